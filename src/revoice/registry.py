@@ -1,0 +1,98 @@
+"""Name -> class tables. A new model, corpus or vocoder is one file in its package: the table finds it by importing the package's modules."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from revoice.errors import UserError, choices
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A table of classes by name, filled by the `register` decorator in the modules of one package.
+
+    Args:
+        kind: what the entries are, for error messages ("model").
+        package: dotted package whose modules hold the entries ("revoice.models"); imported at the first look-up.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._entries: dict[str, type[T]] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator that enters the class under `name`."""
+
+        def enter(cls: type[T]) -> type[T]:
+            assert name not in self._entries or self._entries[name].__qualname__ == cls.__qualname__, f"{name} twice"
+            self._entries[name] = cls
+            cls.name = name  # type: ignore[attr-defined]
+            return cls
+
+        return enter
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        self._load()
+        return sorted(self._entries)
+
+    def get(self, name: str) -> type[T]:
+        """The class registered under `name`; `UserError` lists the valid names."""
+        self._load()
+        if name not in self._entries:
+            raise choices(name, self._entries, self.kind)
+        return self._entries[name]
+
+    def build(self, name: str, arguments: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> T:
+        """Instantiate `name` from plain arguments.
+
+        Args:
+            name: registered name.
+            arguments: keyword arguments; an unknown one is a `UserError` that names the valid ones.
+            facts: values offered by the caller (number of feature channels, speakers, ...): passed only if the
+                class's `__init__` has a parameter of that name and `arguments` does not set it.
+        """
+        cls = self.get(name)
+        return cls(**self.arguments(name, arguments, facts))
+
+    def arguments(self, name: str, arguments: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The keyword arguments `build` would use: what a checkpoint stores to rebuild the object."""
+        cls = self.get(name)
+        valid = accepted(cls)
+        unknown = [key for key in arguments if key not in valid]
+        if unknown:
+            raise choices(unknown[0], valid, f"setting of {self.kind} {name}")
+        given = {key: value for key, value in (facts or {}).items() if key in valid}
+        return {**given, **{key: value for key, value in arguments.items() if value is not None or key not in given}}
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        self._loaded = True
+
+
+def accepted(cls: Callable[..., Any]) -> list[str]:
+    """Names of the parameters that `cls(...)` takes by keyword."""
+    parameters: Iterable[inspect.Parameter] = inspect.signature(cls).parameters.values()
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [p.name for p in parameters if p.kind in kinds]
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], what: str) -> T:
+    """Build a dataclass from a mapping; an unknown or missing key is a one-line `UserError`."""
+    valid = accepted(cls)
+    for key in values:
+        if key not in valid:
+            raise choices(key, valid, f"setting of {what}")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise UserError(f"{what}: {error}") from error
