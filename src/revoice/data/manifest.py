@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,5 +114,5 @@ class Manifest:
 
 
 def _line(row: Row) -> str:
-    values = {key: value for key, value in asdict(row).items() if value not in (None, "")}
+    values = {key: value for key, value in vars(row).items() if value not in (None, "")}
     return json.dumps(values, ensure_ascii=False, sort_keys=True)

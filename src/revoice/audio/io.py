@@ -1,0 +1,166 @@
+"""Audio files in and out. Every way a file can be unusable ends in an `AudioError` of one line."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from revoice.errors import UserError, choices
+
+AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+
+_CONTAINERS = {".opus": "OGG", ".aif": "AIFF"}
+_SUBTYPES = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
+_BLOCK = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on much longer writes
+
+
+class AudioError(UserError):
+    """An audio file that cannot be used: one line with its path and the reason."""
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A mono recording.
+
+    Attributes:
+        samples: (S,) float32, full scale is -1..1.
+        sample_rate: Hz.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file's header says."""
+
+    sample_rate: int
+    channels: int
+    frames: int
+    seconds: float
+
+
+def read_audio(
+    path: str | os.PathLike[str], sample_rate: int | None = None, start: float = 0.0, seconds: float | None = None
+) -> Audio:
+    """Read a file of any sample rate, channel count and bit depth.
+
+    Args:
+        path: WAV, FLAC, OGG, MP3 or whatever else libsndfile reads.
+        sample_rate: resample to this rate; None keeps the file's.
+        start: skip this many seconds.
+        seconds: read at most this many; None reads to the end.
+
+    Returns:
+        Mono audio, the mean of the channels.
+
+    Raises:
+        AudioError: missing, a folder, not audio, truncated, no samples, or samples that are not finite.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        first = min(round(start * file.samplerate), file.frames)
+        count = file.frames - first if seconds is None else min(round(seconds * file.samplerate), file.frames - first)
+        if count <= 0:
+            whole = f" from {start:g} s on, it is {file.frames / file.samplerate:.2f} s long" if file.frames else ""
+            raise AudioError(f"{path}: has no samples{whole}")
+        if first:
+            file.seek(first)
+        samples = file.read(count, dtype="float32", always_2d=True)
+        rate = file.samplerate
+    if len(samples) < count:
+        raise AudioError(f"{path}: truncated, {len(samples)} of {count} samples could be read")
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: has samples that are not finite (NaN or infinite)")
+    if sample_rate is not None:
+        mono, rate = resample(mono, rate, sample_rate), sample_rate
+    return Audio(np.ascontiguousarray(mono), rate)
+
+
+def probe_audio(path: str | os.PathLike[str]) -> AudioInfo:
+    """Read only the header; raises `AudioError` like `read_audio`."""
+    with _open(Path(path)) as file:
+        return AudioInfo(file.samplerate, file.channels, file.frames, file.frames / file.samplerate)
+
+
+def write_audio(path: str | os.PathLike[str], samples: np.ndarray, sample_rate: int, subtype: str = "PCM_16") -> None:
+    """Write mono samples (S,) or channels (S, C); the file appears whole or not at all.
+
+    A peak above 1 is scaled down to 1 instead of being clipped. The suffix picks the container; `subtype` is the
+    sample format of WAV, FLAC and AIFF (compressed containers have their own).
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in AUDIO_SUFFIXES:
+        raise choices(suffix, AUDIO_SUFFIXES, "audio suffix")
+    samples = np.asarray(samples, dtype=np.float32)
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path}: not written, the samples are not finite (NaN or infinite)")
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak > 1.0:
+        samples = samples / peak
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{suffix}")
+    try:
+        _write(part, samples, sample_rate, suffix, subtype)
+        part.replace(path)
+    except (soundfile.LibsndfileError, ValueError) as error:
+        raise AudioError(f"{path}: cannot be written at {sample_rate} Hz as {subtype}: {_reason(error)}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
+    """Band-limited resampling of (S,) or (S, C) by soxr in high quality; float32 in, float32 out.
+
+    >>> resample(np.zeros(48000, np.float32), 48000, 16000).shape
+    (16000,)
+    """
+    if source_rate == target_rate:
+        return samples
+    return soxr.resample(samples, source_rate, target_rate, quality="HQ")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[soundfile.SoundFile]:
+    try:
+        if not path.exists():
+            raise AudioError(f"{path}: no such file")
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "not a regular file"
+            raise AudioError(f"{path}: is {kind}, expected an audio file")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{path}: is empty (0 bytes)")
+        with soundfile.SoundFile(path) as file:
+            yield file
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
+    except (OSError, TypeError, RuntimeError) as error:
+        raise AudioError(f"{path}: not readable ({_reason(error)})") from error
+
+
+def _write(path: Path, samples: np.ndarray, sample_rate: int, suffix: str, subtype: str) -> None:
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    container = _CONTAINERS.get(suffix, suffix[1:].upper())
+    subtype = _SUBTYPES.get(suffix, subtype)
+    with soundfile.SoundFile(path, "w", sample_rate, channels, subtype, format=container) as file:
+        for first in range(0, len(samples), _BLOCK):
+            file.write(samples[first : first + _BLOCK])
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    text = " ".join(str(text).split()).rstrip(".").removeprefix("Error : ")
+    return "Format not recognised" if text.startswith("File does not exist") else text  # libsndfile's word for bad MP3

@@ -1,0 +1,96 @@
+"""Fundamental frequency on the frames of a spec, by WORLD's estimators (Morise), and SpeechSplit's normalisation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from revoice.audio.spec import FeatureSpec
+from revoice.errors import UserError, choices
+
+METHODS = ("dio", "harvest")
+UNVOICED = -1e10  # SpeechSplit's mark in log-f0 contours
+
+
+@dataclass(frozen=True)
+class Pitch:
+    """A pitch contour.
+
+    Attributes:
+        f0: (T,) float32 in Hz, 0 where unvoiced.
+        voiced: (T,) bool.
+    """
+
+    f0: np.ndarray
+    voiced: np.ndarray
+
+
+@dataclass(frozen=True)
+class LogF0Statistics:
+    """Mean and (population) standard deviation of voiced natural log-f0; (0, 0) if nothing is voiced."""
+
+    mean: float
+    std: float
+
+
+def pitch(
+    samples: np.ndarray,
+    sample_rate: int,
+    hop: int,
+    n_frames: int,
+    method: str = "dio",
+    floor: float = 60.0,
+    ceil: float = 600.0,
+    offset: int = 0,
+) -> Pitch:
+    """Pitch of frames centred on samples `offset + t * hop`, exactly `n_frames` of them.
+
+    Args:
+        samples: (S,) mono.
+        sample_rate: Hz.
+        hop: samples between frames.
+        n_frames: T.
+        method: "dio" (DIO refined by StoneMask: fast) or "harvest" (slower, fewer unvoiced errors).
+        floor: lowest f0 searched, Hz.  ceil: highest.
+        offset: sample on which frame 0 is centred (`spec.frame_offset`).
+    """
+    if method not in METHODS:
+        raise choices(method, METHODS, "pitch method")
+    if not 0 < floor < ceil <= sample_rate / 2:
+        raise UserError(f"pitch range {floor:g}..{ceil:g} Hz: expected 0 < floor < ceil <= {sample_rate / 2:g}")
+    import pyworld
+
+    period = 1000.0 * hop / sample_rate
+    x = np.ascontiguousarray(samples[offset:], dtype=np.float64)
+    x = np.pad(x, (0, max(0, n_frames * hop - len(x))))
+    if method == "dio":
+        f0, times = pyworld.dio(x, sample_rate, f0_floor=floor, f0_ceil=ceil, frame_period=period)
+        f0 = pyworld.stonemask(x, f0, times, sample_rate)
+    else:
+        f0, _ = pyworld.harvest(x, sample_rate, f0_floor=floor, f0_ceil=ceil, frame_period=period)
+    f0 = np.where(np.isfinite(f0) & (f0 > 0), f0, 0.0)[:n_frames].astype(np.float32)
+    return Pitch(f0, f0 > 0)
+
+
+def pitch_for(
+    samples: np.ndarray, spec: FeatureSpec, method: str = "dio", floor: float = 60.0, ceil: float = 600.0
+) -> Pitch:
+    """Pitch (T,) on the frames that `spec` makes of `samples` (S,) at its sample rate."""
+    frames = spec.frames(len(samples))
+    return pitch(samples, spec.sample_rate, spec.hop, frames, method, floor, ceil, spec.frame_offset)
+
+
+def log_f0_statistics(log_f0: np.ndarray) -> LogF0Statistics:
+    """Statistics of a natural log-f0 contour whose unvoiced frames hold `UNVOICED`."""
+    voiced = np.asarray(log_f0, dtype=np.float64)[np.asarray(log_f0) > UNVOICED / 2]
+    return LogF0Statistics(float(voiced.mean()), float(voiced.std())) if len(voiced) else LogF0Statistics(0.0, 0.0)
+
+
+def normalise_log_f0(log_f0: np.ndarray, statistics: LogF0Statistics) -> np.ndarray:
+    """SpeechSplit's contour: (log f0 - mean) / std / 4 clipped to [-1, 1], then moved to [0, 1]; unvoiced stays marked.
+
+    With no spread at all (one voiced frame, a monotone) voiced frames become 0.5.
+    """
+    log_f0 = np.asarray(log_f0)
+    spread = 4.0 * statistics.std if statistics.std > 0 else 1.0
+    scaled = (np.clip((log_f0 - statistics.mean) / spread, -1.0, 1.0) + 1.0) / 2.0
+    return np.where(log_f0 > UNVOICED / 2, scaled, UNVOICED).astype(log_f0.dtype)

@@ -1,0 +1,53 @@
+"""The scale of a feature value: logarithms, references, offsets, and the way back."""
+
+from math import log
+
+import torch
+from torch import Tensor
+
+from revoice.audio.spec import FeatureSpec
+
+_DECIBELS_PER_NEPER = 20.0 / log(10.0)
+
+
+def to_scale(values: Tensor, spec: FeatureSpec, valid: Tensor | None = None) -> Tensor:
+    """Magnitudes (B, T, rows) -> feature values.
+
+    Args:
+        values: non-negative magnitudes (or powers).
+        spec: which scale.
+        valid: (B, T, 1) bool, frames that count for utterance maxima; None: all.
+    """
+    if spec.reference == "utterance":
+        values = values / _loudest(values, valid).clamp(min=torch.finfo(values.dtype).tiny)
+    if spec.scale == "log1p":
+        values = torch.log1p(values)
+    elif spec.scale != "linear":
+        values = torch.log(values + spec.floor if spec.floor_rule == "add" else values.clamp(min=spec.floor))
+        if spec.scale == "db":
+            values = values * (_DECIBELS_PER_NEPER / spec.power)
+    if spec.top_db is not None:
+        values = torch.maximum(values, _loudest(values, valid) - spec.top_db)
+    if spec.multiply != 1.0 or spec.add != 0.0:
+        values = values * spec.multiply + spec.add
+    return values.clamp(*spec.clip) if spec.clip else values
+
+
+def from_scale(values: Tensor, spec: FeatureSpec) -> Tensor:
+    """Feature values (..., rows) -> magnitudes or powers, never negative: `to_scale` undone, up to its clamps."""
+    if spec.clip:
+        values = values.clamp(*spec.clip)
+    values = (values - spec.add) / spec.multiply
+    if spec.scale == "log1p":
+        values = torch.expm1(values)
+    elif spec.scale != "linear":
+        values = torch.exp(values * (spec.power / _DECIBELS_PER_NEPER) if spec.scale == "db" else values)
+        if spec.floor_rule == "add":
+            values = values - spec.floor
+    return values.clamp(min=0.0)
+
+
+def _loudest(values: Tensor, valid: Tensor | None) -> Tensor:
+    if valid is not None:
+        values = values.masked_fill(~valid, -torch.inf)
+    return values.amax(dim=(1, 2), keepdim=True)

@@ -1,0 +1,131 @@
+"""What all commands share: Hydra around a function of plain values, and one line for a user's mistake."""
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from revoice.audio.presets import config_dir
+from revoice.cli.quoting import PATH_KEYS, quote_arguments
+from revoice.errors import UserError, choices
+
+Task = Callable[[dict[str, Any], Path], Any]
+
+
+def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
+    """Compose `configs/<config_name>.yaml` with the command line and call `task(plain values, run folder)`.
+
+    A `UserError`, or anything that Hydra finds wrong with the command line, ends the program with one line and status 2;
+    any other exception is a bug and keeps its traceback.
+
+    Returns:
+        What the task returned (the last job's, in a sweep).
+    """
+    results: list[Any] = []
+
+    def job(config: DictConfig) -> Any:
+        _configure_logging()
+        try:
+            values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            result = task(values, Path(HydraConfig.get().runtime.output_dir))  # type: ignore[arg-type]
+        except (UserError, OmegaConfBaseException) as error:  # here, because Hydra would add lines of its own
+            _fail(str(error) if isinstance(error, UserError) else explain(error, config_name))
+        results.append(result)
+        return getattr(result, "objective", None)
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach the handler below
+    try:
+        sys.argv = [sys.argv[0], *quote_arguments(sys.argv[1:], keys)]
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except UserError as error:
+        _fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(explain(error, config_name))
+    return results[-1] if results else None
+
+
+def explain(error: Exception, config_name: str = "train") -> str:
+    """One line for what Hydra or OmegaConf says in many.
+
+    >>> explain(HydraException("In 'train': Could not find 'model/vqvea'\\n\\nAvailable options in 'model':\\n\\tvqvae\\n\\tadain_vc"))
+    "unknown model 'vqvea': did you mean 'vqvae'? (valid: adain_vc, vqvae)"
+    """
+    text = str(error)
+    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        options = [line.strip() for line in text.split("Available options", 1)[-1].splitlines()[1:] if line.strip()]
+        options = [o for o in options if re.fullmatch(r"[\w-]+", o)]
+        return str(choices(match[2], options, match[1]))
+    if match := re.search(r"Could not override '([^']+)'", text):
+        return f"unknown setting '{match[1]}': {config_name}.py --help lists the groups and settings"
+    if match := re.search(r"(?:Key|key) '([^']+)' is not in struct", text):
+        return f"unknown setting '{match[1]}': {config_name}.py --help lists the groups and settings"
+    if match := re.search(r"Missing mandatory value: (\S+)", text):
+        return f"{match[1]} is missing: type {match[1]}=VALUE"
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("See https", "Set the env"))]
+    return "cannot read the command line: " + " ".join(lines)[:300]
+
+
+def _fail(message: str) -> NoReturn:
+    if os.environ.get("REVOICE_TRACEBACK"):
+        raise  # noqa: PLE0704  always called while an exception is handled
+    print("error: " + " ".join(message.splitlines()), file=sys.stderr)
+    sys.exit(2)
+
+
+def _configure_logging() -> None:
+    root = logging.getLogger()
+    if not any(getattr(handler, "revoice", False) for handler in root.handlers):
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.revoice = True  # type: ignore[attr-defined]
+        root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("revoice").setLevel(logging.INFO)
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def required(values: dict[str, Any], key: str, example: str) -> Any:
+    """The value of a key that has no default; missing is a `UserError` with a command that works."""
+    if values.get(key) in (None, "", []):
+        raise UserError(f"{key}= is missing; for example: {example}")
+    return values[key]
+
+
+def several(value: Any) -> list[str]:
+    """One value or a list of them, as strings.
+
+    >>> several(225), several(["a", "b"])
+    (['225'], ['a', 'b'])
+    """
+    return [str(v) for v in value] if isinstance(value, list) else [str(value)]
+
+
+def device(value: str | None) -> str:
+    """The device asked for, or the best there is."""
+    import torch
+
+    if value is None:
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=value)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"device={value} cannot be used here ({str(error).splitlines()[0]}): try device=cpu") from error
+    return value
+
+
+def to_json(value: Any) -> str:
+    """Readable JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"

@@ -1,0 +1,63 @@
+"""File names on the command line: quoted before Hydra, whose grammar chokes on `take (1).wav` or `epoch=3.ckpt`, reads them.
+
+>>> quote_arguments(["src=take (1).wav", "tgt=[b.wav,c d.wav]", "device=cpu"], {"src", "tgt"})
+["src='take (1).wav'", "tgt=['b.wav','c d.wav']", 'device=cpu']
+"""
+
+import re
+from collections.abc import Collection, Sequence
+
+from revoice.errors import UserError
+
+# keys whose values are paths, or lists of paths, in any command
+PATH_KEYS = frozenset(
+    {"ckpt", "src", "tgt", "out", "path", "init_from", "ckpt_path", "data.root", "data.corpus.csv", "paths.data_dir",
+     "paths.output_dir", "paths.prepared_dir"}
+)  # fmt: skip
+_SWEEP = re.compile(r"^(choice|range|interval|glob|shuffle|sort|tag|str)\(.*\)$")  # Hydra's own functions stay Hydra's
+_KEYWORDS = {"null"}
+
+
+def quote_arguments(arguments: Sequence[str], keys: Collection[str] = PATH_KEYS) -> list[str]:
+    """Quote the values of path keys; everything else is left as typed. Quoting twice changes nothing."""
+    return [_quote_argument(argument, keys) for argument in arguments]
+
+
+def quoted(value: str) -> str:
+    """A string literal of Hydra's override grammar with this value.
+
+    >>> print(quoted("it's.wav"))
+    'it\\'s.wav'
+    """
+    value = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", value)  # not an interpolation
+    value = re.sub(r"(\\*)(')", lambda m: m[1] * 2 + r"\'", value)
+    value = re.sub(r"(\\+)$", lambda m: m[1] * 2, value)
+    return f"'{value}'"
+
+
+def _quote_argument(argument: str, keys: Collection[str]) -> str:
+    key, equals, value = argument.partition("=")
+    name = key.lstrip("+~")
+    if not equals or name not in keys or argument.startswith("-"):
+        return argument
+    if value == "" or value in _KEYWORDS or _SWEEP.match(value) or _is_quoted(value):
+        return argument
+    if value.startswith("[") and value.endswith("]"):
+        return f"{key}=[{','.join(_quote_item(item) for item in _items(value[1:-1]))}]"
+    return f"{key}={quoted(value)}"
+
+
+def _quote_item(item: str) -> str:
+    return item if _is_quoted(item) else quoted(item)
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+
+
+def _items(text: str) -> list[str]:
+    """Split a list at its commas, outside of quotes; a backslash keeps a comma in a name."""
+    items = [item.strip() for item in re.findall(r"""((?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\,|[^,])+)""", text)]
+    if text.strip() and not items:
+        raise UserError(f"cannot read the list [{text}]: expected names separated by commas, e.g. tgt=[b.wav,c.wav]")
+    return [item.replace("\\,", ",") for item in items]

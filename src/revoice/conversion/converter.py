@@ -1,0 +1,132 @@
+"""Source clip + target clips -> converted clip, by a loaded model and a vocoder."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from revoice.audio.features import extract
+from revoice.audio.io import Audio, read_audio, resample
+from revoice.audio.loudness import loudness_db, match_loudness
+from revoice.audio.trim import trim_silence
+from revoice.conversion.checkpoint import Loaded, load_checkpoint
+from revoice.errors import UserError, choices
+from revoice.models.base import ConversionModel, Controls, Utterance
+from revoice.vocoders.base import VOCODERS, Vocoder
+
+Clip = str | Path | Audio
+
+
+class Converter:
+    """Converts voices with one model.
+
+    Args:
+        loaded: a checkpoint read by `load_checkpoint`.
+        vocoder: features -> waveform; None is Griffin-Lim, which works for every `FeatureSpec`.
+        device: where to run.
+
+    Raises:
+        UserError: the vocoder speaks other features than the model.
+    """
+
+    def __init__(self, loaded: Loaded, vocoder: Vocoder | None = None, device: str | torch.device = "cpu") -> None:
+        self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
+        self.model: ConversionModel = loaded.model.to(self.device).eval()
+        vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
+        vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
+        self.vocoder = vocoder.to(self.device).eval()
+
+    def controls(self, settings: dict[str, Any]) -> Controls:
+        """The model's typed controls from plain settings; an unknown one is a `UserError` with the valid names."""
+        kind = type(self.model).Controls
+        valid = [f.name for f in fields(kind)]
+        for name in settings:
+            if name not in valid:
+                raise choices(name, valid, f"control of {self.model.name}") if valid else UserError(
+                    f"model {self.model.name} has no control '{name}': it takes none"
+                )
+        return kind(**settings)
+
+    def convert(self, source: Clip, targets: Clip | Sequence[Clip], **controls: Any) -> Audio:
+        """Say what `source` says in the voice of `targets`.
+
+        Args:
+            source: a path or an `Audio`, of any rate; up to half a minute or so (longer files: `conversion.longform`).
+            targets: one or more clips of the target voice.
+            controls: the model's controls, e.g. `strength=0.7`.
+
+        Returns:
+            Audio as long as the source (to the frame), at the model's rate, as loud as the source.
+        """
+        several = targets if isinstance(targets, Sequence) and not isinstance(targets, str) else [targets]
+        clip = self.audio(source)
+        spoken = self.speak(clip, self.references(several), self.controls(controls))
+        return Audio(match_loudness(spoken, self.spec.sample_rate, loudness_db(clip.samples, clip.sample_rate)), self.spec.sample_rate)
+
+    def audio(self, clip: Clip) -> Audio:
+        """A clip at the model's sample rate."""
+        rate = self.spec.sample_rate
+        if isinstance(clip, Audio):
+            return Audio(resample(clip.samples, clip.sample_rate, rate), rate)
+        return read_audio(Path(clip).expanduser(), rate)
+
+    def references(self, clips: Sequence[Clip]) -> list[Utterance]:
+        """Reference clips as the model sees them, silent ends trimmed as in training."""
+        if not clips:
+            raise UserError("no target clip: expected at least one recording of the target voice, e.g. tgt=b.wav")
+        return [self.utterance(self._trimmed(clip)) for clip in clips]
+
+    def utterance(self, clip: Audio) -> Utterance:
+        """Features (F, T) of a clip at the model's rate: the function that training used."""
+        return Utterance(features=extract(torch.from_numpy(clip.samples).to(self.device), self.spec))
+
+    def speak(self, source: Audio, targets: list[Utterance], controls: Controls) -> np.ndarray:
+        """Samples (S,) of a source at the model's rate, as many as the source has, at the vocoder's own level."""
+        with torch.no_grad():
+            features = self.model.convert(self.utterance(source), targets, controls)
+            return fit(self.vocode(features), len(source.samples))
+
+    def vocode(self, features: Tensor) -> np.ndarray:
+        """Features (F, T) -> samples."""
+        return self.vocoder(features[None].to(self.device))[0].float().cpu().numpy()
+
+    def copy_synthesis(self, clip: Clip) -> Audio:
+        """A clip through features and vocoder alone: the best that any model with this vocoder could sound."""
+        audio = self.audio(clip)
+        with torch.no_grad():
+            samples = fit(self.vocode(self.utterance(audio).features), len(audio.samples))
+        return Audio(samples, self.spec.sample_rate)
+
+    def describe(self) -> dict[str, Any]:
+        """What a conversion's record says about the model."""
+        d = self.loaded.description
+        return {
+            "model": d.model, "checkpoint": str(self.loaded.path), "checkpoint_sha256": self.loaded.sha256,
+            "features": self.spec.fingerprint, "vocoder": self.vocoder.name, "version": d.version,
+        }  # fmt: skip
+
+    def _trimmed(self, clip: Clip) -> Audio:
+        # trimmed at the file's own rate and then resampled, as in preparation
+        audio = clip if isinstance(clip, Audio) else read_audio(Path(clip).expanduser())
+        if self.loaded.description.trim_db is not None and audio.samples.any():
+            start, end = trim_silence(audio.samples, audio.sample_rate, self.loaded.description.trim_db)
+            audio = Audio(audio.samples[start:end], audio.sample_rate)
+        return self.audio(audio)
+
+
+def fit(samples: np.ndarray, size: int) -> np.ndarray:
+    """Cut or zero-pad samples to `size`.
+
+    >>> fit(np.ones(2), 3).tolist()
+    [1.0, 1.0, 0.0]
+    """
+    return np.pad(samples[:size], (0, max(0, size - len(samples))))
+
+
+def load(checkpoint: str | Path, device: str | torch.device = "cpu", vocoder: Vocoder | None = None) -> Converter:
+    """`revoice.load("model.ckpt").convert("a.wav", "b.wav")`: a run folder, `.ckpt` or `.safetensors` to a converter."""
+    return Converter(load_checkpoint(checkpoint, device), vocoder, device)

@@ -1,0 +1,110 @@
+"""Long recordings: converted in overlapping chunks that are read, spoken and written one after another."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from revoice.audio.io import Audio, probe_audio, read_audio
+from revoice.audio.loudness import loudness_db
+from revoice.conversion.converter import Converter, fit
+from revoice.models.base import Controls, Utterance
+
+WHOLE = 30.0  # seconds up to which a file is converted in one piece
+CHUNK = 20.0  # seconds of a chunk beyond that, overlap included
+OVERLAP = 0.5  # seconds shared by neighbours, cross-faded
+
+
+def is_long(path: Path) -> bool:
+    """Whether a file is converted in chunks."""
+    return probe_audio(path).seconds > WHOLE
+
+
+def convert_long(
+    converter: Converter,
+    source: Path,
+    targets: list[Utterance],
+    controls: Controls,
+    out: Path,
+    progress: Callable[[float], None] | None = None,
+) -> float:
+    """Convert a file of any length with memory for one chunk; returns the seconds written.
+
+    The source's loudness is measured over the whole file first; one gain is then applied to the whole output.
+
+        chunk 1  ______________
+        chunk 2              \\/_____________      each cross-fade is linear and sums to one
+        chunk 3                            \\/__
+
+    Args:
+        converter, targets, controls: as for `Converter.speak`.
+        source: audio file.  out: file to write; appears whole or not at all.
+        progress: called with the seconds converted so far.
+    """
+    rate = converter.spec.sample_rate
+    level = _loudness(source)
+    part = out.with_name(f".{out.stem}.part.wav")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    spoken = _Meter()
+    with soundfile.SoundFile(part, "w", rate, 1, subtype="FLOAT") as file:
+        for block in _spoken(converter, source, targets, controls):
+            spoken.add(block, rate)
+            file.write(block)
+            if progress:
+                progress(file.frames / rate)
+    gain = min(10 ** ((level - spoken.loudness) / 20) if math.isfinite(level - spoken.loudness) else 1.0, 1 / max(spoken.peak, 1e-9))
+    try:
+        with soundfile.SoundFile(part) as raw, soundfile.SoundFile(out, "w", rate, 1) as file:
+            for block in raw.blocks(rate * 10, dtype="float32"):
+                file.write(block * gain)
+            return file.frames / rate
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _spoken(converter: Converter, source: Path, targets: list[Utterance], controls: Controls) -> Iterator[np.ndarray]:
+    rate = converter.spec.sample_rate
+    total = probe_audio(source).seconds
+    step = CHUNK - OVERLAP
+    shared = round(OVERLAP * rate)
+    fade = np.linspace(0.0, 1.0, shared, dtype=np.float32)
+    count = max(1, math.ceil((total - OVERLAP) / step))
+    tail = np.zeros(0, np.float32)
+    for index in range(count):
+        last = index == count - 1
+        clip = read_audio(source, rate, start=index * step, seconds=None if last else CHUNK)
+        size = len(clip.samples) if last else round((index * step + CHUNK) * rate) - round(index * step * rate)
+        samples = fit(converter.speak(clip, targets, controls), size)
+        if len(tail):
+            samples[:shared] = samples[:shared] * fade + tail * (1 - fade)
+        tail = np.zeros(0, np.float32) if last else samples[-shared:]
+        yield samples if last else samples[:-shared]
+
+
+class _Meter:
+    """Loudness and peak of a stream: the energy mean of its blocks' loudness."""
+
+    def __init__(self) -> None:
+        self.energy, self.seconds, self.peak = 0.0, 0.0, 0.0
+
+    def add(self, samples: np.ndarray, rate: int) -> None:
+        level = loudness_db(samples, rate)
+        if math.isfinite(level):
+            self.energy += 10 ** (level / 10) * len(samples)
+            self.seconds += len(samples)
+        self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
+
+    @property
+    def loudness(self) -> float:
+        return 10 * math.log10(self.energy / self.seconds) if self.seconds and self.energy else -math.inf
+
+
+def _loudness(source: Path) -> float:
+    meter = _Meter()
+    total = probe_audio(source).seconds
+    for index in range(math.ceil(total / CHUNK)):
+        clip: Audio = read_audio(source, start=index * CHUNK, seconds=CHUNK)
+        meter.add(clip.samples, clip.sample_rate)
+    return meter.loudness

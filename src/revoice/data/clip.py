@@ -1,0 +1,52 @@
+"""What fields are computed from: one decoded, trimmed recording."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from revoice.audio.io import Audio, AudioError, read_audio, resample
+from revoice.audio.trim import trim_silence
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording at its own sample rate; each other rate is computed once and shared by all fields.
+
+    Attributes:
+        audio: trimmed samples at the file's rate.
+        seconds: duration of the file before trimming.
+        start: seconds cut off its beginning.
+    """
+
+    audio: Audio
+    seconds: float
+    start: float = 0.0
+    _rates: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    def at(self, sample_rate: int) -> np.ndarray:
+        """Samples (S,) at `sample_rate`."""
+        if sample_rate not in self._rates:
+            self._rates[sample_rate] = resample(self.audio.samples, self.audio.sample_rate, sample_rate)
+        return self._rates[sample_rate]
+
+
+def load_clip(path: Path, trim_db: float | None = None) -> Clip:
+    """Decode a file and cut the silence at its ends; the waveform of which all stored fields are computed.
+
+    Args:
+        path: audio file.
+        trim_db: what is this many dB below the loudest frame is silence; None keeps the ends. Trimming happens at
+            the file's own rate, so that it is the same for every feature preset.
+
+    Raises:
+        AudioError: the file is unusable or digitally silent.
+    """
+    audio = read_audio(path)
+    if not audio.samples.any():
+        raise AudioError(f"{path}: is digital silence")
+    if trim_db is None:
+        return Clip(audio, audio.seconds)
+    kept = trim_silence(audio.samples, audio.sample_rate, trim_db)
+    trimmed = Audio(audio.samples[kept.start : kept.end], audio.sample_rate)
+    return Clip(trimmed, audio.seconds, kept.start / audio.sample_rate)

@@ -1,0 +1,122 @@
+"""Anyone's own recordings: one subfolder per speaker, or a CSV that lists the files."""
+
+import csv
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from revoice.audio.io import AUDIO_SUFFIXES
+from revoice.data.corpora.base import CORPORA, Corpus, gender_of, read_text, sentence_id, visible
+from revoice.data.manifest import SPLITS, Row
+from revoice.errors import UserError, choices
+
+COLUMNS = ("path", "speaker", "text", "gender", "accent", "emotion", "split", "sentence")
+CSV_SUFFIXES = (".csv", ".tsv")
+
+
+@CORPORA.register("folder")
+class Folder(Corpus):
+    """Reads `SPEAKER/**/*.{wav,flac,mp3,...}` with an optional `.txt` of the same name, or a CSV.
+
+    The CSV has a header; `path` (relative to the CSV's folder, or absolute) and `speaker` are needed, `COLUMNS` lists
+    what else is read. Its `split` (train, val, test_seen, test_unseen, or just test) wins over the drawn one.
+
+    Args:
+        root: the folder of speakers, or a .csv or .tsv file.
+        csv: a CSV inside the root, instead of the speaker subfolders.
+    """
+
+    title = "folder"
+    where_to_get = "put your recordings there"
+    layout = "one subfolder per speaker (alice/1.wav, alice/2.flac, bob/1.mp3) or a CSV with the columns path,speaker"
+
+    def __init__(self, root: str | Path | None, csv: str | None = None) -> None:
+        super().__init__(root)
+        self.table = self.root / csv if csv else self.root if self.root.suffix.lower() in CSV_SUFFIXES else None
+
+    @property
+    def folder(self) -> Path:
+        """The root, or the folder of the CSV."""
+        return self.table.parent if self.table else self.root
+
+    def rows(self) -> Iterator[Row]:
+        """One row per file or per line of the CSV."""
+        rows = list(self._from_csv(self.table) if self.table else self._from_folders())
+        twice = {name for name, count in Counter(row.id for row in rows).items() if count > 1}
+        for row in rows:  # a.wav beside a.flac, "a b" beside "a-b": told apart by a hash of the whole path
+            mark = "-" + hashlib.sha256(row.path.encode()).hexdigest()[:8] if row.id in twice else ""
+            yield replace(row, id=row.id + mark)
+
+    def _from_folders(self) -> Iterator[Row]:
+        if not self.root.is_dir():
+            raise self.problem(f"{self.root} is a file")
+        speakers = list(visible(self.root))
+        if not speakers and any(visible(self.root, AUDIO_SUFFIXES)):
+            raise self.problem(f"{self.root} holds files but no speaker subfolders")
+        for speaker in speakers:
+            for path in sorted(speaker.rglob("*")):
+                hidden = any(part.startswith(".") for part in path.relative_to(speaker).parts)
+                if path.suffix.lower() in AUDIO_SUFFIXES and not hidden and path.is_file():
+                    name = path.relative_to(self.root).as_posix()
+                    text = read_text(path.with_suffix(".txt"))
+                    yield Row(id=_id(name), path=name, speaker=speaker.name, text=text, sentence=sentence_id(text))
+
+    def _from_csv(self, table: Path) -> Iterator[Row]:
+        lines = [line for line in _read_csv(table) if line.get("path")]
+        learnt = {line["speaker"] for line in lines if line.get("split") == "train"}
+        for line in lines:
+            split = line.get("split", "")
+            if split == "test":
+                split = "test_seen" if line["speaker"] in learnt else "test_unseen"
+            if split and split not in SPLITS:
+                raise choices(split, (*SPLITS, "test"), f"split in {table}")
+            yield Row(
+                id=_id(line["path"]),
+                path=Path(line["path"]).as_posix(),
+                speaker=line["speaker"],
+                text=line.get("text") or None,
+                sentence=line.get("sentence") or sentence_id(line.get("text")),
+                gender=gender_of(line.get("gender")),
+                accent=line.get("accent") or None,
+                emotion=line.get("emotion") or None,
+                split=split,
+            )
+
+
+def _read_csv(table: Path) -> Iterator[dict[str, str]]:
+    """The lines of a comma- or tab-separated file by lower-case column name."""
+    text = read_text(table)
+    if text is None:
+        raise UserError(
+            f"folder: no CSV at {table}; expected a header path,speaker and one line per file; type data.root=FILE.csv"
+        )
+    first = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in first else ",", restval="")
+    header = [(name or "").strip().lower() for name in reader.fieldnames or []]
+    if missing := [name for name in ("path", "speaker") if name not in header]:
+        raise UserError(
+            f"folder: {table} has no column '{missing[0]}'; expected a header with path,speaker "
+            f"(and, if known: {','.join(COLUMNS[2:])})"
+        )
+    reader.fieldnames = header
+    for number, line in enumerate(reader, start=2):
+        values = {key: (value or "").strip() for key, value in line.items() if isinstance(key, str) and key in COLUMNS}
+        if values["path"] and not values["speaker"]:
+            raise UserError(f"folder: line {number} of {table} has no speaker; expected path,speaker")
+        yield values
+
+
+def _id(path: str) -> str:
+    """A key of letters, digits, "-" and "_" for shards; what it had to change is told apart by a hash.
+
+    >>> _id("alice/take_1.wav"), _id("alice/take 1.wav")
+    ('alice-take_1', 'alice-take-1-4b2ac2a0')
+    """
+    stem = Path(path).with_suffix("").as_posix()
+    clean = re.sub(r"[^A-Za-z0-9_]+", "-", stem).strip("-")
+    changed = clean != stem.replace("/", "-")
+    return f"{clean}-{hashlib.sha256(path.encode()).hexdigest()[:8]}".lstrip("-") if changed else clean

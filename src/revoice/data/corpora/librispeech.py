@@ -1,0 +1,86 @@
+"""LibriSpeech, and the base of corpora laid out as subset/speaker/chapter."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from revoice.data.corpora.base import CORPORA, Corpus, gender_of, read_text, sentence_id, visible
+from revoice.data.manifest import Row
+from revoice.errors import choices
+
+SUBSETS = (
+    *("train-clean-100", "train-clean-360", "train-other-500"),
+    *("dev-clean", "dev-other", "test-clean", "test-other"),
+)
+
+
+@CORPORA.register("librispeech")
+class LibriSpeech(Corpus):
+    """Reads `SUBSET/SPEAKER/CHAPTER/*.flac`, `*.trans.txt` where present, and the genders of `SPEAKERS.TXT`.
+
+    Args:
+        root: the corpus folder or its parent.
+        subsets: names of subsets to read; None or empty reads all that are there.
+    """
+
+    title = "LibriSpeech"
+    where_to_get = "get it from OpenSLR 12 (openslr.org/12)"
+    layout = "LibriSpeech/train-clean-100/SPEAKER/CHAPTER/*.flac and LibriSpeech/SPEAKERS.TXT"
+    inside: ClassVar[tuple[str, ...]] = ("LibriSpeech",)
+    suffixes: ClassVar[tuple[str, ...]] = (".flac", ".wav")
+
+    def __init__(self, root: str | Path | None, subsets: Sequence[str] | str | None = None) -> None:
+        super().__init__(root)
+        self.subsets = [subsets] if isinstance(subsets, str) else list(subsets or [])
+
+    @cached_property
+    def folder(self) -> Path:
+        """The root, or the corpus folder inside it."""
+        candidates = (self.root, *(self.root / name for name in self.inside))
+        return next((path for path in candidates if any((path / name).is_dir() for name in SUBSETS)), self.root)
+
+    def rows(self) -> Iterator[Row]:
+        """One row per utterance of the chosen subsets."""
+        genders = self.genders()
+        for subset in self.chosen():
+            for speaker in visible(self.folder / subset):
+                for chapter in visible(speaker):
+                    yield from self.chapter(chapter, genders.get(speaker.name))
+
+    def chosen(self) -> list[str]:
+        """The subsets to read; one that is not there is a `UserError`."""
+        present = [name for name in SUBSETS if (self.folder / name).is_dir()]
+        for name in self.subsets:
+            if present and name not in present:
+                raise choices(name, present, f"subset of {self.folder}")
+        return self.subsets or present
+
+    def chapter(self, folder: Path, gender: str | None) -> Iterator[Row]:
+        """The rows of one chapter of one speaker."""
+        texts = self.texts(folder)
+        for path in visible(folder, self.suffixes):
+            text = texts.get(path.stem)
+            yield Row(
+                id=path.stem,
+                path=path.relative_to(self.folder).as_posix(),
+                speaker=folder.parent.name,
+                sentence=sentence_id(text),
+                text=text,
+                gender=gender,
+            )
+
+    def texts(self, chapter: Path) -> dict[str, str]:
+        """Utterance id -> words of a chapter."""
+        lines = (read_text(chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt") or "").splitlines()
+        return {name: text for name, _, text in (line.partition(" ") for line in lines)}
+
+    def genders(self) -> dict[str, str | None]:
+        """Speaker -> gender, from the pipe-separated SPEAKERS.TXT."""
+        lines: Iterable[str] = (read_text(self._speakers_file()) or "").splitlines()
+        columns = (line.split("|") for line in lines if not line.startswith(";"))
+        return {c[0].strip(): gender_of(c[1]) for c in columns if len(c) > 1}
+
+    def _speakers_file(self) -> Path:
+        names = (self.folder / "SPEAKERS.TXT", self.folder / "SPEAKERS.txt")
+        return next((path for path in names if path.exists()), names[0])

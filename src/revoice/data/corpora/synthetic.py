@@ -1,0 +1,68 @@
+"""The embedded corpus: many voices say the same sentences, so every conversion has a true recording to be measured against."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from revoice.data.corpora.base import CORPORA
+from revoice.data.corpora.vctk import VCTK
+from revoice.data.espeak.make import Recipe, make_corpus
+from revoice.data.files import locked
+from revoice.data.manifest import Row
+from revoice.data.progress import Progress
+from revoice.registry import from_mapping
+
+
+@CORPORA.register("synthetic")
+class Synthetic(VCTK):
+    """espeak-ng's voices in VCTK 0.92's layout, made at the first use; splits, styles and phoneme times come with it.
+
+    Args:
+        root: the corpus lies in a folder of this one, named after its recipe.
+        sentences, test_sentences, styles, styled_voices, max_voices: see `espeak.make.Recipe`.
+    """
+
+    title = "embedded corpus"
+    where_to_get = "it is made by espeak-ng: pip install 'revoice[synthetic]'"
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        sentences: int = 100,
+        test_sentences: int = 20,
+        styles: Sequence[str] = ("neutral",),
+        styled_voices: int = 8,
+        max_voices: int | None = None,
+    ) -> None:
+        self.recipe = from_mapping(
+            Recipe,
+            {
+                "sentences": sentences, "test_sentences": test_sentences, "styles": tuple(styles),
+                "styled_voices": styled_voices, "max_voices": max_voices,
+            },
+            "data.corpus",
+        )  # fmt: skip
+        base = Path(root).expanduser() if root else None
+        super().__init__(base / self.recipe.key() if base else None)
+
+    def make(self) -> None:
+        """Speak the corpus unless it is there; other processes wait."""
+        if (self.root / "utterances.jsonl").is_file():
+            return
+        with locked(self.root.parent), Progress("speaking the embedded corpus", self.recipe.utterances(), True) as bar:
+            make_corpus(self.root, self.recipe, progress=bar.advance)
+
+    def rows(self) -> Iterable[Row]:
+        """VCTK's rows with the split, style and phoneme times of each utterance."""
+        for row in super().rows():
+            more = self._utterances[row.id]
+            phones = [(name, float(start)) for name, start in more["phones"]]
+            yield replace(row, split=more["split"], emotion=more["emotion"], phones=phones)
+
+    @cached_property
+    def _utterances(self) -> dict[str, dict[str, Any]]:
+        lines = (self.root / "utterances.jsonl").read_text(encoding="utf-8").splitlines()
+        return {row["id"]: row for row in map(json.loads, lines)}

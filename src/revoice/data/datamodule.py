@@ -1,0 +1,217 @@
+"""Prepared data -> batches for Lightning: crops that depend on (seed, iteration) alone, on one process or many."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from revoice.data.batch import Batch
+from revoice.data.prepare import Prepared
+from revoice.data.sampler import Crops, CropSampler
+from revoice.data.store import MemoryStore
+from revoice.data.tables import Tables
+from revoice.errors import UserError
+from revoice.nn.draws import Draws
+
+
+class Needs(Protocol):
+    """What a model requires of its batches."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Labels of stored fields."""
+
+    @property
+    def frames(self) -> int:
+        """Length of a crop."""
+
+    @property
+    def minimum(self) -> int:
+        """Shorter utterances are left out."""
+
+    @property
+    def sampler(self) -> str:
+        """ "uniform" or "by_speaker"."""
+
+    @property
+    def reference(self) -> int:
+        """Frames of a crop from another utterance of the same speaker."""
+
+
+class VoiceDataModule(LightningDataModule):
+    """Training and validation batches from memory.
+
+    The training loader never ends. Its state is one number: to resume after i iterations, set `start_iteration = i`
+    before the loader is made, and the batches go on as if nothing had happened.
+
+    Args:
+        prepared: what `prepare` returned, with all fields that `requires` names.
+        requires: the model's needs.
+        batch_size: items of the global batch, all processes and micro-batches together.
+        seed: of the crops and of `Batch.draws`.
+        micro_batches: parts in which an iteration's batch is delivered, for gradient accumulation; together they are
+            the same batch.
+        device: see `MemoryStore`.
+        rank, world_size: this process among all; None asks `torch.distributed`.
+
+    Attributes:
+        store: the utterances of train and val.
+        tables: the names behind `Batch.speaker`, `.gender`, `.emotion`, taken from the training rows.
+        start_iteration: first iteration the next training loader delivers.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        requires: Needs,
+        batch_size: int = 32,
+        seed: int = 0,
+        micro_batches: int = 1,
+        device: str | torch.device | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.prepared, self.requires = prepared, requires
+        self.batch_size, self.seed, self.micro_batches = batch_size, seed, micro_batches
+        self.start_iteration = 0
+        self._place = (rank, world_size)
+        fields = ("features", *(label for label in requires.fields if label != "features"))
+        self.store = MemoryStore(prepared, ("train", "val"), fields, device)
+        train = self.store.positions("train")
+        if not len(train):
+            raise UserError(f"no training utterances among the {len(prepared.manifest)} prepared: lower data.splits.*")
+        self.tables = Tables.of(self.store.rows[i] for i in train)
+        self._labels = {k: torch.from_numpy(v) for k, v in self.tables.index(self.store.rows).items()}
+        names = np.array([row.speaker for row in self.store.rows])
+        self.speaker_of = np.unique(names, return_inverse=True)[1]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """(rank, number of processes)."""
+        rank, world_size = self._place
+        if rank is not None and world_size is not None:
+            return rank, world_size
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return torch.distributed.get_rank(), torch.distributed.get_world_size()
+        return 0, 1
+
+    def sampler(self) -> CropSampler:
+        """The sampler of the training crops."""
+        train = self.store.positions("train")
+        return CropSampler(
+            train,
+            self.store.lengths[train],
+            self.speaker_of[train],
+            batch_size=self.batch_size,
+            frames=self.requires.frames,
+            minimum=self.requires.minimum,
+            mode=self.requires.sampler,
+            reference=self.requires.reference,
+            seed=self.seed,
+        )
+
+    def train_dataloader(self) -> "TrainLoader":
+        """Endless batches from `start_iteration` on."""
+        return TrainLoader(self, self.start_iteration)
+
+    def val_dataloader(self) -> Sequence[Batch]:
+        """The same crops in every run: the middle of each validation utterance; empty without a validation split.
+
+        All processes get the same number of items; up to `world_size - 1` utterances at the end are left out for that.
+        """
+        rank, world_size = self.place
+        chosen = self.store.positions("val")
+        chosen = chosen[: len(chosen) // world_size * world_size]
+        per_process = max(1, self.batch_size // self.micro_batches // world_size)
+        groups = [chosen[i : i + per_process * world_size] for i in range(0, len(chosen), per_process * world_size)]
+        return ValLoader([self._middle(np.array_split(group, world_size)[rank]) for group in groups], self)
+
+    def batch(self, crops: Crops, draws: Draws | None = None) -> Batch:
+        """Gather crops into a batch, on the store's device."""
+        store, chosen, frames = self.store, crops.utterances, self.requires.frames
+        found: dict[str, Any] = {}
+        for label in self.requires.fields:
+            name = label.partition(":")[0]
+            if label == "embedding":
+                found[name] = store.vectors(label, chosen)
+            elif label != "features":
+                found[name] = store.crops(label, chosen, crops.starts, frames)
+        if "f0" in found:
+            found["voiced"] = found["f0"] > 0
+        if self.requires.reference:
+            found["reference"] = store.crops(
+                "features", crops.references, crops.reference_starts, self.requires.reference
+            )
+        valid = np.minimum(store.lengths[chosen] - crops.starts, frames)
+        labels: dict[str, Tensor] = {name: values[chosen].to(store.device) for name, values in self._labels.items()}
+        return Batch(
+            id=tuple(store.ids[chosen]),
+            features=store.crops("features", chosen, crops.starts, frames),
+            lengths=torch.from_numpy(valid).to(store.device),
+            draws=draws,
+            **labels,
+            **found,
+        )
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Called by Lightning."""
+        return batch.to(device, non_blocking=True)
+
+    def _middle(self, chosen: np.ndarray) -> Crops:
+        """Middle crops; the reference is the speaker's next utterance in the store, round and round."""
+        frames, lengths = self.requires.frames, self.store.lengths
+        order = np.argsort(self.speaker_of, kind="stable")
+        rank_of = np.argsort(order, kind="stable")
+        first = np.searchsorted(self.speaker_of[order], self.speaker_of[chosen], side="left")
+        last = np.searchsorted(self.speaker_of[order], self.speaker_of[chosen], side="right")
+        other = order[first + (rank_of[chosen] - first + 1) % (last - first)]
+        middle = np.maximum(lengths[chosen] - frames, 0) // 2
+        return Crops(chosen, middle, other, np.maximum(lengths[other] - self.requires.reference, 0) // 2)
+
+
+class TrainLoader:
+    """Endless training batches of this process; item n belongs to iteration `start + n // micro_batches`."""
+
+    def __init__(self, data: VoiceDataModule, start: int) -> None:
+        rank, world_size = data.place
+        parts = world_size * data.micro_batches
+        if data.batch_size % parts or data.batch_size < parts:
+            nearest = max(1, round(data.batch_size / parts)) * parts
+            raise UserError(
+                f"data.batch_size={data.batch_size} cannot be shared by {world_size} processes in {data.micro_batches} "
+                f"micro-batches: expected a multiple of {parts}, e.g. data.batch_size={nearest}"
+            )
+        self._data, self._start, self._rank = data, start, rank
+        self._count = data.batch_size // parts
+        self._sampler = data.sampler()
+
+    def __iter__(self) -> Iterator[Batch]:
+        iteration = self._start
+        while True:
+            crops = self._sampler.draw(iteration)
+            for part in range(self._data.micro_batches):
+                yield self._part(crops, iteration, part)
+            iteration += 1
+
+    def _part(self, crops: Crops, iteration: int, part: int) -> Batch:
+        _, world_size = self._data.place
+        first = (part * world_size + self._rank) * self._count
+        draws = Draws(self._data.seed, iteration, first, self._count, self._data.batch_size)
+        return self._data.batch(crops.cut(first, self._count), draws)
+
+
+class ValLoader(Sequence[Batch]):
+    """The validation batches of this process, gathered when asked for."""
+
+    def __init__(self, crops: list[Crops], data: VoiceDataModule) -> None:
+        self._crops, self._data = crops, data
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._data.batch(self._crops[index])

@@ -1,0 +1,181 @@
+"""Makes the embedded corpus: writes a folder in VCTK 0.92's layout, parallel over all voices."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from revoice.data.espeak.voices import ACCENT_NAMES, STYLES, Voice, voices
+from revoice.data.workers import usable_cpus
+from revoice.errors import UserError, choices
+
+VERSION = 1  # raise when voices, sentences or the way they are spoken change
+VAL_EVERY = 25  # one training sentence in this many is for validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to speak.
+
+    Attributes:
+        sentences: training sentences.  test_sentences: further ones, never trained on.
+        styles: prosody styles; more than "neutral" adds styled readings by `styled_voices` training voices.
+        max_voices: use only so many training voices (None: all), for quick tests.
+    """
+
+    sentences: int = 100
+    test_sentences: int = 20
+    styles: tuple[str, ...] = ("neutral",)
+    styled_voices: int = 8
+    max_voices: int | None = None
+
+    def utterances(self) -> int:
+        """How many clips that is."""
+        return sum(len(_manners(voice, self)) for voice in _cast(self)) * (self.sentences + self.test_sentences)
+
+    def key(self) -> str:
+        """Folder name: equal recipes share a corpus."""
+        text = json.dumps(
+            [VERSION, self.sentences, self.test_sentences, self.styles, self.styled_voices, self.max_voices]
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def sentences() -> list[str]:
+    """The sentences written for revoice; the last 20 are the test sentences of the default recipe."""
+    return (Path(__file__).parent / "sentences.txt").read_text(encoding="utf-8").splitlines()
+
+
+def make_corpus(
+    root: Path, recipe: Recipe, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Speak the corpus into `root` unless it is there; `root` appears whole or not at all.
+
+    Args:
+        root: target folder.
+        recipe: what to speak.
+        workers: processes (None: one per core).
+        progress: called with (clips, seconds of audio) after each voice.
+    """
+    if (root / "utterances.jsonl").is_file():
+        return
+    _check(recipe)
+    part = root.with_name(f"{root.name}.part{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    jobs = [_job(part, voice, recipe) for voice in _cast(recipe)]
+    rows = []
+    with _server(
+        workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ) as server:
+        assert server.stdin and server.stdout and server.stderr
+        server.stdin.write("".join(json.dumps({"voice": j["voice"], "items": j["items"]}) + "\n" for j in jobs))
+        server.stdin.close()
+        for job in jobs:
+            line = server.stdout.readline()
+            answer = (
+                json.loads(line) if line else {"error": (server.stderr.read().strip().splitlines() or ["it died"])[-1]}
+            )
+            if "error" in answer:
+                raise UserError(f"espeak-ng could not speak the embedded corpus: {answer['error']}")
+            rows += [{**row, **done} for row, done in zip(job["rows"], answer["items"], strict=True)]
+            if progress:
+                progress(len(job["rows"]), sum(done["seconds"] for done in answer["items"]))
+    _write_tables(part, rows, recipe)
+    try:
+        part.rename(root)
+    except OSError:  # another process was first
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _check(recipe: Recipe) -> None:
+    if importlib.util.find_spec("espeakng_loader") is None:
+        raise UserError("data=synthetic needs espeak-ng: pip install 'revoice[synthetic]'")
+    for style in recipe.styles:
+        if style not in STYLES:
+            raise choices(style, STYLES, "prosody style")
+    there = len(sentences())
+    if recipe.sentences < 2 or recipe.test_sentences < 2 or recipe.sentences + recipe.test_sentences > there:
+        raise UserError(
+            f"data.corpus.sentences={recipe.sentences} + test_sentences={recipe.test_sentences}: "
+            f"expected at least 2 of each and at most {there} in all"
+        )
+
+
+def _cast(recipe: Recipe) -> list[Voice]:
+    seen = [voice for voice in voices() if not voice.unseen]
+    if recipe.max_voices is not None:  # evenly spaced, so that a small cast still has women and men
+        step = max(1, len(seen) // recipe.max_voices)
+        seen = seen[::step][: recipe.max_voices]
+    return seen + [voice for voice in voices() if voice.unseen]
+
+
+def _job(root: Path, voice: Voice, recipe: Recipe) -> dict[str, Any]:
+    texts = sentences()
+    chosen = texts[: recipe.sentences] + texts[len(texts) - recipe.test_sentences :]
+    audio, text_folder = root / "wav48_silence_trimmed" / voice.speaker, root / "txt" / voice.speaker
+    audio.mkdir(parents=True, exist_ok=True)
+    text_folder.mkdir(parents=True, exist_ok=True)
+    items, rows = [], []
+    readings = [(style, index) for style in _manners(voice, recipe) for index in range(len(chosen))]
+    for number, (style, index) in enumerate(readings, start=1):
+        name = f"{voice.speaker}_{number:03d}"
+        manner = STYLES[style]
+        wav = audio / f"{name}_mic1.flac"
+        (text_folder / f"{name}.txt").write_text(chosen[index] + "\n", encoding="utf-8")
+        items.append(
+            {
+                "wav": str(wav),
+                "text": chosen[index],
+                "rate": round(voice.rate * manner.rate),
+                "stress": manner.stress,
+                "pitch": _clip(voice.pitch + manner.pitch),
+                "range": _clip(voice.range + manner.range),
+                "volume": 100 + manner.volume,
+            }  # fmt: skip
+        )
+        rows.append({"id": name, "emotion": style, "split": _split(index, voice, recipe), "voice": voice.speaker})
+    return {
+        "voice": f"{voice.accent}+{voice.variant.replace('Mr_Serious', 'Mr serious')}",
+        "items": items,
+        "rows": rows,
+    }
+
+
+def _manners(voice: Voice, recipe: Recipe) -> tuple[str, ...]:
+    styled = not voice.unseen and int(voice.speaker[1:]) <= recipe.styled_voices
+    return recipe.styles if styled else ("neutral",)
+
+
+def _split(index: int, voice: Voice, recipe: Recipe) -> str:
+    if voice.unseen:
+        return "test_unseen"
+    if index >= recipe.sentences:
+        return "test_seen"
+    return "val" if index % min(VAL_EVERY, recipe.sentences) == min(VAL_EVERY, recipe.sentences) - 1 else "train"
+
+
+def _clip(value: int) -> int:
+    return max(0, min(99, value))
+
+
+def _server(workers: int) -> "subprocess.Popen[str]":
+    script = Path(__file__).with_name("server.py")
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, str(script), str(workers)], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def _write_tables(root: Path, rows: Sequence[dict[str, Any]], recipe: Recipe) -> None:
+    head = "ID  AGE  GENDER  ACCENTS  REGION COMMENTS"
+    people = [f"{v.speaker}  30  {v.gender}    {ACCENT_NAMES[v.accent]}  espeak-ng {v.variant}" for v in _cast(recipe)]
+    (root / "speaker-info.txt").write_text("\n".join([head, *people]) + "\n", encoding="utf-8")
+    lines = [json.dumps({k: v for k, v in row.items() if k != "voice"}) for row in rows]
+    (root / "utterances.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,99 @@
+"""Speaks text with espeak-ng: a program of its own, run as a script, that imports nothing of revoice.
+
+Reads one JSON job per line from standard input, prints one JSON line per job done. A job is one voice with all it has to
+say: `{"voice", "items": [{"wav", "text", "rate", "pitch", "range", "volume", "stress"}, ...]}`; the answer gives, per item,
+its seconds and espeak's phoneme events. Each voice is spoken by a fresh process, because espeak keeps noise and flutter
+state between utterances: only so is the sound of a voice independent of what was spoken before it, and by whom.
+"""
+
+import ctypes
+import json
+import multiprocessing
+import os
+import sys
+from html import escape
+
+RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4  # espeak_PARAMETER
+SYNCHRONOUS, PHONEME_EVENTS, UTF8, SSML, PHONEME = 2, 0x0001, 1, 0x10, 7
+
+
+class EventId(ctypes.Union):
+    """espeak_EVENT.id."""
+
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
+
+
+class Event(ctypes.Structure):
+    """espeak_EVENT."""
+
+    _fields_ = [
+        ("type", ctypes.c_int), ("unique_identifier", ctypes.c_uint), ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int), ("audio_position", ctypes.c_int), ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p), ("id", EventId),
+    ]  # fmt: skip
+
+
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
+
+
+def speak_voice(job: dict) -> dict:
+    """Speak all items of one voice into FLAC files."""
+    import numpy as np
+    import soundfile
+    from espeakng_loader import get_data_path, get_library_path
+
+    library = ctypes.CDLL(get_library_path())
+    chunks: list = []
+    phones: list = []
+
+    def collect(samples, count, events):  # type: ignore[no-untyped-def]
+        if count > 0:
+            chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        index = 0
+        while events[index].type != 0:
+            if events[index].type == PHONEME:
+                phones.append((events[index].id.string.decode("utf-8", "replace"), events[index].sample))
+            index += 1
+        return 0
+
+    callback = CALLBACK(collect)
+    library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, get_data_path().encode(), PHONEME_EVENTS)
+    library.espeak_SetSynthCallback(callback)
+    if library.espeak_SetVoiceByName(job["voice"].encode()) != 0:
+        return {"voice": job["voice"], "error": f"espeak-ng has no voice {job['voice']}"}
+    done = []
+    for item in job["items"]:
+        chunks.clear()
+        phones.clear()
+        for parameter, name in ((RATE, "rate"), (VOLUME, "volume"), (PITCH, "pitch"), (RANGE, "range")):
+            library.espeak_SetParameter(parameter, item[name], 0)
+        text, flags = item["text"], UTF8
+        if item["stress"]:
+            text, flags = f'<emphasis level="{item["stress"]}">{escape(text)}</emphasis>', UTF8 | SSML
+        data = text.encode()
+        library.espeak_Synth(data, len(data) + 1, 0, 1, 0, flags, None, None)
+        library.espeak_Synchronize()
+        samples = np.concatenate(chunks)
+        part = item["wav"] + ".part"
+        soundfile.write(part, samples, rate, subtype="PCM_16", format="FLAC")
+        os.replace(part, item["wav"])
+        events = [(name, round(sample / rate, 4)) for name, sample in phones if name]
+        done.append({"seconds": round(len(samples) / rate, 4), "phones": events})
+    return {"voice": job["voice"], "items": done}
+
+
+def main() -> None:
+    """Serve jobs from standard input with as many processes as the first argument says."""
+    jobs = [json.loads(line) for line in sys.stdin]
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    import numpy  # noqa: F401  imported before the fork, so that children share it
+    import soundfile  # noqa: F401
+
+    with multiprocessing.get_context(method).Pool(int(sys.argv[1]), maxtasksperchild=1) as pool:
+        for answer in pool.imap(speak_voice, jobs, chunksize=1):
+            print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Fundamental frequency, aligned with the feature frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from revoice.audio.pitch import METHODS, pitch_for
+from revoice.audio.spec import FeatureSpec
+from revoice.data.clip import Clip
+from revoice.data.fields.base import FIELDS, Field, frame_rule
+from revoice.errors import UserError, choices
+
+
+@FIELDS.register("f0")
+@dataclass(frozen=True)
+class F0(Field):
+    """f0 (T,) in Hz, 0 where unvoiced; a frame is voiced where f0 > 0.
+
+    Attributes:
+        spec: gives the frames.
+        method: "dio" (with StoneMask) or "harvest".
+        floor, ceil: search range in Hz.
+    """
+
+    spec: FeatureSpec
+    method: str = "dio"
+    floor: float = 60.0
+    ceil: float = 600.0
+    dtype = "float32"
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise choices(self.method, METHODS, "pitch method")
+        if not 0 < self.floor < self.ceil:
+            raise UserError(f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected 0 < floor < ceil")
+
+    def parameters(self) -> dict[str, Any]:
+        """Frame positions and search settings."""
+        search = {"method": self.method, "floor": float(self.floor), "ceil": float(self.ceil)}
+        return {**frame_rule(self.spec), **search}
+
+    def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
+        """(T,) per clip."""
+        return [self._f0(clip.at(self.spec.sample_rate)) for clip in clips]
+
+    def _f0(self, samples: np.ndarray) -> np.ndarray:
+        return pitch_for(samples, self.spec, self.method, self.floor, self.ceil).f0

@@ -1,0 +1,93 @@
+"""Small tools on files: atomic writing, content hashes remembered between runs, and a lock between processes."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from revoice.data.manifest import Manifest
+from revoice.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` readably; the file appears whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON lines; the file appears whole or not at all."""
+    write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8; the file appears whole or not at all, also when several processes write it at once."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """JSON lines back."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: one process at a time, released by the system if the process dies."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            log.info("another process prepares %s: waiting for it", folder)
+            lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"cannot write prepared data to {folder} ({error.strerror or error}): name another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def content_hashes(manifest: Manifest, memory: Path) -> dict[str, str]:
+    """SHA-256 (hex) of every row's file by utterance id, "" for a file that cannot be read.
+
+    Hashes are remembered in the file `memory` by path, size and modification time: a second call only looks at those.
+    """
+    known = {tuple(line["file"]): line["sha256"] for line in read_lines(memory)} if memory.exists() else {}
+    stamps = {row.id: _stamp(manifest.file(row)) for row in manifest}
+    new = sorted({stamp for stamp in stamps.values() if stamp and stamp not in known})
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        found = dict(zip(new, threads.map(lambda stamp: _sha256(stamp[0]), new, chunksize=64), strict=True))
+    if found:
+        known.update({stamp: value for stamp, value in found.items() if value})
+        write_lines(memory, ({"file": stamp, "sha256": value} for stamp, value in sorted(known.items())))
+    return {id: known.get(stamp, "") if stamp else "" for id, stamp in stamps.items()}
+
+
+def _stamp(path: Path) -> tuple[str, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return str(path), stat.st_size, stat.st_mtime_ns
+
+
+def _sha256(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,109 @@
+"""One field of a corpus as a single array on disk, mapped into memory and shared by all processes of a machine."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from revoice.data.files import locked, read_lines
+from revoice.data.shards import read_shard
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 1 << 16  # rows of the array read at once for statistics
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation (columns,) float32 over all frames of some utterances."""
+
+    mean: Tensor
+    std: Tensor
+
+
+class PackedField:
+    """All utterances of one field, end to end in `packed.npy` beside its shards (packed at the first use).
+
+    Args:
+        folder: the field's folder, as `prepare` or another writer left it.
+
+    Attributes:
+        index: what `index.json` says.
+        ids: utterance ids in the order of the array.
+        offsets: (N + 1,) int64, utterance i owns rows `offsets[i]` to `offsets[i + 1]`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        lines = read_lines(folder / "utterances.jsonl")
+        self.ids: list[str] = [line["id"] for line in lines]
+        lengths = [line["length"] for line in lines] if self.per_frame is not None else [1] * len(lines)
+        self.offsets = np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64))]).astype(np.int64)
+
+    @property
+    def per_frame(self) -> float | None:
+        """Rows per feature frame; None: one row per utterance."""
+        return self.index["per_frame"]
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Position of an utterance id."""
+        return {id: position for position, id in enumerate(self.ids)}
+
+    @cached_property
+    def array(self) -> np.ndarray:
+        """(rows, ...) in the type on disk, memory-mapped; copy-on-write, so that torch may wrap it."""
+        path = self.folder / "packed.npy"
+        if not path.exists():
+            with locked(self.folder):
+                if not path.exists():
+                    self._pack(path)
+        return np.load(path, mmap_mode="c")
+
+    def decode(self, values: Tensor) -> Tensor:
+        """Values from disk as they are meant: float32, or integers where the field says so."""
+        scale = self.index["scale"]
+        if scale is None:
+            return values
+        return values.float() if scale == 1 else values.float() * scale
+
+    def statistics(self, positions: np.ndarray) -> Statistics:
+        """Mean and deviation per column over all rows of the utterances at `positions`, summed in float64."""
+        wanted = np.zeros(len(self.ids), dtype=bool)
+        wanted[positions] = True
+        rows = np.repeat(wanted, np.diff(self.offsets))
+        count, total, squares = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        for first in range(0, len(rows), _BLOCK):
+            block = torch.from_numpy(self.array[first : first + _BLOCK][rows[first : first + _BLOCK]])
+            values = self.decode(block).double()
+            count, total, squares = count + len(values), total + values.sum(0), squares + values.square().sum(0)
+        mean = total / max(count, 1)
+        variance = (squares / max(count, 1) - mean.square()).clamp(min=0.0)
+        return Statistics(mean.float(), variance.sqrt().float())
+
+    def _pack(self, path: Path) -> None:
+        """Copy all shards into one array; it appears whole or not at all."""
+        part = path.with_name("packed.npy.part")
+        packed: np.memmap | None = None
+        for position, (id, values) in enumerate(self._stored()):
+            assert id == self.ids[position], f"{self.folder}: {id} is not where the index says"
+            values = values if self.per_frame is not None else values[None]
+            if packed is None:
+                shape = (int(self.offsets[-1]), *values.shape[1:])
+                packed = np.lib.format.open_memmap(part, mode="w+", dtype=values.dtype, shape=shape)
+            packed[self.offsets[position] : self.offsets[position + 1]] = values
+        assert packed is not None, f"{self.folder} holds no utterance"
+        packed.flush()
+        part.replace(path)
+
+    def _stored(self) -> Iterator[tuple[str, np.ndarray]]:
+        for name in self.index["shards"]:
+            yield from read_shard(self.folder / name)

@@ -1,0 +1,45 @@
+"""Names behind the integers of a batch."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from revoice.data.manifest import Row
+
+GENDERS = ("F", "M")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The names that `Batch.speaker`, `.gender` and `.emotion` index; -1 is a name that is not in the table.
+
+    >>> rows = [Row(id="a", path="a", speaker="p2", gender="M"), Row(id="b", path="b", speaker="p1")]
+    >>> tables = Tables.of(rows)
+    >>> tables.speakers, tables.index(rows)["speaker"].tolist(), tables.index(rows)["gender"].tolist()
+    (('p1', 'p2'), [1, 0], [1, -1])
+    """
+
+    speakers: tuple[str, ...]
+    emotions: tuple[str, ...]
+    genders: tuple[str, ...] = GENDERS
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> "Tables":
+        """The names in the training rows, sorted."""
+        rows = list(rows)
+        emotions = sorted({row.emotion for row in rows if row.emotion})
+        return cls(tuple(sorted({row.speaker for row in rows})), tuple(emotions))
+
+    def index(self, rows: Sequence[Row]) -> dict[str, np.ndarray]:
+        """(N,) int64 for each of speaker, gender, emotion."""
+        return {
+            "speaker": _places(self.speakers, [row.speaker for row in rows]),
+            "gender": _places(self.genders, [row.gender for row in rows]),
+            "emotion": _places(self.emotions, [row.emotion for row in rows]),
+        }
+
+
+def _places(table: Sequence[str], names: Sequence[str | None]) -> np.ndarray:
+    place: dict[str | None, int] = {name: i for i, name in enumerate(table)}
+    return np.array([place.get(name, -1) for name in names], dtype=np.int64)

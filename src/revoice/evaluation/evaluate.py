@@ -1,0 +1,209 @@
+"""Convert, measure, summarise."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from revoice.audio.io import Audio, read_audio
+from revoice.data.manifest import Manifest, Row
+from revoice.evaluation.examples import Example, choose_examples
+from revoice.evaluation.mcd import PEAK_MIN, SECONDS_MIN
+from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
+from revoice.evaluation.pairs import Trial
+from revoice.evaluation.summary import Record, Summary, summarise
+from revoice.evaluation.verification import VERIFIERS
+from revoice.evaluation.workers import Workers
+
+Request = tuple[Audio, list[Audio]]
+Convert = Callable[[list[Request]], Sequence[Audio]]
+Vocode = Callable[[Audio], Audio]
+
+DEFAULT_METRICS = ("speaker", "spectral", "speed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """All that is known of one system after an evaluation.
+
+    Attributes:
+        name: of the system.
+        columns: what was measured.
+        records: one dict per trial, plain values (nan where there is none), by group.
+        summaries: what `summarise` makes of them, by group.
+        examples: a few trials with their sound, by group.
+        verifier: who judged the voices.
+        circular: the system was conditioned on, or trained against, that verifier, which then flatters it.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    records: dict[str, list[Record]]
+    summaries: dict[str, Summary]
+    examples: dict[str, list[Example]]
+    verifier: str
+    circular: bool
+
+
+def build_metrics(
+    manifest: Manifest,
+    names: Sequence[str] = DEFAULT_METRICS,
+    verifier: str = "resemblyzer",
+    workers: Workers | None = None,
+    device: str = "cpu",
+) -> list[Metric]:
+    """Metrics by registry name. Reuse the list for every system evaluated on `manifest`: it remembers the recordings.
+
+    Args:
+        manifest: of the corpus that the trials come from.
+        names: which, in the order of the report's tables.
+        verifier: registry name of the speaker encoder that judges.
+        workers: processes for the WORLD analyses.
+        device: where the verifier runs.
+    """
+    judge = VERIFIERS.build(verifier, {}, {"device": device})
+    return [METRICS.build(name, {}, {"verifier": judge, "manifest": manifest, "workers": workers}) for name in names]
+
+
+def run(
+    trials: Mapping[str, Sequence[Trial]],
+    convert: Convert,
+    vocode: Vocode,
+    manifest: Manifest,
+    metrics: Sequence[Metric],
+    *,
+    name: str = "model",
+    verifier: str = "resemblyzer",
+    circular: bool = False,
+    batch_size: int = 16,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Evaluation:
+    """Evaluate one system.
+
+    Args:
+        trials: what to convert, by group ("unseen", "seen").
+        convert: batch of (source, references) -> converted clips; its wall time is what the real-time factor counts.
+        vocode: a recording through the system's features and vocoder and back, the best that a conversion could sound.
+        manifest: of the corpus that the trials come from.
+        metrics: see `build_metrics`.
+        name: of the system, for the report.
+        verifier: name of the judge, for the report.
+        circular: see `Evaluation`.
+        batch_size: conversions per call of `convert`; clips of like length share a call.
+        seed: of the confidence intervals.
+        progress: called with (stage, done, total).
+    """
+    flat = [(group, trial) for group, group_trials in trials.items() for trial in group_trials]
+    results = convert_all([trial for _, trial in flat], convert, vocode, manifest, batch_size, progress)
+    columns = tuple(column for metric in metrics for column in metric.columns)
+    progress("measuring", 0, len(results))
+    records = _measure(results, metrics, columns)
+    progress("measuring", len(results), len(results))
+    by_group: dict[str, list[tuple[Record, Result]]] = {group: [] for group in trials}
+    for (group, _), record, result in zip(flat, records, results, strict=True):
+        by_group[group].append((record, result))
+    return Evaluation(
+        name=name,
+        columns=columns,
+        records={group: [record for record, _ in both] for group, both in by_group.items()},
+        summaries={group: summarise([record for record, _ in both], columns, seed) for group, both in by_group.items()},
+        examples={group: choose_examples(both) for group, both in by_group.items()},
+        verifier=verifier,
+        circular=circular,
+    )
+
+
+def convert_all(
+    trials: Sequence[Trial],
+    convert: Convert,
+    vocode: Vocode,
+    manifest: Manifest,
+    batch_size: int = 16,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> list[Result]:
+    """All conversions first, with nothing else running, so that their time is theirs; then the ceilings, each once."""
+    recordings: dict[str, Audio] = {}
+
+    def read(row: Row) -> Audio:
+        if row.id not in recordings:
+            recordings[row.id] = read_audio(manifest.file(row))
+        return recordings[row.id]
+
+    order = sorted(range(len(trials)), key=lambda i: read(trials[i].source).seconds)
+    converted: dict[int, tuple[Audio, float]] = {}
+    for at in range(0, len(order), batch_size):
+        batch = order[at : at + batch_size]
+        requests = [(read(trials[i].source), [read(row) for row in trials[i].references]) for i in batch]
+        begin = time.perf_counter()
+        outcomes = convert(requests)
+        wall = time.perf_counter() - begin
+        assert len(outcomes) == len(batch), f"{len(batch)} conversions asked for, {len(outcomes)} came"
+        share = wall / sum(source.seconds for source, _ in requests)
+        for i, outcome, (source, _) in zip(batch, outcomes, requests, strict=True):
+            converted[i] = (outcome, share * source.seconds)
+        progress("converting", at + len(batch), len(order))
+    truths = {trial.true_target.id: trial.true_target for trial in trials if trial.true_target}
+    ceilings: dict[str, Audio] = {}
+    for done, (key, row) in enumerate(truths.items(), start=1):
+        ceilings[key] = vocode(read(row))
+        progress("resynthesising", done, len(truths))
+    return [_result(trial, read, ceilings, *converted[i]) for i, trial in enumerate(trials)]
+
+
+def _result(
+    trial: Trial, read: Callable[[Row], Audio], ceilings: Mapping[str, Audio], converted: Audio, wall: float
+) -> Result:
+    source, truth = read(trial.source), trial.true_target
+    return Result(
+        trial=trial,
+        source=source,
+        references=tuple(read(row) for row in trial.references),
+        converted=converted,
+        true_target=read(truth) if truth else None,
+        ceiling=ceilings[truth.id] if truth else None,
+        seconds=source.seconds,
+        wall_seconds=wall,
+        failed=_failure(converted),
+    )
+
+
+def _failure(clip: Audio) -> str:
+    """Why a converted clip cannot be measured, "" if it can."""
+    if not np.isfinite(clip.samples).all():
+        return "samples that are not finite"
+    if clip.seconds < SECONDS_MIN:
+        return "no sound"
+    return "silence" if np.abs(clip.samples).max() < PEAK_MIN else ""
+
+
+def _measure(results: Sequence[Result], metrics: Sequence[Metric], columns: Sequence[Column]) -> list[Record]:
+    whole = [result for result in results if not result.failed]
+    values: list[Values] = [{} for _ in whole]
+    for finish in [metric.start(whole) for metric in metrics]:
+        for own, new in zip(values, finish(), strict=True):
+            own.update(new)
+    measured = iter(values)
+    failed = {column.key: column.if_failed for column in columns if column.if_failed is not None}
+    return [_facts(result) | (failed if result.failed else next(measured)) for result in results]
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    trial = result.trial
+    return {
+        "source": trial.source.id,
+        "source_speaker": trial.source.speaker,
+        "source_gender": trial.source.gender,
+        "target_speaker": trial.target,
+        "target_gender": trial.references[0].gender,
+        "same_gender": trial.same_gender,
+        "sentence": trial.source.sentence,
+        "text": trial.source.text,
+        "references": [row.id for row in trial.references],
+        "true_target": trial.true_target.id if trial.true_target else None,
+        "seconds": result.seconds,
+        "wall_seconds": result.wall_seconds,
+        "failed": result.failed,
+    }

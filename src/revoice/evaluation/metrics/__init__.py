@@ -1,0 +1,1 @@
+"""What is measured of conversions, one file per kind of metric."""

@@ -1,0 +1,91 @@
+"""What a metric is: columns of a table with one line per conversion. A new one is a file in this package."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from revoice.audio.io import Audio
+from revoice.evaluation.pairs import Trial
+from revoice.registry import Registry
+
+METRICS: "Registry[Metric]" = Registry("metric", "revoice.evaluation.metrics")
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One measured number per conversion, and how to read it.
+
+    Attributes:
+        key: name in `metrics.json`.
+        title: name in the report.
+        explain: one plain sentence for the report; says which direction is good. Empty: shown only beside another.
+        digits: decimals shown.
+        unit: "dB", "cents" or "".
+        share: whether it is a 0-or-1 whose mean is a share, shown in per cent.
+        floor, ceiling: keys of the columns that hold the same number for "nothing was converted" and for "as good as
+            the vocoder allows".
+        weight: key of the row entry that weighs this number in means; "" for equal weights.
+        if_failed: the value of a conversion that gave no sound; None leaves it out of the mean.
+    """
+
+    key: str
+    title: str
+    explain: str = ""
+    digits: int = 3
+    unit: str = ""
+    share: bool = False
+    floor: str = ""
+    ceiling: str = ""
+    weight: str = ""
+    if_failed: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished conversion.
+
+    Attributes:
+        trial: what was asked for.
+        source: the source recording.
+        references: the clips of the target voice that the converter was given.
+        converted: the outcome.
+        true_target: the target voice saying the same sentence, None if not recorded.
+        ceiling: `true_target` through the features and the vocoder of the system, without conversion.
+        seconds: length of the source.
+        wall_seconds: time the conversion took (its share, by length, of the time of its batch).
+        failed: why the outcome cannot be measured, "" if it can.
+    """
+
+    trial: Trial
+    source: Audio
+    references: tuple[Audio, ...]
+    converted: Audio
+    true_target: Audio | None
+    ceiling: Audio | None
+    seconds: float
+    wall_seconds: float
+    failed: str = ""
+
+
+class Metric(ABC):
+    """Measures conversions. One object may serve several systems on the same corpus: it remembers recordings by row id.
+
+    Attributes:
+        name: registry name, set by the decorator.
+        columns: what `start` delivers.
+    """
+
+    name: ClassVar[str]
+    columns: tuple[Column, ...]
+
+    @abstractmethod
+    def start(self, results: Sequence[Result]) -> Callable[[], list[Values]]:
+        """Begin to measure conversions that did not fail.
+
+        Returns:
+            A function that waits for the end and gives each result's values by column key; nan where there is none.
+            All metrics are started before the first one is waited for.
+        """

@@ -1,0 +1,100 @@
+"""Similarity to the target's and the source's voice."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from revoice.audio.io import Audio, read_audio
+from revoice.data.manifest import Manifest, Row
+from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
+from revoice.evaluation.verification import Verifier, enrol, judge
+
+
+@METRICS.register("speaker")
+class SpeakerSimilarity(Metric):
+    """Cosine of each conversion to the enrolled target and source voices.
+
+    Args:
+        verifier: the judge.
+        manifest: where the enrolment clips are.
+        prefix: put before every key and title, to set a second verifier's numbers apart.
+    """
+
+    def __init__(self, verifier: Verifier, manifest: Manifest, prefix: str = "") -> None:
+        self.verifier = verifier
+        self.manifest = manifest
+        self.prefix = prefix
+        self.columns = _columns(prefix, verifier.name)
+        self._known: dict[str, NDArray[np.float32]] = {}
+
+    def start(self, results: Sequence[Result]) -> Callable[[], list[Values]]:
+        """Embeds when waited for, while worker processes of other metrics go on."""
+        return lambda: self._measure(results)
+
+    def _measure(self, results: Sequence[Result]) -> list[Values]:
+        self._learn(results)
+        converted = self._embed([result.converted for result in results])
+        ceilings = {r.trial.true_target.id: r.ceiling for r in results if r.trial.true_target and r.ceiling}
+        vocoded = dict(zip(ceilings, self._embed(list(ceilings.values())), strict=True))
+        return [self._values(r, clip, vocoded) for r, clip in zip(results, converted, strict=True)]
+
+    def _learn(self, results: Sequence[Result]) -> None:
+        """Embed the recordings that are not known yet, each once, reading enrolment clips a few at a time."""
+        wanted: dict[str, Audio | Path] = {}
+        for result in results:
+            trial = result.trial
+            wanted |= {row.id: self.manifest.file(row) for row in (*trial.enrol_target, *trial.enrol_source)}
+        wanted |= {result.trial.source.id: result.source for result in results}
+        new = [(key, clip) for key, clip in wanted.items() if key not in self._known]
+        for at in range(0, len(new), 64):
+            clips = [clip if isinstance(clip, Audio) else read_audio(clip) for _, clip in new[at : at + 64]]
+            self._known |= zip([key for key, _ in new[at : at + 64]], self._embed(clips), strict=True)
+
+    def _embed(self, clips: list[Audio]) -> NDArray[np.float32]:
+        return self.verifier.embed(clips) if clips else np.zeros((0, 1), np.float32)
+
+    def _voice(self, rows: Iterable[Row]) -> NDArray[np.float32]:
+        return enrol(np.stack([self._known[row.id] for row in rows]))
+
+    def _values(self, result: Result, clip: NDArray[np.float32], vocoded: dict[str, NDArray[np.float32]]) -> Values:
+        trial = result.trial
+        target, source = self._voice(trial.enrol_target), self._voice(trial.enrol_source)
+        verdict = judge(clip, target, source)
+        ceiling = vocoded.get(trial.true_target.id) if trial.true_target else None
+        values = {
+            "cosine_target": verdict.cosine_target,
+            "cosine_source": verdict.cosine_source,
+            "closer_to_target": float(verdict.closer_to_target),
+            "cosine_unconverted": float(self._known[trial.source.id] @ target),
+            "cosine_ceiling": np.nan if ceiling is None else float(ceiling @ target),
+        }
+        return {self.prefix + key: value for key, value in values.items()}
+
+
+def _columns(prefix: str, verifier: str) -> tuple[Column, ...]:
+    title = f" ({verifier})" if prefix else ""
+    return (
+        Column(
+            key=f"{prefix}cosine_target",
+            title=f"Cosine to the target voice{title}",
+            explain=f"Similarity of the converted clip to the target's voice by {verifier}; higher is better.",
+            floor=f"{prefix}cosine_unconverted",
+            ceiling=f"{prefix}cosine_ceiling",
+        ),
+        Column(
+            key=f"{prefix}cosine_source",
+            title=f"Cosine to the source voice{title}",
+            explain=f"Similarity of the converted clip to the source's voice by {verifier}; lower is better.",
+        ),
+        Column(
+            key=f"{prefix}closer_to_target",
+            title=f"Closer to the target{title}",
+            explain="Share of conversions more similar to the target's voice than to the source's; higher is better.",
+            share=True,
+            if_failed=0.0,
+        ),
+        Column(key=f"{prefix}cosine_unconverted", title=f"Cosine of the unconverted source to the target{title}"),
+        Column(key=f"{prefix}cosine_ceiling", title=f"Cosine of the resynthesised true target to the target{title}"),
+    )

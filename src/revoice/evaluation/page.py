@@ -1,0 +1,66 @@
+"""The empty page of the report: one HTML file without scripts, readable on light and dark screens."""
+
+from html import escape
+from string import Template
+
+_STYLE = """
+:root { color-scheme: light dark; --page: #fbfbfa; --card: #ffffff; --ink: #1d2024; --soft: #5c636c; --line: #dfe2e6;
+        --accent: #b4501a; --warn: #fff1d6; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #14161a; --card: #1c1f25; --ink: #e7e9ec; --soft: #a3abb5; --line: #333842; --accent: #f0975a;
+          --warn: #3d3013; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+main { max-width: 1120px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
+h2 { font-size: 1.35rem; margin: 3rem 0 .3rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
+h3 { font-size: 1.05rem; margin: 2rem 0 .6rem; }
+p { max-width: 46rem; margin: .4rem 0; }
+.soft, caption, figcaption { color: var(--soft); }
+.note { background: var(--warn); border-radius: 8px; padding: .7rem 1rem; margin: 1rem 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: 1rem 0; }
+dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem; margin: 1.2rem 0; }
+.tile, .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .9rem 1.1rem; }
+.tile b { display: block; font-size: 1.7rem; line-height: 1.25; color: var(--accent); }
+.tile span { color: var(--soft); font-size: .88rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; margin: .6rem 0; }
+caption { text-align: left; padding: .2rem 0 .5rem; }
+th, td { text-align: left; vertical-align: top; padding: .45rem .9rem .45rem 0; border-bottom: 1px solid var(--line); }
+thead th { color: var(--soft); font-weight: 600; }
+tbody th { font-weight: 600; }
+td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.n small { color: var(--soft); display: block; }
+td.main { font-weight: 650; }
+.card { margin: 1rem 0; }
+.card h4 { margin: 0 0 .1rem; font-size: 1rem; }
+figure { margin: .6rem 0; } img { max-width: 100%; height: auto; display: block; }
+.players { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .6rem 1rem; }
+.players div > span { display: block; font-size: .88rem; color: var(--soft); }
+audio { width: 100%; height: 2.3rem; }
+details { margin: 1rem 0; } summary { cursor: pointer; color: var(--accent); }
+details table { font-size: .84rem; }
+"""
+
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>$style</style>
+</head>
+<body>
+<main>
+$body
+</main>
+</body>
+</html>
+""")
+
+
+def page(title: str, body: str) -> str:
+    """A whole page; `title` is escaped, `body` is HTML."""
+    return _PAGE.substitute(title=escape(title), style=_STYLE, body=body)

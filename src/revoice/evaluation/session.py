@@ -1,0 +1,126 @@
+"""Checkpoints against a corpus: the trials, the conversions and the files that are left."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from revoice.audio.io import Audio
+from revoice.conversion.converter import Converter
+from revoice.data.manifest import Manifest
+from revoice.errors import UserError, choices
+from revoice.evaluation.evaluate import Evaluation, build_metrics, run
+from revoice.evaluation.pairs import GROUPS, Trial, pick_trials
+from revoice.evaluation.report import write_metrics, write_report, write_trials
+from revoice.evaluation.workers import Workers
+from revoice.version import __version__
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Which conversions are measured (config group `metrics`).
+
+    Attributes:
+        groups: "unseen", "seen" or both.
+        voices: all ordered pairs of so many voices in each group.
+        sentences_per_pair: sentences of each pair.
+        references: recordings of the target voice that the model is given.
+        workers: processes for the analyses; None is one per core.
+    """
+
+    groups: tuple[str, ...] = GROUPS
+    voices: int = 8
+    sentences_per_pair: int = 1
+    references: int = 1
+    workers: int | None = None
+
+
+def trials_for(manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0) -> dict[str, list[Trial]]:
+    """Trials by group. A corpus that shares no voice with the training data is unseen as a whole.
+
+    Raises:
+        UserError: no group is possible; the message says what the corpus lacks.
+    """
+    foreign = not set(trained_on) & set(manifest.speakers)
+    if foreign:
+        manifest = manifest.with_rows(replace(row, split="test_unseen") for row in manifest)
+    trials: dict[str, list[Trial]] = {}
+    for group in protocol.groups:
+        if group not in GROUPS:
+            raise choices(group, GROUPS, "group of test voices (metrics.groups)")
+        if group == "seen" and foreign:
+            continue
+        try:
+            trials[group] = pick_trials(
+                manifest, group, speakers=protocol.voices, sentences_per_pair=protocol.sentences_per_pair,
+                references=protocol.references, seed=seed,
+            )  # fmt: skip
+        except UserError as error:
+            log.warning("%s voices are not evaluated: %s", group, error)
+            reason = error
+    if not trials:
+        raise reason
+    return trials
+
+
+def evaluate_systems(
+    converters: Mapping[str, Converter], manifest: Manifest, protocol: Protocol, folder: Path, seed: int = 0,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Evaluation]:
+    """Evaluate systems on the same trials and write `metrics.json`, `trials.csv` and `report.html` into `folder`.
+
+    Args:
+        converters: by name of the system.
+        manifest: of the corpus, with splits.
+        protocol: which conversions.
+        folder: of the report.
+        seed: of the trials and the confidence intervals.
+        extra: further entries for the top of `metrics.json`; callables are called last, so that a duration includes the report.
+    """  # fmt: skip
+    speakers = sorted({name for c in converters.values() for name in c.loaded.description.speakers})
+    trials = trials_for(manifest, protocol, speakers, seed)
+    evaluations = {}
+    with Workers(_workers(protocol)) as workers:
+        metrics = build_metrics(manifest, workers=workers)
+        for name, converter in converters.items():
+            evaluations[name] = run(
+                trials, _batch(converter), converter.copy_synthesis, manifest, metrics,
+                name=name, circular="embedding" in converter.model.requires.fields, seed=seed,
+            )  # fmt: skip
+    count = sum(len(group) for group in trials.values())
+    first = next(iter(converters.values()))
+    facts = {
+        "systems" if len(converters) > 1 else "model": "; ".join(f"{n}: {c.model.name} ({c.loaded.sha256})" for n, c in converters.items()),
+        "data": f"{manifest.corpus}, {len(manifest.speakers)} voices, manifest {manifest.digest()}",
+        "conversions": f"{count}, each given {protocol.references} clip(s) of the target voice",
+        "vocoder": first.vocoder.name, "revoice": __version__,
+    }  # fmt: skip
+    write_report(folder / "report.html", list(evaluations.values()), "Voice conversion report", facts)
+    write_trials(folder / "trials.csv", list(evaluations.values()))
+    write_metrics(folder / "metrics.json", _payload(evaluations, converters, extra or {}))
+    return evaluations
+
+
+def _payload(evaluations: Mapping[str, Evaluation], converters: Mapping[str, Converter], extra: Mapping[str, Any]) -> dict[str, Any]:
+    about = {name: converter.describe() for name, converter in converters.items()}
+    head = {"version": __version__, **{key: value() if callable(value) else value for key, value in extra.items()}}
+    if len(evaluations) == 1:
+        name, evaluation = next(iter(evaluations.items()))
+        return {**head, **about[name], **evaluation.summaries}
+    return {**head, "systems": {name: {**about[name], **e.summaries} for name, e in evaluations.items()}}
+
+
+def _batch(converter: Converter):  # type: ignore[no-untyped-def]
+    def convert(requests: list[tuple[Audio, list[Audio]]]) -> list[Audio]:
+        return [converter.convert(source, references) for source, references in requests]
+
+    return convert
+
+
+def _workers(protocol: Protocol) -> int:
+    from revoice.data.workers import usable_cpus
+
+    return usable_cpus() if protocol.workers is None else protocol.workers

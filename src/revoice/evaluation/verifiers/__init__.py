@@ -1,0 +1,1 @@
+"""Speaker encoders that score conversions, one file each."""

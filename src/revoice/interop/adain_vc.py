@@ -1,0 +1,120 @@
+"""Published AdaIN-VC files: `*.ckpt` (a plain state_dict), its `config.yaml` and the statistics `attr.pkl`.
+
+Written by the programs of github.com/jjery2243542/adaptive_voice_conversion (Apache-2.0).
+"""
+
+import io
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from revoice.errors import UserError
+from revoice.models.adain_vc import AdaINVC
+
+# published name -> ours; {i} is an index, kept unless a factor and offset are given
+_RENAMES = (
+    (r"conv_bank\.(\d+)\.", lambda m: f"bank.{m[1]}."),
+    (r"in_conv_layer\.", lambda m: "conv_in."),
+    (r"out_conv_layer\.", lambda m: "conv_out."),
+    (r"first_conv_layers\.(\d+)\.", lambda m: f"blocks.{m[1]}.conv1."),
+    (r"second_conv_layers\.(\d+)\.", lambda m: f"blocks.{m[1]}.conv2."),
+    (r"first_dense_layers\.(\d+)\.", lambda m: f"dense.{2 * int(m[1])}."),
+    (r"second_dense_layers\.(\d+)\.", lambda m: f"dense.{2 * int(m[1]) + 1}."),
+    (r"output_layer\.", lambda m: "out."),
+    (r"mean_layer\.", lambda m: "mean."),
+    (r"std_layer\.", lambda m: "log_variance."),  # named sigma upstream, used as log variance
+    (r"^decoder\.conv_affine_layers\.(\d+)\.", lambda m: f"affine.{m[1]}."),
+)
+
+
+def our_name(published: str) -> str:
+    """Our parameter name for a published one.
+
+    >>> our_name("speaker_encoder.second_dense_layers.3.weight")
+    'speaker_encoder.dense.7.weight'
+    """
+    for pattern, replacement in _RENAMES:
+        published = re.sub(pattern, replacement, published)
+    return published
+
+
+def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`AdaINVC` arguments of a published `config` (the whole YAML file, or a fixture's: both hold a model part).
+
+    Raises:
+        UserError: for settings whose published behaviour was never released (spectral norm, other activations).
+    """
+    parts = config["model"] if "model" in config else config
+    speaker, content, decoder = parts["SpeakerEncoder"], parts["ContentEncoder"], parts["Decoder"]
+    for name, part in (("SpeakerEncoder", speaker), ("ContentEncoder", content), ("Decoder", decoder)):
+        if part.get("act", "relu") != "relu" or part.get("sn", False):
+            raise UserError(f"{name}: expected act: relu and sn: false, as every published checkpoint has")
+    size = {"channels": decoder["c_h"], "kernel": decoder["kernel_size"], "dropout": float(decoder["dropout_rate"])}
+    return {
+        "n_features": speaker["c_in"],
+        "speaker_encoder": _encoder(speaker) | {"dense_blocks": speaker["n_dense_blocks"]},
+        "content_encoder": _encoder(content),
+        "decoder": size | {"blocks": decoder["n_conv_blocks"], "upsample": tuple(decoder["upsample"])},
+    }
+
+
+def _encoder(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "channels": part["c_h"], "out": part["c_out"], "kernel": part["kernel_size"], "bank": part["bank_size"],
+        "bank_step": part["bank_scale"], "bank_channels": part["c_bank"], "subsample": tuple(part["subsample"]),
+        "dropout": float(part["dropout_rate"]),
+    }  # fmt: skip
+
+
+def load_state(model: AdaINVC, published: Mapping[str, Tensor]) -> None:
+    """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
+    renamed = {our_name(name): tensor for name, tensor in published.items()}
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("standardiser.")}
+    for name in sorted(own.keys() ^ renamed.keys()):
+        where = "checkpoint" if name in renamed else "configured network"
+        raise UserError(f"AdaIN-VC weights do not fit: '{name}' is only in the {where}: is the config.yaml the right one?")
+    for name, tensor in own.items():
+        if tensor.shape != renamed[name].shape:
+            raise UserError(f"AdaIN-VC weights do not fit: {name} is {list(renamed[name].shape)}, expected {list(tensor.shape)}")
+    model.load_state_dict(renamed, strict=False)
+
+
+def read_statistics(path: Path) -> dict[str, np.ndarray]:
+    """`mean` and `std` (F,) of an `attr.pkl`, by an unpickler that can build numpy arrays and nothing else."""
+    try:
+        values = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+        return {key: np.asarray(values[key], dtype=np.float32) for key in ("mean", "std")}
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: not the statistics of AdaIN-VC (a pickled dict with mean and std): {error}") from error
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.replace("numpy._core", "numpy.core"), name) in _ARRAY_PARTS:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise UserError(f"attr.pkl asks for {module}.{name}: only numpy arrays are accepted")
+
+
+_ARRAY_PARTS = {
+    ("numpy.core.multiarray", "_reconstruct"), ("numpy.core.multiarray", "scalar"), ("numpy.core.numeric", "_frombuffer"),
+    ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
+}  # fmt: skip
+
+
+def published_model(checkpoint: Path, config: Mapping[str, Any]) -> AdaINVC:
+    """The network of a published checkpoint, in eval mode."""
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{checkpoint}: cannot be read as plain tensors ({str(error).splitlines()[0]})") from error
+    model = AdaINVC(**arguments(config))
+    load_state(model, state)
+    return model.eval()

@@ -1,0 +1,92 @@
+"""Golden tensors of a published program: what went in, what came out, and how exact that is."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from revoice.errors import UserError
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """One recorded run: `<name>.json` beside `<name>.safetensors`.
+
+    Attributes:
+        path: the JSON file.
+        case: which function of `revoice.interop.cases` reproduces it.
+        config: settings of the published program.
+        state: its weights.  inputs: what it was given.  outputs: what it returned.
+        tolerance: largest absolute error allowed per output.
+        mode: how the network was run.  notes: remarks on the outputs.
+    """
+
+    path: Path
+    case: str
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    tolerance: dict[str, float]
+    mode: str = ""
+    notes: tuple[str, ...] = ()
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """A value of `config`; a missing one without default is a `UserError`."""
+        if name in self.config:
+            return self.config[name]
+        if default is None:
+            raise UserError(f"{self.path}: its config has no '{name}', which case '{self.case}' needs")
+        return default
+
+    def input(self, name: str) -> Tensor:
+        """An input tensor; a missing one is a `UserError`."""
+        if name not in self.inputs:
+            raise UserError(f"{self.path}: no input '{name}' (it has: {', '.join(sorted(self.inputs))})")
+        return self.inputs[name]
+
+
+def load_fixture(path: str | Path) -> Fixture:
+    """Read a fixture; `UserError` says what is missing or malformed."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such fixture; expected a .json file with a .safetensors file beside it")
+    tensor_path = path.with_suffix(".safetensors")
+    if not tensor_path.is_file():
+        raise UserError(f"{path}: its tensors {tensor_path.name} are not beside it")
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        tensors = load_file(tensor_path)
+    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable fixture ({' '.join(str(error).split())})") from error
+    if not isinstance(described, dict) or not isinstance(described.get("case"), str):
+        raise UserError(f"{path}: not a fixture: it names no case")
+    noise = described.get("outputs_noise", {})
+    outputs = _group(tensors, "out/")
+    if not outputs:
+        raise UserError(f"{path}: records no outputs to compare with")
+    return Fixture(
+        path=path,
+        case=described["case"],
+        config=described.get("config", {}),
+        state=_group(tensors, "state/"),
+        inputs=_group(tensors, "in/"),
+        outputs=outputs,
+        tolerance={name: _tolerance(noise.get(name, {}), value) for name, value in outputs.items()},
+        mode=described.get("mode", ""),
+        notes=tuple(described.get("notes", ())),
+    )
+
+
+def _group(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _tolerance(noise: dict[str, Any], value: Tensor) -> float:
+    if "suggested_atol" in noise:
+        return float(noise["suggested_atol"])
+    return 1e-6 * float(value.abs().max()) if value.is_floating_point() and value.numel() else 0.0

@@ -1,0 +1,40 @@
+"""AdaIN-VC as its authors save it: `NAME.ckpt`, `NAME.config.yaml` (or config.yaml) and `attr.pkl`."""
+
+from pathlib import Path
+
+import torch
+import yaml
+
+from revoice.audio.presets import load_preset
+from revoice.errors import UserError
+from revoice.interop.adain_vc import arguments, published_model, read_statistics
+from revoice.interop.importers import IMPORTERS, Imported
+
+TRIM_DB = 15.0  # of the published preparation
+
+
+@IMPORTERS.register("adain_vc")
+class PublishedAdaINVC:
+    """The network must speak as many mels as the published preset `adain_24k` unless its config says otherwise."""
+
+    def read(self, path: Path, config: Path | None = None, statistics: Path | None = None) -> Imported:
+        """Weights, sizes and statistics."""
+        settings = yaml.safe_load((config or _beside(path, "config.yaml", "config")).read_text(encoding="utf-8"))
+        model = published_model(path, settings)
+        known = read_statistics(statistics or _beside(path, "attr.pkl", "statistics"))
+        mean, std = torch.from_numpy(known["mean"]), torch.from_numpy(known["std"])
+        given = arguments(settings)
+        if mean.shape != (given["n_features"],):
+            raise UserError(f"statistics of {len(mean)} channels for a network of {given['n_features']}: give statistics=attr.pkl of this model")
+        model.set_statistics(mean, std)
+        spec = load_preset("adain_24k")
+        if spec.channels != given["n_features"]:
+            spec = type(spec).from_dict(spec.to_dict() | {"mels": given["n_features"]})
+        return Imported(model=model, name=model.name, arguments=given, spec=spec, trim_db=TRIM_DB)
+
+
+def _beside(path: Path, name: str, key: str) -> Path:
+    for found in (path.with_suffix("." + name), path.with_name(path.name.split(".")[0] + "." + name), path.with_name(name)):
+        if found.is_file():
+            return found
+    raise UserError(f"no {name} beside {path}: give {key}=FILE")

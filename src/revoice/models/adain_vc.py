@@ -1,0 +1,370 @@
+"""AdaIN-VC: one-shot conversion with instance normalisation (Chou, Yeh, Lee, arXiv:1904.05742)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from revoice.data.batch import Batch
+from revoice.errors import UserError, choices
+from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
+from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm, time_statistics
+from revoice.nn.conv import SameConv1d, pixel_shuffle_1d
+from revoice.nn.perturb import perturbed
+from revoice.registry import from_mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSize:
+    """Sizes of one encoder.
+
+    Attributes:
+        channels: width of the residual blocks.
+        out: width of the code (content latent or speaker embedding).
+        kernel: kernel of the residual blocks.
+        bank: largest kernel of the convolution bank.  bank_step: its kernels are bank_step, 2 bank_step, ... <= bank.
+        bank_channels: width of each convolution of the bank.
+        subsample: stride of each residual block; their product is the content code's hop in frames.
+        dense_blocks: fully connected residual blocks (speaker encoder only).
+        norm: "instance" or "none" (content encoder only; none is the published ablation).
+        dropout: after every activation.
+    """
+
+    channels: int = 128
+    out: int = 128
+    kernel: int = 5
+    bank: int = 8
+    bank_step: int = 1
+    bank_channels: int = 128
+    subsample: tuple[int, ...] = (1, 2, 1, 2, 1, 2)
+    dense_blocks: int = 6
+    norm: str = "instance"
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderSize:
+    """Sizes of the decoder.
+
+    Attributes:
+        channels, kernel, dropout: as in `EncoderSize`.
+        blocks: residual blocks, each with two AdaIN layers (3, 5 and 7 are the depths studied; 6 is published).
+        upsample: factor of each block; None spreads the content encoder's hop evenly over the blocks.
+    """
+
+    channels: int = 128
+    kernel: int = 5
+    blocks: int = 6
+    upsample: tuple[int, ...] | None = None
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleControls(Controls):
+    """How far to go towards the target voice: 0 re-synthesises the source's own voice, 1 is the target's, between mixes."""
+
+    strength: float = 1.0
+
+
+class Block(nn.Module):
+    """Two convolutions with a skip connection; normalisation before ("code") or after ("paper") each activation."""
+
+    def __init__(self, size: EncoderSize | DecoderSize, stride: int = 1, upsample: int = 1, norm_first: bool = True):
+        super().__init__()
+        c = size.channels
+        self.conv1 = SameConv1d(c, c, size.kernel)
+        self.conv2 = SameConv1d(c, c * upsample, size.kernel, stride)
+        self.stride, self.upsample, self.norm_first = stride, upsample, norm_first
+        self.dropout = nn.Dropout(size.dropout)
+
+    def activate(self, x: Tensor, norm: Any) -> Tensor:
+        """Normalise and rectify in the configured order; `norm` is a function (B, C, T) -> (B, C, T)."""
+        x = F.relu(norm(x)) if self.norm_first else norm(F.relu(x))
+        return self.dropout(x)
+
+    def forward(self, x: Tensor, norm1: Any, norm2: Any) -> Tensor:
+        """(B, C, T) -> (B, C, ceil(T / stride) or T * upsample)."""
+        y = self.activate(self.conv1(x), norm1)
+        y = self.conv2(y)
+        if self.upsample > 1:
+            y = pixel_shuffle_1d(y, self.upsample)
+            x = F.interpolate(x, scale_factor=float(self.upsample), mode="nearest")
+        if self.stride > 1:
+            x = F.avg_pool1d(x, self.stride, ceil_mode=True)
+        return x + self.activate(y, norm2)
+
+
+class Encoder(nn.Module):
+    """Convolution bank, 1x1 convolution and strided residual blocks: what content and speaker encoder share."""
+
+    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool) -> None:
+        super().__init__()
+        kernels = range(size.bank_step, size.bank + 1, size.bank_step)
+        self.bank = nn.ModuleList(SameConv1d(n_features, size.bank_channels, k) for k in kernels)
+        self.conv_in = SameConv1d(len(kernels) * size.bank_channels + n_features, size.channels, 1)
+        self.blocks = nn.ModuleList(Block(size, stride=s, norm_first=norm_first) for s in size.subsample)
+        self.dropout = nn.Dropout(size.dropout)
+
+    def banked(self, x: Tensor) -> Tensor:
+        """(B, F, T) -> (B, C, T): bank, its input appended, 1x1 convolution."""
+        return self.conv_in(torch.cat([*(F.relu(conv(x)) for conv in self.bank), x], dim=1))
+
+
+class SpeakerEncoder(Encoder):
+    """(B, F, T) -> (B, out): no normalisation anywhere, so that mean and deviation over time, the voice, survive."""
+
+    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool) -> None:
+        super().__init__(n_features, size, norm_first)
+        layers = [nn.Linear(size.channels, size.channels) for _ in range(2 * size.dense_blocks)]
+        self.dense = nn.ModuleList(layers)
+        self.out = nn.Linear(size.channels, size.out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed the whole clip: average over time after the convolutions."""
+        h = self.dropout(F.relu(self.banked(x)))
+        for block in self.blocks:
+            h = block(h, _same, _same)
+        h = h.mean(dim=2)
+        for first, second in zip(self.dense[::2], self.dense[1::2], strict=True):
+            h = h + self.dropout(F.relu(second(self.dropout(F.relu(first(h))))))
+        return self.out(h)
+
+
+@dataclass(frozen=True)
+class Content:
+    """Mean and log-variance (B, out, T') of the code, and the statistics each layer removed if they are kept."""
+
+    mean: Tensor
+    log_variance: Tensor
+    removed: tuple[TimeStatistics, ...]
+
+
+class ContentEncoder(Encoder):
+    """(B, F, T) -> `Content`: instance normalisation removes each channel's mean and deviation over time."""
+
+    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool, keep_statistics: bool) -> None:
+        super().__init__(n_features, size, norm_first)
+        if size.norm not in ("instance", "none"):
+            raise choices(size.norm, ["instance", "none"], "content_encoder.norm")
+        self.normalises, self.keeps = size.norm == "instance", keep_statistics
+        self.mean = SameConv1d(size.channels, size.out, 1)
+        self.log_variance = SameConv1d(size.channels, size.out, 1)
+
+    def forward(self, x: Tensor) -> Content:
+        """Encode; T' is ceil(T / hop)."""
+        removed: list[TimeStatistics] = []
+
+        def norm(h: Tensor) -> Tensor:
+            if self.keeps:
+                removed.append(time_statistics(h))
+            return instance_norm(h) if self.normalises else h
+
+        h = self.banked(x)
+        h = self.dropout(F.relu(norm(h)) if self.blocks[0].norm_first else norm(F.relu(h)))
+        for block in self.blocks:
+            h = block(h, norm, norm)
+        return Content(self.mean(h), self.log_variance(h), tuple(removed))
+
+
+class Decoder(nn.Module):
+    """Content code and per-layer style statistics -> features; the style enters at two AdaIN layers per block."""
+
+    def __init__(self, n_features: int, n_content: int, size: DecoderSize, upsample: tuple[int, ...], norm_first: bool):
+        super().__init__()
+        self.conv_in = SameConv1d(n_content, size.channels, 1)
+        self.blocks = nn.ModuleList(Block(size, upsample=u, norm_first=norm_first) for u in upsample)
+        self.conv_out = SameConv1d(size.channels, n_features, 1)
+        self.dropout = nn.Dropout(size.dropout)
+
+    def forward(self, content: Tensor, styles: list[TimeStatistics]) -> Tensor:
+        """(B, C, T') and two styles per block -> (B, F, T' * hop)."""
+        h = self.conv_in(content)
+        h = self.dropout(F.relu(instance_norm(h)) if self.blocks[0].norm_first else instance_norm(F.relu(h)))
+        for block, first, second in zip(self.blocks, styles[::2], styles[1::2], strict=True):
+            h = block(h, _adain(first), _adain(second))
+        return self.conv_out(h)
+
+
+@MODELS.register("adain_vc")
+class AdaINVC(ConversionModel):
+    """One-shot voice conversion: content without speaker statistics, a speaker code from one clip, AdaIN in the decoder.
+
+    The training loss is the published pair: L1 reconstruction and the KL divergence of the content code to N(0, 1)
+    (0.5 mean(exp(v) + m^2 - 1 - v)); their weights are the config's.
+
+    Args:
+        n_features: feature channels F.
+        speaker_encoder, content_encoder: `EncoderSize` settings.  decoder: `DecoderSize` settings.
+        conditioning: "adain" (a speaker encoder and learned affine maps) or "stat_transfer" (the mirrored network: no
+            speaker encoder; each decoder layer receives the statistics that the content encoder's mirror-image layer
+            removed from the target clip; needs as many decoder as encoder blocks).
+        norm_position: "before" the activation (published code) or "after" it (paper).
+        perturb: largest relative stretch of the frequency axis (and, in standard deviations, change of level and tilt) of
+            what the content encoder hears in training: each crop sounds like somebody else, so that the voice is not in
+            the content that explains it (information perturbation, Choi et al., arXiv:2110.14513). 0 is as published.
+        frames: training crop.
+        reference_frames: 0 trains the speaker encoder on the crop itself, as published; more takes that many frames of
+            *another* utterance of the speaker, which keeps content out of the speaker code.
+        sampler: "uniform" over utterances or "by_speaker".
+    """
+
+    target = "clips"
+    Controls = StyleControls
+
+    def __init__(
+        self,
+        n_features: int,
+        *,
+        speaker_encoder: Mapping[str, Any] | None = None,
+        content_encoder: Mapping[str, Any] | None = None,
+        decoder: Mapping[str, Any] | None = None,
+        conditioning: str = "adain",
+        norm_position: str = "before",
+        perturb: float = 0.0,
+        frames: int = 128,
+        reference_frames: int = 0,
+        sampler: str = "uniform",
+    ) -> None:
+        super().__init__()
+        if conditioning not in ("adain", "stat_transfer"):
+            raise choices(conditioning, ["adain", "stat_transfer"], "conditioning")
+        if norm_position not in ("before", "after"):
+            raise choices(norm_position, ["before", "after"], "norm_position")
+        content = from_mapping(EncoderSize, _tuples(content_encoder), "content_encoder")
+        size = from_mapping(DecoderSize, _tuples(decoder), "decoder")
+        first = norm_position == "before"
+        hop = int(torch.tensor(content.subsample).prod())
+        upsample = size.upsample or spread_upsampling(hop, size.blocks)
+        _check(upsample, size, content, hop, conditioning)
+        self.hop, self.perturb = hop, perturb
+        self.requires = Requires(frames=frames, minimum=3 * hop, sampler=sampler, reference=reference_frames)
+        self.standardiser = Standardiser(n_features)
+        self.content_encoder = ContentEncoder(n_features, content, first, conditioning == "stat_transfer")
+        self.decoder = Decoder(n_features, content.out, size, upsample, first)
+        self.speaker_encoder: SpeakerEncoder | None = None
+        self.affine = nn.ModuleList()
+        if conditioning == "adain":
+            speaker = from_mapping(EncoderSize, _tuples(speaker_encoder), "speaker_encoder")
+            self.speaker_encoder = SpeakerEncoder(n_features, speaker, first)
+            layers = 2 * len(upsample)
+            self.affine = nn.ModuleList(nn.Linear(speaker.out, 2 * size.channels) for _ in range(layers))
+
+    def styles(self, x: Tensor) -> list[TimeStatistics]:
+        """Style statistics for every decoder layer from standardised features (B, F, T) of the target voice."""
+        if self.speaker_encoder is None:
+            removed = self.content_encoder(x).removed[1:]
+            return list(reversed(removed))
+        return self.styles_of(self.speaker_encoder(x))
+
+    def styles_of(self, embedding: Tensor) -> list[TimeStatistics]:
+        """Speaker embedding (B, D) -> style statistics by the learned affine maps (first half mean, second half scale)."""
+        halves = (layer(embedding)[:, :, None].chunk(2, dim=1) for layer in self.affine)
+        return [TimeStatistics(mean, std) for mean, std in halves]
+
+    def decode(self, content: Tensor, styles: list[TimeStatistics]) -> Tensor:
+        """Content code (B, C, T') -> standardised features (B, F, T' * hop)."""
+        return self.decoder(content, styles)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """L1 reconstruction and KL of a batch, each a mean over all elements (reconstruction over valid frames)."""
+        x = self.standardiser(batch.features)
+        reference = x if batch.reference is None else self.standardiser(batch.reference)
+        heard = x if batch.draws is None or not self.perturb else perturbed(x, self.perturb, batch.draws)
+        content = self.content_encoder(heard)
+        z = content.mean
+        if batch.draws is not None:
+            noise = batch.draws.normal("content", *z.shape[1:], device=z.device)
+            z = z + torch.exp(content.log_variance / 2) * noise
+        y = self.decode(z, self.styles(reference))[..., : x.shape[-1]]
+        with torch.autocast(x.device.type, enabled=False):
+            return {
+                "reconstruction": masked_l1(y.float(), x, batch.lengths),
+                "kl": kl_to_standard_normal(content.mean.float(), content.log_variance.float()),
+            }
+
+    @torch.no_grad()
+    def convert(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor:
+        """Features (F, T) of the source's content in the mean voice of the target clips."""
+        x = self._standardised(source)
+        styles = self._mean_styles(targets)
+        if controls.strength != 1.0:
+            own = self.styles(x)
+            mix = controls.strength
+            styles = [TimeStatistics(*(torch.lerp(a, b, mix) for a, b in zip(o, s, strict=True))) for o, s in zip(own, styles, strict=True)]
+        y = self.decode(self.content_encoder(x).mean, styles)
+        return self.standardiser.inverse(y)[0, :, : source.features.shape[-1]]
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """z-score with these per-channel statistics (F,)."""
+        self.standardiser.set(mean, std)
+
+    def speaker_codes(self, features: Tensor) -> Tensor | None:
+        """(B, F, T) -> (B, D): the speaker embedding, or all style means for the mirrored network."""
+        x = self.standardiser(features)
+        if self.speaker_encoder is not None:
+            return self.speaker_encoder(x)
+        return torch.cat([style.mean[:, :, 0] for style in self.styles(x)], dim=1)
+
+    def _mean_styles(self, targets: list[Utterance]) -> list[TimeStatistics]:
+        if self.speaker_encoder is not None:
+            codes = [self.speaker_encoder(self._standardised(target)) for target in targets]
+            return self.styles_of(torch.stack(codes).mean(0))
+        each = [self.styles(self._standardised(target)) for target in targets]
+        return [TimeStatistics(*(torch.stack(parts).mean(0) for parts in zip(*layer, strict=True))) for layer in zip(*each, strict=True)]
+
+    def _standardised(self, clip: Utterance) -> Tensor:
+        x = self.standardiser(clip.features[None])
+        short = self.requires.minimum - x.shape[-1]
+        return F.pad(x, (0, short), mode="replicate") if short > 0 else x
+
+
+def spread_upsampling(hop: int, blocks: int) -> tuple[int, ...]:
+    """Factors of 2 whose product is `hop`, spread evenly over the blocks, the first block always upsampling.
+
+    >>> spread_upsampling(8, 6), spread_upsampling(8, 3), spread_upsampling(8, 7)
+    ((2, 1, 2, 1, 2, 1), (2, 2, 2), (2, 1, 2, 1, 2, 1, 1))
+    """
+    steps = hop.bit_length() - 1
+    if 2**steps != hop or blocks < steps:
+        raise UserError(f"decoder.blocks={blocks} cannot upsample by {hop}: give a power of 2 hop and at least {steps} blocks")
+    every = max(1, blocks // steps) if steps else 1
+    return tuple(2 if i % every == 0 and i // every < steps else 1 for i in range(blocks))
+
+
+def masked_l1(prediction: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
+    """Mean absolute error over the valid frames of (B, F, T); equal to the plain mean when nothing is padded."""
+    mask = (torch.arange(target.shape[-1], device=target.device) < lengths[:, None])[:, None]
+    return ((prediction - target).abs() * mask).sum() / (mask.sum() * target.shape[1])
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """0.5 mean(exp(v) + m^2 - 1 - v)."""
+    return 0.5 * (log_variance.exp() + mean**2 - 1 - log_variance).mean()
+
+
+def _check(upsample: tuple[int, ...], size: DecoderSize, content: EncoderSize, hop: int, conditioning: str) -> None:
+    if int(torch.tensor(upsample).prod()) != hop:
+        raise UserError(f"decoder.upsample={list(upsample)} must multiply to the content encoder's hop {hop}")
+    if conditioning == "stat_transfer":
+        if len(upsample) != len(content.subsample) or size.channels != content.channels:
+            raise UserError(
+                "conditioning=stat_transfer needs a decoder that mirrors the content encoder: "
+                f"decoder.blocks={len(content.subsample)} decoder.channels={content.channels}"
+            )
+        if content.norm != "instance":
+            raise UserError("conditioning=stat_transfer needs content_encoder.norm=instance: its statistics are the style")
+
+
+def _tuples(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in (values or {}).items()}
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _adain(style: TimeStatistics) -> Any:
+    return lambda x: adaptive_instance_norm(x, style)

@@ -1,0 +1,114 @@
+"""What every conversion model declares and offers. A model is a plain `nn.Module` in the registry `MODELS`."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from revoice.data.batch import Batch
+from revoice.registry import Registry
+
+MODELS: "Registry[ConversionModel]" = Registry("model", "revoice.models")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requires:
+    """What a model needs of the data, read by the DataModule.
+
+    Attributes:
+        fields: stored fields ("features", "f0", "embedding", "waveform", ...).
+        frames: crop length in frames.
+        minimum: utterances shorter than this many frames are left out; shorter than `frames` are padded.
+        sampler: "uniform" over utterances, "by_speaker" (speakers equally often).
+        reference: frames of a crop from another utterance of the same speaker (0: none).
+    """
+
+    fields: tuple[str, ...] = ("features",)
+    frames: int = 128
+    minimum: int = 32
+    sampler: str = "uniform"
+    reference: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """What a user may steer at conversion; a model with more to steer subclasses this. `convert.py` accepts exactly these."""
+
+
+@dataclass(kw_only=True)
+class Utterance:
+    """One clip as a converter sees it; what a model did not require is None.
+
+    Attributes:
+        features: (F, T) un-standardised.
+        f0: (T,) Hz, 0 unvoiced.  embedding: (256,).  waveform: (S,) at the spec's rate.
+        statistics: whole-file statistics (name -> tensor) when `features` is one chunk of a long file.
+    """
+
+    features: Tensor
+    f0: Tensor | None = None
+    embedding: Tensor | None = None
+    waveform: Tensor | None = None
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class ConversionModel(nn.Module):
+    """Base of all models.
+
+    Class attributes:
+        name: registry name, set by the decorator.
+        target: what tells the target voice: "clips" (one or more recordings), "speaker" (a name in the model's
+            table), "none".
+        Controls: the dataclass of conversion settings.
+    """
+
+    name: ClassVar[str]
+    target: ClassVar[str] = "clips"
+    Controls: ClassVar[type[Controls]] = Controls
+    requires: Requires
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted training losses by name, each a scalar; the weights live in the config (`loss:`)."""
+        raise NotImplementedError
+
+    def convert(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor:
+        """Features (F, T) of what `source` says in the voice of `targets`."""
+        raise NotImplementedError
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Take the per-channel statistics (F,) of the training features; models that do not standardise ignore them."""
+
+    def speaker_codes(self, features: Tensor) -> Tensor | None:
+        """Speaker representation (B, D) of features (B, F, T) for the speaker map; None if the model has none."""
+        return None
+
+
+class Standardiser(nn.Module):
+    """z-scores features with statistics kept as buffers, so that they travel inside the checkpoint.
+
+    >>> s = Standardiser(2); s.set(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.0]))
+    >>> s(torch.tensor([[[3.0], [2.0]]])).flatten().tolist()
+    [1.0, 0.0]
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+
+    def set(self, mean: Tensor, std: Tensor, floor: float = 1e-5) -> None:
+        """Copy statistics (F,) in; `floor` guards channels that never move."""
+        self.mean.copy_(mean)
+        self.std.copy_(std.clamp(min=floor))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F, T) -> (B, F, T) standardised."""
+        return (features - self.mean[:, None]) / self.std[:, None]
+
+    def inverse(self, standardised: Tensor) -> Tensor:
+        """(B, F, T) standardised -> features."""
+        return standardised * self.std[:, None] + self.mean[:, None]

@@ -1,0 +1,40 @@
+"""Convolutions over time that keep their length, and the 1-D pixel shuffle."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SameConv1d(nn.Conv1d):
+    """Conv1d whose output has ceil(T / stride) frames, by padding k//2 left and (k-1)//2 right (k odd: both sides alike).
+
+    Args:
+        channels_in, channels_out, kernel_size, stride: as `nn.Conv1d`.
+        padding_mode: "reflect" (as AdaIN-VC publishes), "replicate" or "constant" (zeros).
+
+    >>> import torch; SameConv1d(4, 8, 5, stride=2)(torch.zeros(1, 4, 33)).shape
+    torch.Size([1, 8, 17])
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel_size: int, stride: int = 1, padding_mode: str = "reflect"
+    ) -> None:
+        super().__init__(channels_in, channels_out, kernel_size, stride)
+        self.sides = (kernel_size // 2, (kernel_size - 1) // 2)
+        self.fill = padding_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C', ceil(T / stride))."""
+        if self.sides != (0, 0):
+            x = F.pad(x, self.sides, mode=self.fill)
+        return F.conv1d(x, self.weight, self.bias, self.stride)
+
+
+def pixel_shuffle_1d(x: Tensor, factor: int) -> Tensor:
+    """Interleave channel groups in time: (B, C * factor, T) -> (B, C, T * factor).
+
+    >>> import torch; pixel_shuffle_1d(torch.arange(4.0).view(1, 4, 1), 2).tolist()
+    [[[0.0, 1.0], [2.0, 3.0]]]
+    """
+    batch, channels, frames = x.shape
+    x = x.view(batch, channels // factor, factor, frames)
+    return x.transpose(2, 3).reshape(batch, channels // factor, frames * factor)

@@ -1,0 +1,68 @@
+"""One line of progress: iterations, losses, speed."""
+
+import time
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from revoice.data.batch import Batch
+from revoice.training.callbacks import CALLBACKS, Run
+
+
+@CALLBACKS.register("progress")
+class ProgressBar:
+    """Rich bar on a terminal; elsewhere (a log file) a plain line every `line_every` seconds."""
+
+    def __init__(self, line_every: float = 20.0) -> None:
+        self.line_every = line_every
+
+    def make(self, run: Run) -> Callback:
+        """The callback."""
+        return _Progress(run.max_iterations, run.prepared.spec.hop / run.prepared.spec.sample_rate, self.line_every)
+
+
+class _Progress(Callback):
+    def __init__(self, total: int, seconds_per_frame: float, line_every: float) -> None:
+        self.total, self.seconds_per_frame, self.line_every = total, seconds_per_frame, line_every
+        self.console = Console()
+        self.bar: Progress | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.began = self.shown = time.perf_counter()
+        self.first, self.audio = trainer.global_step, 0.0
+        if trainer.is_global_zero and self.console.is_terminal:
+            columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+            self.bar = Progress(*columns, console=self.console)
+            self.bar.start()
+            self.task = self.bar.add_task("", total=self.total, completed=self.first, note="")
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.audio += batch.features.shape[0] * batch.features.shape[-1] * self.seconds_per_frame * trainer.world_size
+        now = time.perf_counter()
+        if not trainer.is_global_zero or now - self.shown < (0.5 if self.bar else self.line_every):
+            return
+        self.shown = now
+        note = self._note(trainer, now - self.began)
+        if self.bar:
+            self.bar.update(self.task, completed=trainer.global_step, note=note)
+        else:
+            print(f"iteration {trainer.global_step}/{self.total}  {note}", flush=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close(trainer)
+
+    def _note(self, trainer: Trainer, seconds: float) -> str:
+        losses = (f"{k.removeprefix('train/')} {float(v):.4g}" for k, v in trainer.callback_metrics.items() if k.startswith("train/"))
+        speed = (trainer.global_step - self.first) / seconds
+        return f"{'  '.join(losses)}  {speed:.2f} it/s  {self.audio / seconds:.0f}x real time"
+
+    def _close(self, trainer: Trainer) -> None:
+        if self.bar:
+            self.bar.update(self.task, completed=trainer.global_step)
+            self.bar.stop()
+            self.bar = None

@@ -1,0 +1,85 @@
+"""Conversions made while training: what a falling loss does not tell."""
+
+from pathlib import Path
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from revoice.audio.io import AudioError
+from revoice.conversion.checkpoint import Loaded
+from revoice.conversion.converter import Converter
+from revoice.data.manifest import Manifest, Row
+from revoice.evaluation.pictures import spectrograms
+from revoice.training.callbacks import CALLBACKS, Run
+from revoice.training.reporter import Reporter
+
+
+@CALLBACKS.register("samples")
+class Samples:
+    """Converts a few validation clips into other voices every `every` validations: audio and spectrograms.
+
+    Args:
+        count: conversions.
+        every: validations between two rounds.
+    """
+
+    def __init__(self, count: int = 2, every: int = 1) -> None:
+        self.count, self.every = count, every
+
+    def make(self, run: Run) -> Callback:
+        """The callback."""
+        return _Samples(pairs(run.prepared.manifest, self.count), run.prepared.manifest, run.reporter, self.every)
+
+
+def pairs(manifest: Manifest, count: int) -> list[tuple[Row, Row]]:
+    """(source, reference of another speaker) rows of the validation split, evenly spaced; fewer if there are fewer speakers.
+
+    The reference says another sentence than the source wherever the speaker has one.
+    """
+    rows = list(manifest.select("val")) or list(manifest.select("train"))
+    found = []
+    for index in range(count):
+        source = rows[(index * len(rows)) // count]
+        others = [row for row in rows if row.speaker != source.speaker]
+        others = [row for row in others if row.sentence is None or row.sentence != source.sentence] or others
+        if others:
+            found.append((source, others[(len(others) // 2 + index * len(others) // count) % len(others)]))
+    return found
+
+
+class _Samples(Callback):
+    def __init__(self, chosen: list[tuple[Row, Row]], manifest: Manifest, reporter: Reporter, every: int) -> None:
+        self.chosen, self.manifest, self.reporter, self.every = chosen, manifest, reporter, every
+        self.rounds = 0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
+            return
+        self.rounds += 1
+        if self.rounds % self.every == 0:
+            training = pl_module.model.training
+            self._speak(pl_module, trainer.global_step)
+            pl_module.model.train(training)
+
+    def _speak(self, module: LightningModule, iteration: int) -> None:
+        description = module.description
+        loaded = Loaded(module.model, self._spec(description), description, Path(), "")
+        with torch.autocast(module.device.type, enabled=False):
+            converter = Converter(loaded, device=module.device)
+            for source, target in self.chosen:
+                try:
+                    clips = {"source": self.manifest.file(source), "target": self.manifest.file(target)}
+                    heard = {name: converter.audio(path) for name, path in clips.items()}
+                    converted = converter.convert(heard["source"], [heard["target"]])
+                except AudioError:  # a file that vanished since preparation
+                    continue
+                name = f"{source.id}_to_{target.speaker}"
+                self.reporter.audio(name, converted, iteration)
+                shown = {"source": heard["source"], "converted": converted, "reference of the target": heard["target"]}
+                self.reporter.image(name, spectrograms(shown), iteration)
+
+    @staticmethod
+    def _spec(description):  # type: ignore[no-untyped-def]
+        from revoice.audio.spec import FeatureSpec
+
+        return FeatureSpec.from_dict(description.features)

@@ -1,0 +1,97 @@
+"""A picture of where the model's speaker codes put the voices."""
+
+import io
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from revoice.models.base import ConversionModel
+from revoice.training.callbacks import CALLBACKS, Run
+from revoice.training.reporter import Reporter
+
+
+@CALLBACKS.register("speaker_map")
+class SpeakerMap:
+    """t-SNE (or PCA for a handful of clips) of the speaker codes of training clips, one colour per speaker, when training ends.
+
+    Args:
+        speakers: at most so many.  clips: of each.
+    """
+
+    def __init__(self, speakers: int = 20, clips: int = 8) -> None:
+        self.speakers, self.clips = speakers, clips
+
+    def make(self, run: Run) -> Callback:
+        """The callback."""
+        return _SpeakerMap(self.speakers, self.clips, run.reporter)
+
+
+class _SpeakerMap(Callback):
+    def __init__(self, speakers: int, clips: int, reporter: Reporter) -> None:
+        self.speakers, self.clips, self.reporter = speakers, clips, reporter
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        codes, names = speaker_codes(pl_module.model, trainer.datamodule, self.speakers, self.clips)  # type: ignore[attr-defined]
+        if len(codes) >= 3:
+            self.reporter.image("speaker_map", draw(embed_2d(codes), names), trainer.global_step)
+
+
+@torch.no_grad()
+def speaker_codes(model: ConversionModel, data, speakers: int, clips: int) -> tuple[np.ndarray, list[str]]:  # type: ignore[no-untyped-def]
+    """Codes (N, D) of up to `clips` utterances for each of up to `speakers` training speakers, and their names."""
+    device = next(model.parameters()).device
+    store = data.store
+    train = store.positions("train")
+    names = np.array([store.rows[i].speaker for i in train])
+    everyone = np.unique(names)
+    chosen = everyone[:: max(1, len(everyone) // speakers)][:speakers]
+    codes, labels = [], []
+    training = model.training
+    model.eval()
+    for name in chosen:
+        for position in train[names == name][:clips]:
+            features = store.utterance("features", int(position)).to(device)
+            if features.shape[-1] < model.requires.minimum:
+                continue
+            code = model.speaker_codes(features[None])
+            if code is None:
+                continue
+            codes.append(code[0].float().cpu().numpy())
+            labels.append(str(name))
+    model.train(training)
+    return np.array(codes), labels
+
+
+def embed_2d(codes: np.ndarray) -> np.ndarray:
+    """(N, D) -> (N, 2), deterministic."""
+    if len(codes) < 30:
+        from sklearn.decomposition import PCA
+
+        return PCA(2).fit_transform(codes)
+    from sklearn.manifold import TSNE
+
+    return TSNE(2, perplexity=min(30, len(codes) // 4), init="pca", random_state=0).fit_transform(codes)
+
+
+def draw(points: np.ndarray, names: list[str]) -> bytes:
+    """PNG of labelled points."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 6), dpi=110, layout="constrained")
+    everyone = sorted(set(names))
+    colours = plt.get_cmap("hsv", len(everyone) + 1)
+    for index, name in enumerate(everyone):
+        mine = points[[n == name for n in names]]
+        axes.scatter(mine[:, 0], mine[:, 1], s=18, color=colours(index))
+        axes.annotate(name, mine.mean(0), fontsize=7, ha="center")
+    axes.set(title="speaker codes of training clips", xticks=[], yticks=[])
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    plt.close(figure)
+    return picture.getvalue()

@@ -1,0 +1,91 @@
+"""The LightningModule of models that train by minimising a sum of losses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+from revoice.conversion.checkpoint import KEY, Description
+from revoice.data.batch import Batch
+from revoice.errors import UserError
+from revoice.models.base import ConversionModel
+from revoice.training.objective import Objective
+from revoice.training.optimisers import build_optimiser, learning_rate_factor
+
+
+class VoiceModule(LightningModule):
+    """Trains any `ConversionModel` that offers `losses(batch)`.
+
+    Args:
+        model: the network.
+        description: what its checkpoints say about it.
+        loss: loss weights, see `Objective`.
+        optimizer: see `training.optimisers`.
+        max_iterations: optimiser steps of the run.
+        seed: random numbers inside layers (dropout) depend on it and on the iteration, so that a resumed run repeats them.
+    """
+
+    def __init__(
+        self,
+        model: ConversionModel,
+        description: Description,
+        loss: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        max_iterations: int,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model, self.description = model, description
+        self.objective = Objective(loss)
+        self.settings, self.max_iterations, self.seed = dict(optimizer), max_iterations, seed
+        self._finite = torch.tensor(True)
+
+    @property
+    def iteration(self) -> int:
+        """Optimiser steps done."""
+        return self.trainer.global_step
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One (micro-)batch: losses, their weighted sum, logs."""
+        torch.manual_seed((self.seed * 1_000_003 + self.iteration) * 31 + self.global_rank)
+        losses = self.model.losses(batch)
+        total = self.objective(losses, self.iteration)
+        self._watch(total)
+        logged = {f"train/{name}": value.detach() for name, value in losses.items()}
+        self.log_dict({"train/loss": total.detach(), **logged}, batch_size=len(batch))
+        return total
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Losses without random draws, weighted as at the end of all warm-ups, so that they compare across iterations."""
+        losses = self.model.losses(batch)
+        total = self.objective(losses, self.max_iterations)
+        values = {"val/loss": total, **{f"val/{name}": value for name, value in losses.items()}}
+        self.log_dict(values, batch_size=len(batch), sync_dist=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimiser and per-iteration learning rate."""
+        optimiser = build_optimiser(self.settings, (p for p in self.model.parameters() if p.requires_grad))
+        factor = learning_rate_factor(self.settings.get("schedule") or {}, self.max_iterations)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to save what is broken; add the description that conversion needs."""
+        self.require_finite()
+        checkpoint[KEY] = self.description.to_dict()
+
+    def require_finite(self) -> None:
+        """Stop if any loss since the start was NaN or infinite; the last good checkpoint is named."""
+        if not bool(self._finite):
+            kept = [c.last_model_path or c.best_model_path for c in self.trainer.checkpoint_callbacks]  # type: ignore[attr-defined]
+            good = next((path for path in kept if path), None)
+            resume = f"go on from the last good checkpoint with ckpt_path={good}" if good else "no checkpoint was saved yet"
+            raise UserError(f"the loss became NaN or infinite at or before iteration {self.iteration}: try a lower optimizer.lr; {resume}")
+
+    def _watch(self, total: Tensor) -> None:
+        # asking a GPU for the value every step would make it wait: there, the flag is read every 50 iterations
+        self._finite = self._finite.to(total.device) & torch.isfinite(total.detach())
+        if total.device.type == "cpu" or self.iteration % 50 == 0:
+            self.require_finite()

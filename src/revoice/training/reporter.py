@@ -1,0 +1,50 @@
+"""Pictures and sounds of a run: files in its folder, and whatever its loggers can show."""
+
+import logging
+from pathlib import Path
+
+from pytorch_lightning.loggers import Logger
+
+from revoice.audio.io import Audio, write_audio
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Where callbacks send media.
+
+    Args:
+        folder: run folder; media land in its `samples/`.
+        loggers: the trainer's loggers; those with a media method (wandb, TensorBoard) receive a copy.
+    """
+
+    def __init__(self, folder: Path, loggers: list[Logger]) -> None:
+        self.folder, self.loggers = folder / "samples", loggers
+
+    def audio(self, name: str, clip: Audio, iteration: int) -> Path:
+        """Keep a clip as `samples/<iteration>/<name>.wav`."""
+        path = self._path(name, iteration, ".wav")
+        write_audio(path, clip.samples, clip.sample_rate)
+        for logger in self.loggers:
+            if hasattr(logger, "log_audio"):
+                logger.log_audio(key=f"samples/{name}", audios=[str(path)], sample_rate=[clip.sample_rate], caption=[name])
+            elif hasattr(logger.experiment, "add_audio"):
+                logger.experiment.add_audio(f"samples/{name}", clip.samples, iteration, sample_rate=clip.sample_rate)
+        return path
+
+    def image(self, name: str, png: bytes, iteration: int) -> Path:
+        """Keep a picture as `samples/<iteration>/<name>.png`."""
+        path = self._path(name, iteration, ".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png)
+        for logger in self.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image(key=f"samples/{name}", images=[str(path)], caption=[name])
+            elif hasattr(logger.experiment, "add_image"):
+                from matplotlib.image import imread
+
+                logger.experiment.add_image(f"samples/{name}", imread(path)[..., :3], iteration, dataformats="HWC")
+        return path
+
+    def _path(self, name: str, iteration: int, suffix: str) -> Path:
+        return self.folder / f"{iteration:07d}" / f"{name}{suffix}"

@@ -1,0 +1,239 @@
+"""A training run from plain settings: data, model, trainer, and what is left in the run folder."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer, seed_everything
+
+from revoice.audio.spec import FeatureSpec
+from revoice.conversion.checkpoint import Description, Loaded, find_checkpoint, load_checkpoint
+from revoice.data.datamodule import VoiceDataModule
+from revoice.data.prepare import Prepared
+from revoice.data.config import DataSetup
+from revoice.data.config import build as build_data
+from revoice.errors import UserError
+from revoice.models.base import MODELS, ConversionModel
+from revoice.training.callbacks import Run, build_callbacks
+from revoice.training.loggers import build_loggers
+from revoice.training.module import VoiceModule
+from revoice.training.reporter import Reporter
+from revoice.training.trainer import TrainerSettings, build_trainer, place, precision, settings_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run returns.
+
+    Attributes:
+        folder: run folder.  checkpoint: its best checkpoint (None with `show`).
+        metrics: what `metrics.json` holds.
+    """
+
+    folder: Path
+    checkpoint: Path | None
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything built for a run, before training starts."""
+
+    setup: DataSetup
+    prepared: Prepared
+    data: VoiceDataModule
+    model: ConversionModel
+    description: Description
+    trainer: TrainerSettings
+
+
+def train(config: Mapping[str, Any], folder: Path) -> Outcome:
+    """Train as configured; `configs/train.yaml` documents the keys.
+
+    Args:
+        config: plain values, all interpolations resolved.
+        folder: run folder; created if missing.
+
+    Raises:
+        UserError: any setting or input that the user can mend.
+    """
+    started = time.perf_counter()
+    seed_everything(int(config["seed"]), verbose=False)
+    parts = build(config)
+    if config.get("show"):
+        print(describe(parts, config))
+        return Outcome(folder, None, {})
+    iterations = int(config["max_iterations"])
+    resume = _resume_from(config.get("ckpt_path"), folder, iterations)
+    loggers = build_loggers(config.get("logger") or {}, folder)
+    reporter = Reporter(folder, loggers)
+    callbacks = build_callbacks(config.get("callbacks") or {}, Run(parts.prepared, reporter, iterations))
+    trainer = build_trainer(parts.trainer, iterations, folder, loggers, callbacks)
+    module = VoiceModule(parts.model, parts.description, config["loss"], config["optimizer"], iterations, int(config["seed"]))
+    if parts.trainer.compile:
+        parts.model.compile()
+    if trainer.is_global_zero:
+        log.info("\n%s", describe(parts, config))
+        for logger in loggers:
+            logger.log_hyperparams(_flat(config))
+    try:
+        with _resumed(parts.data, resume):
+            trainer.fit(module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
+        return _finish(trainer, module, parts, folder, time.perf_counter() - started)
+    finally:
+        for logger in loggers:
+            logger.finalize("success")
+        _finish_wandb(loggers)
+
+
+def build(config: Mapping[str, Any]) -> Parts:
+    """Prepare the data if needed and build the model."""
+    settings = settings_of(config["trainer"])
+    place(settings)  # complain about missing GPUs before preparing for an hour
+    start = load_checkpoint(config["init_from"]) if config.get("init_from") else None
+    spec = start.spec if start else FeatureSpec.from_dict(config["features"])
+    setup = build_data(config["data"])
+    values = dict(config["model"])
+    name = values.pop("name")
+    facts = {"n_features": spec.channels, "n_speakers": len(_training_speakers(setup))}
+    if start:
+        model, arguments = _continue(start, name)
+    else:
+        arguments = MODELS.arguments(name, values, facts)
+        model = MODELS.build(name, arguments)
+    prepared = setup.prepare(spec, model.requires.fields, Path(config["paths"]["prepared_dir"]).expanduser())
+    data = VoiceDataModule(
+        prepared, model.requires, setup.batch_size, int(config["seed"]), settings.accumulate, device=setup.device
+    )
+    if not start:
+        statistics = data.store.statistics()
+        model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
+    description = Description(
+        model=name,
+        arguments=arguments,
+        features=spec.to_dict(),
+        trim_db=setup.preparation.trim_db,
+        speakers=list(data.tables.speakers),
+        data={"corpus": prepared.manifest.corpus, "manifest": prepared.manifest.digest(), "utterances": len(prepared.manifest)},
+    )
+    return Parts(setup, prepared, data, model, description, settings)
+
+
+def describe(parts: Parts, config: Mapping[str, Any]) -> str:
+    """Sizes and shapes of a run, for people."""
+    model, spec, store = parts.model, parts.prepared.spec, parts.data.store
+    where = place(parts.trainer)
+    sizes = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
+    total = sum(p.numel() for p in model.parameters())
+    batch = next(iter(parts.data.train_dataloader())) if where.devices == 1 else None
+    hours = sum(row.seconds for row in parts.prepared.manifest.select("train")) / 3600
+    lines = [
+        f"model     {parts.description.model}: {total:,} parameters ("
+        + ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size) + ")",
+        f"features  {spec.channels} channels, {spec.frame_rate:.1f} frames/s at {spec.sample_rate} Hz, fingerprint {spec.fingerprint}",
+        f"data      {parts.prepared.manifest.corpus}: {len(store.positions('train')):,} training utterances of "
+        f"{len(parts.description.speakers)} speakers, {hours:.2f} h; {len(store.positions('val')):,} for validation; "
+        f"{len(parts.prepared.rejected)} rejected",
+        f"trainer   {where.devices} x {where.accelerator}, precision {precision(parts.trainer, where)}, "
+        f"{config['max_iterations']} iterations of {parts.data.batch_size} crops",
+    ]
+    if batch is not None:
+        shapes = {f: tuple(v.shape) for f, v in vars(batch).items() if isinstance(v, torch.Tensor)}
+        lines.append("batch     " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
+    return "\n".join(lines)
+
+
+def _continue(start: Loaded, name: str) -> tuple[ConversionModel, dict[str, Any]]:
+    if start.description.model != name:
+        raise UserError(f"init_from={start.path} holds a {start.description.model}, not a {name}: add model={start.description.model}")
+    log.info("model settings, features and statistics are those of %s", start.path)
+    return start.model.train(), dict(start.description.arguments)
+
+
+def _training_speakers(setup: DataSetup) -> set[str]:
+    return {row.speaker for row in setup.manifest().select("train")}
+
+
+def _resume_from(value: Any, folder: Path, iterations: int) -> str | None:
+    """`ckpt_path`: None, "last" (the newest run beside this one that has a checkpoint), a run folder or a file."""
+    if not value:
+        return None
+    if value == "last":
+        found = [*folder.glob("checkpoints/last.ckpt"), *folder.parent.glob("*/checkpoints/last.ckpt")]
+        if not found:
+            raise UserError(f"ckpt_path=last: no earlier run in {folder.parent} has checkpoints/last.ckpt")
+        path = max(found, key=lambda file: file.stat().st_mtime)
+    else:
+        given = Path(value).expanduser()
+        last = given / "checkpoints" / "last.ckpt"
+        path = last if last.is_file() else find_checkpoint(given)
+    try:
+        done = int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
+    except Exception as error:
+        raise UserError(f"ckpt_path={path}: not a training checkpoint that can be resumed") from error
+    if done >= iterations:
+        raise UserError(f"ckpt_path={path} is at iteration {done}, max_iterations is {iterations}: raise max_iterations to go on")
+    log.info("resuming from %s at iteration %d", path, done)
+    return str(path)
+
+
+class _resumed:  # noqa: N801  reads as a verb at its one use
+    """Lets the data start at the iteration the checkpoint was written at."""
+
+    def __init__(self, data: VoiceDataModule, checkpoint: str | None) -> None:
+        self.data, self.checkpoint = data, checkpoint
+
+    def __enter__(self) -> None:
+        if self.checkpoint:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            self.data.start_iteration = int(state["global_step"])
+
+    def __exit__(self, *error: object) -> None:
+        self.data.start_iteration = 0
+
+
+def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float) -> Outcome:
+    kept = trainer.checkpoint_callback
+    best = Path(kept.best_model_path) if kept is not None and getattr(kept, "best_model_path", "") else None  # type: ignore[attr-defined]
+    last = folder / "checkpoints" / "last.ckpt"
+    trainer.save_checkpoint(last)
+    metrics: dict[str, Any] = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    if kept is not None and getattr(kept, "best_model_score", None) is not None:
+        metrics[f"best/{kept.monitor}"] = float(kept.best_model_score)  # type: ignore[attr-defined]
+    metrics |= {
+        "iterations": trainer.global_step, "seconds": round(seconds, 2),
+        "parameters": sum(p.numel() for p in module.model.parameters()),
+        "speakers": len(parts.description.speakers), "rejected": len(parts.prepared.rejected),
+        "version": parts.description.version, "checkpoint": str(best or last),
+    }  # fmt: skip
+    if trainer.is_global_zero:
+        part = folder / f".metrics.{os.getpid()}.part"
+        part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        part.replace(folder / "metrics.json")
+    return Outcome(folder, best if best and best.is_file() else last, metrics)
+
+
+def _finish_wandb(loggers: list[Any]) -> None:
+    """A sweep's next job must start a run of its own."""
+    if any(type(logger).__name__ == "WandbLogger" for logger in loggers):
+        import wandb
+
+        wandb.finish()
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}/")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,147 @@
+"""From trainer settings to a Lightning Trainer: devices, precision, limits."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import DDPStrategy, Strategy
+
+from revoice.errors import UserError, choices
+from revoice.registry import from_mapping
+
+log = logging.getLogger(__name__)
+PRECISIONS = ("32", "bf16-mixed", "16-mixed", "64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """The config group `trainer`.
+
+    Attributes:
+        gpus: 0 is the CPU, N > 0 is N CUDA GPUs, None is "the CUDA GPUs there are, else MPS, else CPU".
+        accelerator, devices: given together instead of `gpus`, e.g. cpu and 2 (two processes over gloo).
+        num_nodes: machines.
+        precision: None is bf16-mixed on CUDA that has it, else 32.
+        val_every: iterations between validations.
+        max_time: stop after this long, "DD:HH:MM:SS"; None does not.
+        clip: largest global norm of the gradient; None does not clip.
+        accumulate: micro-batches per iteration.
+        compile: run the network through torch.compile (CUDA, or a machine with a C++ compiler).
+        threads: CPU threads of a process; None leaves torch's choice.
+        deterministic: demand bit-identical CUDA kernels (slower).
+        log_every: iterations between logged scalars.
+    """
+
+    gpus: int | None = None
+    accelerator: str | None = None
+    devices: int | None = None
+    num_nodes: int = 1
+    precision: str | None = None
+    val_every: int = 1000
+    max_time: str | None = None
+    clip: float | None = None
+    accumulate: int = 1
+    compile: bool = False
+    threads: int | None = None
+    deterministic: bool = False
+    log_every: int = 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to run: Lightning's accelerator name and the number of processes on this machine."""
+
+    accelerator: str
+    devices: int
+
+
+def settings_of(values: Mapping[str, Any]) -> TrainerSettings:
+    """Check plain settings."""
+    settings = from_mapping(TrainerSettings, values, "trainer")
+    if settings.precision is not None and str(settings.precision) not in PRECISIONS:
+        raise choices(settings.precision, PRECISIONS, "trainer.precision")
+    return settings
+
+
+def place(settings: TrainerSettings) -> Place:
+    """Choose devices; asking for more GPUs than are visible is a `UserError` with both numbers."""
+    visible = torch.cuda.device_count()
+    if settings.accelerator is not None or settings.devices is not None:
+        if settings.gpus is not None:
+            raise UserError("trainer.gpus and trainer.accelerator/devices say the same thing: give one of them")
+        accelerator = settings.accelerator or ("cuda" if visible else "cpu")
+        if accelerator not in ("cpu", "cuda", "mps"):
+            raise choices(accelerator, ["cpu", "cuda", "mps"], "trainer.accelerator")
+        wanted = settings.devices or (visible if accelerator == "cuda" else 1)
+        if accelerator == "cuda":
+            _require_gpus(wanted, visible)
+        return Place(accelerator, wanted)
+    if settings.gpus is None:
+        if visible:
+            return Place("cuda", visible)
+        return Place("mps" if torch.backends.mps.is_available() else "cpu", 1)
+    if settings.gpus < 0:
+        raise UserError(f"trainer.gpus={settings.gpus}: expected 0 (CPU), a number of GPUs, or null (whatever is there)")
+    if settings.gpus == 0:
+        return Place("cpu", 1)
+    _require_gpus(settings.gpus, visible)
+    return Place("cuda", settings.gpus)
+
+
+def _require_gpus(wanted: int, visible: int) -> None:
+    if not 0 < wanted <= visible:
+        raise UserError(
+            f"{wanted} GPUs asked for, {visible} visible: lower trainer.gpus, or train on the CPU with trainer.gpus=0"
+        )
+
+
+def precision(settings: TrainerSettings, where: Place) -> str:
+    """The configured precision, or the default for the device."""
+    if settings.precision is not None:
+        return str(settings.precision)
+    return "bf16-mixed" if where.accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+
+
+def build_trainer(
+    settings: TrainerSettings, max_iterations: int, folder: Path, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+) -> Trainer:
+    """A Trainer that counts in optimiser steps, never ends an epoch, and validates every `val_every` steps."""
+    where = place(settings)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    if where.accelerator == "cuda":
+        torch.set_float32_matmul_precision("high")
+    return Trainer(
+        accelerator=where.accelerator,
+        devices=where.devices,
+        num_nodes=settings.num_nodes,
+        strategy=_strategy(settings, where),
+        precision=precision(settings, where),  # type: ignore[arg-type]
+        max_steps=max_iterations,
+        max_epochs=-1,
+        max_time=settings.max_time,
+        val_check_interval=min(settings.val_every, max_iterations) * settings.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip,
+        logger=list(loggers),
+        callbacks=list(callbacks),
+        log_every_n_steps=settings.log_every,
+        deterministic="warn" if settings.deterministic else None,
+        default_root_dir=folder,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _strategy(settings: TrainerSettings, where: Place) -> str | Strategy:
+    if where.devices * settings.num_nodes == 1:
+        return "auto"
+    return DDPStrategy(process_group_backend="nccl" if where.accelerator == "cuda" else "gloo")

@@ -1,0 +1,36 @@
+"""What every vocoder is: features in, waveform out, for one kind of features."""
+
+from torch import Tensor, nn
+
+from revoice.audio.spec import FeatureSpec
+from revoice.registry import Registry
+
+VOCODERS: "Registry[Vocoder]" = Registry("vocoder", "revoice.vocoders")
+
+
+class Vocoder(nn.Module):
+    """Base of all vocoders.
+
+    Args:
+        spec: the features it understands; `fingerprint` is theirs.
+    """
+
+    name: str
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        super().__init__()
+        self._spec = spec
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The features it understands."""
+        return self._spec
+
+    @property
+    def fingerprint(self) -> str:
+        """Acoustic fingerprint of its features."""
+        return self._spec.fingerprint
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Un-standardised features (B, F, T) -> waveform (B, spec.samples(T))."""
+        raise NotImplementedError

@@ -1,0 +1,98 @@
+"""Griffin-Lim: a waveform for any spec, without training."""
+
+import torch
+from torch import Tensor
+
+from revoice.audio.features import FeatureExtractor
+from revoice.audio.spec import FeatureSpec
+from revoice.audio.stft import Stft
+from revoice.errors import UserError, choices
+from revoice.vocoders.base import VOCODERS, Vocoder
+
+INITS = ("random", "zero")
+
+
+@VOCODERS.register("griffin_lim")
+class GriffinLim(Vocoder):
+    """Phase by alternating projections, batched, on any device, the same for the same seed.
+
+    The default is the fast form (Perraudin, Balazs and Sondergaard, 2013); `momentum=0, init="zero"` is the classic
+    one (Griffin and Lim, 1984) as AdaIN-VC used it, with 100 iterations. Features that carry their phase
+    (`spec.phase`) need no iterations: they go through a plain inverse STFT.
+
+    Args:
+        spec: the features.
+        iterations: projections; 0 inverts with the initial phase.
+        momentum: 0 is classic; 0.99 converges faster and further.
+        init: "random" (uniform phases drawn from `seed`) or "zero".
+        seed: of the random phases.
+    """
+
+    def __init__(
+        self, spec: FeatureSpec, iterations: int = 32, momentum: float = 0.99, init: str = "random", seed: int = 0
+    ) -> None:
+        super().__init__(spec)
+        if init not in INITS:
+            raise choices(init, INITS, "Griffin-Lim init")
+        if iterations < 0 or not 0.0 <= momentum < 1.0:
+            raise UserError(
+                f"Griffin-Lim: iterations ({iterations}) must be >= 0, momentum ({momentum}) 0 or more, under 1"
+            )
+        self.iterations, self.momentum, self.init, self.seed = iterations, momentum, init, seed
+        self.extractor = FeatureExtractor(spec)
+        self.stft = Stft(spec)
+
+    @torch.no_grad()
+    def forward(self, features: Tensor) -> Tensor:
+        """Un-standardised features (B, F, T) -> waveform (B, spec.samples(T)), pre-emphasis undone."""
+        if self.spec.samples(features.shape[2]) < 1:
+            return features.new_zeros(len(features), 0)
+        with torch.autocast(features.device.type, enabled=False):
+            magnitude = self.extractor.to_magnitude(features.float()).transpose(1, 2).contiguous()
+            if self.spec.phase:
+                phase = self.extractor.to_phase(features.float()).transpose(1, 2)
+                waveform = self.stft.inverse(torch.polar(magnitude, phase.contiguous()))
+            else:
+                start = initial_phase(magnitude, self.init, self.seed)
+                together = 1 if magnitude.device.type == "cpu" else len(magnitude)  # one clip fits a CPU's cache
+                groups = magnitude.split(max(1, together))
+                waves = [griffin_lim(group, self.stft, start, self.iterations, self.momentum) for group in groups]
+                waveform = torch.cat(waves)
+            return self.extractor.invert_waveform(waveform)
+
+
+@torch.no_grad()
+def griffin_lim(magnitude: Tensor, stft: Stft, start: Tensor, iterations: int, momentum: float = 0.0) -> Tensor:
+    """Waveform (B, S) whose STFT has about these magnitudes.
+
+    Args:
+        magnitude: (B, T, bins).
+        stft: the transform pair.
+        start: initial phases as unit complex numbers (T, bins).
+        iterations: projections.
+        momentum: weight of the previous estimate.
+    """
+    inertia = momentum / (1.0 + momentum)
+    spectrum, before = magnitude * start, None
+    weight = stft.weight(magnitude.shape[1])
+    for _ in range(iterations):
+        rebuilt = stft(stft.inverse(spectrum, weight))
+        if inertia:
+            spectrum = rebuilt.clone() if before is None else torch.sub(rebuilt, before, alpha=inertia)
+            before = rebuilt
+        else:
+            spectrum = rebuilt
+        length = (spectrum.real.square() + spectrum.imag.square()).sqrt_().clamp_(min=1e-8)
+        gain = torch.div(magnitude, length, out=length)
+        spectrum.real.mul_(gain)  # in place, part by part: a complex-by-real product would first make the real complex
+        spectrum.imag.mul_(gain)
+    return stft.inverse(spectrum, weight)
+
+
+def initial_phase(magnitude: Tensor, init: str, seed: int) -> Tensor:
+    """Unit complex numbers (T, bins), the same for every item, device and batch size."""
+    frames, bins = magnitude.shape[-2:]
+    if init == "zero":
+        return torch.ones((), dtype=torch.complex64, device=magnitude.device).expand(frames, bins)
+    angle = torch.rand(frames, bins, generator=torch.Generator().manual_seed(seed)) * (2.0 * torch.pi)
+    return torch.polar(torch.ones_like(angle), angle).to(magnitude.device)

@@ -1,0 +1,46 @@
+"""Loudness against the numbers of the standard."""
+
+from math import inf
+
+import numpy as np
+import pytest
+
+from revoice.audio.loudness import loudness_db, match_loudness
+
+
+def sine(rate, level_db=0.0, seconds=3.0, hz=997.0):
+    return 10 ** (level_db / 20) * np.sin(2 * np.pi * hz * np.arange(int(rate * seconds)) / rate)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 24000, 44100, 48000])
+def test_a_full_scale_997_hz_sine_is_minus_3_01(rate):
+    assert loudness_db(sine(rate), rate) == pytest.approx(-3.01, abs=0.05)
+    assert loudness_db(sine(rate, -30), rate) == pytest.approx(-33.01, abs=0.05)
+
+
+def test_pauses_are_gated_out():
+    speech = sine(16000, -20)
+    gaps = np.concatenate([speech, np.zeros(64000), speech, 1e-3 * speech])
+    assert loudness_db(gaps, 16000) == pytest.approx(loudness_db(speech, 16000), abs=0.6)
+
+
+def test_low_frequencies_count_less():
+    assert loudness_db(sine(16000, hz=30), 16000) < loudness_db(sine(16000), 16000) - 5
+
+
+def test_short_and_silent_clips():
+    assert loudness_db(sine(16000, seconds=0.1), 16000) == pytest.approx(-3.01, abs=0.3)
+    assert loudness_db(np.zeros(16000), 16000) == -inf
+    assert loudness_db(np.zeros(0), 16000) == -inf
+    silent = np.zeros(8000, np.float32)
+    assert match_loudness(silent, 16000, -20) is silent
+    assert np.array_equal(match_loudness(sine(16000), 16000, -inf), sine(16000))
+
+
+def test_matching_reaches_the_level_but_never_clips():
+    quiet = sine(16000, -40).astype(np.float32)
+    louder = match_loudness(quiet, 16000, -23.0)
+    assert louder.dtype == np.float32 and loudness_db(louder, 16000) == pytest.approx(-23, abs=0.01)
+    peaky = quiet.copy()
+    peaky[500] = 0.9
+    assert np.abs(match_loudness(peaky, 16000, -5.0)).max() == pytest.approx(1.0)

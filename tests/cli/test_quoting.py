@@ -1,0 +1,56 @@
+"""File names as people have them, through quoting and Hydra's own grammar, unharmed."""
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from revoice.cli.quoting import quote_arguments
+
+AWKWARD = ["epoch=3.ckpt", "take (1).wav", "日本.wav", "~/x.wav", "it's.wav", "a,b.wav", "225", "a b.wav", 'say "hi".wav', "${x}.wav",
+           "c:\\voices\\a.wav", "end\\", "[1].wav", "{a}.wav", "true", "1.5", "x=y=z.wav", "-a.wav", "a:b.wav", "*.flac", "\\'.wav", "%20#.wav"]  # fmt: skip
+
+
+def through_hydra(argument: str) -> object:
+    (override,) = OverridesParser.create().parse_overrides(quote_arguments([argument]))
+    assert not override.is_sweep_override()
+    config = OmegaConf.create({"value": None})
+    OmegaConf.update(config, "value", override.value())
+    value = config.value
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.parametrize("key", ["ckpt", "src", "tgt", "out"])
+def test_awkward_names_arrive_as_typed(key: str, name: str) -> None:
+    assert through_hydra(f"{key}={name}") == name
+
+
+def test_lists_are_lists_of_names() -> None:
+    assert through_hydra("tgt=[b.wav,it's.wav,take (1).wav,225]") == ["b.wav", "it's.wav", "take (1).wav", "225"]
+    assert through_hydra("tgt=['a, b.wav',c.wav]") == ["a, b.wav", "c.wav"]
+    assert through_hydra("tgt=[a\\,b.wav,c.wav]") == ["a,b.wav", "c.wav"]
+
+
+def test_null_and_quoted_values_are_left_alone() -> None:
+    assert through_hydra("out=null") is None
+    assert through_hydra("src='x y.wav'") == "x y.wav"
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=20))
+def test_any_name_survives(name: str) -> None:
+    if name == "null" or name[0] in "['\"" or name.startswith(("choice(", "range(", "glob(")):
+        return
+    assert through_hydra(f"src={name}") == name
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=20))
+def test_quoting_twice_changes_nothing(name: str) -> None:
+    once = quote_arguments([f"src={name}"])
+    assert quote_arguments(once) == once
+
+
+def test_other_arguments_are_untouched() -> None:
+    arguments = ["-m", "model=a,b", "optimizer.lr=1e-3,1e-4", "--help", "init_from=choice(a,b)"]
+    assert quote_arguments(arguments) == arguments

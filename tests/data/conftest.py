@@ -1,0 +1,1 @@
+"""Makes `data_helpers` importable for the tests below this folder."""

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+from data_helpers import touch
+
+from revoice.data.corpora.base import CORPORA
+from revoice.data.corpora.folder import Folder
+from revoice.errors import UserError
+
+
+def test_speaker_subfolders(tmp_path: Path) -> None:
+    touch(tmp_path / "alice" / "a.wav")
+    touch(tmp_path / "alice" / "a.txt", "Hello, you")
+    touch(tmp_path / "bob" / "day 1" / "take (1).MP3")
+    touch(tmp_path / "bob" / ".hidden" / "x.wav")
+    touch(tmp_path / "bob" / "notes.md")
+    touch(tmp_path / "日本" / "声.flac")
+    manifest = CORPORA.build("folder", {"root": tmp_path}).manifest()
+    assert manifest.speakers == ["alice", "bob", "日本"]
+    rows = {row.path: row for row in manifest}
+    assert set(rows) == {"alice/a.wav", "bob/day 1/take (1).MP3", "日本/声.flac"}
+    assert rows["alice/a.wav"].text == "Hello, you" and rows["alice/a.wav"].sentence
+    assert all(row.id.isascii() and row.id.replace("-", "").replace("_", "").isalnum() for row in manifest)
+
+
+def test_ids_stay_apart(tmp_path: Path) -> None:
+    for name in ("a.wav", "a.flac", "b c.wav", "b-c.wav", "b_c.wav", "d/e.wav", "d-e.wav"):
+        touch(tmp_path / "s" / name)
+    assert len({row.id for row in Folder(tmp_path).manifest()}) == 7
+
+
+def test_flat_folder_shows_the_layout(tmp_path: Path) -> None:
+    touch(tmp_path / "a.wav")
+    with pytest.raises(UserError, match=r"no speaker subfolders.*alice/1\.wav.*data\.root=") as caught:
+        Folder(tmp_path).manifest()
+    assert "\n" not in str(caught.value)
+
+
+def test_csv(tmp_path: Path) -> None:
+    other = touch(tmp_path / "elsewhere" / "z.wav")
+    lines = [
+        "Path,Speaker,text,gender,emotion,split,sentence",
+        'a.wav,alice,"Well, ""hi""",female,happy,train,',
+        "a.wav2,alice,,,,,7",
+    ]
+    touch(
+        tmp_path / "c" / "clips.csv",
+        "\ufeff" + "\n".join([*lines, f"{other},bob,,M,,test,", "b.wav,alice,,,,test,", ",,,,,,"]),
+    )
+    for root, csv in ((tmp_path / "c", "clips.csv"), (tmp_path / "c" / "clips.csv", None)):
+        manifest = Folder(root, csv=csv).manifest()
+        rows = {row.path: row for row in manifest}
+        assert len(rows) == 4
+        row = rows["a.wav"]
+        assert (row.speaker, row.text, row.gender, row.emotion, row.split) == (
+            "alice",
+            'Well, "hi"',
+            "F",
+            "happy",
+            "train",
+        )
+        assert rows["a.wav2"].sentence == "7" and rows["a.wav2"].split == ""
+        assert manifest.file(rows[str(other)]) == other
+        assert rows[str(other)].split == "test_unseen" and rows["b.wav"].split == "test_seen"
+
+
+def test_tab_separated(tmp_path: Path) -> None:
+    touch(tmp_path / "clips.tsv", "path\tspeaker\na, b.wav\tx\n")
+    (row,) = Folder(tmp_path / "clips.tsv").manifest()
+    assert row.path == "a, b.wav"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,speaker\na,b\n", "no column 'path'"),
+        ("path,speaker\na.wav,\n", "line 2"),
+        ("path,speaker,split\na.wav,x,trane\n", "did you mean 'train'"),
+        ("", "header path,speaker"),
+    ],
+)
+def test_bad_csv(tmp_path: Path, text: str, message: str) -> None:
+    touch(tmp_path / "clips.csv", text)
+    with pytest.raises(UserError, match=message):
+        Folder(tmp_path, csv="clips.csv").manifest()
+
+
+def test_missing_csv_and_missing_root(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="clips.csv"):
+        Folder(tmp_path, csv="clips.csv").manifest()
+    with pytest.raises(UserError, match="one subfolder per speaker"):
+        Folder(None)
+    with pytest.raises(UserError, match="is a file"):
+        Folder(touch(tmp_path / "a.wav")).manifest()

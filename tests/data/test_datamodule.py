@@ -1,0 +1,173 @@
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from data_helpers import speakers_folder
+from torch import Tensor
+
+from revoice.audio.presets import load_preset
+from revoice.data.batch import Batch
+from revoice.data.corpora.folder import Folder
+from revoice.data.datamodule import VoiceDataModule
+from revoice.data.prepare import Prepared, prepare
+from revoice.data.splits import Splits
+from revoice.errors import UserError
+
+SPEC = load_preset("mel_22k")
+
+
+@dataclass(frozen=True)
+class Requires:
+    fields: tuple[str, ...] = ("features", "f0", "embedding", "waveform")
+    frames: int = 40
+    minimum: int = 10
+    sampler: str = "uniform"
+    reference: int = 24
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    root = speakers_folder(tmp_path_factory.mktemp("corpus"), speakers=4, clips=5)
+    splits = Splits(unseen_speakers=1, test_sentences=0, val=0.3)
+    out = tmp_path_factory.mktemp("out")
+    return prepare(Folder(root), SPEC, Requires().fields, out, splits=splits, workers=0, progress=False)
+
+
+def take(prepared: Prepared, count: int, start: int = 0, **settings) -> list[Batch]:
+    data = VoiceDataModule(prepared, settings.pop("requires", Requires()), **{"batch_size": 8, **settings})
+    data.start_iteration = start
+    return list(islice(data.train_dataloader(), count))
+
+
+def joined(batches: list[Batch]) -> dict:
+    """Batches one after the other, as one."""
+    result: dict = {"id": sum((batch.id for batch in batches), ())}
+    for f in fields(Batch):
+        values = [getattr(batch, f.name) for batch in batches]
+        if isinstance(values[0], Tensor):
+            result[f.name] = torch.cat(values)
+    result["noise"] = torch.cat([batch.draws.normal("eps", 3) for batch in batches])
+    return result
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(
+        torch.equal(a[key], b[key]) if isinstance(a[key], Tensor) else a[key] == b[key] for key in a
+    )
+
+
+def test_a_batch(prepared: Prepared) -> None:
+    (batch,) = take(prepared, 1)
+    assert len(batch) == 8 and batch.features.shape == (8, 80, 40) and batch.features.dtype == torch.float32
+    assert batch.f0.shape == batch.voiced.shape == (8, 40) and batch.voiced.dtype == torch.bool
+    assert batch.waveform.shape == (8, 40 * SPEC.hop) and batch.embedding.shape == (8, 256)
+    assert batch.reference.shape == (8, 80, 24) and batch.paired is None
+    assert batch.lengths.dtype == torch.int64 and (batch.lengths <= 40).all() and (batch.lengths < 40).any()
+    padding = torch.arange(40) >= batch.lengths[:, None]
+    assert (batch.features.transpose(1, 2)[padding] == SPEC.silence).all() and not batch.voiced[padding].any()
+    data = VoiceDataModule(prepared, Requires())
+    names = {row.id: row.speaker for row in prepared.manifest}
+    assert [data.tables.speakers[i] for i in batch.speaker] == [names[id] for id in batch.id]
+    assert (batch.gender == -1).all() and (batch.emotion == -1).all()
+
+
+def test_what_is_not_required_is_absent(prepared: Prepared) -> None:
+    (batch,) = take(prepared, 1, requires=Requires(fields=("features",), reference=0))
+    assert batch.f0 is batch.voiced is batch.embedding is batch.waveform is batch.reference is None
+    assert batch.speaker is not None
+
+
+def test_only_training_utterances_are_drawn(prepared: Prepared) -> None:
+    drawn = {id for batch in take(prepared, 40) for id in batch.id}
+    assert drawn == {row.id for row in prepared.manifest.select("train")}
+
+
+@pytest.mark.parametrize("mode", ["uniform", "by_speaker"])
+def test_two_processes_equal_one(prepared: Prepared, mode: str) -> None:
+    requires = Requires(sampler=mode)
+    whole = take(prepared, 3, requires=requires)
+    halves = [take(prepared, 3, requires=requires, rank=rank, world_size=2) for rank in (0, 1)]
+    for one, first, second in zip(whole, *halves, strict=True):
+        assert len(first) == 4 and same(joined([one]), joined([first, second]))
+
+
+def test_micro_batches_are_the_same_batch(prepared: Prepared) -> None:
+    whole = take(prepared, 2)
+    parts = take(prepared, 4, micro_batches=2)
+    assert [batch.draws.iteration for batch in parts] == [0, 0, 1, 1]
+    assert same(joined(parts[:2]), joined(whole[:1])) and same(joined(parts[2:]), joined(whole[1:]))
+    ranks = [take(prepared, 2, micro_batches=2, rank=rank, world_size=2) for rank in (0, 1)]
+    assert same(joined([ranks[0][0], ranks[1][0], ranks[0][1], ranks[1][1]]), joined(whole[:1]))
+
+
+def test_resuming_goes_on_as_if_nothing_had_happened(prepared: Prepared) -> None:
+    whole, rest = take(prepared, 5), take(prepared, 2, start=3)
+    assert same(joined(whole[3:]), joined(rest))
+    assert not same(joined(whole[3:]), joined(take(prepared, 2, start=3, seed=1)))
+
+
+def test_validation_is_fixed_and_split_over_processes(prepared: Prepared) -> None:
+    def val(**settings) -> list[Batch]:
+        data = VoiceDataModule(prepared, Requires(), **{"batch_size": 2, **settings})
+        return list(data.val_dataloader())
+
+    one, again = val(), val(seed=7)
+    expected = {row.id for row in prepared.manifest.select("val")}
+    ids = [id for batch in one for id in batch.id]
+    assert len(ids) == len(expected) and set(ids) == expected and one[0].draws is None
+    assert all(torch.equal(a.features, b.features) for a, b in zip(one, again, strict=True))
+    names = {row.id: row.speaker for row in prepared.manifest}
+    ranks = [val(rank=rank, world_size=2) for rank in (0, 1)]
+    assert len(ranks[0]) == len(ranks[1]) and [len(b) for b in ranks[0]] == [len(b) for b in ranks[1]]
+    shared = [id for rank in ranks for batch in rank for id in batch.id]
+    assert set(shared) <= expected and len(set(shared)) == len(shared) >= len(expected) - 1
+    assert all(names[id] in VoiceDataModule(prepared, Requires()).tables.speakers for id in shared)
+
+
+def test_batch_sizes_that_cannot_be_shared(prepared: Prepared) -> None:
+    with pytest.raises(UserError, match=r"batch_size=7 cannot be shared by 2 processes.*data\.batch_size=8"):
+        take(prepared, 1, batch_size=7, rank=0, world_size=2)
+
+
+def test_no_training_utterances(prepared: Prepared) -> None:
+    nobody = Prepared(prepared.manifest.select("val"), SPEC, prepared.folders, ())
+    with pytest.raises(UserError, match="no training utterances"):
+        VoiceDataModule(nobody, Requires())
+
+
+def test_lightning_trains_on_it(prepared: Prepared, tmp_path: Path) -> None:
+    import pytorch_lightning as pl
+
+    class Mean(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mean = torch.nn.Parameter(torch.zeros(80))
+            self.seen: list[tuple] = []
+
+        def training_step(self, batch: Batch, index: int) -> Tensor:
+            self.seen.append(batch.id)
+            return (batch.features - self.mean[:, None]).square().mean()
+
+        def validation_step(self, batch: Batch, index: int) -> None:
+            self.log("val", (batch.features - self.mean[:, None]).square().mean(), batch_size=len(batch))
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    module = Mean()
+    trainer = pl.Trainer(
+        max_steps=4,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        val_check_interval=2,
+        check_val_every_n_epoch=None,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, datamodule=VoiceDataModule(prepared, Requires(), batch_size=4))
+    assert len(module.seen) == 4 and "val" in trainer.callback_metrics
+    assert module.seen == [batch.id for batch in take(prepared, 4, batch_size=4)]

@@ -1,0 +1,242 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from data_helpers import speakers_folder, tone, touch, write_tone
+
+from revoice.audio.features import extract
+from revoice.audio.io import read_audio
+from revoice.audio.presets import load_preset
+from revoice.data import prepare as module
+from revoice.data.corpora.folder import Folder
+from revoice.data.fields.base import Field
+from revoice.data.manifest import Manifest
+from revoice.data.prepare import Prepared, prepare
+from revoice.data.shards import read_shard
+from revoice.data.splits import Splits
+from revoice.errors import UserError
+
+SPEC = load_preset("mel_22k")
+
+
+def run(root: Path, out: Path, fields: tuple = ("features",), **settings) -> Prepared:
+    settings = {"workers": 0, "shard_utterances": 5, "progress": False, **settings}
+    return prepare(Folder(root), SPEC, fields, out, **settings)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every prepared file by name (without locks and the memory of file times)."""
+    files = {path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files) if not p.name.startswith("hashes-")}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return speakers_folder(tmp_path_factory.mktemp("corpus"), speakers=3, clips=4)
+
+
+def test_shards_hold_what_conversion_computes(corpus: Path, tmp_path: Path) -> None:
+    prepared = run(corpus, tmp_path, ("features", "f0", "waveform"))
+    assert len(prepared.manifest) == 12 and not prepared.rejected
+    folder = prepared.folders["features"]
+    assert [p.name for p in sorted(folder.glob("*.tar"))] == [f"shard-{i:06d}.tar" for i in range(3)]
+    stored = dict(item for path in sorted(folder.glob("*.tar")) for item in read_shard(path))
+    assert list(stored) == [row.id for row in prepared.manifest]
+    for row in prepared.manifest:
+        expected = extract(read_audio(prepared.manifest.file(row), SPEC.sample_rate).samples, SPEC).T.numpy()
+        assert stored[row.id].dtype == np.float16 and np.array_equal(stored[row.id], expected.astype(np.float16))
+        assert row.seconds == pytest.approx(soundfile.info(prepared.manifest.file(row)).duration)
+        assert len(row.sha256) == 64 and row.split
+    index = json.loads((folder / "index.json").read_text())
+    assert (index["utterances"], index["stored"], index["rejected"]) == (12, 12, 0)
+    assert index["spec"] == SPEC.to_dict() and index["parameters"]["fingerprint"] == SPEC.fingerprint
+    recorded = Manifest.load(prepared.manifest_file)
+    assert recorded.rows == prepared.manifest.rows and recorded.info["splits"]["seed"] == 0
+
+
+def test_webdataset_reads_the_shards(corpus: Path, tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    prepared = run(corpus, tmp_path)
+    first = str(prepared.folders["features"] / "shard-000000.tar")
+    samples = list(webdataset.WebDataset([first], shardshuffle=False).decode())
+    assert [s["__key__"] for s in samples] == [row.id for row in prepared.manifest][:5]
+    assert samples[0]["features.npy"].shape[1] == SPEC.channels
+
+
+def test_the_same_bytes_with_any_number_of_workers(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 2)
+    fields = ("features", "f0", "embedding")
+    trees = []
+    for workers in (0, 1, 2):
+        run(corpus, tmp_path / str(workers), fields, workers=workers, trim_db=30)
+        trees.append(tree(tmp_path / str(workers)))
+    assert trees[0] == trees[1] == trees[2] and len(trees[0]) == 3 * (3 + 3 + 3) + 1
+
+
+def test_a_second_call_computes_nothing(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(corpus, tmp_path)
+    before = tree(tmp_path)
+    monkeypatch.setattr(module, "ordered_map", None)
+    second = run(corpus, tmp_path, splits=Splits())
+    assert second == first and tree(tmp_path) == before
+
+
+def test_a_new_field_or_split_leaves_the_old_shards_alone(corpus: Path, tmp_path: Path) -> None:
+    first = run(corpus, tmp_path)
+    stamps = {p: p.stat().st_mtime_ns for p in first.folders["features"].iterdir()}
+    second = run(corpus, tmp_path, ("features", "waveform"), splits=Splits(seed=5))
+    assert second.folders["features"] == first.folders["features"]
+    assert stamps == {p: p.stat().st_mtime_ns for p in first.folders["features"].iterdir()}
+    assert second.manifest_file != first.manifest_file and first.manifest_file.exists()
+    assert run(corpus, tmp_path, trim_db=30).folders["features"] != first.folders["features"]
+    assert run(corpus, tmp_path, trim_db=30).folders == run(corpus, tmp_path, trim_db=30.0).folders
+
+
+def test_a_changed_file_is_prepared_again(tmp_path: Path) -> None:
+    root = speakers_folder(tmp_path / "corpus", speakers=1, clips=2)
+    first = run(root, tmp_path / "out")
+    write_tone(root / "s0" / "clip0.wav", seconds=0.3, f0=300)  # as long as before
+    second = run(root, tmp_path / "out")
+    assert second.folders != first.folders and second.manifest.rows[0].sha256 != first.manifest.rows[0].sha256
+
+
+def test_broken_files_are_recorded_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = speakers_folder(tmp_path / "corpus", speakers=2, clips=3)
+    touch(root / "s0" / "empty.wav")
+    touch(root / "s0" / "text.wav", "this is no audio")
+    soundfile.write(root / "s1" / "nan.wav", np.full(8000, np.nan, np.float32), 16000, subtype="FLOAT")
+    soundfile.write(root / "s1" / "short.wav", tone(0.001), 16000)
+    good = (root / "s0" / "clip0.wav").read_bytes()
+    (root / "s1" / "cut.flac").write_bytes(good[:40])
+    prepared = run(root, tmp_path / "out", ("features", "embedding"))
+    assert len(prepared.manifest) == 6 and len(prepared.rejected) == 5
+    reasons = {rejected.path: rejected.reason for rejected in prepared.rejected}
+    assert set(reasons) == {"s0/empty.wav", "s0/text.wav", "s1/nan.wav", "s1/short.wav", "s1/cut.flac"}
+    assert "not finite" in reasons["s1/nan.wav"] and str(root) not in "".join(reasons.values())
+    for folder in prepared.folders.values():
+        index = json.loads((folder / "index.json").read_text())
+        assert index["utterances"] == 11 == index["stored"] + index["rejected"]
+        assert len((folder / "rejected.jsonl").read_text().splitlines()) == index["rejected"]
+    assert "5 of 11 utterances rejected" in caplog.text
+
+
+def test_nothing_usable_names_the_reasons_and_is_tried_again(tmp_path: Path) -> None:
+    for name in "ab":
+        touch(tmp_path / "corpus" / "s" / f"{name}.wav", "no audio")
+    with pytest.raises(UserError, match=r"none of the 2 utterances.*s/a\.wav: .*s/b\.wav: "):
+        run(tmp_path / "corpus", tmp_path / "out")
+    with pytest.raises(UserError, match="none of the 2"):
+        run(tmp_path / "corpus", tmp_path / "out")
+
+
+def test_lost_utterances_are_noticed(corpus: Path, tmp_path: Path) -> None:
+    folder = run(corpus, tmp_path).folders["features"]
+    (folder / "index.json").unlink()
+    lines = (folder / "shard-000001.jsonl").read_text().splitlines()
+    (folder / "shard-000001.jsonl").write_text("\n".join(lines[1:]) + "\n")
+    with pytest.raises(UserError, match=r"12 utterances in, but 11 stored \+ 0 rejected"):
+        run(corpus, tmp_path)
+
+
+def test_an_unwritable_place_is_a_users_error(corpus: Path, tmp_path: Path) -> None:
+    touch(tmp_path / "file")
+    with pytest.raises(UserError, match="cannot write prepared data"):
+        run(corpus, tmp_path / "file")
+
+
+@dataclass(frozen=True)
+class Slow(Field):
+    """A field that nobody registered, and that takes its time."""
+
+    name = "codes"  # type: ignore[misc]
+    dtype = "int64"
+    pause: float = 0.0
+
+    @property
+    def label(self) -> str:
+        return "codes:abc"
+
+    @property
+    def scale(self) -> None:
+        return None
+
+    def parameters(self) -> dict:
+        return {}
+
+    def compute(self, clips) -> list:
+        time.sleep(self.pause)
+        return [np.arange(SPEC.frames(len(clip.at(SPEC.sample_rate)))) for clip in clips]
+
+
+def test_a_field_object_from_elsewhere(corpus: Path, tmp_path: Path) -> None:
+    prepared = run(corpus, tmp_path, ("features", Slow()))
+    assert prepared.folders["codes:abc"].name.startswith("codes-abc-")
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+if __name__ == "__main__":
+    from test_prepare import Slow, run
+    from revoice.data import prepare
+    prepare.CHUNK = 1
+    run(Path({root!r}), Path({out!r}), ("features", Slow(pause={pause})), workers={workers}, shard_utterances=3)
+"""
+
+
+def start(tmp_path: Path, root: Path, out: Path, pause: float, workers: int) -> subprocess.Popen:
+    here = str(Path(__file__).parent)
+    script = tmp_path / f"script{time.monotonic_ns()}.py"
+    script.write_text(SCRIPT.format(here=here, root=str(root), out=str(out), pause=pause, workers=workers))
+    return subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, start_new_session=True, text=True)
+
+
+@pytest.mark.parametrize(("kill", "workers"), [(signal.SIGTERM, 0), (signal.SIGKILL, 2)])
+def test_an_interrupted_preparation_is_taken_up(corpus: Path, tmp_path: Path, kill: int, workers: int) -> None:
+    process = start(tmp_path, corpus, tmp_path / "out", pause=0.3, workers=workers)
+    until(lambda: list((tmp_path / "out").rglob("shard-000001.tar.part")))
+    process.send_signal(kill)
+    process.wait(timeout=120)
+    until(lambda: not alive(process.pid))  # its workers end with it
+    assert not list((tmp_path / "out").rglob("index.json"))
+    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tar")}
+    assert len(whole) in (2, 3)
+    fields = ("features", Slow())
+    run(corpus, tmp_path / "out", fields, shard_utterances=3)
+    assert whole == {path: path.stat().st_mtime_ns for path in whole}  # nothing done twice
+    run(corpus, tmp_path / "undisturbed", fields, shard_utterances=3)
+    assert tree(tmp_path / "out") == tree(tmp_path / "undisturbed")
+
+
+def test_two_processes_at_once(corpus: Path, tmp_path: Path) -> None:
+    processes = [start(tmp_path, corpus, tmp_path / "out", pause=0.05, workers=0) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0], processes[0].stderr.read()
+    run(corpus, tmp_path / "alone", ("features", Slow()), shard_utterances=3)
+    assert tree(tmp_path / "out") == tree(tmp_path / "alone")
+
+
+def until(condition, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.01)
+
+
+def alive(group: int) -> bool:
+    """Whether any process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,132 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from data_helpers import speakers_folder
+from test_prepare import Slow
+
+from revoice.audio.features import extract
+from revoice.audio.io import read_audio
+from revoice.audio.presets import load_preset
+from revoice.data.corpora.folder import Folder
+from revoice.data.packed import PackedField
+from revoice.data.prepare import Prepared, prepare
+from revoice.data.splits import Splits
+from revoice.data.store import MemoryStore
+from revoice.errors import UserError
+
+SPEC = load_preset("mel_22k")
+FIELDS = ("features", "f0", "waveform", "embedding", Slow())
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    root = speakers_folder(tmp_path_factory.mktemp("corpus"), speakers=4, clips=5)
+    out = tmp_path_factory.mktemp("out")
+    splits = Splits(unseen_speakers=1, test_sentences=1, val=0.2)
+    return prepare(Folder(root), SPEC, FIELDS, out, splits=splits, workers=0, shard_utterances=7, progress=False)
+
+
+def naive(store: MemoryStore, field: str, utterances: list[int], starts: list[int], frames: int) -> torch.Tensor:
+    """The same crops, one after the other, from whole utterances."""
+    crops = []
+    for utterance, start in zip(utterances, starts, strict=True):
+        whole = store.utterance(field, utterance)
+        rate = 256 if field == "waveform" else 1
+        crop = whole[..., start * rate : (start + frames) * rate]
+        silence = SPEC.silence if field == "features" else 0
+        crops.append(torch.nn.functional.pad(crop, (0, frames * rate - crop.shape[-1]), value=silence))
+    return torch.stack(crops)
+
+
+@pytest.mark.parametrize("field", ["features", "f0", "waveform", "codes:abc"])
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_gather_equals_the_naive_loop(prepared: Prepared, field: str, device: str | None) -> None:
+    store = MemoryStore(prepared, device=device)
+    random = np.random.default_rng(0)
+    chosen = random.integers(len(store), size=40)
+    starts = random.integers(0, 20, size=40)
+    assert (store.lengths[chosen] < starts + 40).any() and (store.lengths[chosen] > starts + 40).any()
+    crops = store.crops(field, chosen, starts, 40)
+    expected = naive(store, field, chosen.tolist(), starts.tolist(), 40)
+    assert crops.dtype == expected.dtype and crops.is_contiguous() and torch.equal(crops, expected)
+    assert crops.dtype == (torch.int64 if field == "codes:abc" else torch.float32)
+    assert crops.shape == {"features": (40, 80, 40), "waveform": (40, 40 * 256)}.get(field, (40, 40))
+
+
+def test_utterances_are_those_of_the_files(prepared: Prepared) -> None:
+    store = MemoryStore(prepared)
+    for position, row in enumerate(store.rows):
+        mel = extract(read_audio(prepared.manifest.file(row), SPEC.sample_rate).samples, SPEC)
+        assert torch.equal(store.utterance("features", position), mel.half().float())
+        assert store.lengths[position] == mel.shape[1]
+        assert store.utterance("waveform", position).shape == (mel.shape[1] * SPEC.hop,)
+    assert store.vectors("embedding", np.arange(3)).norm(dim=1) == pytest.approx(1.0, abs=1e-5)
+    assert torch.equal(store.vectors("embedding", np.array([2]))[0], store.utterance("embedding", 2))
+
+
+def test_waveform_and_features_are_aligned(prepared: Prepared) -> None:
+    store = MemoryStore(prepared)
+    wave = store.crops("waveform", np.array([0]), np.array([5]), 20)
+    whole = read_audio(prepared.manifest.file(store.rows[0]), SPEC.sample_rate).samples
+    np.testing.assert_allclose(wave[0].numpy(), whole[5 * 256 : 25 * 256], atol=1e-4)
+
+
+def test_splits_select(prepared: Prepared) -> None:
+    store = MemoryStore(prepared, ("train", "val"), ["features"])
+    assert len(store) == len(prepared.manifest.select("train", "val")) < len(prepared.manifest)
+    assert set(store.positions("train")) | set(store.positions("val")) == set(range(len(store)))
+    row = store.rows[3]
+    everything = MemoryStore(prepared)
+    assert torch.equal(
+        store.utterance("features", 3), everything.utterance("features", list(everything.ids).index(row.id))
+    )
+    with pytest.raises(UserError, match="'paired' is not prepared"):
+        MemoryStore(prepared, fields=["paired"])
+
+
+def test_statistics(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("revoice.data.packed._BLOCK", 37)
+    store = MemoryStore(prepared)
+    frames = torch.cat([store.utterance("features", i) for i in store.positions("train")], dim=1).double()
+    found = store.statistics()
+    torch.testing.assert_close(found.mean, frames.mean(1).float())
+    torch.testing.assert_close(found.std, frames.std(1, correction=0).float(), atol=1e-5, rtol=1e-5)
+    path = next(prepared.folders["features"].glob("statistics-*.json"))
+    assert json.loads(path.read_text())["utterances"] == len(store.positions("train"))
+    monkeypatch.setattr(PackedField, "statistics", None)
+    assert torch.equal(store.statistics().mean, found.mean)  # remembered
+
+
+def test_packing_happens_once_and_the_choice_is_told(prepared: Prepared, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    MemoryStore(prepared)
+    path = prepared.folders["features"] / "packed.npy"
+    stamp = path.stat().st_mtime_ns
+    MemoryStore(prepared, device="cpu")
+    assert path.stat().st_mtime_ns == stamp
+    assert "memory-mapped" in caplog.text and "memory of cpu: features" in caplog.text and "MB" in caplog.text
+    array = np.load(path, mmap_mode="r")
+    assert array.dtype == np.float16 and array.shape == (MemoryStore(prepared).lengths.sum(), 80)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gather_on_the_gpu(prepared: Prepared) -> None:
+    host, device = MemoryStore(prepared), MemoryStore(prepared, device="cuda")
+    chosen, starts = np.arange(10), np.arange(10) * 3
+    for field in ("features", "f0", "waveform"):
+        crops = device.crops(field, chosen, starts, 40)
+        assert crops.is_cuda and torch.equal(crops.cpu(), host.crops(field, chosen, starts, 40))
+
+
+def test_padding_of_features_with_phase_is_a_whole_frame_of_silence(tmp_path: Path) -> None:
+    spec = load_preset("stft_16k")
+    root = speakers_folder(tmp_path / "corpus", speakers=1, clips=1)
+    store = MemoryStore(prepare(Folder(root), spec, ["features"], tmp_path / "out", workers=0, progress=False))
+    length = int(store.lengths[0])
+    crop = store.crops("features", np.array([0]), np.array([2]), length)
+    assert torch.equal(crop[0, :, -1], torch.tensor(spec.silence_frame)) and 0.5 in spec.silence_frame
+    assert torch.equal(crop[0, :, :-2], store.utterance("features", 0)[:, 2:])

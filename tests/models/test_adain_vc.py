@@ -1,0 +1,168 @@
+import pytest
+import torch
+
+from revoice.data.batch import Batch
+from revoice.errors import UserError
+from revoice.models.adain_vc import AdaINVC, StyleControls, kl_to_standard_normal, masked_l1, spread_upsampling
+from revoice.models.base import MODELS, Utterance
+from revoice.nn.draws import Draws
+
+SMALL = {"channels": 12, "out": 8, "bank": 3, "bank_channels": 4}
+
+
+def small(**settings: object) -> AdaINVC:
+    torch.manual_seed(0)
+    sizes = {"speaker_encoder": {**SMALL, "dense_blocks": 1}, "content_encoder": SMALL, "decoder": {"channels": 12}}
+    return AdaINVC(10, **{**sizes, **settings})
+
+
+def batch(frames: int = 64, draws: bool = True, reference: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(3, 10, frames, generator=generator)
+    return Batch(
+        id=("a", "b", "c"),
+        features=features,
+        lengths=torch.full((3,), frames),
+        reference=torch.randn(3, 10, reference, generator=generator) if reference else None,
+        draws=Draws(0, 0, 0, 3, 3) if draws else None,
+    )
+
+
+@pytest.mark.parametrize(("mels", "count"), [(512, 9_040_512), (80, 4_892_880)])
+def test_published_parameter_count(mels: int, count: int) -> None:
+    assert sum(p.numel() for p in AdaINVC(mels).parameters()) == count
+
+
+def test_published_parts() -> None:
+    model = AdaINVC(512)
+    assert model.speaker_encoder is not None
+    assert sum(p.numel() for p in model.speaker_encoder.parameters()) == 3_756_288
+    assert sum(p.numel() for p in model.content_encoder.parameters()) == 3_574_656
+    assert sum(p.numel() for m in (model.decoder, model.affine) for p in m.parameters()) == 1_709_568
+
+
+VARIANTS: dict[str, dict] = {
+    "default": {},
+    "paper": {"norm_position": "after"},
+    "depth 3": {"decoder": {"channels": 12, "blocks": 3}},
+    "depth 5": {"decoder": {"channels": 12, "blocks": 5}},
+    "depth 7": {"decoder": {"channels": 12, "blocks": 7}},
+    "no instance norm": {"content_encoder": {**SMALL, "norm": "none"}},
+    "mirrored": {"conditioning": "stat_transfer"},
+    "perturbed": {"perturb": 0.2},
+    "another clip as reference": {"reference_frames": 48},
+    "dropout": {"decoder": {"channels": 12, "dropout": 0.5}},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_trains_and_converts(name: str) -> None:
+    model = small(**VARIANTS[name])
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    data = batch(reference=model.requires.reference)
+    first = None
+    for _ in range(30):
+        losses = model.losses(data)
+        total = 10 * losses["reconstruction"] + 0.01 * losses["kl"]
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        first = first or float(losses["reconstruction"])
+    assert float(losses["reconstruction"]) < 0.97 * first
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+    out = model.eval().convert(Utterance(features=torch.randn(10, 53)), [Utterance(features=torch.randn(10, 40))], StyleControls())
+    assert out.shape == (10, 53) and torch.isfinite(out).all()
+
+
+def test_the_options_change_the_computation() -> None:
+    values = {}
+    for name, settings in VARIANTS.items():
+        model = small(**settings)
+        values[name] = float(model.losses(batch(reference=model.requires.reference))["reconstruction"].detach())
+    assert len({round(v, 6) for v in values.values()}) == len(values), values
+
+
+def test_instance_norm_makes_content_blind_to_gain_and_offset_per_channel() -> None:
+    """Without the bank's raw input a constant offset of a channel vanishes; measured on the normalised first layer."""
+    model = small().eval()
+    x = torch.randn(1, 10, 64)
+    scaled = x * 3
+    with torch.no_grad():
+        near = (model.content_encoder(x).mean - model.content_encoder(scaled).mean).abs().mean()
+        none = small(content_encoder={**SMALL, "norm": "none"}).eval()
+        far = (none.content_encoder(x).mean - none.content_encoder(scaled).mean).abs().mean()
+    assert near < 0.3 * far
+
+
+def test_strength_moves_from_the_own_voice_to_the_target() -> None:
+    model = small().eval()
+    source, target = Utterance(features=torch.randn(10, 64)), Utterance(features=torch.randn(10, 64) * 2)
+    own = model.convert(source, [source], StyleControls())
+    outputs = [model.convert(source, [target], StyleControls(strength=s)) for s in (0.0, 0.5, 1.0)]
+    torch.testing.assert_close(outputs[0], own, atol=1e-5, rtol=1e-5)
+    distances = [float((o - own).abs().mean()) for o in outputs]
+    assert distances[0] < distances[1] < distances[2]
+
+
+def test_several_targets_are_averaged() -> None:
+    model = small().eval()
+    source = Utterance(features=torch.randn(10, 64))
+    a, b = (Utterance(features=torch.randn(10, 64) * s) for s in (1, 3))
+    one, other, both = (model.convert(source, t, StyleControls()) for t in ([a], [b], [a, b]))
+    assert not torch.allclose(both, one) and not torch.allclose(both, other)
+    torch.testing.assert_close(model.convert(source, [a, a], StyleControls()), one)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 23, 24, 25, 101])
+def test_any_length_converts(frames: int) -> None:
+    model = small().eval()
+    clip = Utterance(features=torch.randn(10, frames))
+    assert model.convert(clip, [clip], StyleControls()).shape == (10, frames)
+
+
+def test_statistics_are_undone() -> None:
+    model = small().eval()
+    clip = torch.randn(10, 64)
+    plain = model.convert(Utterance(features=clip), [Utterance(features=clip)], StyleControls())
+    mean, std = torch.randn(10), torch.rand(10) + 0.5
+    model.set_statistics(mean, std)
+    moved = clip * std[:, None] + mean[:, None]
+    again = model.convert(Utterance(features=moved), [Utterance(features=moved)], StyleControls())
+    torch.testing.assert_close(again, plain * std[:, None] + mean[:, None], atol=1e-3, rtol=1e-3)
+
+
+def test_losses_by_hand() -> None:
+    target, guess = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
+    guess[1, :, 2:] = 100.0  # padding of the second item
+    assert float(masked_l1(guess, target, torch.tensor([4, 2]))) == 1.0
+    assert float(kl_to_standard_normal(torch.zeros(2, 2), torch.zeros(2, 2))) == 0.0
+    assert float(kl_to_standard_normal(torch.ones(1), torch.zeros(1))) == 0.5
+
+
+def test_wrong_settings_say_what_is_valid() -> None:
+    for settings, words in [
+        ({"conditioning": "adaim"}, "did you mean 'adain'"),
+        ({"norm_position": "between"}, "before"),
+        ({"decoder": {"chanels": 3}}, "did you mean 'channels'"),
+        ({"decoder": {"blocks": 2}}, "decoder.blocks=2"),
+        ({"decoder": {"upsample": [2, 2]}}, "hop 8"),
+        ({"conditioning": "stat_transfer", "decoder": {"channels": 12, "blocks": 5}}, "decoder.blocks=6"),
+        ({"content_encoder": {**SMALL, "norm": "batch"}}, "instance"),
+    ]:
+        with pytest.raises(UserError, match=words) as error:
+            small(**settings)
+        assert "\n" not in str(error.value)
+
+
+def test_upsampling_is_spread() -> None:
+    assert [spread_upsampling(8, n) for n in (3, 5, 6, 7)] == [
+        (2, 2, 2), (2, 2, 2, 1, 1), (2, 1, 2, 1, 2, 1), (2, 1, 2, 1, 2, 1, 1)
+    ]  # fmt: skip
+
+
+def test_registry_offers_facts_and_refuses_unknown_settings() -> None:
+    assert isinstance(MODELS.build("adain_vc", {"frames": 64}, {"n_features": 10, "n_speakers": 3}), AdaINVC)
+    with pytest.raises(UserError, match="did you mean 'adain_vc'"):
+        MODELS.get("adain-vc")
+    with pytest.raises(UserError, match="frames"):
+        MODELS.build("adain_vc", {"frame": 64}, {"n_features": 10})

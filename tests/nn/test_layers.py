@@ -1,0 +1,80 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm, time_statistics
+from revoice.nn.conv import SameConv1d, pixel_shuffle_1d
+from revoice.nn.draws import Draws
+from revoice.nn.perturb import perturbed
+
+
+@pytest.mark.parametrize("kernel", range(1, 9))
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("frames", [16, 17])
+def test_same_conv_keeps_the_length(kernel: int, stride: int, frames: int) -> None:
+    assert SameConv1d(3, 5, kernel, stride)(torch.randn(2, 3, frames)).shape == (2, 5, -(-frames // stride))
+
+
+def test_same_conv_equals_a_padded_convolution() -> None:
+    layer, x = SameConv1d(3, 4, 4), torch.randn(2, 3, 20)
+    expected = F.conv1d(F.pad(x, (2, 1), mode="reflect"), layer.weight, layer.bias)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_pixel_shuffle_interleaves_channels_in_time() -> None:
+    x = torch.arange(12.0).view(1, 4, 3)
+    y = pixel_shuffle_1d(x, 2)
+    assert y.shape == (1, 2, 6)
+    assert y[0, 0].tolist() == [0, 3, 1, 4, 2, 5]
+
+
+def test_instance_norm_removes_mean_and_deviation() -> None:
+    y = instance_norm(torch.randn(2, 3, 50) * 4 + 7)
+    torch.testing.assert_close(y.mean(2), torch.zeros(2, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.std(2, correction=0), torch.ones(2, 3), atol=1e-4, rtol=0)
+
+
+def test_adain_gives_the_style_and_equals_its_definition() -> None:
+    x = torch.randn(2, 3, 40, requires_grad=True)
+    style = TimeStatistics(torch.randn(2, 3, 1, requires_grad=True), torch.randn(2, 3, 1, requires_grad=True))
+    y = adaptive_instance_norm(x, style)
+    plain = (x - x.mean(2, keepdim=True)) / torch.sqrt(x.var(2, keepdim=True, correction=0) + 1e-5) * style.std + style.mean
+    torch.testing.assert_close(y, plain, atol=1e-5, rtol=1e-5)
+    weights = torch.randn_like(y)
+    got = torch.autograd.grad((y * weights).sum(), [x, *style])
+    expected = torch.autograd.grad((plain * weights).sum(), [x, *style])
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_time_statistics_round_trip() -> None:
+    x = torch.randn(2, 3, 30) * 2 + 1
+    torch.testing.assert_close(adaptive_instance_norm(x, time_statistics(x)), x, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_two_processes_draw_what_one_draws(kind: str) -> None:
+    whole = getattr(Draws(3, 7, 0, 6, 6), kind)("x", 4)
+    parts = [getattr(Draws(3, 7, first, 3, 6), kind)("x", 4) for first in (0, 3)]
+    assert torch.equal(whole, torch.cat(parts))
+    assert not torch.equal(whole, getattr(Draws(3, 8, 0, 6, 6), kind)("x", 4))
+    assert not torch.equal(whole, getattr(Draws(3, 7, 0, 6, 6), kind)("y", 4))
+    assert not torch.equal(whole, getattr(Draws(4, 7, 0, 6, 6), kind)("x", 4))
+
+
+def test_perturbation_of_nothing_is_nothing_and_of_something_moves_each_item_its_own_way() -> None:
+    x = torch.randn(4, 20, 10)
+    draws = Draws(0, 0, 0, 4, 4)
+    torch.testing.assert_close(perturbed(x, 0.0, draws), x)
+    same = x[:1].expand(4, -1, -1)
+    y = perturbed(same, 0.2, draws)
+    assert y.shape == x.shape and torch.isfinite(y).all()
+    assert all(not torch.allclose(y[0], y[i]) for i in range(1, 4))
+
+
+def test_perturbation_stretches_the_frequency_axis() -> None:
+    peak = torch.zeros(64, 40, 5)
+    peak[:, 20] = 10.0
+    moved = perturbed(peak, 0.2, Draws(1, 0, 0, 64, 64)).mean(2).argmax(1)
+    assert moved.min() >= 20 / 1.2 - 1 and moved.max() <= 20 / 0.8 + 1
+    assert len(moved.unique()) > 3
