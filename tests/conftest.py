@@ -29,3 +29,40 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny embedded corpus in `data/`, shared by the tests that run commands there."""
+    from revoice.data.espeak.make import Recipe, make_corpus
+
+    folder = tmp_path_factory.mktemp("workplace")
+    recipe = Recipe(sentences=6, test_sentences=4, max_voices=4)
+    make_corpus(folder / "data" / "synthetic" / recipe.key(), recipe)
+    return folder
+
+
+TINY = ["data.corpus.max_voices=4", "data.corpus.sentences=6", "data.corpus.test_sentences=4"]
+
+
+def compose_config(name: str, *overrides: str, folder: Path) -> dict:
+    """A command's configuration as plain values, its data and runs below `folder`."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from revoice.audio.presets import config_dir
+
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        config = compose(name, [*overrides], return_hydra_config=False)
+    if "paths" in config:
+        config.paths.data_dir, config.paths.output_dir = str(folder / "data"), str(folder / "outputs")
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def trained(workplace: Path) -> Path:
+    """The run folder of a model trained for a few steps."""
+    from revoice.training.run import train
+
+    config = compose_config("train", "model=adain_vc_small", "debug=tiny", "logger=csv", *TINY, folder=workplace)
+    return train(config, workplace / "outputs" / "trained").folder

@@ -84,17 +84,19 @@ def _fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
+class _Lines(logging.Handler):
+    """Prints messages as they are, to whatever standard output is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), flush=True)
+
+
 def _configure_logging() -> None:
     root = logging.getLogger()
-    if not any(getattr(handler, "revoice", False) for handler in root.handlers):
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        handler.revoice = True  # type: ignore[attr-defined]
-        root.addHandler(handler)
+    if not any(isinstance(handler, _Lines) for handler in root.handlers):
+        root.addHandler(_Lines())
     root.setLevel(logging.WARNING)
     logging.getLogger("revoice").setLevel(logging.INFO)
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def required(values: dict[str, Any], key: str, example: str) -> Any:

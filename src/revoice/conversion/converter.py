@@ -113,8 +113,8 @@ class Converter:
         # trimmed at the file's own rate and then resampled, as in preparation
         audio = clip if isinstance(clip, Audio) else read_audio(Path(clip).expanduser())
         if self.loaded.description.trim_db is not None and audio.samples.any():
-            start, end = trim_silence(audio.samples, audio.sample_rate, self.loaded.description.trim_db)
-            audio = Audio(audio.samples[start:end], audio.sample_rate)
+            kept = trim_silence(audio.samples, audio.sample_rate, self.loaded.description.trim_db)
+            audio = Audio(audio.samples[kept.start : kept.end], audio.sample_rate)
         return self.audio(audio)
 
 

@@ -23,6 +23,7 @@ class Fixture:
         state: its weights.  inputs: what it was given.  outputs: what it returned.
         tolerance: largest absolute error allowed per output.
         mode: how the network was run.  notes: remarks on the outputs.
+        order: all tensor names as the description lists them.
     """
 
     path: Path
@@ -34,6 +35,11 @@ class Fixture:
     tolerance: dict[str, float]
     mode: str = ""
     notes: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+
+    def listed(self, kind: str) -> list[str]:
+        """Names of the tensors of a kind ("in", "out", "state") in the order of the description."""
+        return [name.removeprefix(f"{kind}/") for name in self.order if name.startswith(f"{kind}/")]
 
     def setting(self, name: str, default: Any = None) -> Any:
         """A value of `config`; a missing one without default is a `UserError`."""
@@ -79,6 +85,7 @@ def load_fixture(path: str | Path) -> Fixture:
         tolerance={name: _tolerance(noise.get(name, {}), value) for name, value in outputs.items()},
         mode=described.get("mode", ""),
         notes=tuple(described.get("notes", ())),
+        order=tuple(described.get("tensors") or tensors),
     )
 
 

@@ -204,7 +204,7 @@ def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, s
     kept = trainer.checkpoint_callback
     best = Path(kept.best_model_path) if kept is not None and getattr(kept, "best_model_path", "") else None  # type: ignore[attr-defined]
     last = folder / "checkpoints" / "last.ckpt"
-    trainer.save_checkpoint(last)
+    trainer.save_checkpoint(last, weights_only=False)
     metrics: dict[str, Any] = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     if kept is not None and getattr(kept, "best_model_score", None) is not None:
         metrics[f"best/{kept.monitor}"] = float(kept.best_model_score)  # type: ignore[attr-defined]

@@ -112,6 +112,8 @@ def build_trainer(
 ) -> Trainer:
     """A Trainer that counts in optimiser steps, never ends an epoch, and validates every `val_every` steps."""
     where = place(settings)
+    for name in ("pytorch_lightning", "lightning_fabric"):  # its hints are for people who write the training loop
+        logging.getLogger(name).setLevel(logging.WARNING)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if where.accelerator == "cuda":

@@ -1,0 +1,191 @@
+"""The commands as a user types them: what they leave behind, and the one line they say when something is wrong."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from revoice.audio.io import read_audio, write_audio
+from tests.conftest import TINY
+
+ARGUMENTS = [*TINY, "model=adain_vc_small", "debug=tiny", "logger=csv", "trainer=cpu"]
+
+
+@pytest.fixture
+def command(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # noqa: ANN201
+    """Runs a command in the shared workplace: (exit status, stdout, stderr)."""
+    monkeypatch.chdir(workplace)
+
+    def run(name: str, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        status = 0
+        try:
+            importlib.import_module(f"revoice.cli.{name}").main()
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 1
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def clip(workplace: Path) -> str:
+    return str(next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p901/*.flac")))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("train", ["model=adain_vcc"], "did you mean 'adain_vc'"),
+        ("train", ["data=vtck"], "did you mean 'vctk'"),
+        ("train", ["model.nothing=1"], "unknown setting 'model.nothing'"),
+        ("train", ["max_iteration=1"], "unknown setting 'max_iteration'"),
+        ("train", ["data=vctk", "data.root=nowhere"], "Edinburgh DataShare"),
+        ("train", ["data=librispeech", "data.root=nowhere"], "OpenSLR"),
+        ("train", ["trainer.gpus=64"], "64 GPUs asked for"),
+        ("train", ["trainer.precision=8"], "trainer.precision"),
+        ("train", ["init_from=nothing.ckpt"], "does not exist"),
+        ("train", ["ckpt_path=nothing.ckpt"], "does not exist"),
+        ("train", ["optimizer.name=adan"], "did you mean"),
+        ("train", ["loss.reconstructoin=1"], "unknown setting"),
+        ("train", ["data.batch_size=0"], "batch_size"),
+        ("train", ["model.norm_position=inside"], "before"),
+        ("train", ["a b c"], "command line"),
+        ("convert", [], "ckpt= is missing"),
+        ("convert", ["ckpt=x.ckpt", "src=missing.wav", "tgt=missing.wav"], "missing.wav"),
+        ("convert", ["ckpt=x.ckpt", "src=x.wav"], "tgt= is missing"),
+        ("evaluate", [], "ckpt= is missing"),
+        ("evaluate", ["ckpt=missing.ckpt"], "does not exist"),
+        ("prepare", ["fields=[featurs]"], "did you mean 'features'"),
+        ("prepare", ["features=mel_22"], "mel_22k"),
+        ("export", ["ckpt=x.ckpt", "out=x.pt"], "safetensors"),
+        ("import_checkpoint", ["kind=adain", "path=x", "out=y.ckpt"], "did you mean 'adain_vc'"),
+    ],
+)
+def test_a_mistake_gets_one_line(command, name: str, arguments: list[str], words: str) -> None:  # noqa: ANN001
+    tiny = [a for a in ARGUMENTS if a.split("=")[0] not in {x.split("=")[0] for x in arguments}] if name == "train" else []
+    if any(a.startswith(("data=", "trainer.gpus")) for a in arguments):
+        tiny = [a for a in tiny if not a.startswith(("data.corpus", "trainer="))]
+    status, _, err = command(name, *tiny, *arguments)
+    lines = [line for line in err.splitlines() if line.startswith("error:")]
+    assert status == 2
+    assert len(lines) == 1 and words in lines[0], err
+    assert "Traceback" not in err and "Error executing job" not in err
+
+
+def test_conversion_of_awkward_names(command, trained: Path, clip: str, tmp_path: Path) -> None:  # noqa: ANN001
+    audio = read_audio(clip)
+    for name in ("take (1).wav", "日本.wav", "it's.wav", "a,b.wav", "epoch=3.wav", "225.wav"):
+        write_audio(tmp_path / name, audio.samples, audio.sample_rate)
+        status, out, err = command("convert", f"ckpt={trained}", f"src={tmp_path / name}", f"tgt={tmp_path / name}", f"out={tmp_path / 'out'}")
+        assert status == 0, err
+        assert (tmp_path / "out" / f"{Path(name).stem}_to_{Path(name).stem}.wav").is_file()
+
+
+def test_what_is_not_audio_is_said_in_one_line(command, trained: Path, clip: str, tmp_path: Path) -> None:  # noqa: ANN001
+    bad = {"text.wav": b"not audio", "empty.flac": b"", "cut.flac": Path(clip).read_bytes()[:2000]}
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder.wav").mkdir()
+    write_audio(tmp_path / "nan.wav", np.zeros(100, np.float32), 16000)
+    for name in [*bad, "folder.wav"]:
+        for role in ("src", "tgt"):
+            other = {"src": "tgt", "tgt": "src"}[role]
+            status, _, err = command("convert", f"ckpt={trained}", f"{role}={tmp_path / name}", f"{other}={clip}", f"out={tmp_path / 'o.wav'}")
+            lines = [line for line in err.splitlines() if line.startswith("error:")]
+            assert status == 2 and len(lines) == 1, (name, role, err)
+            assert not (tmp_path / "o.wav").exists()
+
+
+def test_training_leaves_a_whole_run_folder(command, workplace: Path) -> None:  # noqa: ANN001
+    status, out, err = command("train", *ARGUMENTS, "callbacks.samples={count: 1, every: 2}", "callbacks.speaker_map={speakers: 4, clips: 2}",
+                               "hydra.run.dir=outputs/whole")  # fmt: skip
+    assert status == 0, err
+    folder = workplace / "outputs" / "whole"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["iterations"] == 4 and metrics["rejected"] == 0 and metrics["best/val/loss"] > 0
+    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", ".hydra/config.yaml", "logs/metrics.csv"):
+        assert (folder / name).is_file(), name
+    samples = {p.suffix for p in (folder / "samples").rglob("*") if p.is_file()}
+    assert samples == {".wav", ".png"}
+    assert list((folder / "samples").rglob("speaker_map.png"))
+
+
+def test_show_builds_and_stops(command, workplace: Path) -> None:  # noqa: ANN001
+    status, out, _ = command("train", *ARGUMENTS, "show=true", "hydra.run.dir=outputs/show")
+    assert status == 0 and "parameters" in out and "features (4, 80, 128)" in out
+    assert not (workplace / "outputs" / "show" / "checkpoints").exists()
+
+
+def test_a_sweep_runs_every_job_and_compares_a_number(command, workplace: Path) -> None:  # noqa: ANN001
+    status, _, err = command("train", "-m", *ARGUMENTS, "optimizer.lr=1e-3,1e-4", "hydra.sweep.dir=outputs/sweep")
+    assert status == 0, err
+    runs = [json.loads((workplace / "outputs" / "sweep" / str(i) / "metrics.json").read_text()) for i in range(2)]
+    assert runs[0]["best/val/loss"] != runs[1]["best/val/loss"]
+
+
+def test_resuming_goes_on_and_not_past_the_end(command, workplace: Path) -> None:  # noqa: ANN001
+    command("train", *ARGUMENTS, "hydra.run.dir=outputs/half")
+    status, out, err = command("train", *ARGUMENTS, "max_iterations=6", "ckpt_path=outputs/half", "hydra.run.dir=outputs/rest")
+    assert status == 0, err
+    assert json.loads((workplace / "outputs" / "rest" / "metrics.json").read_text())["iterations"] == 6
+    status, _, err = command("train", *ARGUMENTS, "ckpt_path=outputs/half", "hydra.run.dir=outputs/past")
+    assert status == 2 and "iteration 4" in err and "max_iterations is 4" in err
+
+
+def test_fine_tuning_takes_the_checkpoints_sizes(command, trained: Path, clip: str, workplace: Path) -> None:  # noqa: ANN001
+    voices = workplace / "my_voices"
+    for speaker in ("ann", "bob"):
+        for number in range(3):
+            source = Path(clip).parents[1] / {"ann": "p901", "bob": "p905"}[speaker]
+            audio = read_audio(sorted(source.iterdir())[number])
+            write_audio(voices / speaker / f"{number}.wav", audio.samples, audio.sample_rate)
+    status, _, err = command(
+        "train", "model=adain_vc", "data=folder", f"data.root={voices}", f"init_from={trained}", "debug=tiny", "logger=csv",
+        "trainer=cpu", "hydra.run.dir=outputs/tuned", "data.splits.unseen_speakers=0",
+    )  # fmt: skip
+    assert status == 0, err
+    metrics = json.loads((workplace / "outputs" / "tuned" / "metrics.json").read_text())
+    assert metrics["parameters"] < 3_000_000 and metrics["speakers"] == 2
+
+
+def test_preparing_says_what_came_of_it(command) -> None:  # noqa: ANN001
+    status, out, err = command("prepare", *TINY, "data.prepare.workers=0", "fields=[features,f0]")
+    assert status == 0, err
+    assert "120 utterances of 12 speakers" in out
+
+
+def test_exporting(command, trained: Path, tmp_path: Path) -> None:  # noqa: ANN001
+    status, _, err = command("export", f"ckpt={trained}", f"out={tmp_path / 'm.safetensors'}")
+    assert status == 0, err
+    assert json.loads((tmp_path / "m.json").read_text())["model"] == "adain_vc"
+
+
+def test_importing_published_weights(command, shared: Path, clip: str, tmp_path: Path) -> None:  # noqa: ANN001
+    published = shared / "parity" / "adain_vc" / "checkpoints"
+    out = tmp_path / "ours.safetensors"
+    for name in ("vctk_model.ckpt", "vctk_model.zip.ckpt"):
+        status, _, err = command(
+            "import_checkpoint", "kind=adain_vc", f"path={published / name}", f"out={out}",
+            f"config={published / 'vctk_model.config.yaml'}", f"statistics={published / 'attr.pkl'}",
+        )  # fmt: skip
+        assert status == 0, err
+        status, _, err = command("convert", f"ckpt={out}", f"src={clip}", f"tgt={clip}", f"out={tmp_path / 'x.wav'}")
+        assert status == 0, err
+
+
+def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None:  # noqa: ANN001
+    best, last = trained / "checkpoints" / "best.ckpt", trained / "checkpoints" / "last.ckpt"
+    status, out, err = command(
+        "evaluate", f"ckpt=[{best},{last}]", *TINY, "metrics.voices=2", "metrics.workers=0", "out=outputs/report"
+    )
+    assert status == 0, err
+    metrics = json.loads((workplace / "outputs" / "report" / "metrics.json").read_text())
+    assert set(metrics["systems"]) == {"best", "last"}
+    assert metrics["systems"]["best"]["unseen"]["pairs"] == 2
+    page = (workplace / "outputs" / "report" / "report.html").read_text()
+    assert "<audio" in page and "data:image/png" in page and "http" + "://" not in page.replace("http://www.w3.org", "")

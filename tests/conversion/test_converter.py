@@ -1,0 +1,189 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import revoice
+from revoice.audio.features import extract
+from revoice.audio.io import Audio, read_audio, write_audio
+from revoice.audio.loudness import loudness_db
+from revoice.conversion.checkpoint import Description, find_checkpoint, load_checkpoint, save
+from revoice.conversion.converter import Converter
+from revoice.conversion.jobs import convert_files, plan
+from revoice.conversion.longform import convert_long, is_long
+from revoice.data.config import build
+from revoice.data.store import MemoryStore
+from revoice.errors import UserError
+from tests.conftest import TINY, compose_config
+
+
+@pytest.fixture(scope="module")
+def clips(workplace: Path) -> dict[str, Path]:
+    folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
+    return {name: folder / name / f"{name}_001_mic1.flac" for name in ("p901", "p905", "p908")}
+
+
+@pytest.fixture(scope="module")
+def converter(trained: Path) -> Converter:
+    return revoice.load(trained)
+
+
+def test_output_is_as_long_and_as_loud_as_the_source(converter: Converter, clips: dict[str, Path]) -> None:
+    loud = read_audio(clips["p901"])
+    source = Audio(loud.samples * 0.1, loud.sample_rate)  # quiet enough that matching it never meets full scale
+    out = converter.convert(source, clips["p905"])
+    assert out.sample_rate == converter.spec.sample_rate
+    assert abs(out.seconds - source.seconds) < 1 / converter.spec.frame_rate
+    assert abs(loudness_db(out.samples, out.sample_rate) - loudness_db(source.samples, source.sample_rate)) < 1.0
+
+
+def test_converting_twice_gives_the_same_samples(converter: Converter, clips: dict[str, Path]) -> None:
+    first, second = (converter.convert(clips["p901"], clips["p905"]).samples for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_the_target_decides_the_output(converter: Converter, clips: dict[str, Path]) -> None:
+    a, b = (converter.convert(clips["p901"], clips[name]).samples for name in ("p905", "p908"))
+    assert np.abs(a - b).max() > 1e-3
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.3])
+def test_very_short_clips_convert(converter: Converter, clips: dict[str, Path], seconds: float) -> None:
+    tone = Audio(0.1 * np.sin(np.arange(int(seconds * 16000)) / 20).astype(np.float32), 16000)
+    assert abs(len(converter.convert(tone, tone).samples) - seconds * converter.spec.sample_rate) <= 1
+
+
+def test_features_of_training_and_conversion_are_equal(workplace: Path, trained: Path, converter: Converter) -> None:
+    """The mel that the shards hold is the mel that a reference clip gets, up to the rounding of storage."""
+    config = compose_config("train", "model=adain_vc_small", "debug=tiny", *TINY, folder=workplace)
+    prepared = build(config["data"]).prepare(converter.spec, ["features"], Path(config["paths"]["prepared_dir"]), progress=False)
+    store = MemoryStore(prepared, ("train",), ("features",))
+    for position in store.positions("train")[:3]:
+        row = store.rows[position]
+        served = converter.references([prepared.manifest.file(row)])[0].features
+        stored = store.utterance("features", int(position))
+        torch.testing.assert_close(served.half().float(), stored.float(), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_saved_models_convert_alike(suffix: str, converter: Converter, clips: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    save(converter.model, converter.loaded.description, path)
+    again = revoice.load(path)
+    expected = converter.convert(clips["p901"], clips["p905"]).samples
+    np.testing.assert_array_equal(again.convert(clips["p901"], clips["p905"]).samples, expected)
+
+
+def test_every_checkpoint_is_plain_tensors(trained: Path) -> None:
+    for name in ("best.ckpt", "last.ckpt"):
+        content = torch.load(trained / "checkpoints" / name, weights_only=True)
+        assert content["revoice"]["model"] == "adain_vc"
+
+
+def test_conversion_needs_no_lightning_and_no_hydra(trained: Path, clips: dict[str, Path], tmp_path: Path) -> None:
+    program = f"""
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('pytorch_lightning', 'lightning_fabric', 'lightning', 'hydra', 'omegaconf', 'wandb'):
+            raise ImportError(name + ' is not here')
+sys.meta_path.insert(0, Refuse())
+import revoice
+out = revoice.load({str(trained)!r}).convert({str(clips["p901"])!r}, {str(clips["p905"])!r})
+assert len(out.samples) > 0
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_long_files_are_chunked_and_short_ones_are_not(converter: Converter, clips: dict[str, Path], tmp_path: Path) -> None:
+    voice = read_audio(clips["p901"], 16000).samples
+    long = 0.1 * np.tile(voice, int(45 * 16000 / len(voice)) + 1)[: 45 * 16000]
+    write_audio(tmp_path / "long.wav", long, 16000)
+    assert is_long(tmp_path / "long.wav") and not is_long(clips["p901"])
+    targets = converter.references([clips["p905"]])
+    seconds = convert_long(converter, tmp_path / "long.wav", targets, converter.controls({}), tmp_path / "out.wav")
+    out = read_audio(tmp_path / "out.wav")
+    assert abs(seconds - 45) < 0.01 and abs(out.seconds - 45) < 0.01
+    assert abs(loudness_db(out.samples, out.sample_rate) - loudness_db(long, 16000)) < 1.0
+    assert not list(tmp_path.glob(".*part*"))
+    windows = out.samples[: len(out.samples) // 2205 * 2205].reshape(-1, 2205)
+    energy = np.sqrt((windows**2).mean(1))
+    joints = energy[190:200]  # around the first cross-fade at 19.5 s: neither a hole nor a bump
+    assert joints.max() < 3 * energy.max() / 2 and np.isfinite(out.samples).all()
+
+
+def test_a_folder_is_converted_and_broken_files_are_skipped(converter: Converter, clips: dict[str, Path], tmp_path: Path) -> None:
+    inside = tmp_path / "in" / "deep"
+    inside.mkdir(parents=True)
+    (inside / "good.flac").write_bytes(clips["p901"].read_bytes())
+    (tmp_path / "in" / "text.wav").write_text("not audio")
+    (tmp_path / "in" / "empty.wav").write_bytes(b"")
+    jobs = plan([str(tmp_path / "in")], [clips["p905"]], tmp_path / "out")
+    result = convert_files(converter, jobs, [clips["p905"]], converter.controls({"strength": 0.5}))
+    assert [p.relative_to(tmp_path / "out").as_posix() for p in result.written] == ["deep/good_to_p905_001_mic1.wav"]
+    assert len(result.skipped) == 2 and len(jobs) == 3
+    record = json.loads(result.written[0].with_suffix(".json").read_text())
+    assert record["controls"] == {"strength": 0.5} and record["model"] == "adain_vc"
+    assert record["checkpoint_sha256"] == converter.loaded.sha256
+
+
+def test_globs_and_names_that_look_like_globs(clips: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("a.flac", "b.flac", "[1].flac"):
+        (tmp_path / name).write_bytes(clips["p901"].read_bytes())
+    out = tmp_path / "o"
+    assert len(plan([str(tmp_path / "*.flac")], [clips["p905"]], out)) == 3
+    assert [j.source.name for j in plan([str(tmp_path / "[1].flac")], [clips["p905"]], out)] == ["[1].flac"]
+    with pytest.raises(UserError, match="no audio file"):
+        plan([str(tmp_path / "*.ogg")], [clips["p905"]], out)
+    with pytest.raises(UserError, match="give a folder"):
+        plan([str(tmp_path)], [clips["p905"]], tmp_path / "one.wav")
+
+
+def test_two_sources_of_one_name_do_not_overwrite_each_other(clips: dict[str, Path], tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.flac").write_bytes(clips["p901"].read_bytes())
+    jobs = plan([str(tmp_path / "x" / "a.flac"), str(tmp_path / "y" / "a.flac")], [clips["p905"]], tmp_path / "out")
+    assert len({job.out for job in jobs}) == 2
+
+
+def test_wrong_checkpoints_are_refused_in_one_line(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.ckpt").write_text("hello")
+    (tmp_path / "text.safetensors").write_text("hello")
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
+    torch.save({"revoice": {"format": 99}, "state_dict": {}}, tmp_path / "future.ckpt")
+    content = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    content["state_dict"].pop("model.decoder.conv_out.weight")
+    torch.save(content, tmp_path / "lacking.ckpt")
+    whole = (trained / "checkpoints" / "last.ckpt").read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
+    for name, words in [
+        ("empty", "no checkpoint in this folder"), ("missing.ckpt", "does not exist"), ("text.ckpt", "not a readable checkpoint"),
+        ("text.safetensors", "not a readable safetensors"), ("other.ckpt", "import_checkpoint"), ("future.ckpt", "format 99"),
+        ("lacking.ckpt", "do not fit"), ("cut.ckpt", "not a readable checkpoint"),
+    ]:  # fmt: skip
+        with pytest.raises(UserError, match=words) as error:
+            load_checkpoint(tmp_path / name)
+        assert "\n" not in str(error.value)
+
+
+def test_a_run_folder_means_its_best_checkpoint(trained: Path) -> None:
+    assert find_checkpoint(trained) == trained / "checkpoints" / "best.ckpt"
+
+
+def test_a_vocoder_of_other_features_is_refused(converter: Converter) -> None:
+    from revoice.audio.presets import load_preset
+    from revoice.vocoders.griffin_lim import GriffinLim
+
+    with pytest.raises(UserError, match="hop"):
+        Converter(converter.loaded, GriffinLim(load_preset("adain_24k")))
+
+
+def test_a_description_survives_its_file_format() -> None:
+    description = Description(model="m", arguments={"a": (1, 2)}, features={"hop": 3}, trim_db=30.0, speakers=["p1"])
+    assert Description.from_dict(description.to_dict(), "x").arguments == {"a": [1, 2]}

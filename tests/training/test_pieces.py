@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from revoice.errors import UserError
+from revoice.training.objective import Objective
+from revoice.training.optimisers import OPTIMISERS, build_optimiser, learning_rate_factor
+from revoice.training.trainer import TrainerSettings, place, settings_of
+
+
+def test_objective_weights_and_warms_up() -> None:
+    objective = Objective({"a": 2, "b": {"value": 1.0, "warmup": 10}, "c": 0})
+    losses = {"a": torch.tensor(1.0), "b": torch.tensor(10.0), "c": torch.tensor(float("nan"))}
+    assert float(objective(losses, 0)) == pytest.approx(3.0)
+    assert float(objective(losses, 99)) == pytest.approx(12.0)
+
+
+def test_objective_refuses_what_does_not_match() -> None:
+    with pytest.raises(UserError, match="do not match"):
+        Objective({"a": 1})({"b": torch.tensor(1.0)}, 0)
+    with pytest.raises(UserError, match="nothing to train on"):
+        Objective({"a": 0})({"a": torch.tensor(1.0)}, 0)
+    with pytest.raises(UserError, match="warmup"):
+        Objective({"a": {"value": 1, "warm": 2}})
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_optimiser_steps(name: str) -> None:
+    layer = torch.nn.Linear(3, 3)
+    before = layer.weight.clone()
+    optimiser = build_optimiser({"name": name, "lr": 0.1, "schedule": {"name": "constant"}}, layer.parameters())
+    layer(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    assert not torch.equal(before, layer.weight)
+
+
+def test_optimiser_mistakes() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(1))]
+    with pytest.raises(UserError, match="did you mean 'adam'"):
+        build_optimiser({"name": "adan"}, parameters)
+    with pytest.raises(UserError, match="did you mean 'betas'"):
+        build_optimiser({"name": "adam", "beta": [0, 1]}, parameters)
+    with pytest.raises(UserError, match="cosine"):
+        learning_rate_factor({"name": "cosin"}, 10)
+
+
+def test_schedules() -> None:
+    cosine = learning_rate_factor({"name": "cosine", "final": 0.1}, 100)
+    assert cosine(0) == 1.0 and cosine(50) == pytest.approx(0.55) and cosine(1000) == pytest.approx(0.1)
+    steps = learning_rate_factor({"name": "multistep", "milestones": [10, 20], "gamma": 0.5}, 100)
+    assert [steps(i) for i in (9, 10, 20)] == [1.0, 0.5, 0.25]
+
+
+def test_devices() -> None:
+    visible = torch.cuda.device_count()
+    assert place(TrainerSettings(gpus=0)).accelerator == "cpu"
+    assert place(TrainerSettings(accelerator="cpu", devices=2)).devices == 2
+    with pytest.raises(UserError, match=f"{visible + 1} GPUs asked for, {visible} visible"):
+        place(TrainerSettings(gpus=visible + 1))
+    with pytest.raises(UserError, match="give one of them"):
+        place(TrainerSettings(gpus=0, accelerator="cpu"))
+    with pytest.raises(UserError, match="did you mean 'bf16-mixed'"):
+        settings_of({"precision": "bf16_mixed"})
