@@ -1,4 +1,7 @@
-"""Shared fixtures. Material that a plain clone does not have (published weights, real speech) is optional: tests skip without it."""
+"""Shared fixtures.
+
+Material that a plain clone does not have (published weights, real speech) is optional: tests skip without it.
+"""
 
 import os
 from pathlib import Path
@@ -9,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def shared_dir() -> Path | None:
-    """The folder with golden tensors and real clips: $REVOICE_SHARED, or `shared` beside the repository; None if absent."""
+    """Folder with golden tensors and real clips: $REVOICE_SHARED, or `shared` beside the repository; None if absent."""
     path = Path(os.environ.get("REVOICE_SHARED", ROOT.parent / "shared"))
     return path if path.is_dir() else None
 

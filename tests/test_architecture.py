@@ -8,7 +8,17 @@ import pytest
 from tests.conftest import ROOT
 
 SOURCE = ROOT / "src" / "revoice"
-LAYERS = (("audio",), ("nn",), ("data",), ("models", "vocoders"), ("interop",), ("conversion",), ("evaluation",), ("training",), ("cli",))
+LAYERS = (
+    ("audio",),
+    ("nn",),
+    ("data",),
+    ("models", "vocoders"),
+    ("interop",),
+    ("conversion",),
+    ("evaluation",),
+    ("training",),
+    ("cli",),
+)
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 FILES = sorted(SOURCE.rglob("*.py"))
 

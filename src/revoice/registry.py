@@ -1,10 +1,14 @@
-"""Name -> class tables. A new model, corpus or vocoder is one file in its package: the table finds it by importing the package's modules."""
+"""Name -> class tables.
+
+A new model, corpus or vocoder is one file in its package: the table finds it by importing the package's modules.
+"""
 
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from types import NoneType
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from revoice.errors import UserError, choices
 
@@ -60,7 +64,9 @@ class Registry(Generic[T]):
         cls = self.get(name)
         return cls(**self.arguments(name, arguments, facts))
 
-    def arguments(self, name: str, arguments: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def arguments(
+        self, name: str, arguments: Mapping[str, Any], facts: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """The keyword arguments `build` would use: what a checkpoint stores to rebuild the object."""
         cls = self.get(name)
         valid = accepted(cls)
@@ -88,11 +94,26 @@ def accepted(cls: Callable[..., Any]) -> list[str]:
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """Build a dataclass from a mapping; an unknown or missing key is a one-line `UserError`."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{what}={values}: expected settings, e.g. {what}.{accepted(cls)[0]}=VALUE")
     valid = accepted(cls)
-    for key in values:
+    kinds = get_type_hints(cls)
+    for key, value in values.items():
         if key not in valid:
             raise choices(key, valid, f"setting of {what}")
+        _check_kind(f"{what}.{key}", value, kinds.get(key, Any))
     try:
         return cls(**values)
     except TypeError as error:
         raise UserError(f"{what}: {error}") from error
+
+
+def _check_kind(name: str, value: Any, kind: Any) -> None:
+    """Refuse a value that none of the plain types (int, float, bool, str, None) of an annotation takes; others pass."""
+    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", NoneType: "null"}
+    kinds = get_args(kind) or (kind,)
+    if any(k not in plain for k in kinds):
+        return
+    taken = {*kinds, *((int,) if float in kinds else ())}
+    if type(value) not in taken:
+        raise UserError(f"{name}={value}: expected {' or '.join(plain[k] for k in kinds)}")

@@ -15,7 +15,7 @@ ARGUMENTS = [*TINY, "model=adain_vc_small", "debug=tiny", "logger=csv", "trainer
 
 
 @pytest.fixture
-def command(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # noqa: ANN201
+def command(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Runs a command in the shared workplace: (exit status, stdout, stderr)."""
     monkeypatch.chdir(workplace)
 
@@ -66,8 +66,10 @@ def clip(workplace: Path) -> str:
         ("import_checkpoint", ["kind=adain", "path=x", "out=y.ckpt"], "did you mean 'adain_vc'"),
     ],
 )
-def test_a_mistake_gets_one_line(command, name: str, arguments: list[str], words: str) -> None:  # noqa: ANN001
-    tiny = [a for a in ARGUMENTS if a.split("=")[0] not in {x.split("=")[0] for x in arguments}] if name == "train" else []
+def test_a_mistake_gets_one_line(command, name: str, arguments: list[str], words: str) -> None:
+    tiny = (
+        [a for a in ARGUMENTS if a.split("=")[0] not in {x.split("=")[0] for x in arguments}] if name == "train" else []
+    )
     if any(a.startswith(("data=", "trainer.gpus")) for a in arguments):
         tiny = [a for a in tiny if not a.startswith(("data.corpus", "trainer="))]
     status, _, err = command(name, *tiny, *arguments)
@@ -77,16 +79,18 @@ def test_a_mistake_gets_one_line(command, name: str, arguments: list[str], words
     assert "Traceback" not in err and "Error executing job" not in err
 
 
-def test_conversion_of_awkward_names(command, trained: Path, clip: str, tmp_path: Path) -> None:  # noqa: ANN001
+def test_conversion_of_awkward_names(command, trained: Path, clip: str, tmp_path: Path) -> None:
     audio = read_audio(clip)
     for name in ("take (1).wav", "日本.wav", "it's.wav", "a,b.wav", "epoch=3.wav", "225.wav"):
         write_audio(tmp_path / name, audio.samples, audio.sample_rate)
-        status, out, err = command("convert", f"ckpt={trained}", f"src={tmp_path / name}", f"tgt={tmp_path / name}", f"out={tmp_path / 'out'}")
+        status, out, err = command(
+            "convert", f"ckpt={trained}", f"src={tmp_path / name}", f"tgt={tmp_path / name}", f"out={tmp_path / 'out'}"
+        )
         assert status == 0, err
         assert (tmp_path / "out" / f"{Path(name).stem}_to_{Path(name).stem}.wav").is_file()
 
 
-def test_what_is_not_audio_is_said_in_one_line(command, trained: Path, clip: str, tmp_path: Path) -> None:  # noqa: ANN001
+def test_what_is_not_audio_is_said_in_one_line(command, trained: Path, clip: str, tmp_path: Path) -> None:
     bad = {"text.wav": b"not audio", "empty.flac": b"", "cut.flac": Path(clip).read_bytes()[:2000]}
     for name, content in bad.items():
         (tmp_path / name).write_bytes(content)
@@ -95,15 +99,23 @@ def test_what_is_not_audio_is_said_in_one_line(command, trained: Path, clip: str
     for name in [*bad, "folder.wav"]:
         for role in ("src", "tgt"):
             other = {"src": "tgt", "tgt": "src"}[role]
-            status, _, err = command("convert", f"ckpt={trained}", f"{role}={tmp_path / name}", f"{other}={clip}", f"out={tmp_path / 'o.wav'}")
+            status, _, err = command(
+                "convert",
+                f"ckpt={trained}",
+                f"{role}={tmp_path / name}",
+                f"{other}={clip}",
+                f"out={tmp_path / 'o.wav'}",
+            )
             lines = [line for line in err.splitlines() if line.startswith("error:")]
             assert status == 2 and len(lines) == 1, (name, role, err)
             assert not (tmp_path / "o.wav").exists()
 
 
-def test_training_leaves_a_whole_run_folder(command, workplace: Path) -> None:  # noqa: ANN001
-    status, out, err = command("train", *ARGUMENTS, "callbacks.samples={count: 1, every: 2}", "callbacks.speaker_map={speakers: 4, clips: 2}",
-                               "hydra.run.dir=outputs/whole")  # fmt: skip
+def test_training_leaves_a_whole_run_folder(command, workplace: Path) -> None:
+    status, out, err = command(
+        "train", *ARGUMENTS, "callbacks.samples={count: 1, every: 2}", "callbacks.speaker_map={speakers: 4, clips: 2}",
+        "hydra.run.dir=outputs/whole",
+    )  # fmt: skip
     assert status == 0, err
     folder = workplace / "outputs" / "whole"
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -115,29 +127,31 @@ def test_training_leaves_a_whole_run_folder(command, workplace: Path) -> None:  
     assert list((folder / "samples").rglob("speaker_map.png"))
 
 
-def test_show_builds_and_stops(command, workplace: Path) -> None:  # noqa: ANN001
+def test_show_builds_and_stops(command, workplace: Path) -> None:
     status, out, _ = command("train", *ARGUMENTS, "show=true", "hydra.run.dir=outputs/show")
     assert status == 0 and "parameters" in out and "features (4, 80, 128)" in out
     assert not (workplace / "outputs" / "show" / "checkpoints").exists()
 
 
-def test_a_sweep_runs_every_job_and_compares_a_number(command, workplace: Path) -> None:  # noqa: ANN001
+def test_a_sweep_runs_every_job_and_compares_a_number(command, workplace: Path) -> None:
     status, _, err = command("train", "-m", *ARGUMENTS, "optimizer.lr=1e-3,1e-4", "hydra.sweep.dir=outputs/sweep")
     assert status == 0, err
     runs = [json.loads((workplace / "outputs" / "sweep" / str(i) / "metrics.json").read_text()) for i in range(2)]
     assert runs[0]["best/val/loss"] != runs[1]["best/val/loss"]
 
 
-def test_resuming_goes_on_and_not_past_the_end(command, workplace: Path) -> None:  # noqa: ANN001
+def test_resuming_goes_on_and_not_past_the_end(command, workplace: Path) -> None:
     command("train", *ARGUMENTS, "hydra.run.dir=outputs/half")
-    status, out, err = command("train", *ARGUMENTS, "max_iterations=6", "ckpt_path=outputs/half", "hydra.run.dir=outputs/rest")
+    status, out, err = command(
+        "train", *ARGUMENTS, "max_iterations=6", "ckpt_path=outputs/half", "hydra.run.dir=outputs/rest"
+    )
     assert status == 0, err
     assert json.loads((workplace / "outputs" / "rest" / "metrics.json").read_text())["iterations"] == 6
     status, _, err = command("train", *ARGUMENTS, "ckpt_path=outputs/half", "hydra.run.dir=outputs/past")
     assert status == 2 and "iteration 4" in err and "max_iterations is 4" in err
 
 
-def test_fine_tuning_takes_the_checkpoints_sizes(command, trained: Path, clip: str, workplace: Path) -> None:  # noqa: ANN001
+def test_fine_tuning_takes_the_checkpoints_sizes(command, trained: Path, clip: str, workplace: Path) -> None:
     voices = workplace / "my_voices"
     for speaker in ("ann", "bob"):
         for number in range(3):
@@ -145,27 +159,27 @@ def test_fine_tuning_takes_the_checkpoints_sizes(command, trained: Path, clip: s
             audio = read_audio(sorted(source.iterdir())[number])
             write_audio(voices / speaker / f"{number}.wav", audio.samples, audio.sample_rate)
     status, _, err = command(
-        "train", "model=adain_vc", "data=folder", f"data.root={voices}", f"init_from={trained}", "debug=tiny", "logger=csv",
-        "trainer=cpu", "hydra.run.dir=outputs/tuned", "data.splits.unseen_speakers=0",
+        "train", "model=adain_vc", "data=folder", f"data.root={voices}", f"init_from={trained}", "debug=tiny",
+        "logger=csv", "trainer=cpu", "hydra.run.dir=outputs/tuned", "data.splits.unseen_speakers=0",
     )  # fmt: skip
     assert status == 0, err
     metrics = json.loads((workplace / "outputs" / "tuned" / "metrics.json").read_text())
     assert metrics["parameters"] < 3_000_000 and metrics["speakers"] == 2
 
 
-def test_preparing_says_what_came_of_it(command) -> None:  # noqa: ANN001
+def test_preparing_says_what_came_of_it(command) -> None:
     status, out, err = command("prepare", *TINY, "data.prepare.workers=0", "fields=[features,f0]")
     assert status == 0, err
     assert "120 utterances of 12 speakers" in out
 
 
-def test_exporting(command, trained: Path, tmp_path: Path) -> None:  # noqa: ANN001
+def test_exporting(command, trained: Path, tmp_path: Path) -> None:
     status, _, err = command("export", f"ckpt={trained}", f"out={tmp_path / 'm.safetensors'}")
     assert status == 0, err
     assert json.loads((tmp_path / "m.json").read_text())["model"] == "adain_vc"
 
 
-def test_importing_published_weights(command, shared: Path, clip: str, tmp_path: Path) -> None:  # noqa: ANN001
+def test_importing_published_weights(command, shared: Path, clip: str, tmp_path: Path) -> None:
     published = shared / "parity" / "adain_vc" / "checkpoints"
     out = tmp_path / "ours.safetensors"
     for name in ("vctk_model.ckpt", "vctk_model.zip.ckpt"):
@@ -178,7 +192,7 @@ def test_importing_published_weights(command, shared: Path, clip: str, tmp_path:
         assert status == 0, err
 
 
-def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None:  # noqa: ANN001
+def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None:
     best, last = trained / "checkpoints" / "best.ckpt", trained / "checkpoints" / "last.ckpt"
     status, out, err = command(
         "evaluate", f"ckpt=[{best},{last}]", *TINY, "metrics.voices=2", "metrics.workers=0", "out=outputs/report"

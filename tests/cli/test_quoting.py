@@ -8,8 +8,11 @@ from omegaconf import OmegaConf
 
 from revoice.cli.quoting import quote_arguments
 
-AWKWARD = ["epoch=3.ckpt", "take (1).wav", "日本.wav", "~/x.wav", "it's.wav", "a,b.wav", "225", "a b.wav", 'say "hi".wav', "${x}.wav",
-           "c:\\voices\\a.wav", "end\\", "[1].wav", "{a}.wav", "true", "1.5", "x=y=z.wav", "-a.wav", "a:b.wav", "*.flac", "\\'.wav", "%20#.wav"]  # fmt: skip
+AWKWARD = [
+    "epoch=3.ckpt", "take (1).wav", "日本.wav", "~/x.wav", "it's.wav", "a,b.wav", "225", "a b.wav", 'say "hi".wav',
+    "${x}.wav", "c:\\voices\\a.wav", "end\\", "[1].wav", "{a}.wav", "true", "1.5", "x=y=z.wav", "-a.wav", "a:b.wav",
+    "*.flac", "\\'.wav", "%20#.wav",
+]  # fmt: skip
 
 
 def through_hydra(argument: str) -> object:

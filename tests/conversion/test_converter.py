@@ -8,13 +8,12 @@ import pytest
 import torch
 
 import revoice
-from revoice.audio.features import extract
 from revoice.audio.io import Audio, read_audio, write_audio
 from revoice.audio.loudness import loudness_db
 from revoice.conversion.checkpoint import Description, find_checkpoint, load_checkpoint, save
-from revoice.conversion.converter import Converter
+from revoice.conversion.converter import Converter, is_long
 from revoice.conversion.jobs import convert_files, plan
-from revoice.conversion.longform import convert_long, is_long
+from revoice.conversion.longform import convert_long
 from revoice.data.config import build
 from revoice.data.store import MemoryStore
 from revoice.errors import UserError
@@ -60,7 +59,9 @@ def test_very_short_clips_convert(converter: Converter, clips: dict[str, Path], 
 def test_features_of_training_and_conversion_are_equal(workplace: Path, trained: Path, converter: Converter) -> None:
     """The mel that the shards hold is the mel that a reference clip gets, up to the rounding of storage."""
     config = compose_config("train", "model=adain_vc_small", "debug=tiny", *TINY, folder=workplace)
-    prepared = build(config["data"]).prepare(converter.spec, ["features"], Path(config["paths"]["prepared_dir"]), progress=False)
+    prepared = build(config["data"]).prepare(
+        converter.spec, ["features"], Path(config["paths"]["prepared_dir"]), progress=False
+    )
     store = MemoryStore(prepared, ("train",), ("features",))
     for position in store.positions("train")[:3]:
         row = store.rows[position]
@@ -99,7 +100,9 @@ assert len(out.samples) > 0
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
-def test_long_files_are_chunked_and_short_ones_are_not(converter: Converter, clips: dict[str, Path], tmp_path: Path) -> None:
+def test_long_files_are_chunked_and_short_ones_are_not(
+    converter: Converter, clips: dict[str, Path], tmp_path: Path
+) -> None:
     voice = read_audio(clips["p901"], 16000).samples
     long = 0.1 * np.tile(voice, int(45 * 16000 / len(voice)) + 1)[: 45 * 16000]
     write_audio(tmp_path / "long.wav", long, 16000)
@@ -116,7 +119,9 @@ def test_long_files_are_chunked_and_short_ones_are_not(converter: Converter, cli
     assert joints.max() < 3 * energy.max() / 2 and np.isfinite(out.samples).all()
 
 
-def test_a_folder_is_converted_and_broken_files_are_skipped(converter: Converter, clips: dict[str, Path], tmp_path: Path) -> None:
+def test_a_folder_is_converted_and_broken_files_are_skipped(
+    converter: Converter, clips: dict[str, Path], tmp_path: Path
+) -> None:
     inside = tmp_path / "in" / "deep"
     inside.mkdir(parents=True)
     (inside / "good.flac").write_bytes(clips["p901"].read_bytes())
@@ -163,8 +168,9 @@ def test_wrong_checkpoints_are_refused_in_one_line(trained: Path, tmp_path: Path
     whole = (trained / "checkpoints" / "last.ckpt").read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
     for name, words in [
-        ("empty", "no checkpoint in this folder"), ("missing.ckpt", "does not exist"), ("text.ckpt", "not a readable checkpoint"),
-        ("text.safetensors", "not a readable safetensors"), ("other.ckpt", "import_checkpoint"), ("future.ckpt", "format 99"),
+        ("empty", "no checkpoint in this folder"), ("missing.ckpt", "does not exist"),
+        ("text.ckpt", "not a readable checkpoint"), ("text.safetensors", "not a readable safetensors"),
+        ("other.ckpt", "import_checkpoint"), ("future.ckpt", "format 99"),
         ("lacking.ckpt", "do not fit"), ("cut.ckpt", "not a readable checkpoint"),
     ]:  # fmt: skip
         with pytest.raises(UserError, match=words) as error:

@@ -70,7 +70,9 @@ def test_every_variant_trains_and_converts(name: str) -> None:
         first = first or float(losses["reconstruction"])
     assert float(losses["reconstruction"]) < 0.97 * first
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
-    out = model.eval().convert(Utterance(features=torch.randn(10, 53)), [Utterance(features=torch.randn(10, 40))], StyleControls())
+    out = model.eval().convert(
+        Utterance(features=torch.randn(10, 53)), [Utterance(features=torch.randn(10, 40))], StyleControls()
+    )
     assert out.shape == (10, 53) and torch.isfinite(out).all()
 
 

@@ -38,7 +38,9 @@ def test_adain_gives_the_style_and_equals_its_definition() -> None:
     x = torch.randn(2, 3, 40, requires_grad=True)
     style = TimeStatistics(torch.randn(2, 3, 1, requires_grad=True), torch.randn(2, 3, 1, requires_grad=True))
     y = adaptive_instance_norm(x, style)
-    plain = (x - x.mean(2, keepdim=True)) / torch.sqrt(x.var(2, keepdim=True, correction=0) + 1e-5) * style.std + style.mean
+    plain = (x - x.mean(2, keepdim=True)) / torch.sqrt(
+        x.var(2, keepdim=True, correction=0) + 1e-5
+    ) * style.std + style.mean
     torch.testing.assert_close(y, plain, atol=1e-5, rtol=1e-5)
     weights = torch.randn_like(y)
     got = torch.autograd.grad((y * weights).sum(), [x, *style])

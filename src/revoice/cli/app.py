@@ -25,8 +25,8 @@ Task = Callable[[dict[str, Any], Path], Any]
 def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
     """Compose `configs/<config_name>.yaml` with the command line and call `task(plain values, run folder)`.
 
-    A `UserError`, or anything that Hydra finds wrong with the command line, ends the program with one line and status 2;
-    any other exception is a bug and keeps its traceback.
+    A `UserError`, or anything that Hydra finds wrong with the command line, ends the program with one line and
+    status 2; any other exception is a bug and keeps its traceback.
 
     Returns:
         What the task returned (the last job's, in a sweep).
@@ -59,7 +59,8 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
 def explain(error: Exception, config_name: str = "train") -> str:
     """One line for what Hydra or OmegaConf says in many.
 
-    >>> explain(HydraException("In 'train': Could not find 'model/vqvea'\\n\\nAvailable options in 'model':\\n\\tvqvae\\n\\tadain_vc"))
+    >>> found = "In 'train': Could not find 'model/vqvea'"
+    >>> explain(HydraException(found + "\\n\\nAvailable options in 'model':\\n\\tvqvae\\n\\tadain_vc"))
     "unknown model 'vqvea': did you mean 'vqvae'? (valid: adain_vc, vqvae)"
     """
     text = str(error)
@@ -73,13 +74,15 @@ def explain(error: Exception, config_name: str = "train") -> str:
         return f"unknown setting '{match[1]}': {config_name}.py --help lists the groups and settings"
     if match := re.search(r"Missing mandatory value: (\S+)", text):
         return f"{match[1]} is missing: type {match[1]}=VALUE"
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("See https", "Set the env"))]
+    lines = [
+        line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("See https", "Set the env"))
+    ]
     return "cannot read the command line: " + " ".join(lines)[:300]
 
 
 def _fail(message: str) -> NoReturn:
     if os.environ.get("REVOICE_TRACEBACK"):
-        raise  # noqa: PLE0704  always called while an exception is handled
+        raise
     print("error: " + " ".join(message.splitlines()), file=sys.stderr)
     sys.exit(2)
 

@@ -45,9 +45,13 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(to_json([vars(s) for s in result.skipped]), encoding="utf-8")
     if not result.written:
-        raise UserError(result.skipped[0].reason if len(result.skipped) == 1 else f"none of {len(jobs)} sources could be converted")
+        raise UserError(
+            result.skipped[0].reason if len(result.skipped) == 1 else f"none of {len(jobs)} sources could be converted"
+        )
     if len(jobs) > 1:
-        print(f"{len(result.written)} converted, {len(result.skipped)} skipped, {result.seconds / seconds:.1f}x real time")
+        print(
+            f"{len(result.written)} converted, {len(result.skipped)} skipped, {result.seconds / seconds:.1f}x real time"
+        )
     return result.written
 
 

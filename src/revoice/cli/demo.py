@@ -22,6 +22,8 @@ def task(values: dict[str, Any], folder: Path) -> None:
     """Train as `experiment=demo` says, then evaluate; leaves model.ckpt, metrics.json, report.html and three clips."""
     # make says when it began, so that the time includes the installation
     began = float(os.environ.get("REVOICE_DEMO_BEGAN", time.time()))
+    if values["trainer"]["gpus"] is None and values["trainer"]["devices"] is None:
+        values["trainer"]["devices"] = 1  # one GPU is plenty, and only one process may write the report
     out = Path(values["paths"]["output_dir"]) / "demo"
     trained = train(values, folder)
     if trained.checkpoint is None:

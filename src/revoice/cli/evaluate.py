@@ -20,7 +20,9 @@ def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation]":
     return evaluate(checkpoints, values, out)
 
 
-def evaluate(checkpoints: list[str], values: dict[str, Any], out: Path, extra: dict[str, Any] | None = None) -> "dict[str, Evaluation]":
+def evaluate(
+    checkpoints: list[str], values: dict[str, Any], out: Path, extra: dict[str, Any] | None = None
+) -> "dict[str, Evaluation]":
     """What the command and the demo share; prints the summary table."""
     from revoice.conversion.checkpoint import load_checkpoint
     from revoice.conversion.converter import Converter
@@ -32,12 +34,14 @@ def evaluate(checkpoints: list[str], values: dict[str, Any], out: Path, extra: d
     where = device(values["device"])
     vocoder = dict(values["vocoder"])
     kind = vocoder.pop("name")
-    converters = {}
+    converters: dict[str, Converter] = {}
     for path in checkpoints:
         loaded = load_checkpoint(path, where)
         name = _name(Path(path), loaded.path, converters)
         converters[name] = Converter(loaded, VOCODERS.build(kind, {**vocoder, "spec": loaded.spec}), where)
-    protocol = from_mapping(Protocol, {k: tuple(v) if isinstance(v, list) else v for k, v in values["metrics"].items()}, "metrics")
+    protocol = from_mapping(
+        Protocol, {k: tuple(v) if isinstance(v, list) else v for k, v in values["metrics"].items()}, "metrics"
+    )
     manifest = build(values["data"]).manifest()
     evaluations = evaluate_systems(converters, manifest, protocol, out, int(values["seed"]), extra)
     for name, evaluation in evaluations.items():
@@ -49,8 +53,10 @@ def evaluate(checkpoints: list[str], values: dict[str, Any], out: Path, extra: d
 
 def table_line(summary: dict[str, Any]) -> str:
     """The main numbers of one group on one line."""
-    keys = ("pairs", "closer_to_target", "cosine_target", "cosine_source", "mcd_converted", "mcd_unconverted", "mcd_ceiling",
-            "f0_correlation", "real_time_factor")  # fmt: skip
+    keys = (
+        "pairs", "closer_to_target", "cosine_target", "cosine_source", "mcd_converted", "mcd_unconverted",
+        "mcd_ceiling", "f0_correlation", "real_time_factor",
+    )  # fmt: skip
     shown = ((key, summary.get(key)) for key in keys)
     return "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in shown)
 

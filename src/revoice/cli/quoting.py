@@ -1,4 +1,6 @@
-"""File names on the command line: quoted before Hydra, whose grammar chokes on `take (1).wav` or `epoch=3.ckpt`, reads them.
+"""File names on the command line, quoted before Hydra reads them.
+
+Its grammar chokes on `take (1).wav` or `epoch=3.ckpt`.
 
 >>> quote_arguments(["src=take (1).wav", "tgt=[b.wav,c d.wav]", "device=cpu"], {"src", "tgt"})
 ["src='take (1).wav'", "tgt=['b.wav','c d.wav']", 'device=cpu']

@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself, and how it becomes a model again, without following any import path inside it."""
+"""What a checkpoint says about itself, and how it becomes a model again without following any import path in it."""
 
 import hashlib
 import json
@@ -81,7 +81,9 @@ def find_checkpoint(path: str | Path) -> Path:
         places = [folder / name for name in ("best.ckpt", "last.ckpt") for folder in (path / "checkpoints", path)]
         found = next((place for place in places if place.is_file()), None)
         if found is None:
-            raise UserError(f"{path}: no checkpoint in this folder, expected checkpoints/best.ckpt as train.py leaves it")
+            raise UserError(
+                f"{path}: no checkpoint in this folder, expected checkpoints/best.ckpt as train.py leaves it"
+            )
         return found
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist: give a run folder, a .ckpt or a .safetensors file")
@@ -130,7 +132,9 @@ def _read_ckpt(file: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
             f"{file}: not a checkpoint of revoice; published weights come in by: "
             f"python import_checkpoint.py kind=adain_vc path={file} out=model.ckpt"
         )
-    state = {name.removeprefix("model."): value for name, value in content["state_dict"].items() if name.startswith("model.")}
+    state = {
+        name.removeprefix("model."): value for name, value in content["state_dict"].items() if name.startswith("model.")
+    }
     return content[KEY], state
 
 
@@ -140,7 +144,7 @@ def _read_safetensors(file: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]
     try:
         with safe_open(file, framework="pt") as handle:
             about = json.loads((handle.metadata() or {}).get(KEY, "null"))
-            state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+            state = {name: handle.get_tensor(name) for name in handle.keys()}
     except (SafetensorError, ValueError, OSError) as error:
         raise UserError(f"{file}: not a readable safetensors file ({_first_line(error)})") from error
     if about is None:
@@ -153,7 +157,9 @@ def _load_weights(model: ConversionModel, state: Mapping[str, Tensor], file: Pat
         model.load_state_dict(dict(state))
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()]
-        raise UserError(f"{file}: the weights do not fit the described {model.name}: {lines[min(1, len(lines) - 1)]}") from error
+        raise UserError(
+            f"{file}: the weights do not fit the described {model.name}: {lines[min(1, len(lines) - 1)]}"
+        ) from error
 
 
 def _digest(file: Path) -> str:

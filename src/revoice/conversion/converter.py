@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,24 @@ import torch
 from torch import Tensor
 
 from revoice.audio.features import extract
-from revoice.audio.io import Audio, read_audio, resample
+from revoice.audio.io import Audio, probe_audio, read_audio, resample
 from revoice.audio.loudness import loudness_db, match_loudness
+from revoice.audio.pitch import pitch_for
+from revoice.audio.speaker import speaker_encoder
 from revoice.audio.trim import trim_silence
 from revoice.conversion.checkpoint import Loaded, load_checkpoint
 from revoice.errors import UserError, choices
-from revoice.models.base import ConversionModel, Controls, Utterance
+from revoice.models.base import Controls, ConversionModel, Utterance
+from revoice.registry import from_mapping
 from revoice.vocoders.base import VOCODERS, Vocoder
 
 Clip = str | Path | Audio
+WHOLE = 30.0  # seconds up to which a file is converted in one piece
+
+
+def is_long(path: Path) -> bool:
+    """Whether a file is converted in chunks."""
+    return probe_audio(path).seconds > WHOLE
 
 
 class Converter:
@@ -46,16 +56,18 @@ class Converter:
         valid = [f.name for f in fields(kind)]
         for name in settings:
             if name not in valid:
-                raise choices(name, valid, f"control of {self.model.name}") if valid else UserError(
-                    f"model {self.model.name} has no control '{name}': it takes none"
+                raise (
+                    choices(name, valid, f"control of {self.model.name}")
+                    if valid
+                    else UserError(f"model {self.model.name} has no control '{name}': it takes none")
                 )
-        return kind(**settings)
+        return from_mapping(kind, settings, "control")
 
     def convert(self, source: Clip, targets: Clip | Sequence[Clip], **controls: Any) -> Audio:
         """Say what `source` says in the voice of `targets`.
 
         Args:
-            source: a path or an `Audio`, of any rate; up to half a minute or so (longer files: `conversion.longform`).
+            source: a path or an `Audio`, of any rate; a file of more than half a minute is converted in chunks.
             targets: one or more clips of the target voice.
             controls: the model's controls, e.g. `strength=0.7`.
 
@@ -63,9 +75,15 @@ class Converter:
             Audio as long as the source (to the frame), at the model's rate, as loud as the source.
         """
         several = targets if isinstance(targets, Sequence) and not isinstance(targets, str) else [targets]
+        references, settings = self.references(several), self.controls(controls)
+        if not isinstance(source, Audio) and is_long(Path(source).expanduser()):
+            return self._convert_long(Path(source).expanduser(), references, settings)
         clip = self.audio(source)
-        spoken = self.speak(clip, self.references(several), self.controls(controls))
-        return Audio(match_loudness(spoken, self.spec.sample_rate, loudness_db(clip.samples, clip.sample_rate)), self.spec.sample_rate)
+        spoken = self.speak(clip, references, settings)
+        return Audio(
+            match_loudness(spoken, self.spec.sample_rate, loudness_db(clip.samples, clip.sample_rate)),
+            self.spec.sample_rate,
+        )
 
     def audio(self, clip: Clip) -> Audio:
         """A clip at the model's sample rate."""
@@ -81,8 +99,18 @@ class Converter:
         return [self.utterance(self._trimmed(clip)) for clip in clips]
 
     def utterance(self, clip: Audio) -> Utterance:
-        """Features (F, T) of a clip at the model's rate: the function that training used."""
-        return Utterance(features=extract(torch.from_numpy(clip.samples).to(self.device), self.spec))
+        """What the model requires of a clip at its rate, by the functions that preparation used."""
+        waveform = torch.from_numpy(clip.samples).to(self.device)
+        features, wanted = extract(waveform, self.spec), self.model.requires.fields
+        return Utterance(
+            features=features,
+            waveform=waveform if "waveform" in wanted else None,
+            f0=self._f0(clip, features.shape[1]) if "f0" in wanted else None,
+            embedding=speaker_encoder(str(self.device)).embed([clip])[0] if "embedding" in wanted else None,
+        )
+
+    def _f0(self, clip: Audio, frames: int) -> Tensor:
+        return torch.from_numpy(pitch_for(clip.samples, self.spec, frames).f0).to(self.device)
 
     def speak(self, source: Audio, targets: list[Utterance], controls: Controls) -> np.ndarray:
         """Samples (S,) of a source at the model's rate, as many as the source has, at the vocoder's own level."""
@@ -109,6 +137,14 @@ class Converter:
             "features": self.spec.fingerprint, "vocoder": self.vocoder.name, "version": d.version,
         }  # fmt: skip
 
+    def _convert_long(self, source: Path, references: list[Utterance], settings: Controls) -> Audio:
+        from revoice.conversion.longform import convert_long
+
+        with TemporaryDirectory() as folder:
+            out = Path(folder) / "converted.wav"
+            convert_long(self, source, references, settings, out)
+            return read_audio(out)
+
     def _trimmed(self, clip: Clip) -> Audio:
         # trimmed at the file's own rate and then resampled, as in preparation
         audio = clip if isinstance(clip, Audio) else read_audio(Path(clip).expanduser())
@@ -128,5 +164,5 @@ def fit(samples: np.ndarray, size: int) -> np.ndarray:
 
 
 def load(checkpoint: str | Path, device: str | torch.device = "cpu", vocoder: Vocoder | None = None) -> Converter:
-    """`revoice.load("model.ckpt").convert("a.wav", "b.wav")`: a run folder, `.ckpt` or `.safetensors` to a converter."""
+    """`revoice.load("model.ckpt").convert("a.wav", "b.wav")`: a run folder, `.ckpt` or `.safetensors` as converter."""
     return Converter(load_checkpoint(checkpoint, device), vocoder, device)

@@ -10,8 +10,8 @@ from typing import Any
 
 from revoice.audio.io import AUDIO_SUFFIXES, AudioError, probe_audio, read_audio, write_audio
 from revoice.audio.loudness import loudness_db, match_loudness
-from revoice.conversion.converter import Converter
-from revoice.conversion.longform import convert_long, is_long
+from revoice.conversion.converter import Converter, is_long
+from revoice.conversion.longform import convert_long
 from revoice.errors import UserError
 from revoice.models.base import Controls, Utterance
 
@@ -52,9 +52,14 @@ def plan(sources: Sequence[str], references: Sequence[Path], out: Path) -> list[
     found = [(file, base) for text in sources for file, base in _expand(text)]
     if not found:
         raise UserError(f"src={','.join(sources)}: no audio file found (looked for {' '.join(AUDIO_SUFFIXES)})")
+    inputs = {file.resolve() for file in (*(file for file, _ in found), *references)}
     if out.suffix.lower() in AUDIO_SUFFIXES and not out.is_dir():
         if len(found) > 1:
-            raise UserError(f"out={out} is one file, but there are {len(found)} sources: give a folder, e.g. out=converted")
+            raise UserError(
+                f"out={out} is one file, but there are {len(found)} sources: give a folder, e.g. out=converted"
+            )
+        if out.resolve() in inputs:
+            raise UserError(f"out={out} is one of the recordings to convert: give another name")
         return [Job(found[0][0], out)]
     jobs: dict[Path, Path] = {}
     for file, base in found:
@@ -86,7 +91,7 @@ def convert_files(
             **converter.describe(), "source": str(job.source), "target": [str(path) for path in references],
             "controls": asdict(controls), **record,
         }  # fmt: skip
-        job.out.with_suffix(".json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _write(job.out.with_suffix(".json"), json.dumps(about, indent=2, ensure_ascii=False) + "\n")
         result.written.append(job.out)
         result.seconds += record["seconds"]
     return result
@@ -106,6 +111,12 @@ def _convert(converter: Converter, job: Job, targets: list[Utterance], controls:
         seconds = len(samples) / rate
     spent = time.perf_counter() - began
     return {"seconds": round(seconds, 3), "chunked": long, "real_time_factor": round(spent / seconds, 4)}
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def _expand(text: str) -> Iterator[tuple[Path, Path]]:

@@ -1,6 +1,7 @@
 """Long recordings: converted in overlapping chunks that are read, spoken and written one after another."""
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,14 +13,8 @@ from revoice.audio.loudness import loudness_db
 from revoice.conversion.converter import Converter, fit
 from revoice.models.base import Controls, Utterance
 
-WHOLE = 30.0  # seconds up to which a file is converted in one piece
 CHUNK = 20.0  # seconds of a chunk beyond that, overlap included
 OVERLAP = 0.5  # seconds shared by neighbours, cross-faded
-
-
-def is_long(path: Path) -> bool:
-    """Whether a file is converted in chunks."""
-    return probe_audio(path).seconds > WHOLE
 
 
 def convert_long(
@@ -45,26 +40,34 @@ def convert_long(
     """
     rate = converter.spec.sample_rate
     level = _loudness(source)
-    part = out.with_name(f".{out.stem}.part.wav")
-    part.parent.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    raw = out.with_name(f".{out.stem}.{os.getpid()}.raw.wav")
+    part = out.with_name(f".{out.stem}.{os.getpid()}.part{out.suffix}")
     spoken = _Meter()
-    with soundfile.SoundFile(part, "w", rate, 1, subtype="FLOAT") as file:
-        for block in _spoken(converter, source, targets, controls):
-            spoken.add(block, rate)
-            file.write(block)
-            if progress:
-                progress(file.frames / rate)
-    gain = min(10 ** ((level - spoken.loudness) / 20) if math.isfinite(level - spoken.loudness) else 1.0, 1 / max(spoken.peak, 1e-9))
     try:
-        with soundfile.SoundFile(part) as raw, soundfile.SoundFile(out, "w", rate, 1) as file:
-            for block in raw.blocks(rate * 10, dtype="float32"):
+        with soundfile.SoundFile(raw, "w", rate, 1, subtype="FLOAT") as file:
+            for block in speak_long(converter, source, targets, controls):
+                spoken.add(block, rate)
+                file.write(block)
+                if progress:
+                    progress(file.frames / rate)
+        change = level - spoken.loudness
+        gain = min(10 ** (change / 20) if math.isfinite(change) else 1.0, 1 / max(spoken.peak, 1e-9))
+        with soundfile.SoundFile(raw) as whole, soundfile.SoundFile(part, "w", rate, 1) as file:
+            for block in whole.blocks(rate * 10, dtype="float32"):
                 file.write(block * gain)
-            return file.frames / rate
+            seconds = file.frames / rate
+        part.replace(out)
+        return seconds
     finally:
+        raw.unlink(missing_ok=True)
         part.unlink(missing_ok=True)
 
 
-def _spoken(converter: Converter, source: Path, targets: list[Utterance], controls: Controls) -> Iterator[np.ndarray]:
+def speak_long(
+    converter: Converter, source: Path, targets: list[Utterance], controls: Controls
+) -> Iterator[np.ndarray]:
+    """Samples of a long file, block after block, at the vocoder's own level."""
     rate = converter.spec.sample_rate
     total = probe_audio(source).seconds
     step = CHUNK - OVERLAP
@@ -77,8 +80,9 @@ def _spoken(converter: Converter, source: Path, targets: list[Utterance], contro
         clip = read_audio(source, rate, start=index * step, seconds=None if last else CHUNK)
         size = len(clip.samples) if last else round((index * step + CHUNK) * rate) - round(index * step * rate)
         samples = fit(converter.speak(clip, targets, controls), size)
-        if len(tail):
-            samples[:shared] = samples[:shared] * fade + tail * (1 - fade)
+        if count_tail := min(len(tail), len(samples)):
+            rise = fade[:count_tail]
+            samples[:count_tail] = samples[:count_tail] * rise + tail[:count_tail] * (1 - rise)
         tail = np.zeros(0, np.float32) if last else samples[-shared:]
         yield samples if last else samples[:-shared]
 

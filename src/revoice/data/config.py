@@ -87,9 +87,10 @@ def build(config: Mapping[str, Any]) -> DataSetup:
         UserError: an unknown name or key.
     """
     c = from_mapping(_Config, config, "data")
+    splits = from_mapping(Splits, c.splits or {}, "data.splits")
     return DataSetup(
-        corpus=CORPORA.build(c.name, {"root": c.root, **(c.corpus or {})}),
-        splits=from_mapping(Splits, c.splits or {}, "data.splits"),
+        corpus=CORPORA.build(c.name, {"root": c.root, **(c.corpus or {})}, {"limit": splits.limit}),
+        splits=splits,
         preparation=from_mapping(Preparation, c.prepare or {}, "data.prepare"),
         batch_size=int(c.batch_size),
         device=c.device,

@@ -37,12 +37,14 @@ class Splits:
         unseen_speakers: fraction (below 1) of the voices with two or more clips, or count, or names.
         test_sentences: fraction or count of sentences, or sentence ids or texts.
         val: fraction of clips.
+        limit: keep only so many clips of each speaker, and twice as many speakers, in each split; None keeps all.
     """
 
     seed: int = 0
     unseen_speakers: float | int | Sequence[str] = 0.1
     test_sentences: float | int | Sequence[str] = 0.1
     val: float = 0.05
+    limit: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("unseen_speakers", "test_sentences", "val"):
@@ -77,6 +79,8 @@ class Splits:
             splits[row.id] = "test_unseen" if row.speaker in unseen else "test_seen" if unit(row) in held else taught
         result = manifest.with_rows(replace(row, split=splits[row.id]) for row in manifest)
         _check_unseen(result)
+        if self.limit is not None:
+            result = result.with_rows(_limited(result.rows, self.limit))
         return replace(result, info={**manifest.info, "splits": self._record(result)})
 
     def _unseen(self, manifest: Manifest, taken: set[str]) -> set[str]:
@@ -171,6 +175,20 @@ class Splits:
             "val": self.val,
             "counts": {name: counts[name] for name in SPLITS},
         }
+
+
+def _limited(rows: Iterable[Row], limit: int) -> list[Row]:
+    kept: list[Row] = []
+    speakers: dict[str, set[str]] = defaultdict(set)
+    clips: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        everyone = speakers[row.split]
+        if row.speaker in everyone or len(everyone) < 2 * limit:
+            everyone.add(row.speaker)
+            clips[row.split, row.speaker] += 1
+            if clips[row.split, row.speaker] <= limit:
+                kept.append(row)
+    return kept
 
 
 def unit(row: Row) -> str:

@@ -10,7 +10,7 @@ from revoice.audio.io import Audio
 from revoice.conversion.converter import Converter
 from revoice.data.manifest import Manifest
 from revoice.errors import UserError, choices
-from revoice.evaluation.evaluate import Evaluation, build_metrics, run
+from revoice.evaluation.evaluate import Convert, Evaluation, Request, build_metrics, run
 from revoice.evaluation.pairs import GROUPS, Trial, pick_trials
 from revoice.evaluation.report import write_metrics, write_report, write_trials
 from revoice.evaluation.workers import Workers
@@ -38,7 +38,9 @@ class Protocol:
     workers: int | None = None
 
 
-def trials_for(manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0) -> dict[str, list[Trial]]:
+def trials_for(
+    manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0
+) -> dict[str, list[Trial]]:
     """Trials by group. A corpus that shares no voice with the training data is unseen as a whole.
 
     Raises:
@@ -67,7 +69,11 @@ def trials_for(manifest: Manifest, protocol: Protocol, trained_on: Sequence[str]
 
 
 def evaluate_systems(
-    converters: Mapping[str, Converter], manifest: Manifest, protocol: Protocol, folder: Path, seed: int = 0,
+    converters: Mapping[str, Converter],
+    manifest: Manifest,
+    protocol: Protocol,
+    folder: Path,
+    seed: int = 0,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Evaluation]:
     """Evaluate systems on the same trials and write `metrics.json`, `trials.csv` and `report.html` into `folder`.
@@ -78,8 +84,9 @@ def evaluate_systems(
         protocol: which conversions.
         folder: of the report.
         seed: of the trials and the confidence intervals.
-        extra: further entries for the top of `metrics.json`; callables are called last, so that a duration includes the report.
-    """  # fmt: skip
+        extra: further entries for the top of `metrics.json`; callables are called last, so that a duration includes the
+            report.
+    """
     speakers = sorted({name for c in converters.values() for name in c.loaded.description.speakers})
     trials = trials_for(manifest, protocol, speakers, seed)
     evaluations = {}
@@ -92,8 +99,9 @@ def evaluate_systems(
             )  # fmt: skip
     count = sum(len(group) for group in trials.values())
     first = next(iter(converters.values()))
+    systems = "; ".join(f"{name}: {c.model.name} ({c.loaded.sha256})" for name, c in converters.items())
     facts = {
-        "systems" if len(converters) > 1 else "model": "; ".join(f"{n}: {c.model.name} ({c.loaded.sha256})" for n, c in converters.items()),
+        "systems" if len(converters) > 1 else "model": systems,
         "data": f"{manifest.corpus}, {len(manifest.speakers)} voices, manifest {manifest.digest()}",
         "conversions": f"{count}, each given {protocol.references} clip(s) of the target voice",
         "vocoder": first.vocoder.name, "revoice": __version__,
@@ -104,7 +112,9 @@ def evaluate_systems(
     return evaluations
 
 
-def _payload(evaluations: Mapping[str, Evaluation], converters: Mapping[str, Converter], extra: Mapping[str, Any]) -> dict[str, Any]:
+def _payload(
+    evaluations: Mapping[str, Evaluation], converters: Mapping[str, Converter], extra: Mapping[str, Any]
+) -> dict[str, Any]:
     about = {name: converter.describe() for name, converter in converters.items()}
     head = {"version": __version__, **{key: value() if callable(value) else value for key, value in extra.items()}}
     if len(evaluations) == 1:
@@ -113,8 +123,8 @@ def _payload(evaluations: Mapping[str, Evaluation], converters: Mapping[str, Con
     return {**head, "systems": {name: {**about[name], **e.summaries} for name, e in evaluations.items()}}
 
 
-def _batch(converter: Converter):  # type: ignore[no-untyped-def]
-    def convert(requests: list[tuple[Audio, list[Audio]]]) -> list[Audio]:
+def _batch(converter: Converter) -> Convert:
+    def convert(requests: list[Request]) -> list[Audio]:
         return [converter.convert(source, references) for source, references in requests]
 
     return convert

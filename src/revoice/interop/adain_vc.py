@@ -78,10 +78,14 @@ def load_state(model: AdaINVC, published: Mapping[str, Tensor]) -> None:
     own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("standardiser.")}
     for name in sorted(own.keys() ^ renamed.keys()):
         where = "checkpoint" if name in renamed else "configured network"
-        raise UserError(f"AdaIN-VC weights do not fit: '{name}' is only in the {where}: is the config.yaml the right one?")
+        raise UserError(
+            f"AdaIN-VC weights do not fit: '{name}' is only in the {where}: is the config.yaml the right one?"
+        )
     for name, tensor in own.items():
         if tensor.shape != renamed[name].shape:
-            raise UserError(f"AdaIN-VC weights do not fit: {name} is {list(renamed[name].shape)}, expected {list(tensor.shape)}")
+            raise UserError(
+                f"AdaIN-VC weights do not fit: {name} is {list(renamed[name].shape)}, expected {list(tensor.shape)}"
+            )
     model.load_state_dict(renamed, strict=False)
 
 
@@ -93,7 +97,9 @@ def read_statistics(path: Path) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path}: not the statistics of AdaIN-VC (a pickled dict with mean and std): {error}") from error
+        raise UserError(
+            f"{path}: not the statistics of AdaIN-VC (a pickled dict with mean and std): {error}"
+        ) from error
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -104,8 +110,8 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 _ARRAY_PARTS = {
-    ("numpy.core.multiarray", "_reconstruct"), ("numpy.core.multiarray", "scalar"), ("numpy.core.numeric", "_frombuffer"),
-    ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
+    ("numpy.core.multiarray", "_reconstruct"), ("numpy.core.multiarray", "scalar"),
+    ("numpy.core.numeric", "_frombuffer"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
 }  # fmt: skip
 
 
@@ -115,6 +121,8 @@ def published_model(checkpoint: Path, config: Mapping[str, Any]) -> AdaINVC:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{checkpoint}: cannot be read as plain tensors ({str(error).splitlines()[0]})") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{checkpoint}: not the plain state_dict that AdaIN-VC's authors save")
     model = AdaINVC(**arguments(config))
     load_state(model, state)
     return model.eval()

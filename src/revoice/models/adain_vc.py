@@ -10,187 +10,23 @@ from torch import Tensor, nn
 
 from revoice.data.batch import Batch
 from revoice.errors import UserError, choices
+from revoice.models.adain_layers import ContentEncoder, Decoder, DecoderSize, EncoderSize, SpeakerEncoder
 from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
-from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm, time_statistics
-from revoice.nn.conv import SameConv1d, pixel_shuffle_1d
+from revoice.nn.adain import TimeStatistics
 from revoice.nn.perturb import perturbed
 from revoice.registry import from_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderSize:
-    """Sizes of one encoder.
-
-    Attributes:
-        channels: width of the residual blocks.
-        out: width of the code (content latent or speaker embedding).
-        kernel: kernel of the residual blocks.
-        bank: largest kernel of the convolution bank.  bank_step: its kernels are bank_step, 2 bank_step, ... <= bank.
-        bank_channels: width of each convolution of the bank.
-        subsample: stride of each residual block; their product is the content code's hop in frames.
-        dense_blocks: fully connected residual blocks (speaker encoder only).
-        norm: "instance" or "none" (content encoder only; none is the published ablation).
-        dropout: after every activation.
-    """
-
-    channels: int = 128
-    out: int = 128
-    kernel: int = 5
-    bank: int = 8
-    bank_step: int = 1
-    bank_channels: int = 128
-    subsample: tuple[int, ...] = (1, 2, 1, 2, 1, 2)
-    dense_blocks: int = 6
-    norm: str = "instance"
-    dropout: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderSize:
-    """Sizes of the decoder.
-
-    Attributes:
-        channels, kernel, dropout: as in `EncoderSize`.
-        blocks: residual blocks, each with two AdaIN layers (3, 5 and 7 are the depths studied; 6 is published).
-        upsample: factor of each block; None spreads the content encoder's hop evenly over the blocks.
-    """
-
-    channels: int = 128
-    kernel: int = 5
-    blocks: int = 6
-    upsample: tuple[int, ...] | None = None
-    dropout: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class StyleControls(Controls):
-    """How far to go towards the target voice: 0 re-synthesises the source's own voice, 1 is the target's, between mixes."""
+    """How far to go towards the target voice: 0 re-synthesises the source's own, 1 is the target's, between mixes."""
 
     strength: float = 1.0
 
 
-class Block(nn.Module):
-    """Two convolutions with a skip connection; normalisation before ("code") or after ("paper") each activation."""
-
-    def __init__(self, size: EncoderSize | DecoderSize, stride: int = 1, upsample: int = 1, norm_first: bool = True):
-        super().__init__()
-        c = size.channels
-        self.conv1 = SameConv1d(c, c, size.kernel)
-        self.conv2 = SameConv1d(c, c * upsample, size.kernel, stride)
-        self.stride, self.upsample, self.norm_first = stride, upsample, norm_first
-        self.dropout = nn.Dropout(size.dropout)
-
-    def activate(self, x: Tensor, norm: Any) -> Tensor:
-        """Normalise and rectify in the configured order; `norm` is a function (B, C, T) -> (B, C, T)."""
-        x = F.relu(norm(x)) if self.norm_first else norm(F.relu(x))
-        return self.dropout(x)
-
-    def forward(self, x: Tensor, norm1: Any, norm2: Any) -> Tensor:
-        """(B, C, T) -> (B, C, ceil(T / stride) or T * upsample)."""
-        y = self.activate(self.conv1(x), norm1)
-        y = self.conv2(y)
-        if self.upsample > 1:
-            y = pixel_shuffle_1d(y, self.upsample)
-            x = F.interpolate(x, scale_factor=float(self.upsample), mode="nearest")
-        if self.stride > 1:
-            x = F.avg_pool1d(x, self.stride, ceil_mode=True)
-        return x + self.activate(y, norm2)
-
-
-class Encoder(nn.Module):
-    """Convolution bank, 1x1 convolution and strided residual blocks: what content and speaker encoder share."""
-
-    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool) -> None:
-        super().__init__()
-        kernels = range(size.bank_step, size.bank + 1, size.bank_step)
-        self.bank = nn.ModuleList(SameConv1d(n_features, size.bank_channels, k) for k in kernels)
-        self.conv_in = SameConv1d(len(kernels) * size.bank_channels + n_features, size.channels, 1)
-        self.blocks = nn.ModuleList(Block(size, stride=s, norm_first=norm_first) for s in size.subsample)
-        self.dropout = nn.Dropout(size.dropout)
-
-    def banked(self, x: Tensor) -> Tensor:
-        """(B, F, T) -> (B, C, T): bank, its input appended, 1x1 convolution."""
-        return self.conv_in(torch.cat([*(F.relu(conv(x)) for conv in self.bank), x], dim=1))
-
-
-class SpeakerEncoder(Encoder):
-    """(B, F, T) -> (B, out): no normalisation anywhere, so that mean and deviation over time, the voice, survive."""
-
-    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool) -> None:
-        super().__init__(n_features, size, norm_first)
-        layers = [nn.Linear(size.channels, size.channels) for _ in range(2 * size.dense_blocks)]
-        self.dense = nn.ModuleList(layers)
-        self.out = nn.Linear(size.channels, size.out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed the whole clip: average over time after the convolutions."""
-        h = self.dropout(F.relu(self.banked(x)))
-        for block in self.blocks:
-            h = block(h, _same, _same)
-        h = h.mean(dim=2)
-        for first, second in zip(self.dense[::2], self.dense[1::2], strict=True):
-            h = h + self.dropout(F.relu(second(self.dropout(F.relu(first(h))))))
-        return self.out(h)
-
-
-@dataclass(frozen=True)
-class Content:
-    """Mean and log-variance (B, out, T') of the code, and the statistics each layer removed if they are kept."""
-
-    mean: Tensor
-    log_variance: Tensor
-    removed: tuple[TimeStatistics, ...]
-
-
-class ContentEncoder(Encoder):
-    """(B, F, T) -> `Content`: instance normalisation removes each channel's mean and deviation over time."""
-
-    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool, keep_statistics: bool) -> None:
-        super().__init__(n_features, size, norm_first)
-        if size.norm not in ("instance", "none"):
-            raise choices(size.norm, ["instance", "none"], "content_encoder.norm")
-        self.normalises, self.keeps = size.norm == "instance", keep_statistics
-        self.mean = SameConv1d(size.channels, size.out, 1)
-        self.log_variance = SameConv1d(size.channels, size.out, 1)
-
-    def forward(self, x: Tensor) -> Content:
-        """Encode; T' is ceil(T / hop)."""
-        removed: list[TimeStatistics] = []
-
-        def norm(h: Tensor) -> Tensor:
-            if self.keeps:
-                removed.append(time_statistics(h))
-            return instance_norm(h) if self.normalises else h
-
-        h = self.banked(x)
-        h = self.dropout(F.relu(norm(h)) if self.blocks[0].norm_first else norm(F.relu(h)))
-        for block in self.blocks:
-            h = block(h, norm, norm)
-        return Content(self.mean(h), self.log_variance(h), tuple(removed))
-
-
-class Decoder(nn.Module):
-    """Content code and per-layer style statistics -> features; the style enters at two AdaIN layers per block."""
-
-    def __init__(self, n_features: int, n_content: int, size: DecoderSize, upsample: tuple[int, ...], norm_first: bool):
-        super().__init__()
-        self.conv_in = SameConv1d(n_content, size.channels, 1)
-        self.blocks = nn.ModuleList(Block(size, upsample=u, norm_first=norm_first) for u in upsample)
-        self.conv_out = SameConv1d(size.channels, n_features, 1)
-        self.dropout = nn.Dropout(size.dropout)
-
-    def forward(self, content: Tensor, styles: list[TimeStatistics]) -> Tensor:
-        """(B, C, T') and two styles per block -> (B, F, T' * hop)."""
-        h = self.conv_in(content)
-        h = self.dropout(F.relu(instance_norm(h)) if self.blocks[0].norm_first else instance_norm(F.relu(h)))
-        for block, first, second in zip(self.blocks, styles[::2], styles[1::2], strict=True):
-            h = block(h, _adain(first), _adain(second))
-        return self.conv_out(h)
-
-
 @MODELS.register("adain_vc")
 class AdaINVC(ConversionModel):
-    """One-shot voice conversion: content without speaker statistics, a speaker code from one clip, AdaIN in the decoder.
+    """One-shot conversion: content without speaker statistics, a speaker code from one clip, AdaIN in the decoder.
 
     The training loss is the published pair: L1 reconstruction and the KL divergence of the content code to N(0, 1)
     (0.5 mean(exp(v) + m^2 - 1 - v)); their weights are the config's.
@@ -202,10 +38,12 @@ class AdaINVC(ConversionModel):
             speaker encoder; each decoder layer receives the statistics that the content encoder's mirror-image layer
             removed from the target clip; needs as many decoder as encoder blocks).
         norm_position: "before" the activation (published code) or "after" it (paper).
-        perturb: largest relative stretch of the frequency axis (and, in standard deviations, change of level and tilt) of
-            what the content encoder hears in training: each crop sounds like somebody else, so that the voice is not in
-            the content that explains it (information perturbation, Choi et al., arXiv:2110.14513). 0 is as published.
+        perturb: largest relative stretch of the frequency axis (and, in standard deviations, change of level and tilt)
+            of what the content encoder hears in training: each crop sounds like somebody else, so that the voice is not
+            in the content that explains it (information perturbation, Choi et al., arXiv:2110.14513). 0 is as
+            published.
         frames: training crop.
+        minimum: shorter utterances are left out, others padded to the crop; None is three content hops.
         reference_frames: 0 trains the speaker encoder on the crop itself, as published; more takes that many frames of
             *another* utterance of the speaker, which keeps content out of the speaker code.
         sampler: "uniform" over utterances or "by_speaker".
@@ -225,6 +63,7 @@ class AdaINVC(ConversionModel):
         norm_position: str = "before",
         perturb: float = 0.0,
         frames: int = 128,
+        minimum: int | None = None,
         reference_frames: int = 0,
         sampler: str = "uniform",
     ) -> None:
@@ -240,7 +79,7 @@ class AdaINVC(ConversionModel):
         upsample = size.upsample or spread_upsampling(hop, size.blocks)
         _check(upsample, size, content, hop, conditioning)
         self.hop, self.perturb = hop, perturb
-        self.requires = Requires(frames=frames, minimum=3 * hop, sampler=sampler, reference=reference_frames)
+        self.requires = Requires(frames=frames, minimum=minimum or 3 * hop, sampler=sampler, reference=reference_frames)
         self.standardiser = Standardiser(n_features)
         self.content_encoder = ContentEncoder(n_features, content, first, conditioning == "stat_transfer")
         self.decoder = Decoder(n_features, content.out, size, upsample, first)
@@ -260,7 +99,7 @@ class AdaINVC(ConversionModel):
         return self.styles_of(self.speaker_encoder(x))
 
     def styles_of(self, embedding: Tensor) -> list[TimeStatistics]:
-        """Speaker embedding (B, D) -> style statistics by the learned affine maps (first half mean, second half scale)."""
+        """Speaker embedding (B, D) -> style statistics by the learned affine maps (first half mean, second scale)."""
         halves = (layer(embedding)[:, :, None].chunk(2, dim=1) for layer in self.affine)
         return [TimeStatistics(mean, std) for mean, std in halves]
 
@@ -293,7 +132,10 @@ class AdaINVC(ConversionModel):
         if controls.strength != 1.0:
             own = self.styles(x)
             mix = controls.strength
-            styles = [TimeStatistics(*(torch.lerp(a, b, mix) for a, b in zip(o, s, strict=True))) for o, s in zip(own, styles, strict=True)]
+            styles = [
+                TimeStatistics(*(torch.lerp(a, b, mix) for a, b in zip(o, s, strict=True)))
+                for o, s in zip(own, styles, strict=True)
+            ]
         y = self.decode(self.content_encoder(x).mean, styles)
         return self.standardiser.inverse(y)[0, :, : source.features.shape[-1]]
 
@@ -313,11 +155,14 @@ class AdaINVC(ConversionModel):
             codes = [self.speaker_encoder(self._standardised(target)) for target in targets]
             return self.styles_of(torch.stack(codes).mean(0))
         each = [self.styles(self._standardised(target)) for target in targets]
-        return [TimeStatistics(*(torch.stack(parts).mean(0) for parts in zip(*layer, strict=True))) for layer in zip(*each, strict=True)]
+        return [
+            TimeStatistics(*(torch.stack(parts).mean(0) for parts in zip(*layer, strict=True)))
+            for layer in zip(*each, strict=True)
+        ]
 
     def _standardised(self, clip: Utterance) -> Tensor:
         x = self.standardiser(clip.features[None])
-        short = self.requires.minimum - x.shape[-1]
+        short = 3 * self.hop - x.shape[-1]
         return F.pad(x, (0, short), mode="replicate") if short > 0 else x
 
 
@@ -329,7 +174,9 @@ def spread_upsampling(hop: int, blocks: int) -> tuple[int, ...]:
     """
     steps = hop.bit_length() - 1
     if 2**steps != hop or blocks < steps:
-        raise UserError(f"decoder.blocks={blocks} cannot upsample by {hop}: give a power of 2 hop and at least {steps} blocks")
+        raise UserError(
+            f"decoder.blocks={blocks} cannot upsample by {hop}: give a power of 2 hop and at least {steps} blocks"
+        )
     every = max(1, blocks // steps) if steps else 1
     return tuple(2 if i % every == 0 and i // every < steps else 1 for i in range(blocks))
 
@@ -355,16 +202,10 @@ def _check(upsample: tuple[int, ...], size: DecoderSize, content: EncoderSize, h
                 f"decoder.blocks={len(content.subsample)} decoder.channels={content.channels}"
             )
         if content.norm != "instance":
-            raise UserError("conditioning=stat_transfer needs content_encoder.norm=instance: its statistics are the style")
+            raise UserError(
+                "conditioning=stat_transfer needs content_encoder.norm=instance: its statistics are the style"
+            )
 
 
 def _tuples(values: Mapping[str, Any] | None) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in (values or {}).items()}
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-def _adain(style: TimeStatistics) -> Any:
-    return lambda x: adaptive_instance_norm(x, style)

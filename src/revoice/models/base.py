@@ -1,6 +1,6 @@
 """What every conversion model declares and offers. A model is a plain `nn.Module` in the registry `MODELS`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -33,7 +33,7 @@ class Requires:
 
 @dataclass(frozen=True, kw_only=True)
 class Controls:
-    """What a user may steer at conversion; a model with more to steer subclasses this. `convert.py` accepts exactly these."""
+    """What a user may steer at conversion, all `convert.py` accepts; a model with more to steer subclasses this."""
 
 
 @dataclass(kw_only=True)
@@ -43,14 +43,12 @@ class Utterance:
     Attributes:
         features: (F, T) un-standardised.
         f0: (T,) Hz, 0 unvoiced.  embedding: (256,).  waveform: (S,) at the spec's rate.
-        statistics: whole-file statistics (name -> tensor) when `features` is one chunk of a long file.
     """
 
     features: Tensor
     f0: Tensor | None = None
     embedding: Tensor | None = None
     waveform: Tensor | None = None
-    statistics: dict[str, Tensor] = field(default_factory=dict)
 
 
 class ConversionModel(nn.Module):

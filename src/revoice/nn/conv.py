@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class SameConv1d(nn.Conv1d):
-    """Conv1d whose output has ceil(T / stride) frames, by padding k//2 left and (k-1)//2 right (k odd: both sides alike).
+    """Conv1d whose output has ceil(T / stride) frames, by padding k//2 left, (k-1)//2 right (k odd: both sides alike).
 
     Args:
         channels_in, channels_out, kernel_size, stride: as `nn.Conv1d`.

@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, iteration, sample) alone, so that training is the same on one process or many."""
+"""Random numbers that depend on (seed, iteration, sample) alone: training is the same on one process or many."""
 
 import zlib
 from dataclasses import dataclass

@@ -11,8 +11,8 @@ def perturbed(features: Tensor, amount: float, draws: Draws) -> Tensor:
 
     Args:
         features: (B, F, T), standardised; rows ordered by frequency.
-        amount: bin k is read from k * s, s uniform in 1 +- amount (edges repeat); level and tilt move by up to 3 * amount
-            standard deviations.
+        amount: bin k is read from k * s, s uniform in 1 +- amount (edges repeat); level and tilt move by up to
+            3 * amount standard deviations.
         draws: random numbers, one set per item.
 
     Returns:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from revoice.conversion.checkpoint import KEY, Description
@@ -24,7 +25,8 @@ class VoiceModule(LightningModule):
         loss: loss weights, see `Objective`.
         optimizer: see `training.optimisers`.
         max_iterations: optimiser steps of the run.
-        seed: random numbers inside layers (dropout) depend on it and on the iteration, so that a resumed run repeats them.
+        seed: random numbers inside layers (dropout) depend on it and on the iteration, so that a resumed run repeats
+            them.
     """
 
     def __init__(
@@ -49,7 +51,8 @@ class VoiceModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One (micro-)batch: losses, their weighted sum, logs."""
-        torch.manual_seed((self.seed * 1_000_003 + self.iteration) * 31 + self.global_rank)
+        if batch.draws is not None:  # dropout: repeated by a resumed run, different in every micro-batch and process
+            torch.manual_seed(((self.seed * 1_000_003 + self.iteration) * 1_000_003 + batch.draws.first) % 2**63)
         losses = self.model.losses(batch)
         total = self.objective(losses, self.iteration)
         self._watch(total)
@@ -58,13 +61,14 @@ class VoiceModule(LightningModule):
         return total
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Losses without random draws, weighted as at the end of all warm-ups, so that they compare across iterations."""
+        """Losses without random draws, weighted as after all warm-ups, so that they compare across iterations."""
         losses = self.model.losses(batch)
         total = self.objective(losses, self.max_iterations)
+        self._finite = self._finite.to(total.device) & torch.isfinite(total)  # broken weights must not be saved
         values = {"val/loss": total, **{f"val/{name}": value for name, value in losses.items()}}
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser and per-iteration learning rate."""
         optimiser = build_optimiser(self.settings, (p for p in self.model.parameters() if p.requires_grad))
         factor = learning_rate_factor(self.settings.get("schedule") or {}, self.max_iterations)
@@ -81,8 +85,13 @@ class VoiceModule(LightningModule):
         if not bool(self._finite):
             kept = [c.last_model_path or c.best_model_path for c in self.trainer.checkpoint_callbacks]  # type: ignore[attr-defined]
             good = next((path for path in kept if path), None)
-            resume = f"go on from the last good checkpoint with ckpt_path={good}" if good else "no checkpoint was saved yet"
-            raise UserError(f"the loss became NaN or infinite at or before iteration {self.iteration}: try a lower optimizer.lr; {resume}")
+            resume = (
+                f"go on from the last good checkpoint with ckpt_path={good}" if good else "no checkpoint was saved yet"
+            )
+            raise UserError(
+                f"the loss became NaN or infinite at or before iteration {self.iteration}: "
+                f"try a lower optimizer.lr; {resume}"
+            )
 
     def _watch(self, total: Tensor) -> None:
         # asking a GPU for the value every step would make it wait: there, the flag is read every 50 iterations

@@ -39,10 +39,15 @@ class Objective:
     def __call__(self, losses: Mapping[str, Tensor], iteration: int) -> Tensor:
         """Scalar total; a loss without a weight, or a weight without a loss, is a `UserError`."""
         if losses.keys() != self.weights.keys():
-            raise UserError(f"loss weights {sorted(self.weights)} do not match the model's losses {sorted(losses)}: set loss.NAME=...")
+            raise UserError(
+                f"loss weights {sorted(self.weights)} do not match the model's losses {sorted(losses)}: "
+                "set loss.NAME=..."
+            )
         weighted = [loss * w for name, loss in losses.items() if (w := self.weights[name].at(iteration))]
         if not weighted:
-            raise UserError("every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in losses))
+            raise UserError(
+                "every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in losses)
+            )
         return sum(weighted[1:], weighted[0])
 
 

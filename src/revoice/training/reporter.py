@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
@@ -19,7 +20,8 @@ class Reporter:
     """
 
     def __init__(self, folder: Path, loggers: list[Logger]) -> None:
-        self.folder, self.loggers = folder / "samples", loggers
+        self.folder = folder / "samples"
+        self.loggers: list[Any] = loggers  # Lightning's `Logger` declares neither media methods nor `experiment`
 
     def audio(self, name: str, clip: Audio, iteration: int) -> Path:
         """Keep a clip as `samples/<iteration>/<name>.wav`."""
@@ -27,7 +29,9 @@ class Reporter:
         write_audio(path, clip.samples, clip.sample_rate)
         for logger in self.loggers:
             if hasattr(logger, "log_audio"):
-                logger.log_audio(key=f"samples/{name}", audios=[str(path)], sample_rate=[clip.sample_rate], caption=[name])
+                logger.log_audio(
+                    key=f"samples/{name}", audios=[str(path)], sample_rate=[clip.sample_rate], caption=[name]
+                )
             elif hasattr(logger.experiment, "add_audio"):
                 logger.experiment.add_audio(f"samples/{name}", clip.samples, iteration, sample_rate=clip.sample_rate)
         return path

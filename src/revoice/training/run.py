@@ -13,11 +13,11 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 
 from revoice.audio.spec import FeatureSpec
-from revoice.conversion.checkpoint import Description, Loaded, find_checkpoint, load_checkpoint
-from revoice.data.datamodule import VoiceDataModule
-from revoice.data.prepare import Prepared
+from revoice.conversion.checkpoint import KEY, Description, Loaded, find_checkpoint, load_checkpoint
 from revoice.data.config import DataSetup
 from revoice.data.config import build as build_data
+from revoice.data.datamodule import VoiceDataModule
+from revoice.data.prepare import Prepared
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
 from revoice.training.callbacks import Run, build_callbacks
@@ -72,14 +72,20 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         print(describe(parts, config))
         return Outcome(folder, None, {})
     iterations = int(config["max_iterations"])
-    resume = _resume_from(config.get("ckpt_path"), folder, iterations)
+    if iterations < 1:
+        raise UserError(f"max_iterations={iterations}: expected 1 or more")
+    resume = _resume_from(config.get("ckpt_path"), folder, iterations, parts.description)
     loggers = build_loggers(config.get("logger") or {}, folder)
     reporter = Reporter(folder, loggers)
-    callbacks = build_callbacks(config.get("callbacks") or {}, Run(parts.prepared, reporter, iterations))
+    known = Run(parts.prepared, reporter, iterations, min(parts.trainer.val_every, iterations))
+    callbacks = build_callbacks(config.get("callbacks") or {}, known)
     trainer = build_trainer(parts.trainer, iterations, folder, loggers, callbacks)
-    module = VoiceModule(parts.model, parts.description, config["loss"], config["optimizer"], iterations, int(config["seed"]))
+    module = VoiceModule(
+        parts.model, parts.description, config["loss"], config["optimizer"], iterations, int(config["seed"])
+    )
     if parts.trainer.compile:
-        parts.model.compile()
+        for child in parts.model.children():
+            child.compile()
     if trainer.is_global_zero:
         log.info("\n%s", describe(parts, config))
         for logger in loggers:
@@ -122,7 +128,11 @@ def build(config: Mapping[str, Any]) -> Parts:
         features=spec.to_dict(),
         trim_db=setup.preparation.trim_db,
         speakers=list(data.tables.speakers),
-        data={"corpus": prepared.manifest.corpus, "manifest": prepared.manifest.digest(), "utterances": len(prepared.manifest)},
+        data={
+            "corpus": prepared.manifest.corpus,
+            "manifest": prepared.manifest.digest(),
+            "utterances": len(prepared.manifest),
+        },
     )
     return Parts(setup, prepared, data, model, description, settings)
 
@@ -137,8 +147,10 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
     hours = sum(row.seconds for row in parts.prepared.manifest.select("train")) / 3600
     lines = [
         f"model     {parts.description.model}: {total:,} parameters ("
-        + ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size) + ")",
-        f"features  {spec.channels} channels, {spec.frame_rate:.1f} frames/s at {spec.sample_rate} Hz, fingerprint {spec.fingerprint}",
+        + ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
+        + ")",
+        f"features  {spec.channels} channels, {spec.frame_rate:.1f} frames/s at {spec.sample_rate} Hz, "
+        f"fingerprint {spec.fingerprint}",
         f"data      {parts.prepared.manifest.corpus}: {len(store.positions('train')):,} training utterances of "
         f"{len(parts.description.speakers)} speakers, {hours:.2f} h; {len(store.positions('val')):,} for validation; "
         f"{len(parts.prepared.rejected)} rejected",
@@ -153,7 +165,10 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
 
 def _continue(start: Loaded, name: str) -> tuple[ConversionModel, dict[str, Any]]:
     if start.description.model != name:
-        raise UserError(f"init_from={start.path} holds a {start.description.model}, not a {name}: add model={start.description.model}")
+        raise UserError(
+            f"init_from={start.path} holds a {start.description.model}, not a {name}: "
+            f"add model={start.description.model}"
+        )
     log.info("model settings, features and statistics are those of %s", start.path)
     return start.model.train(), dict(start.description.arguments)
 
@@ -162,7 +177,7 @@ def _training_speakers(setup: DataSetup) -> set[str]:
     return {row.speaker for row in setup.manifest().select("train")}
 
 
-def _resume_from(value: Any, folder: Path, iterations: int) -> str | None:
+def _resume_from(value: Any, folder: Path, iterations: int, description: Description) -> str | None:
     """`ckpt_path`: None, "last" (the newest run beside this one that has a checkpoint), a run folder or a file."""
     if not value:
         return None
@@ -176,16 +191,27 @@ def _resume_from(value: Any, folder: Path, iterations: int) -> str | None:
         last = given / "checkpoints" / "last.ckpt"
         path = last if last.is_file() else find_checkpoint(given)
     try:
-        done = int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        done, about = int(state["global_step"]), Description.from_dict(state[KEY], str(path))
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"ckpt_path={path}: not a training checkpoint that can be resumed") from error
+    for name in ("model", "arguments", "features"):
+        mine, theirs = description.to_dict()[name], getattr(about, name)
+        if mine != theirs:
+            raise UserError(
+                f"ckpt_path={path} was trained with other {name}: give the same model=, features= and settings"
+            )
     if done >= iterations:
-        raise UserError(f"ckpt_path={path} is at iteration {done}, max_iterations is {iterations}: raise max_iterations to go on")
+        raise UserError(
+            f"ckpt_path={path} is at iteration {done}, max_iterations is {iterations}: raise max_iterations to go on"
+        )
     log.info("resuming from %s at iteration %d", path, done)
     return str(path)
 
 
-class _resumed:  # noqa: N801  reads as a verb at its one use
+class _resumed:
     """Lets the data start at the iteration the checkpoint was written at."""
 
     def __init__(self, data: VoiceDataModule, checkpoint: str | None) -> None:
@@ -202,9 +228,9 @@ class _resumed:  # noqa: N801  reads as a verb at its one use
 
 def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float) -> Outcome:
     kept = trainer.checkpoint_callback
-    best = Path(kept.best_model_path) if kept is not None and getattr(kept, "best_model_path", "") else None  # type: ignore[attr-defined]
+    best_path = getattr(kept, "best_model_path", "")
+    best = Path(best_path) if best_path else None
     last = folder / "checkpoints" / "last.ckpt"
-    trainer.save_checkpoint(last, weights_only=False)
     metrics: dict[str, Any] = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     if kept is not None and getattr(kept, "best_model_score", None) is not None:
         metrics[f"best/{kept.monitor}"] = float(kept.best_model_score)  # type: ignore[attr-defined]

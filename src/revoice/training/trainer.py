@@ -1,6 +1,7 @@
 """From trainer settings to a Lightning Trainer: devices, precision, limits."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
@@ -15,7 +17,7 @@ from revoice.errors import UserError, choices
 from revoice.registry import from_mapping
 
 log = logging.getLogger(__name__)
-PRECISIONS = ("32", "bf16-mixed", "16-mixed", "64")
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,10 @@ class Place:
 def settings_of(values: Mapping[str, Any]) -> TrainerSettings:
     """Check plain settings."""
     settings = from_mapping(TrainerSettings, values, "trainer")
+    for name in ("val_every", "accumulate", "num_nodes", "log_every", "devices", "threads"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise UserError(f"trainer.{name}={value}: expected 1 or more")
     if settings.precision is not None and str(settings.precision) not in PRECISIONS:
         raise choices(settings.precision, PRECISIONS, "trainer.precision")
     return settings
@@ -80,13 +86,17 @@ def place(settings: TrainerSettings) -> Place:
         wanted = settings.devices or (visible if accelerator == "cuda" else 1)
         if accelerator == "cuda":
             _require_gpus(wanted, visible)
+        if accelerator == "mps" and wanted != 1:
+            raise UserError(f"trainer.devices={wanted} with trainer.accelerator=mps: there is one such device")
         return Place(accelerator, wanted)
     if settings.gpus is None:
         if visible:
             return Place("cuda", visible)
         return Place("mps" if torch.backends.mps.is_available() else "cpu", 1)
     if settings.gpus < 0:
-        raise UserError(f"trainer.gpus={settings.gpus}: expected 0 (CPU), a number of GPUs, or null (whatever is there)")
+        raise UserError(
+            f"trainer.gpus={settings.gpus}: expected 0 (CPU), a number of GPUs, or null (whatever is there)"
+        )
     if settings.gpus == 0:
         return Place("cpu", 1)
     _require_gpus(settings.gpus, visible)
@@ -104,11 +114,19 @@ def precision(settings: TrainerSettings, where: Place) -> str:
     """The configured precision, or the default for the device."""
     if settings.precision is not None:
         return str(settings.precision)
-    return "bf16-mixed" if where.accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    return (
+        "bf16-mixed"
+        if where.accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        else "32"
+    )
 
 
 def build_trainer(
-    settings: TrainerSettings, max_iterations: int, folder: Path, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+    settings: TrainerSettings,
+    max_iterations: int,
+    folder: Path,
+    loggers: Sequence[Logger],
+    callbacks: Sequence[Callback],
 ) -> Trainer:
     """A Trainer that counts in optimiser steps, never ends an epoch, and validates every `val_every` steps."""
     where = place(settings)
@@ -116,6 +134,7 @@ def build_trainer(
         logging.getLogger(name).setLevel(logging.WARNING)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)  # read by the processes that DDP starts
     if where.accelerator == "cuda":
         torch.set_float32_matmul_precision("high")
     return Trainer(
@@ -139,6 +158,7 @@ def build_trainer(
         default_root_dir=folder,
         use_distributed_sampler=False,
         enable_progress_bar=False,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_model_summary=False,
     )
 

@@ -1,4 +1,4 @@
-"""The embedded corpus: many voices say the same sentences, so every conversion has a true recording to be measured against."""
+"""The embedded corpus: many voices say the same sentences, so every conversion has a true recording to compare with."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -23,6 +23,7 @@ class Synthetic(VCTK):
     Args:
         root: the corpus lies in a folder of this one, named after its recipe.
         sentences, test_sentences, styles, styled_voices, max_voices: see `espeak.make.Recipe`.
+        limit: of `Splits`: a limited corpus is spoken small.
     """
 
     title = "embedded corpus"
@@ -36,7 +37,10 @@ class Synthetic(VCTK):
         styles: Sequence[str] = ("neutral",),
         styled_voices: int = 8,
         max_voices: int | None = None,
+        limit: int | None = None,
     ) -> None:
+        if limit is not None:  # a corpus of a few clips is wanted: speak no more
+            sentences, test_sentences, max_voices = min(sentences, 6), min(test_sentences, 4), min(max_voices or 4, 4)
         self.recipe = from_mapping(
             Recipe,
             {

@@ -3,12 +3,11 @@
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from revoice.data.espeak.voices import ACCENT_NAMES, STYLES, Voice, voices
 from revoice.data.workers import usable_cpus
 from revoice.errors import UserError, choices
 
-VERSION = 1  # raise when voices, sentences or the way they are spoken change
+VERSION = 1  # raise when the way they are spoken changes
 VAL_EVERY = 25  # one training sentence in this many is for validation
 
 
@@ -41,10 +40,8 @@ class Recipe:
         return sum(len(_manners(voice, self)) for voice in _cast(self)) * (self.sentences + self.test_sentences)
 
     def key(self) -> str:
-        """Folder name: equal recipes share a corpus."""
-        text = json.dumps(
-            [VERSION, self.sentences, self.test_sentences, self.styles, self.styled_voices, self.max_voices]
-        )
+        """Folder name: equal recipes, voices and sentences share a corpus."""
+        text = json.dumps([VERSION, asdict(self), [asdict(voice) for voice in _cast(self)], sentences()])
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -54,7 +51,7 @@ def sentences() -> list[str]:
 
 
 def make_corpus(
-    root: Path, recipe: Recipe, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+    root: Path, recipe: Recipe, workers: int | None = None, progress: Callable[[int, float], None] | None = None
 ) -> None:
     """Speak the corpus into `root` unless it is there; `root` appears whole or not at all.
 
@@ -67,19 +64,17 @@ def make_corpus(
     if (root / "utterances.jsonl").is_file():
         return
     _check(recipe)
-    part = root.with_name(f"{root.name}.part{os.getpid()}")
+    part = root.with_name(f"{root.name}.part")  # one maker at a time: the caller holds the folder's lock
     shutil.rmtree(part, ignore_errors=True)
     jobs = [_job(part, voice, recipe) for voice in _cast(recipe)]
     rows = []
-    with _server(
-        workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ) as server:
+    with _server(workers or usable_cpus()) as server:
         assert server.stdin and server.stdout and server.stderr
         server.stdin.write("".join(json.dumps({"voice": j["voice"], "items": j["items"]}) + "\n" for j in jobs))
         server.stdin.close()
         for job in jobs:
             line = server.stdout.readline()
-            answer = (
+            answer: dict[str, Any] = (
                 json.loads(line) if line else {"error": (server.stderr.read().strip().splitlines() or ["it died"])[-1]}
             )
             if "error" in answer:
@@ -88,10 +83,7 @@ def make_corpus(
             if progress:
                 progress(len(job["rows"]), sum(done["seconds"] for done in answer["items"]))
     _write_tables(part, rows, recipe)
-    try:
-        part.rename(root)
-    except OSError:  # another process was first
-        shutil.rmtree(part, ignore_errors=True)
+    part.rename(root)
 
 
 def _check(recipe: Recipe) -> None:

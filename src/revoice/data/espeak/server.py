@@ -1,9 +1,10 @@
 """Speaks text with espeak-ng: a program of its own, run as a script, that imports nothing of revoice.
 
-Reads one JSON job per line from standard input, prints one JSON line per job done. A job is one voice with all it has to
-say: `{"voice", "items": [{"wav", "text", "rate", "pitch", "range", "volume", "stress"}, ...]}`; the answer gives, per item,
-its seconds and espeak's phoneme events. Each voice is spoken by a fresh process, because espeak keeps noise and flutter
-state between utterances: only so is the sound of a voice independent of what was spoken before it, and by whom.
+Reads one JSON job per line from standard input, prints one JSON line per job done. A job is one voice with all it has
+to say: `{"voice", "items": [{"wav", "text", "rate", "pitch", "range", "volume", "stress"}, ...]}`; the answer gives,
+per item, its seconds and espeak's phoneme events. Each voice is spoken by a fresh process, because espeak keeps noise
+and flutter state between utterances: only so is the sound of a voice independent of what was spoken before it, and by
+whom.
 """
 
 import ctypes
@@ -46,7 +47,7 @@ def speak_voice(job: dict) -> dict:
     chunks: list = []
     phones: list = []
 
-    def collect(samples, count, events):  # type: ignore[no-untyped-def]
+    def collect(samples, count, events):
         if count > 0:
             chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         index = 0

@@ -19,13 +19,21 @@ class PublishedAdaINVC:
 
     def read(self, path: Path, config: Path | None = None, statistics: Path | None = None) -> Imported:
         """Weights, sizes and statistics."""
-        settings = yaml.safe_load((config or _beside(path, "config.yaml", "config")).read_text(encoding="utf-8"))
+        described = config or _beside(path, "config.yaml", "config")
+        try:
+            settings = yaml.safe_load(described.read_text(encoding="utf-8"))
+            given = arguments(settings)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{described}: not the config.yaml of a published AdaIN-VC ({reason})") from error
         model = published_model(path, settings)
         known = read_statistics(statistics or _beside(path, "attr.pkl", "statistics"))
         mean, std = torch.from_numpy(known["mean"]), torch.from_numpy(known["std"])
-        given = arguments(settings)
         if mean.shape != (given["n_features"],):
-            raise UserError(f"statistics of {len(mean)} channels for a network of {given['n_features']}: give statistics=attr.pkl of this model")
+            raise UserError(
+                f"statistics of {len(mean)} channels for a network of {given['n_features']}: "
+                "give statistics=attr.pkl of this model"
+            )
         model.set_statistics(mean, std)
         spec = load_preset("adain_24k")
         if spec.channels != given["n_features"]:
@@ -34,7 +42,11 @@ class PublishedAdaINVC:
 
 
 def _beside(path: Path, name: str, key: str) -> Path:
-    for found in (path.with_suffix("." + name), path.with_name(path.name.split(".")[0] + "." + name), path.with_name(name)):
+    for found in (
+        path.with_suffix("." + name),
+        path.with_name(path.name.split(".")[0] + "." + name),
+        path.with_name(name),
+    ):
         if found.is_file():
             return found
     raise UserError(f"no {name} beside {path}: give {key}=FILE")

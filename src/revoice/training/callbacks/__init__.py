@@ -18,13 +18,14 @@ class Run:
     prepared: Prepared
     reporter: Reporter
     max_iterations: int
+    val_every: int
 
 
 class CallbackFactory(Protocol):
     """A class whose instances make a Lightning callback for a run."""
 
-    def make(self, run: Run) -> Callback:
-        """The callback."""
+    def make(self, run: Run) -> Callback | list[Callback]:
+        """The callback, or several that belong together."""
 
 
 CALLBACKS: "Registry[CallbackFactory]" = Registry("callback", "revoice.training.callbacks")
@@ -32,4 +33,5 @@ CALLBACKS: "Registry[CallbackFactory]" = Registry("callback", "revoice.training.
 
 def build_callbacks(settings: Mapping[str, Mapping[str, Any] | None], run: Run) -> list[Callback]:
     """All callbacks of `{name: settings}`; settings of null switch one off."""
-    return [CALLBACKS.build(name, values).make(run) for name, values in settings.items() if values is not None]
+    made = [CALLBACKS.build(name, values).make(run) for name, values in settings.items() if values is not None]
+    return [callback for each in made for callback in (each if isinstance(each, list) else [each])]

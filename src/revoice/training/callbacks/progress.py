@@ -33,12 +33,20 @@ class _Progress(Callback):
         self.began = self.shown = time.perf_counter()
         self.first, self.audio = trainer.global_step, 0.0
         if trainer.is_global_zero and self.console.is_terminal:
-            columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+            columns = (
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+            )
             self.bar = Progress(*columns, console=self.console)
             self.bar.start()
             self.task = self.bar.add_task("", total=self.total, completed=self.first, note="")
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
         self.audio += batch.features.shape[0] * batch.features.shape[-1] * self.seconds_per_frame * trainer.world_size
         now = time.perf_counter()
         if not trainer.is_global_zero or now - self.shown < (0.5 if self.bar else self.line_every):
@@ -57,7 +65,11 @@ class _Progress(Callback):
         self._close(trainer)
 
     def _note(self, trainer: Trainer, seconds: float) -> str:
-        losses = (f"{k.removeprefix('train/')} {float(v):.4g}" for k, v in trainer.callback_metrics.items() if k.startswith("train/"))
+        losses = (
+            f"{k.removeprefix('train/')} {float(v):.4g}"
+            for k, v in trainer.callback_metrics.items()
+            if k.startswith("train/")
+        )
         speed = (trainer.global_step - self.first) / seconds
         return f"{'  '.join(losses)}  {speed:.2f} it/s  {self.audio / seconds:.0f}x real time"
 

@@ -1,16 +1,19 @@
 """Conversions made while training: what a falling loss does not tell."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from revoice.audio.io import AudioError
+from revoice.audio.spec import FeatureSpec
 from revoice.conversion.checkpoint import Loaded
 from revoice.conversion.converter import Converter
 from revoice.data.manifest import Manifest, Row
 from revoice.evaluation.pictures import spectrograms
 from revoice.training.callbacks import CALLBACKS, Run
+from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
 
 
@@ -32,7 +35,7 @@ class Samples:
 
 
 def pairs(manifest: Manifest, count: int) -> list[tuple[Row, Row]]:
-    """(source, reference of another speaker) rows of the validation split, evenly spaced; fewer if there are fewer speakers.
+    """(source, reference of another speaker) rows of the validation split, evenly spaced; fewer if speakers are fewer.
 
     The reference says another sentence than the source wherever the speaker has one.
     """
@@ -57,13 +60,14 @@ class _Samples(Callback):
             return
         self.rounds += 1
         if self.rounds % self.every == 0:
-            training = pl_module.model.training
-            self._speak(pl_module, trainer.global_step)
-            pl_module.model.train(training)
+            module = cast(VoiceModule, pl_module)
+            training = module.model.training
+            self._speak(module, trainer.global_step)
+            module.model.train(training)
 
-    def _speak(self, module: LightningModule, iteration: int) -> None:
+    def _speak(self, module: VoiceModule, iteration: int) -> None:
         description = module.description
-        loaded = Loaded(module.model, self._spec(description), description, Path(), "")
+        loaded = Loaded(module.model, FeatureSpec.from_dict(description.features), description, Path(), "")
         with torch.autocast(module.device.type, enabled=False):
             converter = Converter(loaded, device=module.device)
             for source, target in self.chosen:
@@ -77,9 +81,3 @@ class _Samples(Callback):
                 self.reporter.audio(name, converted, iteration)
                 shown = {"source": heard["source"], "converted": converted, "reference of the target": heard["target"]}
                 self.reporter.image(name, spectrograms(shown), iteration)
-
-    @staticmethod
-    def _spec(description):  # type: ignore[no-untyped-def]
-        from revoice.audio.spec import FeatureSpec
-
-        return FeatureSpec.from_dict(description.features)

@@ -1,19 +1,24 @@
 """A picture of where the model's speaker codes put the voices."""
 
 import io
+from typing import cast
 
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from revoice.data.datamodule import VoiceDataModule
 from revoice.models.base import ConversionModel
 from revoice.training.callbacks import CALLBACKS, Run
+from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
 
 
 @CALLBACKS.register("speaker_map")
 class SpeakerMap:
-    """t-SNE (or PCA for a handful of clips) of the speaker codes of training clips, one colour per speaker, when training ends.
+    """t-SNE (or PCA for a handful of clips) of the speaker codes of training clips when training ends.
+
+    Each speaker has a colour.
 
     Args:
         speakers: at most so many.  clips: of each.
@@ -34,13 +39,16 @@ class _SpeakerMap(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        codes, names = speaker_codes(pl_module.model, trainer.datamodule, self.speakers, self.clips)  # type: ignore[attr-defined]
+        model, data = cast(VoiceModule, pl_module).model, trainer.datamodule  # type: ignore[attr-defined]
+        codes, names = speaker_codes(model, data, self.speakers, self.clips)
         if len(codes) >= 3:
             self.reporter.image("speaker_map", draw(embed_2d(codes), names), trainer.global_step)
 
 
 @torch.no_grad()
-def speaker_codes(model: ConversionModel, data, speakers: int, clips: int) -> tuple[np.ndarray, list[str]]:  # type: ignore[no-untyped-def]
+def speaker_codes(
+    model: ConversionModel, data: VoiceDataModule, speakers: int, clips: int
+) -> tuple[np.ndarray, list[str]]:
     """Codes (N, D) of up to `clips` utterances for each of up to `speakers` training speakers, and their names."""
     device = next(model.parameters()).device
     store = data.store

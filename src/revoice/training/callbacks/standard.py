@@ -1,8 +1,9 @@
 """Lightning's own callbacks under revoice's names."""
 
 from pathlib import Path
+from typing import Any
 
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 
 from revoice.training.callbacks import CALLBACKS, Run
@@ -10,18 +11,35 @@ from revoice.training.callbacks import CALLBACKS, Run
 
 @CALLBACKS.register("checkpoint")
 class Checkpoints:
-    """Keeps `checkpoints/best.ckpt` (by `monitor`) and `checkpoints/last.ckpt`, written at every validation."""
+    """Keeps `checkpoints/best.ckpt` by `monitor`, and `last.ckpt`, every `val_every` iterations and at the end."""
 
     def __init__(self, monitor: str = "val/loss", mode: str = "min") -> None:
         self.monitor, self.mode = monitor, mode
 
-    def make(self, run: Run) -> Callback:
-        """The callback."""
+    def make(self, run: Run) -> list[Callback]:
+        """The callbacks."""
         folder: Path = run.reporter.folder.parent / "checkpoints"
-        return ModelCheckpoint(
-            folder, filename="best", monitor=self.monitor, mode=self.mode, save_last=True, save_top_k=1,
+        best = ModelCheckpoint(
+            folder, filename="best", monitor=self.monitor, mode=self.mode, save_top_k=1,
             enable_version_counter=False, auto_insert_metric_name=False,
         )  # fmt: skip
+        return [best, _Last(folder / "last.ckpt", run.val_every)]
+
+
+class _Last(Callback):
+    """Writes the newest state, also without validation data and when training ends between two saves."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        done = trainer.global_step
+        if not done or trainer.fit_loop._should_accumulate():  # in the middle of an iteration
+            return
+        if done % self.every == 0 or done >= trainer.max_steps or trainer.should_stop:
+            trainer.save_checkpoint(self.path, weights_only=False)
 
 
 @CALLBACKS.register("learning_rate")
@@ -30,14 +48,16 @@ class LearningRate:
 
     def make(self, run: Run) -> Callback:
         """The callback."""
-        return LearningRateMonitor(logging_interval="step")
+        return LearningRateMonitor(logging_interval="step") if run.reporter.loggers else Callback()
 
 
 @CALLBACKS.register("early_stopping")
 class EarlyStop:
     """Stops when `monitor` has not improved by `min_delta` for `patience` validations."""
 
-    def __init__(self, monitor: str = "val/loss", mode: str = "min", patience: int = 10, min_delta: float = 0.0) -> None:
+    def __init__(
+        self, monitor: str = "val/loss", mode: str = "min", patience: int = 10, min_delta: float = 0.0
+    ) -> None:
         self.monitor, self.mode, self.patience, self.min_delta = monitor, mode, patience, min_delta
 
     def make(self, run: Run) -> Callback:
@@ -47,7 +67,7 @@ class EarlyStop:
 
 @CALLBACKS.register("ema")
 class MovingAverage:
-    """Validates with, and keeps in checkpoints, an exponential moving average of the weights, begun at iteration `start`."""
+    """Validates with, and keeps in checkpoints, an exponential moving average of the weights from iteration `start`."""
 
     def __init__(self, decay: float = 0.999, start: int = 0) -> None:
         self.decay, self.start = decay, start

@@ -1,0 +1,84 @@
+"""Every yaml in the config folders is used by somebody: composed, built, trained, converted with."""
+
+from pathlib import Path
+
+import pytest
+
+import revoice
+from revoice.audio.presets import config_dir, preset_names
+from revoice.audio.spec import FeatureSpec
+from revoice.data.config import build
+from revoice.errors import UserError
+from revoice.training.callbacks import CALLBACKS
+from revoice.training.loggers import LOGGERS
+from revoice.training.run import train
+from revoice.training.trainer import settings_of
+from revoice.vocoders.base import VOCODERS
+from tests.conftest import TINY, compose_config
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("model", names("model"))
+def test_every_model_trains_and_converts(model: str, workplace: Path) -> None:
+    config = compose_config("train", f"model={model}", "debug=tiny", "logger=none", *TINY, folder=workplace)
+    outcome = train(config, workplace / "outputs" / f"model_{model}")
+    assert outcome.metrics["iterations"] == 4 and outcome.checkpoint is not None
+    clip = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p901/*.flac"))
+    converter = revoice.load(outcome.checkpoint)
+    source = converter.audio(clip)
+    assert len(converter.convert(source, clip).samples) == len(source.samples)
+
+
+@pytest.mark.parametrize("experiment", names("experiment"))
+def test_every_experiment_trains_on_the_embedded_corpus(experiment: str, workplace: Path) -> None:
+    overrides = [f"experiment={experiment}", "data=synthetic", "debug=tiny", "logger=none", *TINY, "data.splits={}"]
+    config = compose_config("train", *overrides, folder=workplace)
+    assert train(config, workplace / "outputs" / f"experiment_{experiment}").metrics["iterations"] == 4
+
+
+@pytest.mark.parametrize("data", names("data"))
+def test_every_corpus_config_is_understood(data: str, tmp_path: Path) -> None:
+    config = compose_config("prepare", f"data={data}", folder=tmp_path)
+    config["data"]["root"] = str(tmp_path / "nowhere")
+    setup = build(config["data"])
+    if data != "synthetic":  # which makes itself
+        with pytest.raises(UserError, match="nowhere"):
+            setup.manifest()
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_is_a_feature_group(preset: str, tmp_path: Path) -> None:
+    config = compose_config("prepare", f"features={preset}", folder=tmp_path)
+    assert FeatureSpec.from_dict(config["features"]).channels > 0
+
+
+@pytest.mark.parametrize("vocoder", names("vocoder"))
+def test_every_vocoder_is_built(vocoder: str, tmp_path: Path) -> None:
+    values = compose_config("convert", f"vocoder={vocoder}", folder=tmp_path)["vocoder"]
+    spec = FeatureSpec.from_dict(compose_config("prepare", folder=tmp_path)["features"])
+    assert VOCODERS.build(values.pop("name"), {**values, "spec": spec}).spec == spec
+
+
+@pytest.mark.parametrize("trainer", names("trainer"))
+def test_every_trainer_is_understood(trainer: str, tmp_path: Path) -> None:
+    settings_of(compose_config("train", f"trainer={trainer}", folder=tmp_path)["trainer"])
+
+
+@pytest.mark.parametrize("logger", names("logger"))
+def test_every_logger_logs_a_run(logger: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    overrides = ["model=adain_vc_small", "debug=tiny", f"logger={logger}", *TINY]
+    config = compose_config("train", *overrides, "callbacks.samples={count: 1, every: 1}", folder=workplace)
+    folder = workplace / "outputs" / f"logger_{logger}"
+    train(config, folder)
+    left = {path.name for path in folder.iterdir()}
+    assert {"csv": {"logs"}, "wandb": {"wandb", "logs"}, "tensorboard": {"tensorboard"}, "none": set()}[logger] <= left
+
+
+def test_callbacks_and_loggers_of_the_configs_are_all_there_are(tmp_path: Path) -> None:
+    config = compose_config("train", folder=tmp_path)
+    assert set(config["callbacks"]) == set(CALLBACKS.names())
+    assert set(LOGGERS.names()) == set(names("logger")) - {"none"}
