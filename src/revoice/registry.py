@@ -98,22 +98,29 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], what: str) -> T:
         raise UserError(f"{what}={values}: expected settings, e.g. {what}.{accepted(cls)[0]}=VALUE")
     valid = accepted(cls)
     kinds = get_type_hints(cls)
+    given = {}
     for key, value in values.items():
         if key not in valid:
             raise choices(key, valid, f"setting of {what}")
-        _check_kind(f"{what}.{key}", value, kinds.get(key, Any))
+        given[key] = _of_kind(f"{what}.{key}", value, kinds.get(key, Any))
     try:
-        return cls(**values)
+        return cls(**given)
     except TypeError as error:
         raise UserError(f"{what}: {error}") from error
 
 
-def _check_kind(name: str, value: Any, kind: Any) -> None:
-    """Refuse a value that none of the plain types (int, float, bool, str, None) of an annotation takes; others pass."""
+def _of_kind(name: str, value: Any, kind: Any) -> Any:
+    """The value, if one of the plain types (int, float, bool, str, None) of an annotation takes it; others pass."""
     plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", NoneType: "null"}
     kinds = get_args(kind) or (kind,)
-    if any(k not in plain for k in kinds):
-        return
-    taken = {*kinds, *((int,) if float in kinds else ())}
-    if type(value) not in taken:
-        raise UserError(f"{name}={value}: expected {' or '.join(plain[k] for k in kinds)}")
+    if type(value) in kinds or any(k not in plain for k in kinds):
+        return value
+    for number in (int, float):
+        # YAML reads 1e-5 as a word, and JSON writes 8000.0 for 8000
+        if number in kinds and not isinstance(value, bool) and isinstance(value, (int, float, str)):
+            try:
+                if number(value) == float(value):
+                    return number(value)
+            except (ValueError, OverflowError):
+                continue
+    raise UserError(f"{name}={value}: expected {' or '.join(plain[k] for k in kinds)}")

@@ -92,7 +92,7 @@ def test_a_spec_cannot_be_changed():
         ({"hp": 3}, "did you mean 'hop'"),
         ({"hop": 0}, "positive"),
         ({"hop": 2000}, "must not exceed win"),
-        ({"hop": 1.5}, "hop: 1.5 is not int"),
+        ({"hop": 1.5}, "hop=1.5: expected a whole number"),
         ({"win": 4096}, "win must be"),
         ({"n_fft": 1023, "win": 512}, "must be even"),
         ({"fmax": 9000}, "fmax"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class AdaINVC(ConversionModel):
             in the content that explains it (information perturbation, Choi et al., arXiv:2110.14513). 0 is as
             published.
         frames: training crop.
-        minimum: shorter utterances are left out, others padded to the crop; None is three content hops.
+        minimum: shorter utterances are left out, others padded to the crop; None is as few as the network takes.
         reference_frames: 0 trains the speaker encoder on the crop itself, as published; more takes that many frames of
             *another* utterance of the speaker, which keeps content out of the speaker code.
         sampler: "uniform" over utterances or "by_speaker".
@@ -75,18 +76,22 @@ class AdaINVC(ConversionModel):
         content = from_mapping(EncoderSize, _tuples(content_encoder), "content_encoder")
         size = from_mapping(DecoderSize, _tuples(decoder), "decoder")
         first = norm_position == "before"
-        hop = int(torch.tensor(content.subsample).prod())
+        hop = prod(content.subsample)
         upsample = size.upsample or spread_upsampling(hop, size.blocks)
         _check(upsample, size, content, hop, conditioning)
         self.hop, self.perturb = hop, perturb
-        self.requires = Requires(frames=frames, minimum=minimum or 3 * hop, sampler=sampler, reference=reference_frames)
+        speaker = from_mapping(EncoderSize, _tuples(speaker_encoder), "speaker_encoder")
+        # reflection at the coarser encoder's slowest rate needs more frames than a kernel of 5 reaches
+        self.shortest = 3 * max(hop, prod(speaker.subsample if conditioning == "adain" else ()))
+        self.requires = Requires(
+            frames=frames, minimum=minimum or self.shortest, sampler=sampler, reference=reference_frames
+        )
         self.standardiser = Standardiser(n_features)
         self.content_encoder = ContentEncoder(n_features, content, first, conditioning == "stat_transfer")
         self.decoder = Decoder(n_features, content.out, size, upsample, first)
         self.speaker_encoder: SpeakerEncoder | None = None
         self.affine = nn.ModuleList()
         if conditioning == "adain":
-            speaker = from_mapping(EncoderSize, _tuples(speaker_encoder), "speaker_encoder")
             self.speaker_encoder = SpeakerEncoder(n_features, speaker, first)
             layers = 2 * len(upsample)
             self.affine = nn.ModuleList(nn.Linear(speaker.out, 2 * size.channels) for _ in range(layers))
@@ -162,7 +167,7 @@ class AdaINVC(ConversionModel):
 
     def _standardised(self, clip: Utterance) -> Tensor:
         x = self.standardiser(clip.features[None])
-        short = 3 * self.hop - x.shape[-1]
+        short = self.shortest - x.shape[-1]
         return F.pad(x, (0, short), mode="replicate") if short > 0 else x
 
 
@@ -193,7 +198,7 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def _check(upsample: tuple[int, ...], size: DecoderSize, content: EncoderSize, hop: int, conditioning: str) -> None:
-    if int(torch.tensor(upsample).prod()) != hop:
+    if prod(upsample) != hop:
         raise UserError(f"decoder.upsample={list(upsample)} must multiply to the content encoder's hop {hop}")
     if conditioning == "stat_transfer":
         if len(upsample) != len(content.subsample) or size.channels != content.channels:

@@ -1,6 +1,7 @@
 """The LightningModule of models that train by minimising a sum of losses."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -77,14 +78,16 @@ class VoiceModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to save what is broken; add the description that conversion needs."""
+        whole = torch.stack([torch.isfinite(p).all() for p in self.model.parameters()]).all()
+        self._finite = self._finite.to(whole.device) & whole
         self.require_finite()
         checkpoint[KEY] = self.description.to_dict()
 
     def require_finite(self) -> None:
         """Stop if any loss since the start was NaN or infinite; the last good checkpoint is named."""
         if not bool(self._finite):
-            kept = [c.last_model_path or c.best_model_path for c in self.trainer.checkpoint_callbacks]  # type: ignore[attr-defined]
-            good = next((path for path in kept if path), None)
+            last = Path(self.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+            good = last if last.is_file() else None
             resume = (
                 f"go on from the last good checkpoint with ckpt_path={good}" if good else "no checkpoint was saved yet"
             )
