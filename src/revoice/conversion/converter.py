@@ -110,7 +110,7 @@ class Converter:
         )
 
     def _f0(self, clip: Audio, frames: int) -> Tensor:
-        return torch.from_numpy(pitch_for(clip.samples, self.spec, frames).f0).to(self.device)
+        return torch.from_numpy(pitch_for(clip.samples, self.spec).f0[:frames]).to(self.device)
 
     def speak(self, source: Audio, targets: list[Utterance], controls: Controls) -> np.ndarray:
         """Samples (S,) of a source at the model's rate, as many as the source has, at the vocoder's own level."""
