@@ -22,10 +22,10 @@ def task(values: dict[str, Any], folder: Path) -> None:
     """Train as `experiment=demo` says, then evaluate; leaves model.ckpt, metrics.json, report.html and three clips."""
     # make says when it began, so that the time includes the installation
     began = float(os.environ.get("REVOICE_DEMO_BEGAN", time.time()))
-    if values["trainer"]["gpus"] is None and values["trainer"]["devices"] is None:
-        values["trainer"]["devices"] = 1  # one GPU is plenty, and only one process may write the report
     out = Path(values["paths"]["output_dir"]) / "demo"
     trained = train(values, folder)
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # a second training process has no further duties
+        return
     if trained.checkpoint is None:
         raise UserError("the demo needs a trained model: leave show=true out")
     model = out / "model.ckpt"
