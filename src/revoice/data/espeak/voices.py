@@ -12,7 +12,7 @@ MALE = (
     "john kaukovalta klatt3 klatt4 klatt5 m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel mike2 norbert pablo paul pedro "
     "quincy rob robert sandro travis victor"
 ).split()
-# held out: chosen to sound unlike each other (mean cosine of Resemblyzer embeddings 0.62), yet not unlike all others
+# held out: chosen to sound unlike each other, yet not unlike all others
 UNSEEN_FEMALE = ("belinda", "f1", "f4", "shelby")
 UNSEEN_MALE = ("Hugo", "edward", "m8", "marcelo")
 
