@@ -19,7 +19,7 @@ def glide(rate, low=110.0, high=220.0, seconds=1.0):
 def test_frames_are_those_of_the_features_and_in_time_with_them(name):
     spec = load_preset(name)
     wave, truth = glide(spec.sample_rate)
-    found = pitch_for(wave, spec)
+    found = pitch_for(wave, spec, rate=None)
     assert found.f0.shape == found.voiced.shape == (spec.frames(len(wave)),)
     assert found.f0.dtype == np.float32 and found.voiced.mean() > 0.9
     centres = np.arange(len(found.f0)) * spec.hop + spec.frame_offset
@@ -27,6 +27,17 @@ def test_frames_are_those_of_the_features_and_in_time_with_them(name):
     error = found.f0[inside] - truth[centres[inside]]
     drift_per_hop = 110.0 * spec.hop / spec.sample_rate
     assert np.abs(error).max() < 0.6 and abs(error.mean()) < 0.1 * drift_per_hop
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_fast_search_at_a_low_rate_finds_the_same_contour(name):
+    spec = load_preset(name)
+    wave, _ = glide(spec.sample_rate)
+    fast, full = pitch_for(wave, spec), pitch_for(wave, spec, rate=None)
+    both = fast.voiced & full.voiced
+    assert (fast.voiced == full.voiced).mean() > 0.98
+    cents = 1200 * np.abs(np.log2(fast.f0[both] / full.f0[both]))
+    assert np.median(cents) < 1 and np.quantile(cents, 0.97) < 10
 
 
 def test_harvest_agrees():

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from revoice.audio.io import resample
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError, choices
 
 METHODS = ("dio", "harvest")
+ANALYSIS_RATE = 5512  # Hz that `pitch_for` analyses at: a quarter of 22.05 kHz, plenty for f0 up to 600 Hz
 UNVOICED = -1e10  # SpeechSplit's mark in log-f0 contours
 
 
@@ -41,6 +43,7 @@ def pitch(
     floor: float = 60.0,
     ceil: float = 600.0,
     offset: int = 0,
+    rate: int | None = None,
 ) -> Pitch:
     """Pitch of frames centred on samples `offset + t * hop`, exactly `n_frames` of them.
 
@@ -52,31 +55,38 @@ def pitch(
         method: "dio" (DIO refined by StoneMask: fast) or "harvest" (slower, fewer unvoiced errors).
         floor: lowest f0 searched, Hz.  ceil: highest.
         offset: sample on which frame 0 is centred (`spec.frame_offset`).
+        rate: Hz to resample to before the search, which is then faster; None searches at `sample_rate`.
     """
     if method not in METHODS:
         raise choices(method, METHODS, "pitch method")
-    if not 0 < floor < ceil <= sample_rate / 2:
-        raise UserError(f"pitch range {floor:g}..{ceil:g} Hz: expected 0 < floor < ceil <= {sample_rate / 2:g}")
+    at = min(rate or sample_rate, sample_rate)
+    if not 0 < floor < ceil <= at / 2:
+        raise UserError(f"pitch range {floor:g}..{ceil:g} Hz: expected 0 < floor < ceil <= {at / 2:g}")
     import pyworld
 
     period = 1000.0 * hop / sample_rate
     x = np.ascontiguousarray(samples[offset:], dtype=np.float64)
-    x = np.pad(x, (0, max(0, n_frames * hop - len(x))))
+    x = resample(np.pad(x, (0, max(0, (n_frames + 1) * hop - len(x)))), sample_rate, at)
     if method == "dio":
-        f0, times = pyworld.dio(x, sample_rate, f0_floor=floor, f0_ceil=ceil, frame_period=period)
-        f0 = pyworld.stonemask(x, f0, times, sample_rate)
+        f0, times = pyworld.dio(x, at, f0_floor=floor, f0_ceil=ceil, frame_period=period)
+        f0 = pyworld.stonemask(x, f0, times, at)
     else:
-        f0, _ = pyworld.harvest(x, sample_rate, f0_floor=floor, f0_ceil=ceil, frame_period=period)
+        f0, _ = pyworld.harvest(x, at, f0_floor=floor, f0_ceil=ceil, frame_period=period)
     f0 = np.where(np.isfinite(f0) & (f0 > 0), f0, 0.0)[:n_frames].astype(np.float32)
     return Pitch(f0, f0 > 0)
 
 
 def pitch_for(
-    samples: np.ndarray, spec: FeatureSpec, method: str = "dio", floor: float = 60.0, ceil: float = 600.0
+    samples: np.ndarray,
+    spec: FeatureSpec,
+    method: str = "dio",
+    floor: float = 60.0,
+    ceil: float = 600.0,
+    rate: int | None = ANALYSIS_RATE,
 ) -> Pitch:
     """Pitch (T,) on the frames that `spec` makes of `samples` (S,) at its sample rate."""
     frames = spec.frames(len(samples))
-    return pitch(samples, spec.sample_rate, spec.hop, frames, method, floor, ceil, spec.frame_offset)
+    return pitch(samples, spec.sample_rate, spec.hop, frames, method, floor, ceil, spec.frame_offset, rate)
 
 
 def log_f0_statistics(log_f0: np.ndarray) -> LogF0Statistics:

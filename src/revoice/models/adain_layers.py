@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from revoice.errors import choices
 from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm, time_statistics
 from revoice.nn.conv import SameConv1d, pixel_shuffle_1d
+from revoice.nn.pitch import PitchEmbedding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ class DecoderSize:
         channels, kernel, dropout: as in `EncoderSize`.
         blocks: residual blocks, each with two AdaIN layers (3, 5 and 7 are the depths studied; 6 is published).
         upsample: factor of each block; None spreads the content encoder's hop evenly over the blocks.
+        pitch_bins: more than 0 tells the decoder every frame's pitch: steps of log-f0, each with a learned vector that
+            joins where the frame rate is reached. 0 is as published: pitch has to pass through the content code.
     """
 
     channels: int = 128
@@ -55,6 +58,7 @@ class DecoderSize:
     blocks: int = 6
     upsample: tuple[int, ...] | None = None
     dropout: float = 0.0
+    pitch_bins: int = 0
 
 
 class Block(nn.Module):
@@ -166,14 +170,23 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(size, upsample=u, norm_first=norm_first) for u in upsample)
         self.conv_out = SameConv1d(size.channels, n_features, 1)
         self.dropout = nn.Dropout(size.dropout)
+        self.pitch = PitchEmbedding(size.pitch_bins, size.channels) if size.pitch_bins else None
+        self.pitch_enters = max((i + 1 for i, factor in enumerate(upsample) if factor > 1), default=0)
 
-    def forward(self, content: Tensor, styles: list[TimeStatistics]) -> Tensor:
-        """(B, C, T') and two styles per block -> (B, F, T' * hop)."""
+    def forward(self, content: Tensor, styles: list[TimeStatistics], f0: Tensor | None = None) -> Tensor:
+        """(B, C, T'), two styles per block and, if it was built for pitch, f0 (B, T' * hop) -> (B, F, T' * hop)."""
         h = self.conv_in(content)
         h = self.dropout(F.relu(instance_norm(h)) if self.blocks[0].norm_first else instance_norm(F.relu(h)))
-        for block, first, second in zip(self.blocks, styles[::2], styles[1::2], strict=True):
-            h = block(h, _adain(first), _adain(second))
+        for index, block in enumerate(self.blocks):
+            if index == self.pitch_enters:
+                h = self._with_pitch(h, f0)
+            h = block(h, _adain(styles[2 * index]), _adain(styles[2 * index + 1]))
+        if self.pitch_enters == len(self.blocks):
+            h = self._with_pitch(h, f0)
         return self.conv_out(h)
+
+    def _with_pitch(self, h: Tensor, f0: Tensor | None) -> Tensor:
+        return h if self.pitch is None or f0 is None else h + self.pitch(f0)
 
 
 def _same(x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from revoice.models.adain_layers import ContentEncoder, Decoder, DecoderSize, En
 from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
 from revoice.nn.adain import TimeStatistics
 from revoice.nn.perturb import perturbed
+from revoice.nn.pitch import log_level, moved
 from revoice.registry import from_mapping
 
 
@@ -84,7 +85,11 @@ class AdaINVC(ConversionModel):
         # reflection at the coarser encoder's slowest rate needs more frames than a kernel of 5 reaches
         self.shortest = 3 * max(hop, prod(speaker.subsample if conditioning == "adain" else ()))
         self.requires = Requires(
-            frames=frames, minimum=minimum or self.shortest, sampler=sampler, reference=reference_frames
+            fields=("features", "f0") if size.pitch_bins else ("features",),
+            frames=frames,
+            minimum=minimum or self.shortest,
+            sampler=sampler,
+            reference=reference_frames,
         )
         self.standardiser = Standardiser(n_features)
         self.content_encoder = ContentEncoder(n_features, content, first, conditioning == "stat_transfer")
@@ -108,9 +113,12 @@ class AdaINVC(ConversionModel):
         halves = (layer(embedding)[:, :, None].chunk(2, dim=1) for layer in self.affine)
         return [TimeStatistics(mean, std) for mean, std in halves]
 
-    def decode(self, content: Tensor, styles: list[TimeStatistics]) -> Tensor:
-        """Content code (B, C, T') -> standardised features (B, F, T' * hop)."""
-        return self.decoder(content, styles)
+    def decode(self, content: Tensor, styles: list[TimeStatistics], f0: Tensor | None = None) -> Tensor:
+        """Content code (B, C, T') and, for a decoder that takes it, f0 (B, T) -> standardised features (B, F, T)."""
+        if f0 is None:
+            return self.decoder(content, styles)
+        frames = f0.shape[-1]
+        return self.decoder(content, styles, F.pad(f0, (0, content.shape[-1] * self.hop - frames)))[..., :frames]
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """L1 reconstruction and KL of a batch, each a mean over all elements (reconstruction over valid frames)."""
@@ -122,7 +130,7 @@ class AdaINVC(ConversionModel):
         if batch.draws is not None:
             noise = batch.draws.normal("content", *z.shape[1:], device=z.device)
             z = z + torch.exp(content.log_variance / 2) * noise
-        y = self.decode(z, self.styles(reference))[..., : x.shape[-1]]
+        y = self.decode(z, self.styles(reference), batch.f0)[..., : x.shape[-1]]
         with torch.autocast(x.device.type, enabled=False):
             return {
                 "reconstruction": masked_l1(y.float(), x, batch.lengths),
@@ -141,7 +149,7 @@ class AdaINVC(ConversionModel):
                 TimeStatistics(*(torch.lerp(a, b, mix) for a, b in zip(o, s, strict=True)))
                 for o, s in zip(own, styles, strict=True)
             ]
-        y = self.decode(self.content_encoder(x).mean, styles)
+        y = self.decode(self.content_encoder(x).mean, styles, self._pitch(source, targets, controls.strength))
         return self.standardiser.inverse(y)[0, :, : source.features.shape[-1]]
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
@@ -154,6 +162,16 @@ class AdaINVC(ConversionModel):
         if self.speaker_encoder is not None:
             return self.speaker_encoder(x)
         return torch.cat([style.mean[:, :, 0] for style in self.styles(x)], dim=1)
+
+    def _pitch(self, source: Utterance, targets: list[Utterance], strength: float) -> Tensor | None:
+        """The source's contour (1, T) at the targets' level."""
+        if source.f0 is None:
+            return None
+        own = log_level(source.f0)
+        levels = [level for target in targets if target.f0 is not None and (level := log_level(target.f0)) is not None]
+        if own is None or not levels:
+            return source.f0[None]
+        return moved(source.f0, strength * (torch.stack(levels).mean() - own))[None]
 
     def _mean_styles(self, targets: list[Utterance]) -> list[TimeStatistics]:
         if self.speaker_encoder is not None:

@@ -14,10 +14,19 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam, "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
 }  # fmt: skip
+FUSED = ("adam", "adamw", "sgd")
 
 
-def build_optimiser(settings: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """An optimiser from `{name, lr, betas, ...}`; `schedule` is read by `learning_rate_factor`."""
+def build_optimiser(
+    settings: Mapping[str, Any], parameters: Iterable[nn.Parameter], fused: bool = False
+) -> torch.optim.Optimizer:
+    """An optimiser from `{name, lr, betas, ...}`; `schedule` is read by `learning_rate_factor`.
+
+    Args:
+        settings: plain values.
+        parameters: what to optimise.
+        fused: use torch's fused kernels where the optimiser has them and the settings do not choose others.
+    """
     values = {key: value for key, value in settings.items() if key not in ("name", "schedule")}
     name = settings.get("name", "adam")
     if name not in OPTIMISERS:
@@ -26,6 +35,8 @@ def build_optimiser(settings: Mapping[str, Any], parameters: Iterable[nn.Paramet
     for key in values:
         if key not in accepted(make):
             raise choices(key, [n for n in accepted(make) if n != "params"], f"setting of optimizer {name}")
+    if fused and name in FUSED and "foreach" not in values:
+        values.setdefault("fused", True)
     return make(parameters, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 

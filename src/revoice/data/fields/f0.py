@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from revoice.audio.pitch import METHODS, pitch_for
+from revoice.audio.pitch import ANALYSIS_RATE, METHODS, pitch_for
 from revoice.audio.spec import FeatureSpec
 from revoice.data.clip import Clip
 from revoice.data.fields.base import FIELDS, Field, frame_rule
@@ -22,12 +22,14 @@ class F0(Field):
         spec: gives the frames.
         method: "dio" (with StoneMask) or "harvest".
         floor, ceil: search range in Hz.
+        rate: Hz that clips are resampled to for the search; None searches at the spec's rate.
     """
 
     spec: FeatureSpec
     method: str = "dio"
     floor: float = 60.0
     ceil: float = 600.0
+    rate: int | None = ANALYSIS_RATE
     dtype = "float32"
 
     def __post_init__(self) -> None:
@@ -38,7 +40,7 @@ class F0(Field):
 
     def parameters(self) -> dict[str, Any]:
         """Frame positions and search settings."""
-        search = {"method": self.method, "floor": float(self.floor), "ceil": float(self.ceil)}
+        search = {"method": self.method, "floor": float(self.floor), "ceil": float(self.ceil), "rate": self.rate}
         return {**frame_rule(self.spec), **search}
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
@@ -46,4 +48,4 @@ class F0(Field):
         return [self._f0(clip.at(self.spec.sample_rate)) for clip in clips]
 
     def _f0(self, samples: np.ndarray) -> np.ndarray:
-        return pitch_for(samples, self.spec, self.method, self.floor, self.ceil).f0
+        return pitch_for(samples, self.spec, self.method, self.floor, self.ceil, self.rate).f0

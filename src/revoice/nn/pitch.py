@@ -1,0 +1,49 @@
+"""Pitch as networks take it, and pitch moved from one voice's level to another's."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LOWEST, HIGHEST = 60.0, 600.0  # Hz; what lies beyond is held at the edge
+
+
+class PitchEmbedding(nn.Module):
+    """A learned vector for every step of log-f0 (linear between steps), and one for unvoiced frames.
+
+    Args:
+        bins: steps from 60 to 600 Hz.
+        channels: C.
+    """
+
+    def __init__(self, bins: int, channels: int) -> None:
+        super().__init__()
+        self.bins = bins
+        self.table = nn.Embedding(bins + 1, channels)  # the last row: unvoiced
+        nn.init.normal_(self.table.weight, std=0.1)
+
+    def forward(self, f0: Tensor) -> Tensor:
+        """f0 (B, T) in Hz, 0 where unvoiced -> (B, C, T)."""
+        span = math.log(HIGHEST / LOWEST)
+        place = (f0.clamp(LOWEST, HIGHEST) / LOWEST).log() * ((self.bins - 1) / span)
+        low = place.long().clamp(max=self.bins - 2)
+        voiced = f0 > 0
+        below = torch.where(voiced, low, self.bins)
+        above = torch.where(voiced, low + 1, self.bins)
+        share = (place - low)[..., None].to(self.table.weight.dtype)
+        return torch.lerp(self.table(below), self.table(above), share).transpose(1, 2)
+
+
+def log_level(f0: Tensor) -> Tensor | None:
+    """Mean natural log-f0 of the voiced frames of f0 (T,) in Hz, a scalar; None if nothing is voiced."""
+    voiced = f0[f0 > 0]
+    return voiced.log().mean() if len(voiced) else None
+
+
+def moved(f0: Tensor, by: Tensor | float) -> Tensor:
+    """f0 (T,) in Hz moved by `by` nepers (log 2 is an octave up); unvoiced frames stay 0.
+
+    >>> moved(torch.tensor([0.0, 100.0]), math.log(2.0)).round().tolist()
+    [0.0, 200.0]
+    """
+    return f0 * torch.as_tensor(by, dtype=f0.dtype, device=f0.device).exp()
