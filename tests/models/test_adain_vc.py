@@ -24,6 +24,7 @@ def batch(frames: int = 64, draws: bool = True, reference: int = 0) -> Batch:
         features=features,
         lengths=torch.full((3,), frames),
         reference=torch.randn(3, 10, reference, generator=generator) if reference else None,
+        f0=torch.rand(3, frames, generator=generator) * 300,
         draws=Draws(0, 0, 0, 3, 3) if draws else None,
     )
 
@@ -51,6 +52,8 @@ VARIANTS: dict[str, dict] = {
     "mirrored": {"conditioning": "stat_transfer"},
     "perturbed": {"perturb": 0.2},
     "another clip as reference": {"reference_frames": 48},
+    "told the pitch": {"decoder": {"channels": 12, "pitch_bins": 16}},
+    "told the pitch, upsampling in the last block": {"decoder": {"channels": 12, "blocks": 3, "pitch_bins": 16}},
     "dropout": {"decoder": {"channels": 12, "dropout": 0.5}},
 }
 
@@ -71,7 +74,9 @@ def test_every_variant_trains_and_converts(name: str) -> None:
     assert float(losses["reconstruction"]) < 0.97 * first
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
     out = model.eval().convert(
-        Utterance(features=torch.randn(10, 53)), [Utterance(features=torch.randn(10, 40))], StyleControls()
+        Utterance(features=torch.randn(10, 53), f0=torch.rand(53) * 300),
+        [Utterance(features=torch.randn(10, 40), f0=torch.rand(40) * 300)],
+        StyleControls(),
     )
     assert out.shape == (10, 53) and torch.isfinite(out).all()
 
@@ -168,3 +173,33 @@ def test_registry_offers_facts_and_refuses_unknown_settings() -> None:
         MODELS.get("adain-vc")
     with pytest.raises(UserError, match="frames"):
         MODELS.build("adain_vc", {"frame": 64}, {"n_features": 10})
+
+
+def test_pitch_is_required_only_where_the_decoder_takes_it() -> None:
+    assert small().requires.fields == ("features",)
+    assert small(decoder={"channels": 12, "pitch_bins": 16}).requires.fields == ("features", "f0")
+
+
+def test_the_source_contour_is_moved_to_the_level_of_the_targets() -> None:
+    model = small(decoder={"channels": 12, "pitch_bins": 16}).eval()
+    clip = batch(draws=False).features
+    contour = torch.tensor([0.0, 100.0, 120.0, 100.0] * 16)
+    source = Utterance(features=clip[0], f0=contour)
+
+    def convert(level: float, strength: float = 1.0) -> torch.Tensor:
+        target = Utterance(features=clip[1], f0=torch.full((64,), level))
+        return model.convert(source, [target], StyleControls(strength=strength))
+
+    low, high = convert(110.0), convert(220.0)
+    assert low.shape == high.shape == (10, 64) and not torch.allclose(low, high)
+    voiced = contour > 0
+    assert model.decoder.pitch is not None
+    heard: list[torch.Tensor] = []
+    model.decoder.pitch.register_forward_hook(lambda module, inputs, output: heard.append(inputs[0][0]))
+    convert(220.0)
+    assert heard[0][voiced].log().mean().exp().item() == pytest.approx(220.0, rel=1e-4)
+    assert heard[0][voiced][1] / heard[0][voiced][0] == pytest.approx(1.2) and not heard[0][~voiced].any()
+    convert(220.0, strength=0.0)
+    assert torch.allclose(heard[1], contour)
+    convert(0.0)
+    assert torch.equal(heard[2], contour)

@@ -186,7 +186,10 @@ class Decoder(nn.Module):
         return self.conv_out(h)
 
     def _with_pitch(self, h: Tensor, f0: Tensor | None) -> Tensor:
-        return h if self.pitch is None or f0 is None else h + self.pitch(f0)
+        if self.pitch is None:
+            return h
+        assert f0 is not None, "this decoder was built with pitch_bins: it needs f0 (B, T)"
+        return h + self.pitch(f0)
 
 
 def _same(x: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ class AdaINVC(ConversionModel):
 
     def decode(self, content: Tensor, styles: list[TimeStatistics], f0: Tensor | None = None) -> Tensor:
         """Content code (B, C, T') and, for a decoder that takes it, f0 (B, T) -> standardised features (B, F, T)."""
-        if f0 is None:
+        if self.decoder.pitch is None or f0 is None:
             return self.decoder(content, styles)
         frames = f0.shape[-1]
         return self.decoder(content, styles, F.pad(f0, (0, content.shape[-1] * self.hop - frames)))[..., :frames]
