@@ -30,7 +30,11 @@ class Reporter:
         for logger in self.loggers:
             if hasattr(logger, "log_audio"):
                 logger.log_audio(
-                    key=f"samples/{name}", audios=[str(path)], sample_rate=[clip.sample_rate], caption=[name]
+                    key=f"samples/{name}",
+                    audios=[str(path)],
+                    step=iteration,
+                    sample_rate=[clip.sample_rate],
+                    caption=[name],
                 )
             elif hasattr(logger.experiment, "add_audio"):
                 logger.experiment.add_audio(f"samples/{name}", clip.samples, iteration, sample_rate=clip.sample_rate)
@@ -43,7 +47,7 @@ class Reporter:
         path.write_bytes(png)
         for logger in self.loggers:
             if hasattr(logger, "log_image"):
-                logger.log_image(key=f"samples/{name}", images=[str(path)], caption=[name])
+                logger.log_image(key=f"samples/{name}", images=[str(path)], step=iteration, caption=[name])
             elif hasattr(logger.experiment, "add_image"):
                 from matplotlib.image import imread
 
