@@ -58,6 +58,8 @@ def test_the_number_of_frames_is_exact_whatever_the_length(frames):
     wave, _ = glide(16000, seconds=0.3)
     assert pitch(wave, 16000, 160, frames).f0.shape == (frames,)
     assert pitch(wave[:50], 16000, 160, frames, offset=80).f0.shape == (frames,)
+    assert pitch(wave, 16000, 160, frames, rate=5512).f0.shape == (frames,)
+    assert pitch(wave[:50], 16000, 160, frames, offset=80, rate=5512).f0.shape == (frames,)
 
 
 def test_wrong_settings_are_one_line_errors():

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import revoice
 from revoice.audio.io import Audio, read_audio, write_audio
 from revoice.audio.loudness import loudness_db
+from revoice.audio.pitch import pitch_for
 from revoice.conversion.checkpoint import Description, find_checkpoint, load_checkpoint, save
 from revoice.conversion.converter import Converter, is_long
 from revoice.conversion.jobs import convert_files, plan
@@ -54,6 +56,20 @@ def test_the_target_decides_the_output(converter: Converter, clips: dict[str, Pa
 def test_very_short_clips_convert(converter: Converter, clips: dict[str, Path], seconds: float) -> None:
     tone = Audio(0.1 * np.sin(np.arange(int(seconds * 16000)) / 20).astype(np.float32), 16000)
     assert abs(len(converter.convert(tone, tone).samples) - seconds * converter.spec.sample_rate) <= 1
+
+
+def test_pitch_is_searched_as_it_was_for_training(trained: Path, clips: dict[str, Path]) -> None:
+    loaded = load_checkpoint(trained)
+    assert loaded.model.requires.fields == ("features", "f0")
+    by_harvest = replace(loaded, description=replace(loaded.description, fields={"f0": {"method": "harvest"}}))
+    clip = read_audio(clips["p901"], loaded.spec.sample_rate)
+    found = {name: Converter(each).utterance(clip).f0 for name, each in (("dio", loaded), ("harvest", by_harvest))}
+    for method, f0 in found.items():
+        assert f0 is not None
+        np.testing.assert_array_equal(f0.numpy(), pitch_for(clip.samples, loaded.spec, method).f0)
+    assert not torch.equal(found["dio"], found["harvest"])
+    with pytest.raises(UserError, match="did you mean 'method'"):
+        Converter(replace(loaded, description=replace(loaded.description, fields={"f0": {"methd": "dio"}})))
 
 
 def test_features_of_training_and_conversion_are_equal(workplace: Path, trained: Path, converter: Converter) -> None:

@@ -27,6 +27,7 @@ class Description:
         model: registry name.  arguments: of its class.
         features: the `FeatureSpec` as a dict.
         trim_db: silence trimming of the training data, applied to reference clips too.
+        fields: settings of the stored fields by kind, e.g. how f0 was searched; conversion computes them alike.
         speakers: names of the training speakers.
         data: what it was trained on (corpus, manifest digest, ...).
         version: of revoice.  format: of this description.
@@ -36,6 +37,7 @@ class Description:
     arguments: dict[str, Any]
     features: dict[str, Any]
     trim_db: float | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
     speakers: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     version: str = __version__

@@ -13,10 +13,10 @@ from torch import Tensor
 from revoice.audio.features import extract
 from revoice.audio.io import Audio, probe_audio, read_audio, resample
 from revoice.audio.loudness import loudness_db, match_loudness
-from revoice.audio.pitch import pitch_for
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.trim import trim_silence
 from revoice.conversion.checkpoint import Loaded, load_checkpoint
+from revoice.data.fields.f0 import F0
 from revoice.errors import UserError, choices
 from revoice.models.base import Controls, ConversionModel, Utterance
 from revoice.registry import from_mapping
@@ -46,6 +46,7 @@ class Converter:
     def __init__(self, loaded: Loaded, vocoder: Vocoder | None = None, device: str | torch.device = "cpu") -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
         self.model: ConversionModel = loaded.model.to(self.device).eval()
+        self.f0 = from_mapping(F0, {**loaded.description.fields.get("f0", {}), "spec": self.spec}, "fields.f0")
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()
@@ -110,7 +111,7 @@ class Converter:
         )
 
     def _f0(self, clip: Audio, frames: int) -> Tensor:
-        return torch.from_numpy(pitch_for(clip.samples, self.spec).f0[:frames]).to(self.device)
+        return torch.from_numpy(self.f0.contour(clip.samples)[:frames]).to(self.device)
 
     def speak(self, source: Audio, targets: list[Utterance], controls: Controls) -> np.ndarray:
         """Samples (S,) of a source at the model's rate, as many as the source has, at the vocoder's own level."""

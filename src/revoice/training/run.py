@@ -127,6 +127,7 @@ def build(config: Mapping[str, Any]) -> Parts:
         arguments=arguments,
         features=spec.to_dict(),
         trim_db=setup.preparation.trim_db,
+        fields={kind: dict(how) for kind, how in setup.preparation.fields.items()},
         speakers=list(data.tables.speakers),
         data={
             "corpus": prepared.manifest.corpus,

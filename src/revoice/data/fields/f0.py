@@ -45,7 +45,8 @@ class F0(Field):
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
         """(T,) per clip."""
-        return [self._f0(clip.at(self.spec.sample_rate)) for clip in clips]
+        return [self.contour(clip.at(self.spec.sample_rate)) for clip in clips]
 
-    def _f0(self, samples: np.ndarray) -> np.ndarray:
+    def contour(self, samples: np.ndarray) -> np.ndarray:
+        """f0 (T,) of samples (S,) at the spec's rate."""
         return pitch_for(samples, self.spec, self.method, self.floor, self.ceil, self.rate).f0
