@@ -25,20 +25,24 @@ def test_objective_refuses_what_does_not_match() -> None:
 
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_every_optimiser_steps(name: str) -> None:
-    layer = torch.nn.Linear(3, 3)
-    before = layer.weight.clone()
-    optimiser = build_optimiser({"name": name, "lr": 0.1, "schedule": {"name": "constant"}}, layer.parameters())
-    layer(torch.ones(1, 3)).sum().backward()
+    layers = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Linear(16, 3))
+    layers[1].bias.requires_grad_(False)
+    before = [p.clone() for p in layers.parameters()]
+    optimiser = build_optimiser({"name": name, "lr": 0.1, "schedule": {"name": "constant"}}, layers)
+    layers(torch.randn(4, 16)).square().sum().backward()
     optimiser.step()
-    assert not torch.equal(before, layer.weight)
+    moved = [not torch.equal(old, new) for old, new in zip(before, layers.parameters(), strict=True)]
+    assert moved == [True, True, True, False]
 
 
 def test_optimiser_mistakes() -> None:
-    parameters = [torch.nn.Parameter(torch.zeros(1))]
+    layer = torch.nn.Linear(2, 2)
     with pytest.raises(UserError, match="did you mean 'adam'"):
-        build_optimiser({"name": "adan"}, parameters)
+        build_optimiser({"name": "adan"}, layer)
     with pytest.raises(UserError, match="did you mean 'betas'"):
-        build_optimiser({"name": "adam", "beta": [0, 1]}, parameters)
+        build_optimiser({"name": "adam", "beta": [0, 1]}, layer)
+    with pytest.raises(UserError, match="did you mean 'momentum'"):
+        build_optimiser({"name": "muon", "momentun": 0.5}, layer)
     with pytest.raises(UserError, match="cosine"):
         learning_rate_factor({"name": "cosin"}, 10)
 

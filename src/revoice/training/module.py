@@ -71,9 +71,8 @@ class VoiceModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser and per-iteration learning rate."""
-        trained = (p for p in self.model.parameters() if p.requires_grad)
         # under mixed precision Lightning cannot clip the gradients of a fused optimiser
-        optimiser = build_optimiser(self.settings, trained, fused=str(self.trainer.precision) == "32-true")
+        optimiser = build_optimiser(self.settings, self.model, fused=str(self.trainer.precision) == "32-true")
         factor = learning_rate_factor(self.settings.get("schedule") or {}, self.max_iterations)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,7 +1,7 @@
 """Optimisers and learning-rate schedules by name, from plain settings (`configs/optimizer`)."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -9,22 +9,21 @@ from torch import nn
 
 from revoice.errors import UserError, choices
 from revoice.registry import accepted
+from revoice.training.muon import Muon
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam, "sgd": torch.optim.SGD,
-    "rmsprop": torch.optim.RMSprop,
+    "rmsprop": torch.optim.RMSprop, "muon": Muon,
 }  # fmt: skip
 FUSED = ("adam", "adamw", "sgd")
 
 
-def build_optimiser(
-    settings: Mapping[str, Any], parameters: Iterable[nn.Parameter], fused: bool = False
-) -> torch.optim.Optimizer:
+def build_optimiser(settings: Mapping[str, Any], model: nn.Module, fused: bool = False) -> torch.optim.Optimizer:
     """An optimiser from `{name, lr, betas, ...}`; `schedule` is read by `learning_rate_factor`.
 
     Args:
         settings: plain values.
-        parameters: what to optimise.
+        model: module whose trainable parameters are optimised.
         fused: use torch's fused kernels where the optimiser has them and the settings do not choose others.
     """
     values = {key: value for key, value in settings.items() if key not in ("name", "schedule")}
@@ -32,12 +31,15 @@ def build_optimiser(
     if name not in OPTIMISERS:
         raise choices(name, OPTIMISERS, "optimizer.name")
     make = OPTIMISERS[name]
+    known = [n for n in accepted(make) if n not in ("params", "model")]
     for key in values:
-        if key not in accepted(make):
-            raise choices(key, [n for n in accepted(make) if n != "params"], f"setting of optimizer {name}")
+        if key not in known:
+            raise choices(key, known, f"setting of optimizer {name}")
     if fused and name in FUSED and "foreach" not in values:
         values.setdefault("fused", True)
-    return make(parameters, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    # Muon tells layers' weights from the rest, so it takes the module
+    trained: Any = model if make is Muon else [p for p in model.parameters() if p.requires_grad]
+    return make(trained, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def learning_rate_factor(schedule: Mapping[str, Any], max_iterations: int) -> Callable[[int], float]:

@@ -22,7 +22,8 @@ class Synthetic(VCTK):
 
     Args:
         root: the corpus lies in a folder of this one, named after its recipe.
-        sentences, test_sentences, styles, styled_voices, max_voices: see `espeak.make.Recipe`.
+        sentences, test_sentences, per_voice, tested_voices, styles, styled_voices, max_voices: see
+            `espeak.make.Recipe`.
         limit: of `Splits`: a limited corpus is spoken small.
     """
 
@@ -34,6 +35,8 @@ class Synthetic(VCTK):
         root: str | Path | None,
         sentences: int = 100,
         test_sentences: int = 20,
+        per_voice: int | None = 20,
+        tested_voices: int | None = 60,
         styles: Sequence[str] = ("neutral",),
         styled_voices: int = 8,
         max_voices: int | None = None,
@@ -44,8 +47,9 @@ class Synthetic(VCTK):
         self.recipe = from_mapping(
             Recipe,
             {
-                "sentences": sentences, "test_sentences": test_sentences, "styles": tuple(styles),
-                "styled_voices": styled_voices, "max_voices": max_voices,
+                "sentences": sentences, "test_sentences": test_sentences, "per_voice": per_voice,
+                "tested_voices": tested_voices, "styles": tuple(styles), "styled_voices": styled_voices,
+                "max_voices": max_voices,
             },
             "data.corpus",
         )  # fmt: skip

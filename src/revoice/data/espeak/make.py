@@ -15,7 +15,7 @@ from revoice.data.espeak.voices import ACCENT_NAMES, STYLES, Voice, voices
 from revoice.data.workers import usable_cpus
 from revoice.errors import UserError, choices
 
-VERSION = 1  # raise when the way they are spoken changes
+VERSION = 2  # raise when the way they are spoken changes
 VAL_EVERY = 25  # one training sentence in this many is for validation
 
 
@@ -25,19 +25,25 @@ class Recipe:
 
     Attributes:
         sentences: training sentences.  test_sentences: further ones, never trained on.
+        per_voice: how many of the training sentences each training voice speaks, every voice others (None: all).
+        tested_voices: training voices that speak the test sentences too (None: all); unseen voices always do.
         styles: prosody styles; more than "neutral" adds styled readings by `styled_voices` training voices.
         max_voices: use only so many training voices (None: all), for quick tests.
     """
 
     sentences: int = 100
     test_sentences: int = 20
+    per_voice: int | None = 20
+    tested_voices: int | None = 60
     styles: tuple[str, ...] = ("neutral",)
     styled_voices: int = 8
     max_voices: int | None = None
 
     def utterances(self) -> int:
         """How many clips that is."""
-        return sum(len(_manners(voice, self)) for voice in _cast(self)) * (self.sentences + self.test_sentences)
+        return sum(
+            len(_manners(voice, self)) * len(_readings(number, voice, self)) for number, voice in enumerate(_cast(self))
+        )
 
     def key(self) -> str:
         """Folder name: equal recipes, voices and sentences share a corpus."""
@@ -66,11 +72,11 @@ def make_corpus(
     _check(recipe)
     part = root.with_name(f"{root.name}.part")  # one maker at a time: the caller holds the folder's lock
     shutil.rmtree(part, ignore_errors=True)
-    jobs = [_job(part, voice, recipe) for voice in _cast(recipe)]
+    jobs = [_job(part, number, voice, recipe) for number, voice in enumerate(_cast(recipe))]
     rows = []
     with _server(workers or usable_cpus()) as server:
         assert server.stdin and server.stdout and server.stderr
-        server.stdin.write("".join(json.dumps({"voice": j["voice"], "items": j["items"]}) + "\n" for j in jobs))
+        server.stdin.write("".join(json.dumps({k: v for k, v in j.items() if k != "rows"}) + "\n" for j in jobs))
         server.stdin.close()
         for job in jobs:
             line = server.stdout.readline()
@@ -98,6 +104,10 @@ def _check(recipe: Recipe) -> None:
             f"data.corpus.sentences={recipe.sentences} + test_sentences={recipe.test_sentences}: "
             f"expected at least 2 of each and at most {there} in all"
         )
+    if recipe.per_voice is not None and recipe.per_voice < 2:
+        raise UserError(f"data.corpus.per_voice={recipe.per_voice}: expected at least 2, or null for all sentences")
+    if recipe.tested_voices is not None and recipe.tested_voices < 0:
+        raise UserError(f"data.corpus.tested_voices={recipe.tested_voices}: expected 0 or more, or null for all voices")
 
 
 def _cast(recipe: Recipe) -> list[Voice]:
@@ -108,33 +118,44 @@ def _cast(recipe: Recipe) -> list[Voice]:
     return seen + [voice for voice in voices() if voice.unseen]
 
 
-def _job(root: Path, voice: Voice, recipe: Recipe) -> dict[str, Any]:
+def _readings(number: int, voice: Voice, recipe: Recipe) -> list[int]:
+    """Indices into `sentences()` of what the voice at this place of the cast reads."""
+    there = len(sentences())
+    test = list(range(there - recipe.test_sentences, there))
+    count = min(recipe.per_voice or recipe.sentences, recipe.sentences)
+    if voice.unseen:
+        return list(range(count)) + test
+    # a prime step spreads where the voices start; consecutive ones overlap, so that pairs share sentences
+    own = sorted((number * 7 + k) % recipe.sentences for k in range(count))
+    return own + (test if recipe.tested_voices is None or number < recipe.tested_voices else [])
+
+
+def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any]:
     texts = sentences()
-    chosen = texts[: recipe.sentences] + texts[len(texts) - recipe.test_sentences :]
     audio, text_folder = root / "wav48_silence_trimmed" / voice.speaker, root / "txt" / voice.speaker
     audio.mkdir(parents=True, exist_ok=True)
     text_folder.mkdir(parents=True, exist_ok=True)
     items, rows = [], []
-    readings = [(style, index) for style in _manners(voice, recipe) for index in range(len(chosen))]
-    for number, (style, index) in enumerate(readings, start=1):
-        name = f"{voice.speaker}_{number:03d}"
+    for turn, style in enumerate(_manners(voice, recipe)):
         manner = STYLES[style]
-        wav = audio / f"{name}_mic1.flac"
-        (text_folder / f"{name}.txt").write_text(chosen[index] + "\n", encoding="utf-8")
-        items.append(
-            {
-                "wav": str(wav),
-                "text": chosen[index],
-                "rate": round(voice.rate * manner.rate),
-                "stress": manner.stress,
-                "pitch": _clip(voice.pitch + manner.pitch),
-                "range": _clip(voice.range + manner.range),
-                "volume": 100 + manner.volume,
-            }  # fmt: skip
-        )
-        rows.append({"id": name, "emotion": style, "split": _split(index, voice, recipe), "voice": voice.speaker})
+        for index in _readings(number, voice, recipe):
+            name = f"{voice.speaker}_{turn * len(texts) + index + 1:03d}"  # equal numbers are equal sentences
+            (text_folder / f"{name}.txt").write_text(texts[index] + "\n", encoding="utf-8")
+            items.append(
+                {
+                    "wav": str(audio / f"{name}_mic1.flac"),
+                    "text": texts[index],
+                    "rate": round(voice.rate * manner.rate),
+                    "stress": manner.stress,
+                    "pitch": _clip(voice.pitch + manner.pitch),
+                    "range": _clip(voice.range + manner.range),
+                    "volume": 100 + manner.volume,
+                }  # fmt: skip
+            )
+            rows.append({"id": name, "emotion": style, "split": _split(index, voice, recipe)})
     return {
         "voice": f"{voice.accent}+{voice.variant.replace('Mr_Serious', 'Mr serious')}",
+        "definition": voice.definition,
         "items": items,
         "rows": rows,
     }
@@ -169,5 +190,4 @@ def _write_tables(root: Path, rows: Sequence[dict[str, Any]], recipe: Recipe) ->
     head = "ID  AGE  GENDER  ACCENTS  REGION COMMENTS"
     people = [f"{v.speaker}  30  {v.gender}    {ACCENT_NAMES[v.accent]}  espeak-ng {v.variant}" for v in _cast(recipe)]
     (root / "speaker-info.txt").write_text("\n".join([head, *people]) + "\n", encoding="utf-8")
-    lines = [json.dumps({k: v for k, v in row.items() if k != "voice"}) for row in rows]
-    (root / "utterances.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (root / "utterances.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")

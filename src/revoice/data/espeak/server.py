@@ -12,7 +12,9 @@ import json
 import multiprocessing
 import os
 import sys
+import tempfile
 from html import escape
+from pathlib import Path
 
 RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 SYNCHRONOUS, PHONEME_EVENTS, UTF8, SSML, PHONEME = 2, 0x0001, 1, 0x10, 7
@@ -37,11 +39,32 @@ class Event(ctypes.Structure):
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
 
 
+def with_variant(data: Path, folder: Path, name: str, definition: str) -> Path:
+    """Make `folder` a data folder of espeak-ng that knows one more voice variant: links to the rest of `data`."""
+    variants = folder / "voices" / "!v"
+    variants.mkdir(parents=True)
+    for entry in data.iterdir():
+        if entry.name != "voices":
+            (folder / entry.name).symlink_to(entry)
+    (variants / name).write_text(definition, encoding="utf-8")
+    return folder
+
+
 def speak_voice(job: dict) -> dict:
     """Speak all items of one voice into FLAC files."""
+    from espeakng_loader import get_data_path
+
+    data = Path(get_data_path())
+    if not job["definition"]:
+        return _speak(job, data)
+    with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
+        return _speak(job, with_variant(data, Path(folder), job["voice"].split("+")[1], job["definition"]))
+
+
+def _speak(job: dict, data: Path) -> dict:
     import numpy as np
     import soundfile
-    from espeakng_loader import get_data_path, get_library_path
+    from espeakng_loader import get_library_path
 
     library = ctypes.CDLL(get_library_path())
     chunks: list = []
@@ -59,8 +82,10 @@ def speak_voice(job: dict) -> dict:
 
     callback = CALLBACK(collect)
     library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
-    rate = library.espeak_Initialize(SYNCHRONOUS, 0, get_data_path().encode(), PHONEME_EVENTS)
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, str(data).encode(), PHONEME_EVENTS)
     library.espeak_SetSynthCallback(callback)
+    library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
+    library.espeak_ng_SetRandSeed(1)  # breath is noise, which espeak-ng seeds with the time
     if library.espeak_SetVoiceByName(job["voice"].encode()) != 0:
         return {"voice": job["voice"], "error": f"espeak-ng has no voice {job['voice']}"}
     done = []
@@ -72,8 +97,8 @@ def speak_voice(job: dict) -> dict:
         text, flags = item["text"], UTF8
         if item["stress"]:
             text, flags = f'<emphasis level="{item["stress"]}">{escape(text)}</emphasis>', UTF8 | SSML
-        data = text.encode()
-        library.espeak_Synth(data, len(data) + 1, 0, 1, 0, flags, None, None)
+        spoken = text.encode()
+        library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, flags, None, None)
         library.espeak_Synchronize()
         samples = np.concatenate(chunks)
         part = item["wav"] + ".part"

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 
+from revoice.data.espeak.design import design
+
 # espeak-ng voice variants that sound like a person (no whispers, no robots), by the sex they suggest
 FEMALE = ("Alicia Andrea Annie anika aunty belinda f1 f2 f3 f4 f5 grandma linda shelby steph steph2").split()
 MALE = (
@@ -16,6 +18,7 @@ MALE = (
 UNSEEN_FEMALE = ("belinda", "f1", "f4", "shelby")
 UNSEEN_MALE = ("Hugo", "edward", "m8", "marcelo")
 UNSEEN_ACCENT = "en-us"  # the one in which they are least alike
+DESIGNED = 520  # training voices drawn at random beside those of espeak-ng
 
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
 ACCENT_NAMES = {
@@ -32,6 +35,7 @@ class Voice:
         speaker: VCTK-like name.  variant, accent: espeak-ng names.  gender: "F" or "M".
         pitch, range: espeak-ng's 0..99 scales (50 is the variant's own).  rate: words per minute.
         unseen: held out of training, together with its variant.
+        definition: text of the variant, if it is not one of espeak-ng's own.
     """
 
     speaker: str
@@ -42,6 +46,7 @@ class Voice:
     range: int
     rate: int
     unseen: bool = False
+    definition: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +69,10 @@ STYLES = {
 
 
 def voices() -> list[Voice]:
-    """All voices: training variants lend themselves to two men or four women, unseen variants to one voice each.
+    """All voices: espeak-ng's male variants speak as one man, its female as two women, designed ones as one each.
 
     >>> table = voices(); len(table), sum(v.unseen for v in table), len({v.speaker for v in table})
-    (170, 8, 170)
+    (609, 8, 609)
     >>> {v.variant for v in table if v.unseen} & {v.variant for v in table if not v.unseen}
     set()
     """
@@ -76,22 +81,19 @@ def voices() -> list[Voice]:
 
 def _seen() -> Iterator[Voice]:
     accents = cycle(ACCENTS)
-    number = 1
-    # spread of (pitch, range, rate) for the voices that share a variant: heard as different people
-    habits = {"F": [(50, 50, 170), (32, 40, 155), (68, 62, 185), (42, 66, 195)], "M": [(48, 50, 165), (66, 60, 185)]}
-    turns = max(len(h) for h in habits.values())
-    for turn in range(turns):
-        for gender, names in (("F", FEMALE), ("M", MALE)):
-            for index, variant in enumerate(names):
-                if variant in UNSEEN_FEMALE + UNSEEN_MALE or turn >= len(habits[gender]):
-                    continue
-                pitch, spread, rate = habits[gender][turn]
-                wobble = (index * 7 + turn * 3) % 11 - 5
-                yield Voice(
-                    speaker=f"p{number:03d}", variant=variant, accent=next(accents), gender=gender,
-                    pitch=pitch + wobble, range=spread + 2 * wobble, rate=rate + 2 * wobble,
-                )  # fmt: skip
-                number += 1
+    own = [name for name in FEMALE + MALE if name not in UNSEEN_FEMALE + UNSEEN_MALE]
+    # (variant, gender, its definition, shift of pitch, range and rate: heard as somebody else)
+    cast = [(name, "F" if name in FEMALE else "M", "", (-1, 0, -3)) for name in own]
+    cast += [(name, "F", "", (-18, -10, -15)) for name in own if name in FEMALE]
+    for index in range(DESIGNED):
+        gender = "FM"[index.bit_count() % 2]  # even shares in any part of the list
+        cast.append((f"designed{index}", gender, design(index, gender), (0, 0, 0)))
+    for number, (variant, gender, definition, (pitch, spread, rate)) in enumerate(cast, start=1):
+        wobble, haste = number * 7 % 11 - 5, number % 9 - 4
+        yield Voice(
+            speaker=f"p{number:03d}", variant=variant, accent=next(accents), gender=gender, definition=definition,
+            pitch=50 + pitch + wobble, range=50 + spread + 2 * wobble, rate=170 + rate + 2 * wobble + 2 * haste,
+        )  # fmt: skip
 
 
 def _unseen() -> Iterator[Voice]:

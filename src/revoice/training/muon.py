@@ -1,0 +1,119 @@
+"""Muon: momentum whose direction is made orthogonal, matrix by matrix (Jordan et al., 2024, kellerjordan.github.io)."""
+
+import math
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the published quintic: steep at zero, all singular values end near 1
+SMALLEST = 16  # a matrix with a thinner side than this has little to make orthogonal
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for the weights of linear and convolutional layers, AdamW for all else (biases, norms, embeddings).
+
+    torch.optim.Muon takes matrices alone; here a convolution's kernel counts as the matrix (out, in * kernel).
+    Orthogonal steps are scaled by 0.2 sqrt(larger side), the size of Adam's (Liu et al., arXiv:2502.16982), so that
+    both share one rate.
+
+    Args:
+        model: module whose trainable parameters are optimised.
+        lr: learning rate.
+        momentum: of the layers' weights (Nesterov).
+        ns_steps: Newton-Schulz iterations; each costs three products of the matrix with itself.
+        betas, eps: of AdamW.
+        weight_decay: decoupled, of everything.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        weights = {id(m.weight) for m in model.modules() if isinstance(m, LAYERS) and min(_shape(m.weight)) >= SMALLEST}
+        trained = [p for p in model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if id(p) in weights], "orthogonal": True},
+            {"params": [p for p in trained if id(p) not in weights], "orthogonal": False},
+        ]
+        settings = {
+            "lr": lr, "momentum": momentum, "ns_steps": ns_steps, "betas": betas, "eps": eps,
+            "weight_decay": weight_decay,
+        }  # fmt: skip
+        super().__init__([group for group in groups if group["params"]], settings)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what `closure` returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
+            if group["weight_decay"]:
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            (self._orthogonal if group["orthogonal"] else self._adam)(group, parameters)
+        return loss
+
+    def _orthogonal(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        moments = [self._moment(p, "momentum_buffer") for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        torch._foreach_lerp_(moments, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, moments, group["momentum"])
+        # matrices of one shape share one batched product
+        pairs = sorted(zip(parameters, ahead, strict=True), key=lambda pair: _shape(pair[0]))
+        for shape, alike in groupby(pairs, key=lambda pair: _shape(pair[0])):
+            weights, directions = zip(*alike, strict=True)
+            turned = orthogonalised(torch.stack([d.reshape(shape) for d in directions]), group["ns_steps"])
+            rate = group["lr"] * 0.2 * math.sqrt(max(shape))
+            steps = [d.view_as(weight) for weight, d in zip(weights, turned.unbind(), strict=True)]
+            torch._foreach_add_(list(weights), steps, alpha=-rate)
+
+    def _adam(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        first = [self._moment(p, "exp_avg") for p in parameters]
+        second = [self._moment(p, "exp_avg_sq") for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        beta1, beta2 = group["betas"]
+        group["count"] = count = group.get("count", 0) + 1
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
+        spread = torch._foreach_div(second, 1 - beta2**count)
+        torch._foreach_sqrt_(spread)
+        torch._foreach_add_(spread, group["eps"])
+        torch._foreach_addcdiv_(parameters, first, spread, value=-group["lr"] / (1 - beta1**count))
+
+    def _moment(self, parameter: Tensor, name: str) -> Tensor:
+        state = self.state[parameter]
+        if name not in state:
+            state[name] = torch.zeros_like(parameter)
+        return state[name]
+
+
+def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
+    """(N, A, B) -> (N, A, B): each with about the singular vectors it had and all singular values near 1."""
+    wide = matrices.shape[1] <= matrices.shape[2]
+    x = matrices if wide else matrices.transpose(1, 2)
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(steps):
+        gram = x @ x.transpose(1, 2)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x if wide else x.transpose(1, 2)
+
+
+def _shape(weight: Tensor) -> tuple[int, int]:
+    """Of the matrix that a layer's weight is: (out, in * kernel)."""
+    return (weight.shape[0], weight[0].numel())

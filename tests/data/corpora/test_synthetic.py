@@ -1,0 +1,86 @@
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from revoice.data.corpora.synthetic import Synthetic
+from revoice.data.espeak.design import design
+from revoice.data.espeak.make import Recipe, make_corpus, sentences
+from revoice.data.espeak.voices import voices
+from revoice.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    root = tmp_path_factory.mktemp("spoken")
+    corpus = Synthetic(root, sentences=10, test_sentences=2, per_voice=4, tested_voices=2, max_voices=5)
+    corpus.make()
+    return corpus
+
+
+def test_what_each_voice_reads(spoken: Synthetic) -> None:
+    rows = list(spoken.rows())
+    assert len(rows) == spoken.recipe.utterances() == 5 * 4 + 2 * 2 + 8 * (4 + 2)
+    by_voice = {name: [row for row in rows if row.speaker == name] for name in {row.speaker for row in rows}}
+    seen = sorted(name for name in by_voice if name < "p900")
+    read = {name: {row.text for row in by_voice[name] if row.split in ("train", "val")} for name in by_voice}
+    assert all(len(read[name]) == 4 for name in seen)
+    assert any(read[a] != read[b] for a, b in pairwise(seen))
+    assert len(set.union(*(read[name] for name in seen))) > 4
+    assert Counter(row.split for row in rows)["test_seen"] == 2 * 2
+    assert {row.text for row in rows if row.split == "test_seen"} == set(sentences()[-2:])
+    for name in (name for name in by_voice if name > "p900"):
+        assert {row.split for row in by_voice[name]} == {"test_unseen"} and len(by_voice[name]) == 6
+    assert not {row.text for row in rows if row.split == "val"} & {row.text for row in rows if row.split == "train"}
+
+
+def test_equal_numbers_are_equal_sentences(spoken: Synthetic) -> None:
+    said: dict[str, set[str | None]] = {}
+    for row in spoken.rows():
+        said.setdefault(row.id.split("_")[1], set()).add(row.text)
+    assert all(len(texts) == 1 for texts in said.values())
+
+
+def test_speech_depends_on_the_voice_alone(spoken: Synthetic, tmp_path: Path) -> None:
+    make_corpus(tmp_path / "again", spoken.recipe, workers=1)
+    clips = sorted(path.relative_to(spoken.root) for path in spoken.root.rglob("*.flac"))
+    assert clips == sorted(path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.flac"))
+    for clip in clips:
+        assert (spoken.root / clip).read_bytes() == (tmp_path / "again" / clip).read_bytes()
+
+
+def test_designed_voices_differ_in_sound(spoken: Synthetic) -> None:
+    table = {voice.speaker: voice for voice in voices()}
+    designed = sorted({row.speaker for row in spoken.rows() if table[row.speaker].definition})
+    assert len(designed) >= 3 and {table[name].gender for name in designed} == {"F", "M"}
+    clips = {next((spoken.root / "wav48_silence_trimmed" / name).glob("*.flac")) for name in designed}
+    sounds = {soundfile.read(clip)[0].tobytes() for clip in clips}
+    assert len(sounds) == len(designed)
+    assert len({design(number, gender) for number in range(50) for gender in "FM"}) == 100
+
+
+def test_the_table_of_voices() -> None:
+    table = voices()
+    seen = [voice for voice in table if not voice.unseen]
+    assert len({json.dumps([v.variant, v.accent, v.pitch, v.range, v.rate]) for v in seen}) == len(seen)
+    assert all(0 <= value <= 99 for voice in table for value in (voice.pitch, voice.range))
+    share = Counter(voice.gender for voice in seen)["F"] / len(seen)
+    assert 0.4 < share < 0.6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"per_voice": 1}, "per_voice=1"),
+        ({"tested_voices": -1}, "tested_voices=-1"),
+        ({"sentences": 1}, "sentences=1"),
+        ({"styles": ("bored",)}, "prosody style"),
+    ],
+)
+def test_mistakes(settings: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        make_corpus(tmp_path / "x", Recipe(max_voices=2, **settings))
+    assert not (tmp_path / "x").exists()
