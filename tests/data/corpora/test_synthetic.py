@@ -16,14 +16,14 @@ from revoice.errors import UserError
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
     root = tmp_path_factory.mktemp("spoken")
-    corpus = Synthetic(root, sentences=10, test_sentences=2, per_voice=4, tested_voices=2, max_voices=5)
+    corpus = Synthetic(root, sentences=10, test_sentences=2, per_voice=4, tested_voices=2, max_voices=9)
     corpus.make()
     return corpus
 
 
 def test_what_each_voice_reads(spoken: Synthetic) -> None:
     rows = list(spoken.rows())
-    assert len(rows) == spoken.recipe.utterances() == 5 * 4 + 2 * 2 + 8 * (4 + 2)
+    assert len(rows) == spoken.recipe.utterances() == 9 * 4 + 2 * 2 + 8 * (4 + 2)
     by_voice = {name: [row for row in rows if row.speaker == name] for name in {row.speaker for row in rows}}
     seen = sorted(name for name in by_voice if name < "p900")
     read = {name: {row.text for row in by_voice[name] if row.split in ("train", "val")} for name in by_voice}
@@ -84,3 +84,21 @@ def test_mistakes(settings: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         make_corpus(tmp_path / "x", Recipe(max_voices=2, **settings))
     assert not (tmp_path / "x").exists()
+
+
+def test_styles_are_read_by_the_first_voices(tmp_path: Path) -> None:
+    corpus = Synthetic(
+        tmp_path, sentences=4, test_sentences=2, per_voice=2, tested_voices=0, max_voices=2,
+        styles=["neutral", "sad"], styled_voices=1,
+    )  # fmt: skip
+    corpus.make()
+    rows = list(corpus.rows())
+    sad = [row for row in rows if row.emotion == "sad"]
+    assert len(rows) == corpus.recipe.utterances() == 2 * 2 + 2 + 8 * 4
+    assert len(sad) == 2 and len({row.speaker for row in sad}) == 1
+    assert {row.text for row in sad} == {row.text for row in rows if row.speaker == sad[0].speaker}
+
+
+def test_no_voice_is_named_like_one_of_vctk() -> None:
+    """A corpus that shares no speaker with the training data is taken for unseen."""
+    assert not {voice.speaker for voice in voices()} & {f"p{number}" for number in range(225, 377)}

@@ -42,7 +42,8 @@ class Recipe:
     def utterances(self) -> int:
         """How many clips that is."""
         return sum(
-            len(_manners(voice, self)) * len(_readings(number, voice, self)) for number, voice in enumerate(_cast(self))
+            len(_manners(number, voice, self)) * len(_readings(number, voice, self))
+            for number, voice in enumerate(_cast(self))
         )
 
     def key(self) -> str:
@@ -136,7 +137,7 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
     audio.mkdir(parents=True, exist_ok=True)
     text_folder.mkdir(parents=True, exist_ok=True)
     items, rows = [], []
-    for turn, style in enumerate(_manners(voice, recipe)):
+    for turn, style in enumerate(_manners(number, voice, recipe)):
         manner = STYLES[style]
         for index in _readings(number, voice, recipe):
             name = f"{voice.speaker}_{turn * len(texts) + index + 1:03d}"  # equal numbers are equal sentences
@@ -161,8 +162,8 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
     }
 
 
-def _manners(voice: Voice, recipe: Recipe) -> tuple[str, ...]:
-    styled = not voice.unseen and int(voice.speaker[1:]) <= recipe.styled_voices
+def _manners(number: int, voice: Voice, recipe: Recipe) -> tuple[str, ...]:
+    styled = not voice.unseen and number < recipe.styled_voices
     return recipe.styles if styled else ("neutral",)
 
 
