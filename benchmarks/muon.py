@@ -20,10 +20,9 @@ COMMON = [
 def train(folder: Path, name: str, iterations: int, settings: list[str]) -> dict[str, float]:
     """The run's metrics."""
     run = folder / name
-    command = [
-        sys.executable, "-c", "from revoice.cli.train import main; main()", *COMMON,
-        f"paths.data_dir={folder / 'data'}", f"hydra.run.dir={run}", f"max_iterations={iterations}", f"trainer.val_every={iterations}", *settings,
-    ]  # fmt: skip
+    command = [sys.executable, "-c", "from revoice.cli.train import main; main()", *COMMON, *settings]
+    command += [f"paths.data_dir={folder / 'data'}", f"hydra.run.dir={run}"]
+    command += [f"max_iterations={iterations}", f"trainer.val_every={iterations}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return json.loads((run / "metrics.json").read_text())
 
