@@ -119,12 +119,14 @@ assert len(out.samples) > 0
 def test_long_files_are_chunked_and_short_ones_are_not(
     converter: Converter, clips: dict[str, Path], tmp_path: Path
 ) -> None:
-    voice = read_audio(clips["p901"], 16000).samples
-    long = 0.1 * np.tile(voice, int(45 * 16000 / len(voice)) + 1)[: 45 * 16000]
+    said = read_audio(clips["p901"], 16000).samples
+    long = 0.1 * np.tile(said, int(45 * 16000 / len(said)) + 1)[: 45 * 16000]
     write_audio(tmp_path / "long.wav", long, 16000)
     assert is_long(tmp_path / "long.wav") and not is_long(clips["p901"])
-    targets = converter.references([clips["p905"]])
-    seconds = convert_long(converter, tmp_path / "long.wav", targets, converter.controls({}), tmp_path / "out.wav")
+    voice_of_target = converter.voice(clips["p905"])
+    seconds = convert_long(
+        converter, tmp_path / "long.wav", voice_of_target, converter.controls({}), tmp_path / "out.wav"
+    )
     out = read_audio(tmp_path / "out.wav")
     assert abs(seconds - 45) < 0.01 and abs(out.seconds - 45) < 0.01
     assert abs(loudness_db(out.samples, out.sample_rate) - loudness_db(long, 16000)) < 1.0
@@ -148,6 +150,7 @@ def test_a_folder_is_converted_and_broken_files_are_skipped(
     assert [p.relative_to(tmp_path / "out").as_posix() for p in result.written] == ["deep/good_to_p905_001_mic1.wav"]
     assert len(result.skipped) == 2 and len(jobs) == 3
     record = json.loads(result.written[0].with_suffix(".json").read_text())
+    assert record["adaptation"]["steps"] == converter.adaptation.steps > 0
     assert record["controls"] == {"strength": 0.5} and record["model"] == "adain_vc"
     assert record["checkpoint_sha256"] == converter.loaded.sha256
 

@@ -91,9 +91,11 @@ def test_the_same_on_every_call_and_for_any_order_of_rows_but_not_for_every_seed
     assert pick_trials(manifest, "unseen") != pick_trials(manifest, "unseen", seed=1)
 
 
-def test_references_vary() -> None:
+def test_references_vary_a_little() -> None:
+    """More than one for each voice, so that none decides alone; few, so that what is made of them is made few times."""
     trials = pick_trials(corpus(), "unseen")
-    assert len({trial.references[0].id for trial in trials if trial.target == trials[0].target}) > 2
+    for name in {trial.target for trial in trials}:
+        assert 2 <= len({trial.references for trial in trials if trial.target == name}) <= 4
 
 
 def test_without_parallel_sentences() -> None:

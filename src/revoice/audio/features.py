@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from revoice.audio.condition import condition, uncondition, valid_mask
-from revoice.audio.mel import mel_basis, mel_inverse
+from revoice.audio.mel import fitted, mel_basis, mel_inverse
 from revoice.audio.scale import from_scale, to_scale
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import analysis_window, frame
 from revoice.errors import UserError
 
 _BAND = 128  # mel filters multiplied at once: a filter spans few bins, the rest of the matrix is zeros
+_FITS = 16  # updates that bring given harmonics to the level of their bands
 _BLOCK = 1 << 17  # framed samples handled at once on a CPU: they stay in its cache, and long files need no more memory
 
 
@@ -62,12 +63,19 @@ class FeatureExtractor(nn.Module):
             valid = None if lengths is None else valid_mask(self._frame_counts(lengths), frames)[..., None]
             return self._features(framed, valid).transpose(1, 2).contiguous()
 
-    def to_magnitude(self, features: Tensor) -> Tensor:
-        """Linear STFT magnitudes (B, n_fft // 2 + 1, T) of features (B, F, T); dropped bins come back as silence."""
+    def to_magnitude(self, features: Tensor, fine: Tensor | None = None) -> Tensor:
+        """Linear STFT magnitudes (B, n_fft // 2 + 1, T) of features (B, F, T); dropped bins come back as silence.
+
+        Mel bands do not tell what lies inside them: `fine` (B, n_fft // 2 + 1, T), magnitudes of a signal of flat
+        spectrum, lends its harmonics. Features with all bins need no such help.
+        """
         spec = self.spec
         values = from_scale(features[:, : spec.rows].transpose(1, 2).to(self.window.dtype), spec)
         if spec.mels:
-            values = _inverse_of(spec)(values)
+            bands, values = values, _inverse_of(spec)(values)
+            if fine is not None:
+                start = values * fine.transpose(1, 2).clamp(min=1e-3) ** spec.power
+                values = fitted(start, bands, self.basis.T, _FITS)
         if spec.power == 2:
             values = values.sqrt()
         return nn.functional.pad(values, (0, spec.bins - values.shape[-1])).transpose(1, 2)

@@ -57,18 +57,20 @@ def _linear_map(matrix: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda mel: (mel @ matrix.T.to(mel)).clamp(min=0.0)
 
 
+def fitted(linear: Tensor, mel: Tensor, basis: Tensor, iterations: int) -> Tensor:
+    """Linear magnitudes (..., bins) changed until their bands are `mel` (..., mels), which keeps their fine structure.
+
+    Multiplicative updates (Lee and Seung, 2001); `basis` is the filter bank (mels, bins).
+    """
+    wanted = mel @ basis
+    for _ in range(iterations):
+        linear = linear * wanted / ((linear @ basis.T) @ basis).clamp(min=1e-12)
+    return linear
+
+
 def _multiplicative(basis: Tensor, iterations: int = 32) -> Callable[[Tensor], Tensor]:
     start = transpose_inverse(basis)
-
-    def invert(mel: Tensor) -> Tensor:
-        forward, back = basis.T.to(mel), basis.to(mel)
-        linear = mel @ start.T.to(mel)
-        wanted = mel @ back
-        for _ in range(iterations):
-            linear = linear * wanted / ((linear @ forward) @ back).clamp(min=1e-12)
-        return linear
-
-    return invert
+    return lambda mel: fitted(mel @ start.T.to(mel), mel, basis.to(mel), iterations)
 
 
 def _slaney_mel(hz: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from revoice.cli.app import device, required, run, several, to_json
 from revoice.errors import UserError
 
 EXAMPLE = "python convert.py ckpt=outputs/demo/model.ckpt src=a.wav tgt=b.wav"
-KEYS = ("ckpt", "src", "tgt", "out", "device", "vocoder", "controls", "hydra")
+KEYS = ("ckpt", "src", "tgt", "out", "device", "vocoder", "adapt", "controls", "hydra")
 
 
 def task(values: dict[str, Any], folder: Path) -> list[Path]:
@@ -19,19 +19,20 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     sources = required(values, "src", EXAMPLE)
     targets = required(values, "tgt", EXAMPLE)
 
+    from revoice.conversion.adaptation import Adaptation
     from revoice.conversion.checkpoint import load_checkpoint
     from revoice.conversion.converter import Converter
     from revoice.conversion.jobs import convert_files, plan
     from revoice.vocoders.base import VOCODERS
 
-    where = device(values["device"])
+    where, adaptation = device(values["device"]), Adaptation.of(values["adapt"])
     references = [Path(t).expanduser() for t in several(targets)]
     default = Path("outputs") / "convert" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     jobs = plan(several(sources), references, Path(str(values["out"])).expanduser() if values["out"] else default)
     loaded = load_checkpoint(str(ckpt), where)
     vocoder = dict(values["vocoder"])
     name = vocoder.pop("name")
-    converter = Converter(loaded, VOCODERS.build(name, {**vocoder, "spec": loaded.spec}), where)
+    converter = Converter(loaded, VOCODERS.build(name, {**vocoder, "spec": loaded.spec}), where, adaptation)
     controls = converter.controls(values["controls"])
     began = time.perf_counter()
     result = convert_files(converter, jobs, references, controls, show=sys.stderr.isatty())

@@ -24,6 +24,7 @@ def evaluate(
     checkpoints: list[str], values: dict[str, Any], out: Path, extra: dict[str, Any] | None = None
 ) -> "dict[str, Evaluation]":
     """What the command and the demo share; prints the summary table."""
+    from revoice.conversion.adaptation import Adaptation
     from revoice.conversion.checkpoint import load_checkpoint
     from revoice.conversion.converter import Converter
     from revoice.data.config import build
@@ -31,14 +32,15 @@ def evaluate(
     from revoice.registry import from_mapping
     from revoice.vocoders.base import VOCODERS
 
-    where = device(values["device"])
+    where, adaptation = device(values["device"]), Adaptation.of(values["adapt"])
     vocoder = dict(values["vocoder"])
     kind = vocoder.pop("name")
     converters: dict[str, Converter] = {}
     for path in checkpoints:
         loaded = load_checkpoint(path, where)
         name = _name(Path(path), loaded.path, converters)
-        converters[name] = Converter(loaded, VOCODERS.build(kind, {**vocoder, "spec": loaded.spec}), where)
+        spoken = VOCODERS.build(kind, {**vocoder, "spec": loaded.spec})
+        converters[name] = Converter(loaded, spoken, where, adaptation)
     protocol = from_mapping(
         Protocol, {k: tuple(v) if isinstance(v, list) else v for k, v in values["metrics"].items()}, "metrics"
     )

@@ -1,7 +1,8 @@
 """Source clip + target clips -> converted clip, by a loaded model and a vocoder."""
 
-from collections.abc import Sequence
-from dataclasses import fields
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +16,7 @@ from revoice.audio.io import Audio, probe_audio, read_audio, resample
 from revoice.audio.loudness import loudness_db, match_loudness
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.trim import trim_silence
+from revoice.conversion.adaptation import Adaptation, adapted
 from revoice.conversion.checkpoint import Loaded, load_checkpoint
 from revoice.data.fields.f0 import F0
 from revoice.errors import UserError, choices
@@ -23,12 +25,39 @@ from revoice.registry import from_mapping
 from revoice.vocoders.base import VOCODERS, Vocoder
 
 Clip = str | Path | Audio
+BY_DEFAULT = Adaptation()
 WHOLE = 30.0  # seconds up to which a file is converted in one piece
 
 
 def is_long(path: Path) -> bool:
     """Whether a file is converted in chunks."""
     return probe_audio(path).seconds > WHOLE
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A target voice, ready to be spoken with.
+
+    Attributes:
+        references: its clips as the model sees them.
+        model: the converter's model, as trained.
+        moved: a copy adapted to the clips, None if there is none.
+    """
+
+    references: list[Utterance]
+    model: ConversionModel
+    moved: ConversionModel | None
+
+    def speaker(self, share: float) -> ConversionModel:
+        """The model whose weights are `share` of the way from the trained to the adapted ones."""
+        if self.moved is None or share == 0.0:
+            return self.model
+        if share == 1.0:
+            return self.moved
+        mixed = copy.deepcopy(self.model)
+        for own, far in zip(mixed.parameters(), self.moved.parameters(), strict=True):
+            own.data.lerp_(far, share)
+        return mixed
 
 
 class Converter:
@@ -38,18 +67,26 @@ class Converter:
         loaded: a checkpoint read by `load_checkpoint`.
         vocoder: features -> waveform; None is Griffin-Lim, which works for every `FeatureSpec`.
         device: where to run.
+        adaptation: steps on the target's clips before speaking in its voice.
 
     Raises:
         UserError: the vocoder speaks other features than the model.
     """
 
-    def __init__(self, loaded: Loaded, vocoder: Vocoder | None = None, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        vocoder: Vocoder | None = None,
+        device: str | torch.device = "cpu",
+        adaptation: Adaptation = BY_DEFAULT,
+    ) -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
         self.model: ConversionModel = loaded.model.to(self.device).eval()
         self.f0 = from_mapping(F0, {**loaded.description.fields.get("f0", {}), "spec": self.spec}, "fields.f0")
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()
+        self.adaptation = adaptation
 
     def controls(self, settings: dict[str, Any]) -> Controls:
         """The model's typed controls from plain settings; an unknown one is a `UserError` with the valid names."""
@@ -64,23 +101,23 @@ class Converter:
                 )
         return from_mapping(kind, settings, "control")
 
-    def convert(self, source: Clip, targets: Clip | Sequence[Clip], **controls: Any) -> Audio:
+    def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice, **controls: Any) -> Audio:
         """Say what `source` says in the voice of `targets`.
 
         Args:
             source: a path or an `Audio`, of any rate; a file of more than half a minute is converted in chunks.
-            targets: one or more clips of the target voice.
+            targets: one or more clips of the target voice, or what `voice` made of them, which saves making it again.
             controls: the model's controls, e.g. `strength=0.7`.
 
         Returns:
             Audio as long as the source (to the frame), at the model's rate, as loud as the source.
         """
-        several = targets if isinstance(targets, Sequence) and not isinstance(targets, str) else [targets]
-        references, settings = self.references(several), self.controls(controls)
+        settings = self.controls(controls)
+        voice = targets if isinstance(targets, Voice) else self.voice(targets)
         if not isinstance(source, Audio) and is_long(Path(source).expanduser()):
-            return self._convert_long(Path(source).expanduser(), references, settings)
+            return self._convert_long(Path(source).expanduser(), voice, settings)
         clip = self.audio(source)
-        spoken = self.speak(clip, references, settings)
+        spoken = self.speak(clip, voice, settings)
         return Audio(
             match_loudness(spoken, self.spec.sample_rate, loudness_db(clip.samples, clip.sample_rate)),
             self.spec.sample_rate,
@@ -92,6 +129,12 @@ class Converter:
         if isinstance(clip, Audio):
             return Audio(resample(clip.samples, clip.sample_rate, rate), rate)
         return read_audio(Path(clip).expanduser(), rate)
+
+    def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
+        """A voice from one or more recordings of it: they are analysed, and the model is adapted to them."""
+        several = clips if isinstance(clips, Sequence) and not isinstance(clips, str) else [clips]
+        references = self.references(several)
+        return Voice(references, self.model, adapted(self.model, references, self.adaptation, self.spec))
 
     def references(self, clips: Sequence[Clip]) -> list[Utterance]:
         """Reference clips as the model sees them, silent ends trimmed as in training."""
@@ -113,21 +156,25 @@ class Converter:
     def _f0(self, clip: Audio, frames: int) -> Tensor:
         return torch.from_numpy(self.f0.contour(clip.samples)[:frames]).to(self.device)
 
-    def speak(self, source: Audio, targets: list[Utterance], controls: Controls) -> np.ndarray:
+    def speak(self, source: Audio, voice: Voice, controls: Controls) -> np.ndarray:
         """Samples (S,) of a source at the model's rate, as many as the source has, at the vocoder's own level."""
         with torch.no_grad():
-            features = self.model.convert(self.utterance(source), targets, controls)
-            return fit(self.vocode(features), len(source.samples))
+            model = voice.speaker(controls.share)
+            clip = self.utterance(source)
+            features = model.convert(clip, voice.references, controls)
+            return fit(self.vocode(features, model.pitch(clip, voice.references, controls)), len(source.samples))
 
-    def vocode(self, features: Tensor) -> np.ndarray:
-        """Features (F, T) -> samples."""
-        return self.vocoder(features[None].to(self.device))[0].float().cpu().numpy()
+    def vocode(self, features: Tensor, f0: Tensor | None = None) -> np.ndarray:
+        """Features (F, T) and, if known, their pitch (T,) -> samples."""
+        f0 = None if f0 is None else f0[None].to(self.device)
+        return self.vocoder(features[None].to(self.device), f0)[0].float().cpu().numpy()
 
     def copy_synthesis(self, clip: Clip) -> Audio:
         """A clip through features and vocoder alone: the best that any model with this vocoder could sound."""
         audio = self.audio(clip)
         with torch.no_grad():
-            samples = fit(self.vocode(self.utterance(audio).features), len(audio.samples))
+            known = self.utterance(audio)
+            samples = fit(self.vocode(known.features, known.f0), len(audio.samples))
         return Audio(samples, self.spec.sample_rate)
 
     def describe(self) -> dict[str, Any]:
@@ -136,14 +183,15 @@ class Converter:
         return {
             "model": d.model, "checkpoint": str(self.loaded.path), "checkpoint_sha256": self.loaded.sha256,
             "features": self.spec.fingerprint, "vocoder": self.vocoder.name, "version": d.version,
+            "adaptation": asdict(self.adaptation) if self.model.adapts else None,
         }  # fmt: skip
 
-    def _convert_long(self, source: Path, references: list[Utterance], settings: Controls) -> Audio:
+    def _convert_long(self, source: Path, voice: Voice, settings: Controls) -> Audio:
         from revoice.conversion.longform import convert_long
 
         with TemporaryDirectory() as folder:
             out = Path(folder) / "converted.wav"
-            convert_long(self, source, references, settings, out)
+            convert_long(self, source, voice, settings, out)
             return read_audio(out)
 
     def _trimmed(self, clip: Clip) -> Audio:
@@ -164,6 +212,15 @@ def fit(samples: np.ndarray, size: int) -> np.ndarray:
     return np.pad(samples[:size], (0, max(0, size - len(samples))))
 
 
-def load(checkpoint: str | Path, device: str | torch.device = "cpu", vocoder: Vocoder | None = None) -> Converter:
-    """`revoice.load("model.ckpt").convert("a.wav", "b.wav")`: a run folder, `.ckpt` or `.safetensors` as converter."""
-    return Converter(load_checkpoint(checkpoint, device), vocoder, device)
+def load(
+    checkpoint: str | Path,
+    device: str | torch.device = "cpu",
+    vocoder: Vocoder | None = None,
+    adapt: int | Mapping[str, Any] | None = None,
+) -> Converter:
+    """`revoice.load("model.ckpt").convert("a.wav", "b.wav")`: a run folder, `.ckpt` or `.safetensors` as converter.
+
+    `adapt` is the number of steps on the target's clips, or settings of `Adaptation`; None: its defaults, 0: none.
+    """
+    adaptation = BY_DEFAULT if adapt is None else Adaptation.of(adapt)
+    return Converter(load_checkpoint(checkpoint, device), vocoder, device, adaptation)

@@ -10,10 +10,10 @@ from typing import Any
 
 from revoice.audio.io import AUDIO_SUFFIXES, AudioError, probe_audio, read_audio, write_audio
 from revoice.audio.loudness import loudness_db, match_loudness
-from revoice.conversion.converter import Converter, is_long
+from revoice.conversion.converter import Converter, Voice, is_long
 from revoice.conversion.longform import convert_long
 from revoice.errors import UserError
-from revoice.models.base import Controls, Utterance
+from revoice.models.base import Controls
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ def convert_files(
 
     Beside each output a JSON file says how it was made.
     """
-    targets = converter.references(list(references))
+    voice = converter.voice(list(references))
     result = Result()
     for job in _bar(jobs, show):
         try:
-            record = _convert(converter, job, targets, controls)
+            record = _convert(converter, job, voice, controls)
         except AudioError as error:
             result.skipped.append(Skipped(str(job.source), str(error)))
             continue
@@ -97,14 +97,14 @@ def convert_files(
     return result
 
 
-def _convert(converter: Converter, job: Job, targets: list[Utterance], controls: Controls) -> dict[str, Any]:
+def _convert(converter: Converter, job: Job, voice: Voice, controls: Controls) -> dict[str, Any]:
     began = time.perf_counter()
     long = is_long(job.source)
     if long:
-        seconds = convert_long(converter, job.source, targets, controls, job.out)
+        seconds = convert_long(converter, job.source, voice, controls, job.out)
     else:
         heard = read_audio(job.source)
-        samples = converter.speak(converter.audio(heard), targets, controls)
+        samples = converter.speak(converter.audio(heard), voice, controls)
         level = loudness_db(heard.samples, heard.sample_rate)
         rate = converter.spec.sample_rate
         write_audio(job.out, match_loudness(samples, rate, level), rate)

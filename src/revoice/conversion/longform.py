@@ -10,8 +10,8 @@ import soundfile
 
 from revoice.audio.io import Audio, probe_audio, read_audio
 from revoice.audio.loudness import loudness_db
-from revoice.conversion.converter import Converter, fit
-from revoice.models.base import Controls, Utterance
+from revoice.conversion.converter import Converter, Voice, fit
+from revoice.models.base import Controls
 
 CHUNK = 20.0  # seconds of a chunk beyond that, overlap included
 OVERLAP = 0.5  # seconds shared by neighbours, cross-faded
@@ -20,7 +20,7 @@ OVERLAP = 0.5  # seconds shared by neighbours, cross-faded
 def convert_long(
     converter: Converter,
     source: Path,
-    targets: list[Utterance],
+    voice: Voice,
     controls: Controls,
     out: Path,
     progress: Callable[[float], None] | None = None,
@@ -34,7 +34,7 @@ def convert_long(
         chunk 3                            \\/__
 
     Args:
-        converter, targets, controls: as for `Converter.speak`.
+        converter, voice, controls: as for `Converter.speak`.
         source: audio file.  out: file to write; appears whole or not at all.
         progress: called with the seconds converted so far.
     """
@@ -46,7 +46,7 @@ def convert_long(
     spoken = _Meter()
     try:
         with soundfile.SoundFile(raw, "w", rate, 1, subtype="FLOAT") as file:
-            for block in speak_long(converter, source, targets, controls):
+            for block in speak_long(converter, source, voice, controls):
                 spoken.add(block, rate)
                 file.write(block)
                 if progress:
@@ -64,9 +64,7 @@ def convert_long(
         part.unlink(missing_ok=True)
 
 
-def speak_long(
-    converter: Converter, source: Path, targets: list[Utterance], controls: Controls
-) -> Iterator[np.ndarray]:
+def speak_long(converter: Converter, source: Path, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
     """Samples of a long file, block after block, at the vocoder's own level."""
     rate = converter.spec.sample_rate
     total = probe_audio(source).seconds
@@ -79,7 +77,7 @@ def speak_long(
         last = index == count - 1
         clip = read_audio(source, rate, start=index * step, seconds=None if last else CHUNK)
         size = len(clip.samples) if last else round((index * step + CHUNK) * rate) - round(index * step * rate)
-        samples = fit(converter.speak(clip, targets, controls), size)
+        samples = fit(converter.speak(clip, voice, controls), size)
         if count_tail := min(len(tail), len(samples)):
             rise = fade[:count_tail]
             samples[:count_tail] = samples[:count_tail] * rise + tail[:count_tail] * (1 - rise)

@@ -10,6 +10,7 @@ from revoice.errors import UserError, choices
 
 GROUPS = ("unseen", "seen")
 TRAINING = ("train", "val")
+_CHOICES = 2  # of references for each target voice, dealt to the sources in turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,8 @@ def pick_trials(
         source, target = voices[a], voices[b]
         for sentence in _rotated(source, target, unordered * sentences_per_pair)[:sentences_per_pair]:
             row = source.tests[sentence]
-            given = target.other_clips(sentence, f"{seed}/{row.id}")[:references]
+            # one of a few choices of references per voice: what a system makes of them, it makes a few times only
+            given = target.other_clips(sentence, f"{seed}/{a % _CHOICES}")[:references]
             enrolling = [clip for clip in target.other_clips(sentence, str(seed)) if clip not in given]
             trial = Trial(
                 source=row,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from revoice.audio.io import Audio
-from revoice.conversion.converter import Converter
+from revoice.conversion.converter import Converter, Voice
 from revoice.data.manifest import Manifest
 from revoice.errors import UserError, choices
 from revoice.evaluation.evaluate import Convert, Evaluation, Request, build_metrics, run
@@ -103,7 +103,8 @@ def evaluate_systems(
     facts = {
         "systems" if len(converters) > 1 else "model": systems,
         "data": f"{manifest.corpus}, {len(manifest.speakers)} voices, manifest {manifest.digest()}",
-        "conversions": f"{count}, each given {protocol.references} clip(s) of the target voice",
+        "conversions": f"{count}, each given {protocol.references} clip(s) of the target voice, "
+        f"{first.adaptation.steps} steps of adaptation to them",
         "vocoder": first.vocoder.name, "revoice": __version__,
     }  # fmt: skip
     write_report(folder / "report.html", list(evaluations.values()), "Voice conversion report", facts)
@@ -124,8 +125,16 @@ def _payload(
 
 
 def _batch(converter: Converter) -> Convert:
+    made: dict[tuple[int, ...], tuple[list[Audio], Voice]] = {}  # by identity of the clips, which it keeps alive
+
+    def voice(references: list[Audio]) -> Voice:
+        key = tuple(map(id, references))
+        if key not in made:
+            made[key] = references, converter.voice(references)
+        return made[key][1]
+
     def convert(requests: list[Request]) -> list[Audio]:
-        return [converter.convert(source, references) for source, references in requests]
+        return [converter.convert(source, voice(references)) for source, references in requests]
 
     return convert
 

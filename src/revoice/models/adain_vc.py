@@ -25,6 +25,11 @@ class StyleControls(Controls):
 
     strength: float = 1.0
 
+    @property
+    def share(self) -> float:
+        """As much of an adapted decoder as of the target's style."""
+        return min(max(self.strength, 0.0), 1.0)
+
 
 @MODELS.register("adain_vc")
 class AdaINVC(ConversionModel):
@@ -53,6 +58,7 @@ class AdaINVC(ConversionModel):
 
     target = "clips"
     Controls = StyleControls
+    adapts = ("decoder",)
 
     def __init__(
         self,
@@ -149,8 +155,19 @@ class AdaINVC(ConversionModel):
                 TimeStatistics(*(torch.lerp(a, b, mix) for a, b in zip(o, s, strict=True)))
                 for o, s in zip(own, styles, strict=True)
             ]
-        y = self.decode(self.content_encoder(x).mean, styles, self._pitch(source, targets, controls.strength))
+        f0 = self.pitch(source, targets, controls)
+        y = self.decode(self.content_encoder(x).mean, styles, None if f0 is None else f0[None])
         return self.standardiser.inverse(y)[0, :, : source.features.shape[-1]]
+
+    def pitch(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor | None:
+        """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
+        if source.f0 is None:
+            return None
+        own = log_level(source.f0)
+        levels = [level for target in targets if target.f0 is not None and (level := log_level(target.f0)) is not None]
+        if own is None or not levels:
+            return source.f0
+        return moved(source.f0, controls.strength * (torch.stack(levels).mean() - own))
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""
@@ -162,16 +179,6 @@ class AdaINVC(ConversionModel):
         if self.speaker_encoder is not None:
             return self.speaker_encoder(x)
         return torch.cat([style.mean[:, :, 0] for style in self.styles(x)], dim=1)
-
-    def _pitch(self, source: Utterance, targets: list[Utterance], strength: float) -> Tensor | None:
-        """The source's contour (1, T) at the targets' level."""
-        if source.f0 is None:
-            return None
-        own = log_level(source.f0)
-        levels = [level for target in targets if target.f0 is not None and (level := log_level(target.f0)) is not None]
-        if own is None or not levels:
-            return source.f0[None]
-        return moved(source.f0, strength * (torch.stack(levels).mean() - own))[None]
 
     def _mean_styles(self, targets: list[Utterance]) -> list[TimeStatistics]:
         if self.speaker_encoder is not None:

@@ -35,6 +35,11 @@ class Requires:
 class Controls:
     """What a user may steer at conversion, all `convert.py` accepts; a model with more to steer subclasses this."""
 
+    @property
+    def share(self) -> float:
+        """How much of an adaptation to the target voice to use, 0 to 1."""
+        return 1.0
+
 
 @dataclass(kw_only=True)
 class Utterance:
@@ -59,11 +64,14 @@ class ConversionModel(nn.Module):
         target: what tells the target voice: "clips" (one or more recordings), "speaker" (a name in the model's
             table), "none".
         Controls: the dataclass of conversion settings.
+        adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
+            none are moved without clips of the target to learn from.
     """
 
     name: ClassVar[str]
     target: ClassVar[str] = "clips"
     Controls: ClassVar[type[Controls]] = Controls
+    adapts: ClassVar[tuple[str, ...]] = ()
     requires: Requires
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -73,6 +81,10 @@ class ConversionModel(nn.Module):
     def convert(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor:
         """Features (F, T) of what `source` says in the voice of `targets`."""
         raise NotImplementedError
+
+    def pitch(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor | None:
+        """f0 (T,) in Hz of what `convert` returns, 0 where unvoiced, for the vocoder; None if the model has no say."""
+        return None
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Take the per-channel statistics (F,) of the training features; models that do not standardise ignore them."""

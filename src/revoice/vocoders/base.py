@@ -31,6 +31,9 @@ class Vocoder(nn.Module):
         """Acoustic fingerprint of its features."""
         return self._spec.fingerprint
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Un-standardised features (B, F, T) -> waveform (B, spec.samples(T))."""
+    def forward(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
+        """Un-standardised features (B, F, T) -> waveform (B, spec.samples(T)).
+
+        `f0` (B, T) is their pitch in Hz, 0 where unvoiced, if it is known; a vocoder may use it or not.
+        """
         raise NotImplementedError

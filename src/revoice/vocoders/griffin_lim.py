@@ -8,8 +8,9 @@ from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft
 from revoice.errors import UserError, choices
 from revoice.vocoders.base import VOCODERS, Vocoder
+from revoice.vocoders.excitation import excitation
 
-INITS = ("random", "zero")
+INITS = ("pitch", "random", "zero")
 
 
 @VOCODERS.register("griffin_lim")
@@ -17,19 +18,20 @@ class GriffinLim(Vocoder):
     """Phase by alternating projections, batched, on any device, the same for the same seed.
 
     The default is the fast form (Perraudin, Balazs and Sondergaard, 2013); `momentum=0, init="zero"` is the classic
-    one (Griffin and Lim, 1984) as AdaIN-VC used it, with 100 iterations. Features that carry their phase
-    (`spec.phase`) need no iterations: they go through a plain inverse STFT.
+    one (Griffin and Lim, 1984) as AdaIN-VC used it, with 100 iterations. Where the pitch is known, the phases start as
+    those of pulses at that pitch, which also lend mel bands the harmonics that these cannot hold. Features that carry
+    their phase (`spec.phase`) need no iterations: they go through a plain inverse STFT.
 
     Args:
         spec: the features.
         iterations: projections; 0 inverts with the initial phase.
         momentum: 0 is classic; 0.99 converges faster and further.
-        init: "random" (uniform phases drawn from `seed`) or "zero".
-        seed: of the random phases.
+        init: "pitch" (pulses at the given pitch; random where none is given), "random" (uniform phases) or "zero".
+        seed: of the random phases and of the noise in unvoiced frames.
     """
 
     def __init__(
-        self, spec: FeatureSpec, iterations: int = 32, momentum: float = 0.99, init: str = "random", seed: int = 0
+        self, spec: FeatureSpec, iterations: int = 32, momentum: float = 0.99, init: str = "pitch", seed: int = 0
     ) -> None:
         super().__init__(spec)
         if init not in INITS:
@@ -43,22 +45,31 @@ class GriffinLim(Vocoder):
         self.stft = Stft(spec)
 
     @torch.no_grad()
-    def forward(self, features: Tensor) -> Tensor:
-        """Un-standardised features (B, F, T) -> waveform (B, spec.samples(T)), pre-emphasis undone."""
+    def forward(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
+        """Un-standardised features (B, F, T), pitch (B, T) -> waveform (B, spec.samples(T)), pre-emphasis undone."""
         if self.spec.samples(features.shape[2]) < 1:
             return features.new_zeros(len(features), 0)
         with torch.autocast(features.device.type, enabled=False):
-            magnitude = self.extractor.to_magnitude(features.float()).transpose(1, 2).contiguous()
             if self.spec.phase:
-                phase = self.extractor.to_phase(features.float()).transpose(1, 2)
-                waveform = self.stft.inverse(torch.polar(magnitude, phase.contiguous()))
+                magnitude = self.extractor.to_magnitude(features.float())
+                spectrum = torch.polar(magnitude, self.extractor.to_phase(features.float()))
+                waveform = self.stft.inverse(spectrum.transpose(1, 2).contiguous())
             else:
-                start = initial_phase(magnitude, self.init, self.seed)
-                together = 1 if magnitude.device.type == "cpu" else len(magnitude)  # one clip fits a CPU's cache
-                groups = magnitude.split(max(1, together))
-                waves = [griffin_lim(group, self.stft, start, self.iterations, self.momentum) for group in groups]
-                waveform = torch.cat(waves)
+                waveform = self._search(features.float(), f0 if self.init == "pitch" else None)
             return self.extractor.invert_waveform(waveform)
+
+    def _search(self, features: Tensor, f0: Tensor | None) -> Tensor:
+        if f0 is None:
+            magnitude = self.extractor.to_magnitude(features).transpose(1, 2).contiguous()
+            start = initial_phase(magnitude, self.init, self.seed).expand_as(magnitude)
+        else:
+            pulses = self.stft(excitation(f0, self.spec, self.seed))
+            length = pulses.abs().clamp_(min=1e-8)
+            magnitude = self.extractor.to_magnitude(features, length.transpose(1, 2)).transpose(1, 2).contiguous()
+            start = pulses / length
+        together = 1 if magnitude.device.type == "cpu" else len(magnitude)  # one clip fits a CPU's cache
+        parts = zip(magnitude.split(max(1, together)), start.split(max(1, together)), strict=True)
+        return torch.cat([griffin_lim(m, self.stft, s, self.iterations, self.momentum) for m, s in parts])
 
 
 @torch.no_grad()
@@ -68,7 +79,7 @@ def griffin_lim(magnitude: Tensor, stft: Stft, start: Tensor, iterations: int, m
     Args:
         magnitude: (B, T, bins).
         stft: the transform pair.
-        start: initial phases as unit complex numbers (T, bins).
+        start: initial phases as unit complex numbers (T, bins) or (B, T, bins).
         iterations: projections.
         momentum: weight of the previous estimate.
     """

@@ -8,6 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from revoice.audio.io import AudioError
 from revoice.audio.spec import FeatureSpec
+from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.checkpoint import Loaded
 from revoice.conversion.converter import Converter
 from revoice.data.manifest import Manifest, Row
@@ -69,7 +70,7 @@ class _Samples(Callback):
         description = module.description
         loaded = Loaded(module.model, FeatureSpec.from_dict(description.features), description, Path(), "")
         with torch.autocast(module.device.type, enabled=False):
-            converter = Converter(loaded, device=module.device)
+            converter = Converter(loaded, device=module.device, adaptation=Adaptation(steps=0))
             for source, target in self.chosen:
                 try:
                     clips = {"source": self.manifest.file(source), "target": self.manifest.file(target)}

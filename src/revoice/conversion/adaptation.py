@@ -1,0 +1,118 @@
+"""A copy of a model, moved a little towards one voice by training steps on the very clips that are its target.
+
+One-shot conversion asks a network to speak with a voice after one glance at it; a voice unlike those it was trained on
+then comes out as a neighbour of itself. The clip can teach more than the glance: the model rebuilds it from its own
+content, and the modules that speak (`ConversionModel.adapts`) follow the gradient for a few steps, as in few-shot
+speaker adaptation (Arik et al., arXiv:1802.06006). No Lightning, no files.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from revoice.audio.spec import FeatureSpec
+from revoice.data.batch import Batch
+from revoice.errors import UserError
+from revoice.models.base import ConversionModel, Utterance
+from revoice.nn.draws import Draws
+from revoice.registry import from_mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """How far a model is moved towards a target voice.
+
+    Attributes:
+        steps: of Adam; 0 leaves the model as it was trained.
+        rate: learning rate of the first step; it falls linearly to zero.
+        crops: random crops of a target clip in each step, each as long as a training crop.
+        seed: of the crops and of the random numbers that the loss draws.
+    """
+
+    steps: int = 20
+    rate: float = 2e-3
+    crops: int = 4
+    seed: int = 0
+
+    @classmethod
+    def of(cls, value: Any) -> "Adaptation":
+        """From a setting: a number of steps, or a mapping of what to set.
+
+        >>> Adaptation.of(0).steps, Adaptation.of({"rate": 1e-3}).steps
+        (0, 20)
+        """
+        if isinstance(value, bool) or not isinstance(value, int | Mapping):
+            raise UserError(f"adapt={value}: expected a number of steps, e.g. adapt=20 (adapt=0: none)")
+        return from_mapping(cls, {"steps": value} if isinstance(value, int) else value, "adapt")
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 0), ("rate", 0), ("crops", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"adapt.{name}={getattr(self, name)}: expected {least} or more")
+
+
+def adapted(
+    model: ConversionModel, clips: Sequence[Utterance], how: Adaptation, spec: FeatureSpec
+) -> ConversionModel | None:
+    """A copy of `model` whose `adapts` modules have learned to rebuild `clips`.
+
+    Args:
+        model: in evaluation mode; it is not changed.
+        clips: of one voice, as `Converter.references` returns them; those shorter than the model takes are left out.
+        how: steps and rate.
+        spec: of the features, for the hop between waveform and frames.
+
+    Returns:
+        None if there is nothing to do: no steps, a model that is not adapted, or no clip that is long enough.
+    """
+    usable = [clip for clip in clips if clip.features.shape[-1] >= max(model.requires.minimum, 2)]
+    if not (how.steps and model.adapts and usable):
+        return None
+    moved = copy.deepcopy(model).requires_grad_(False)
+    parameters = [p for name in model.adapts for p in moved.get_submodule(name).requires_grad_(True).parameters()]
+    optimiser = torch.optim.Adam(parameters, lr=how.rate)
+    generator = torch.Generator().manual_seed(how.seed)
+    with torch.enable_grad():
+        for step in range(how.steps):
+            batch = _crops(usable[step % len(usable)], moved, step, how, generator, spec.hop)
+            loss = torch.stack([value for value in moved.losses(batch).values() if value.requires_grad]).sum()
+            for group in optimiser.param_groups:
+                group["lr"] = how.rate * (1 - step / how.steps)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return moved.requires_grad_(False)
+
+
+def _crops(
+    clip: Utterance, model: ConversionModel, step: int, how: Adaptation, generator: torch.Generator, hop: int
+) -> Batch:
+    total, count = clip.features.shape[-1], how.crops
+    size = min(model.requires.frames, total)
+    starts = torch.randint(total - size + 1, (count,), generator=generator).tolist()
+
+    def cut(values: Tensor | None, scale: int = 1) -> Tensor | None:
+        if values is None:
+            return None
+        short = total * scale - values.shape[-1]
+        whole = torch.nn.functional.pad(values, (0, short)) if short > 0 else values
+        return torch.stack([whole[..., s * scale : (s + size) * scale] for s in starts])
+
+    features = cut(clip.features)
+    assert features is not None
+    f0 = cut(clip.f0)
+    return Batch(
+        id=("target",) * count,
+        features=features,
+        lengths=torch.full((count,), size, device=features.device),
+        f0=f0,
+        voiced=None if f0 is None else f0 > 0,
+        embedding=None if clip.embedding is None else clip.embedding.expand(count, -1),
+        waveform=cut(clip.waveform, hop),
+        reference=clip.features.expand(count, -1, -1) if model.requires.reference else None,
+        draws=Draws(how.seed, step, 0, count, count),
+    )

@@ -1,0 +1,43 @@
+"""What a larynx does before the mouth shapes it: pulses where there is pitch, noise elsewhere."""
+
+import torch
+from torch import Tensor, nn
+
+from revoice.audio.spec import FeatureSpec
+
+BREATH = 0.1  # noise under the pulses, relative to the noise of unvoiced frames
+
+
+def excitation(f0: Tensor, spec: FeatureSpec, seed: int = 0) -> Tensor:
+    """A signal of flat spectrum and unit power with a given pitch.
+
+    Args:
+        f0: (B, T) Hz of every frame of `spec`, 0 where unvoiced.
+        spec: says where the frames lie.
+        seed: of the noise.
+
+    Returns:
+        (B, spec.samples(T)): a pulse per period, split over the two samples it falls between.
+    """
+    samples = spec.samples(f0.shape[1])
+    first = spec.hop // 2 if spec.padding == "center" else 0  # there frame 0 is centred on sample 0
+    dense = nn.functional.interpolate(_held(f0.double())[:, None], scale_factor=float(spec.hop), mode="linear")[:, 0]
+    voiced = (f0 > 0).repeat_interleave(spec.hop, dim=1)[:, first : first + samples]
+    step = dense[:, first : first + samples] / spec.sample_rate  # periods per sample
+    periods = step.cumsum(1)
+    begun = periods.floor() > (periods - step).floor()
+    late = (periods - periods.floor()) / step  # samples since the period began
+    pulses = torch.where(begun & voiced, (step * (late**2 + (1 - late) ** 2)).rsqrt(), 0.0)
+    wave = pulses * (1 - late)
+    wave[:, :-1] += (pulses * late)[:, 1:]
+    noise = torch.randn(samples, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(f0.device)
+    return torch.where(voiced, wave + BREATH * noise, noise).float()
+
+
+def _held(f0: Tensor) -> Tensor:
+    """Unvoiced frames take the pitch of the voiced one before them (at the beginning: of the first; 100 Hz if none)."""
+    place = torch.arange(f0.shape[1], device=f0.device).expand_as(f0)
+    before = torch.where(f0 > 0, place, -1).cummax(1).values
+    first = (f0 > 0).int().argmax(1, keepdim=True)
+    held = f0.gather(1, torch.where(before < 0, first, before))
+    return torch.where(held > 0, held, 100.0)
