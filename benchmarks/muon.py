@@ -2,7 +2,7 @@
 
 python benchmarks/muon.py [iterations]
 
-Both get as many iterations, the same schedule, and each the rate at which it does best here.
+Both get as many iterations and the same schedule; Muon the preset's rate, AdamW 3e-3 (twice that did about as well).
 """
 
 import json

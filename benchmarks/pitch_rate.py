@@ -1,9 +1,12 @@
 """f0 at the default search rate against f0 at the rate of the recording: how much faster, and how much differs.
 
-python benchmarks/pitch_rate.py FOLDER_OF_AUDIO [files]
+python benchmarks/pitch_rate.py [FOLDER_OF_AUDIO [files]]
+
+Without a folder: clips of the embedded corpus, spoken for the occasion.
 """
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,18 +15,27 @@ import numpy as np
 from revoice.audio.io import read_audio
 from revoice.audio.pitch import ANALYSIS_RATE, pitch_for
 from revoice.audio.presets import load_preset
+from revoice.data.espeak.make import Recipe, make_corpus
+
+
+def read(folder: Path, wanted: int, rate: int) -> list[np.ndarray]:
+    """Some clips from all over a folder."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".flac", ".wav"))
+    if not files:
+        sys.exit(f"no .wav or .flac file under {folder}")
+    return [read_audio(p, rate).samples for p in files[:: max(1, len(files) // wanted)][:wanted]]
 
 
 def main() -> None:
     """Print both speeds, their ratio and the differences."""
-    if len(sys.argv) < 2:
-        sys.exit("usage: python benchmarks/pitch_rate.py FOLDER_OF_AUDIO [files]")
     spec = load_preset("mel_22k")
-    files = sorted(p for p in Path(sys.argv[1]).rglob("*") if p.suffix in (".flac", ".wav"))
     wanted = int(sys.argv[2]) if len(sys.argv) > 2 else 24
-    clips = [read_audio(p, spec.sample_rate).samples for p in files[:: max(1, len(files) // wanted)][:wanted]]
-    if not clips:
-        sys.exit(f"no .wav or .flac file under {sys.argv[1]}")
+    if len(sys.argv) > 1:
+        clips = read(Path(sys.argv[1]), wanted, spec.sample_rate)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            make_corpus(Path(folder) / "corpus", Recipe(sentences=4, test_sentences=2, max_voices=8))
+            clips = read(Path(folder), wanted, spec.sample_rate)
     seconds = sum(map(len, clips)) / spec.sample_rate
     pitch_for(clips[0], spec)  # imports and plans
     found, speed = {}, {}

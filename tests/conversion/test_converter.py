@@ -137,6 +137,32 @@ def test_long_files_are_chunked_and_short_ones_are_not(
     assert joints.max() < 3 * energy.max() / 2 and np.isfinite(out.samples).all()
 
 
+def test_a_long_file_keeps_its_melody_across_chunks(
+    converter: Converter, clips: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every chunk is moved by the same interval, also where one half of the file is higher than the other."""
+    rate = converter.spec.sample_rate
+    time = np.arange(50 * rate) / rate
+    hz = np.where(time < 25, 110.0, 180.0)
+    phase = 2 * np.pi * np.cumsum(hz) / rate
+    write_audio(tmp_path / "long.wav", 0.05 * sum(np.sin(k * phase) / k for k in range(1, 12)), rate)
+    asked: list[np.ndarray] = []
+    vocode = converter.vocode
+
+    def listen(features: torch.Tensor, f0: torch.Tensor | None = None) -> np.ndarray:
+        assert f0 is not None
+        asked.append(f0[f0 > 0].numpy())
+        return vocode(features, f0)
+
+    monkeypatch.setattr(converter, "vocode", listen)
+    convert_long(
+        converter, tmp_path / "long.wav", converter.voice(clips["p905"]), converter.controls({}), tmp_path / "out.wav"
+    )
+    assert len(asked) == 3
+    low, high = float(np.median(asked[0])), float(np.median(asked[-1]))
+    assert high / low == pytest.approx(180 / 110, rel=0.02)
+
+
 def test_a_folder_is_converted_and_broken_files_are_skipped(
     converter: Converter, clips: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -142,27 +142,34 @@ class Converter:
             raise UserError("no target clip: expected at least one recording of the target voice, e.g. tgt=b.wav")
         return [self.utterance(self._trimmed(clip)) for clip in clips]
 
-    def utterance(self, clip: Audio) -> Utterance:
-        """What the model requires of a clip at its rate, by the functions that preparation used."""
+    def utterance(self, clip: Audio, f0: np.ndarray | None = None) -> Utterance:
+        """What the model requires of a clip at its rate, by the functions of preparation; `f0` (T,) if it is known."""
         waveform = torch.from_numpy(clip.samples).to(self.device)
         features, wanted = extract(waveform, self.spec), self.model.requires.fields
         return Utterance(
             features=features,
             waveform=waveform if "waveform" in wanted else None,
-            f0=self._f0(clip, features.shape[1]) if "f0" in wanted else None,
+            f0=self._f0(self.contour(clip) if f0 is None else f0, features.shape[1]) if "f0" in wanted else None,
             embedding=speaker_encoder(str(self.device)).embed([clip])[0] if "embedding" in wanted else None,
         )
 
-    def _f0(self, clip: Audio, frames: int) -> Tensor:
-        return torch.from_numpy(self.f0.contour(clip.samples)[:frames]).to(self.device)
+    def contour(self, clip: Audio) -> np.ndarray:
+        """f0 of every frame of a clip at the model's rate, in Hz, 0 where unvoiced, searched as for training."""
+        return self.f0.contour(clip.samples)
+
+    def _f0(self, contour: np.ndarray, frames: int) -> Tensor:
+        return torch.from_numpy(contour[:frames]).to(self.device)
 
     def speak(self, source: Audio, voice: Voice, controls: Controls) -> np.ndarray:
         """Samples (S,) of a source at the model's rate, as many as the source has, at the vocoder's own level."""
+        return fit(self.say(self.utterance(source), voice, controls), len(source.samples))
+
+    def say(self, clip: Utterance, voice: Voice, controls: Controls) -> np.ndarray:
+        """Samples of what an analysed clip says, at the vocoder's own level."""
         with torch.no_grad():
             model = voice.speaker(controls.share)
-            clip = self.utterance(source)
             features = model.convert(clip, voice.references, controls)
-            return fit(self.vocode(features, model.pitch(clip, voice.references, controls)), len(source.samples))
+            return self.vocode(features, model.pitch(clip, voice.references, controls))
 
     def vocode(self, features: Tensor, f0: Tensor | None = None) -> np.ndarray:
         """Features (F, T) and, if known, their pitch (T,) -> samples."""

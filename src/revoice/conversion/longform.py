@@ -3,15 +3,19 @@
 import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 
 from revoice.audio.io import Audio, probe_audio, read_audio
 from revoice.audio.loudness import loudness_db
 from revoice.conversion.converter import Converter, Voice, fit
 from revoice.models.base import Controls
+from revoice.nn.pitch import log_level
 
 CHUNK = 20.0  # seconds of a chunk beyond that, overlap included
 OVERLAP = 0.5  # seconds shared by neighbours, cross-faded
@@ -27,7 +31,8 @@ def convert_long(
 ) -> float:
     """Convert a file of any length with memory for one chunk; returns the seconds written.
 
-    The source's loudness is measured over the whole file first; one gain is then applied to the whole output.
+    The source's loudness and its level of pitch are measured over the whole file first: one gain is applied to the
+    whole output, and no chunk is moved to another pitch than its neighbours.
 
         chunk 1  ______________
         chunk 2              \\/_____________      each cross-fade is linear and sums to one
@@ -67,22 +72,42 @@ def convert_long(
 def speak_long(converter: Converter, source: Path, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
     """Samples of a long file, block after block, at the vocoder's own level."""
     rate = converter.spec.sample_rate
-    total = probe_audio(source).seconds
-    step = CHUNK - OVERLAP
     shared = round(OVERLAP * rate)
     fade = np.linspace(0.0, 1.0, shared, dtype=np.float32)
-    count = max(1, math.ceil((total - OVERLAP) / step))
+    contours: list[np.ndarray | None] = []
+    level = None
+    if "f0" in converter.model.requires.fields:
+        contours = [converter.contour(chunk.audio) for chunk in _chunks(source, rate)]
+        level = log_level(torch.from_numpy(np.concatenate([c for c in contours if c is not None])))
     tail = np.zeros(0, np.float32)
+    for chunk, contour in zip_longest(_chunks(source, rate), contours):
+        clip = converter.utterance(chunk.audio, contour)
+        clip.level = None if level is None else level.to(converter.device)
+        samples = fit(converter.say(clip, voice, controls), chunk.size)
+        if count_tail := min(len(tail), len(samples)):
+            rise = fade[:count_tail]
+            samples[:count_tail] = samples[:count_tail] * rise + tail[:count_tail] * (1 - rise)
+        tail = np.zeros(0, np.float32) if chunk.last else samples[-shared:]
+        yield samples if chunk.last else samples[:-shared]
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A part of a long file at the wanted rate, and the samples that its conversion must have."""
+
+    audio: Audio
+    size: int
+    last: bool
+
+
+def _chunks(source: Path, rate: int) -> Iterator[_Chunk]:
+    step = CHUNK - OVERLAP
+    count = max(1, math.ceil((probe_audio(source).seconds - OVERLAP) / step))
     for index in range(count):
         last = index == count - 1
         clip = read_audio(source, rate, start=index * step, seconds=None if last else CHUNK)
         size = len(clip.samples) if last else round((index * step + CHUNK) * rate) - round(index * step * rate)
-        samples = fit(converter.speak(clip, voice, controls), size)
-        if count_tail := min(len(tail), len(samples)):
-            rise = fade[:count_tail]
-            samples[:count_tail] = samples[:count_tail] * rise + tail[:count_tail] * (1 - rise)
-        tail = np.zeros(0, np.float32) if last else samples[-shared:]
-        yield samples if last else samples[:-shared]
+        yield _Chunk(clip, size, last)
 
 
 class _Meter:

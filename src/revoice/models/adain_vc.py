@@ -163,7 +163,7 @@ class AdaINVC(ConversionModel):
         """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
         if source.f0 is None:
             return None
-        own = log_level(source.f0)
+        own = log_level(source.f0) if source.level is None else source.level
         levels = [level for target in targets if target.f0 is not None and (level := log_level(target.f0)) is not None]
         if own is None or not levels:
             return source.f0

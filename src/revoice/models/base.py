@@ -48,12 +48,14 @@ class Utterance:
     Attributes:
         features: (F, T) un-standardised.
         f0: (T,) Hz, 0 unvoiced.  embedding: (256,).  waveform: (S,) at the spec's rate.
+        level: mean log-f0 of the whole recording, a scalar, if this is a chunk of one.
     """
 
     features: Tensor
     f0: Tensor | None = None
     embedding: Tensor | None = None
     waveform: Tensor | None = None
+    level: Tensor | None = None
 
 
 class ConversionModel(nn.Module):

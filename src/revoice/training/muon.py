@@ -115,5 +115,5 @@ def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
 
 
 def _shape(weight: Tensor) -> tuple[int, int]:
-    """Of the matrix that a layer's weight is: (out, in * kernel)."""
+    """Of the matrix that a layer's weight is: (out, in * kernel); a transposed convolution's is (in, out * kernel)."""
     return (weight.shape[0], weight[0].numel())

@@ -94,6 +94,9 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         with _resumed(parts.data, resume):
             trainer.fit(module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
         return _finish(trainer, module, parts, folder, time.perf_counter() - started)
+    except torch._dynamo.exc.TorchDynamoException as error:
+        why = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"trainer.compile=true: torch.compile fails here ({why[0]}): leave it out") from error
     finally:
         for logger in loggers:
             logger.finalize("success")

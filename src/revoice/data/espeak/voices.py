@@ -93,12 +93,12 @@ def _seen() -> Iterator[Voice]:
     for index in range(DESIGNED):
         gender = "FM"[index.bit_count() % 2]  # even shares in any part of the list
         cast.append((f"designed{index}", gender, design(index, gender), (0, 0, 0)))
-    for number, (variant, gender, definition, (pitch, spread, rate)) in enumerate(
-        cast, start=1
-    ):  # p1001 on: names that VCTK does not have
+    for number, (variant, gender, definition, habits) in enumerate(cast, start=1):
+        pitch, spread, rate = habits
         wobble, haste = number * 7 % 11 - 5, number % 9 - 4
         yield Voice(
-            speaker=f"p{1000 + number}", variant=variant, accent=next(accents), gender=gender, definition=definition,
+            speaker=f"p{1000 + number}",  # a name that VCTK does not have
+            variant=variant, accent=next(accents), gender=gender, definition=definition,
             pitch=50 + pitch + wobble, range=50 + spread + 2 * wobble, rate=170 + rate + 2 * wobble + 2 * haste,
         )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Lightning's own callbacks under revoice's names."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,30 @@ class Checkpoints:
     def make(self, run: Run) -> list[Callback]:
         """The callbacks."""
         folder: Path = run.reporter.folder.parent / "checkpoints"
-        best = ModelCheckpoint(
+        best = _Best(
             folder, filename="best", monitor=self.monitor, mode=self.mode, save_top_k=1,
             enable_version_counter=False, auto_insert_metric_name=False,
         )  # fmt: skip
         return [best, _Last(folder / "last.ckpt", run.val_every)]
+
+
+class _Best(ModelCheckpoint):
+    """Lightning's, which also carries the best so far into the folder of a run that resumes another one."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the score and, copied into this run's folder, the file of the run that is resumed."""
+        old, score = Path(state_dict.get("best_model_path") or ""), state_dict.get("best_model_score")
+        if score is None or not old.is_file():
+            return
+        mine = Path(str(self.dirpath)) / old.name
+        if mine != old and not mine.is_file():
+            mine.parent.mkdir(parents=True, exist_ok=True)
+            part = mine.with_name(f".{mine.name}.{os.getpid()}.part")
+            shutil.copyfile(old, part)
+            part.replace(mine)
+        self.best_model_score = self.kth_value = score
+        self.best_model_path = self.kth_best_model_path = str(mine)
+        self.best_k_models = {str(mine): score}
 
 
 class _Last(Callback):
