@@ -59,8 +59,8 @@ def test_last_finds_the_newest_run(workplace: Path, tmp_path: Path) -> None:
 def test_the_best_so_far_is_carried_into_the_folder_of_the_resumed_run(workplace: Path, tmp_path: Path) -> None:
     config = compose_config("train", *SMALL, folder=workplace)
     first = train({**config, "max_iterations": 2}, tmp_path / "a")
-    harmful = {**config["optimizer"], "lr": 10.0}  # nothing after it can be better
-    config |= {"optimizer": harmful, "max_iterations": 4, "ckpt_path": "last"}
+    heavier = {**config["loss"], "reconstruction": 100.0}  # nothing after it can be better
+    config |= {"loss": heavier, "max_iterations": 4, "ckpt_path": "last"}
     resumed = train(config, tmp_path / "b")
     assert resumed.metrics["val/loss"] > first.metrics["val/loss"]
     assert resumed.metrics["best/val/loss"] == first.metrics["best/val/loss"]
