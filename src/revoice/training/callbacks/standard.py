@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 
@@ -32,12 +33,12 @@ class _Best(ModelCheckpoint):
     """Lightning's, which also carries the best so far into the folder of a run that resumes another one."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the score and, copied into this run's folder, the file of the run that is resumed."""
-        old, score = Path(state_dict.get("best_model_path") or ""), state_dict.get("best_model_score")
-        if score is None or not old.is_file():
+        """Copy the best checkpoint of the resumed run here; its score is the one it holds itself."""
+        old, mine = (Path(str(folder)) / "best.ckpt" for folder in (state_dict["dirpath"], self.dirpath))
+        if not old.is_file():
             return
-        mine = Path(str(self.dirpath)) / old.name
-        if mine != old and not mine.is_file():
+        score = torch.load(old, map_location="cpu", weights_only=True)["callbacks"][self.state_key]["best_model_score"]
+        if old != mine and not mine.is_file():
             mine.parent.mkdir(parents=True, exist_ok=True)
             part = mine.with_name(f".{mine.name}.{os.getpid()}.part")
             shutil.copyfile(old, part)
