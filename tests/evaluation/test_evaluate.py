@@ -29,7 +29,7 @@ def metrics(manifest: Manifest, workers: Workers | None = None) -> list[Metric]:
 
 
 def identity(requests: list) -> list[Audio]:
-    return [source for source, _ in requests]
+    return [request.source for request in requests]
 
 
 class Oracle:
@@ -40,7 +40,7 @@ class Oracle:
 
     def __call__(self, requests: list) -> list[Audio]:
         clips = []
-        for source, references in requests:
+        for source, references, _ in requests:
             said, voice = self.rows[source.samples.tobytes()], self.rows[references[0].samples.tobytes()].speaker
             pitch, tract, _, _ = VOICES[voice]
             clips.append(Audio(speak(pitch, tract, int(said.sentence[1:])), RATE))

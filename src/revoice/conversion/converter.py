@@ -131,8 +131,13 @@ class Converter:
         return read_audio(Path(clip).expanduser(), rate)
 
     def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
-        """A voice from one or more recordings of it: they are analysed, and the model is adapted to them."""
+        """A voice from one or more recordings of it: they are analysed, and the model is adapted to them.
+
+        A model with a table of speakers takes the names of its speakers instead.
+        """
         several = clips if isinstance(clips, Sequence) and not isinstance(clips, str) else [clips]
+        if self.model.target == "speaker":
+            return Voice([self._speaker(name) for name in several], self.model, None)
         references = self.references(several)
         return Voice(references, self.model, adapted(self.model, references, self.adaptation, self.spec))
 
@@ -141,6 +146,14 @@ class Converter:
         if not clips:
             raise UserError("no target clip: expected at least one recording of the target voice, e.g. tgt=b.wav")
         return [self.utterance(self._trimmed(clip)) for clip in clips]
+
+    def _speaker(self, name: Clip) -> Utterance:
+        known = self.loaded.description.speakers
+        if isinstance(name, Audio) or str(name) not in known:
+            given = "a recording" if isinstance(name, Audio) else str(name)
+            raise choices(given, known, f"speaker of this {self.model.name}, which speaks with the voices of its table")
+        nothing = torch.zeros(self.spec.channels, 0, device=self.device)
+        return Utterance(features=nothing, speaker=torch.tensor(known.index(str(name)), device=self.device))
 
     def utterance(self, clip: Audio, f0: np.ndarray | None = None) -> Utterance:
         """What the model requires of a clip at its rate, by the functions of preparation; `f0` (T,) if it is known."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,15 @@ from revoice.evaluation.summary import Record, Summary, summarise
 from revoice.evaluation.verification import VERIFIERS
 from revoice.evaluation.workers import Workers
 
-Request = tuple[Audio, list[Audio]]
+
+class Request(NamedTuple):
+    """A conversion to make: a source, clips of the target voice, and the voice's name for systems that know it."""
+
+    source: Audio
+    references: list[Audio]
+    speaker: str
+
+
 Convert = Callable[[list[Request]], Sequence[Audio]]
 Vocode = Callable[[Audio], Audio]
 
@@ -85,7 +93,7 @@ def run(
 
     Args:
         trials: what to convert, by group ("unseen", "seen").
-        convert: batch of (source, references) -> converted clips; its wall time is what the real-time factor counts.
+        convert: batch of requests -> converted clips; its wall time is what the real-time factor counts.
         vocode: a recording through the system's features and vocoder and back, the best that a conversion could sound.
         manifest: of the corpus that the trials come from.
         metrics: see `build_metrics`.
@@ -136,14 +144,17 @@ def convert_all(
     converted: dict[int, tuple[Audio, float]] = {}
     for at in range(0, len(order), batch_size):
         batch = order[at : at + batch_size]
-        requests = [(read(trials[i].source), [read(row) for row in trials[i].references]) for i in batch]
+        requests = [
+            Request(read(trials[i].source), [read(row) for row in trials[i].references], trials[i].target)
+            for i in batch
+        ]
         begin = time.perf_counter()
         outcomes = convert(requests)
         wall = time.perf_counter() - begin
         assert len(outcomes) == len(batch), f"{len(batch)} conversions asked for, {len(outcomes)} came"
-        share = wall / sum(source.seconds for source, _ in requests)
-        for i, outcome, (source, _) in zip(batch, outcomes, requests, strict=True):
-            converted[i] = (outcome, share * source.seconds)
+        share = wall / sum(request.source.seconds for request in requests)
+        for i, outcome, request in zip(batch, outcomes, requests, strict=True):
+            converted[i] = (outcome, share * request.source.seconds)
         progress("converting", at + len(batch), len(order))
     truths = {trial.true_target.id: trial.true_target for trial in trials if trial.true_target}
     ceilings: dict[str, Audio] = {}

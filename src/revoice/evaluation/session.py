@@ -39,9 +39,11 @@ class Protocol:
 
 
 def trials_for(
-    manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0
+    manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0, closed: str = ""
 ) -> dict[str, list[Trial]]:
     """Trials by group. A corpus that shares no voice with the training data is unseen as a whole.
+
+    `closed` names a system that can speak with the voices of its table alone, if there is one.
 
     Raises:
         UserError: no group is possible; the message says what the corpus lacks.
@@ -50,10 +52,14 @@ def trials_for(
     if foreign:
         manifest = manifest.with_rows(replace(row, split="test_unseen") for row in manifest)
     trials: dict[str, list[Trial]] = {}
+    reason: UserError | None = None
     for group in protocol.groups:
         if group not in GROUPS:
             raise choices(group, GROUPS, "group of test voices (metrics.groups)")
         if group == "seen" and foreign:
+            continue
+        if group == "unseen" and closed:
+            log.info("unseen voices are not evaluated: %s speaks with the voices of its table", closed)
             continue
         try:
             trials[group] = pick_trials(
@@ -63,7 +69,9 @@ def trials_for(
         except UserError as error:
             log.warning("%s voices are not evaluated: %s", group, error)
             reason = error
-    if not trials:
+    if not trials and reason is None:
+        raise UserError(f"{closed} can speak with the voices of its training data alone: evaluate it on those")
+    if not trials and reason is not None:
         raise reason
     return trials
 
@@ -88,7 +96,8 @@ def evaluate_systems(
             report.
     """
     speakers = sorted({name for c in converters.values() for name in c.loaded.description.speakers})
-    trials = trials_for(manifest, protocol, speakers, seed)
+    closed = next((name for name, c in converters.items() if c.model.target == "speaker"), "")
+    trials = trials_for(manifest, protocol, speakers, seed, closed)
     evaluations = {}
     with Workers(_workers(protocol)) as workers:
         metrics = build_metrics(manifest, workers=workers)
@@ -125,16 +134,17 @@ def _payload(
 
 
 def _batch(converter: Converter) -> Convert:
-    made: dict[tuple[int, ...], tuple[list[Audio], Voice]] = {}  # by identity of the clips, which it keeps alive
+    by_name = converter.model.target == "speaker"
+    made: dict[tuple[int, ...] | str, tuple[list[Audio], Voice]] = {}  # by the identity of clips, which it keeps alive
 
-    def voice(references: list[Audio]) -> Voice:
-        key = tuple(map(id, references))
+    def voice(request: Request) -> Voice:
+        key = request.speaker if by_name else tuple(map(id, request.references))
         if key not in made:
-            made[key] = references, converter.voice(references)
+            made[key] = request.references, converter.voice(request.speaker if by_name else request.references)
         return made[key][1]
 
     def convert(requests: list[Request]) -> list[Audio]:
-        return [converter.convert(source, voice(references)) for source, references in requests]
+        return [converter.convert(request.source, voice(request)) for request in requests]
 
     return convert
 

@@ -15,7 +15,7 @@ from revoice.models.adain_layers import ContentEncoder, Decoder, DecoderSize, En
 from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
 from revoice.nn.adain import TimeStatistics
 from revoice.nn.perturb import perturbed
-from revoice.nn.pitch import log_level, moved
+from revoice.nn.pitch import at_level_of
 from revoice.registry import from_mapping
 
 
@@ -163,11 +163,7 @@ class AdaINVC(ConversionModel):
         """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
         if source.f0 is None:
             return None
-        own = log_level(source.f0) if source.level is None else source.level
-        levels = [level for target in targets if target.f0 is not None and (level := log_level(target.f0)) is not None]
-        if own is None or not levels:
-            return source.f0
-        return moved(source.f0, controls.strength * (torch.stack(levels).mean() - own))
+        return at_level_of([t.f0 for t in targets if t.f0 is not None], source.f0, source.level, controls.strength)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

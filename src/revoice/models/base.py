@@ -49,6 +49,7 @@ class Utterance:
         features: (F, T) un-standardised.
         f0: (T,) Hz, 0 unvoiced.  embedding: (256,).  waveform: (S,) at the spec's rate.
         level: mean log-f0 of the whole recording, a scalar, if this is a chunk of one.
+        speaker: place in the model's table of speakers, a scalar.
     """
 
     features: Tensor
@@ -56,6 +57,7 @@ class Utterance:
     embedding: Tensor | None = None
     waveform: Tensor | None = None
     level: Tensor | None = None
+    speaker: Tensor | None = None
 
 
 class ConversionModel(nn.Module):
@@ -64,14 +66,14 @@ class ConversionModel(nn.Module):
     Class attributes:
         name: registry name, set by the decorator.
         target: what tells the target voice: "clips" (one or more recordings), "speaker" (a name in the model's
-            table), "none".
+            table), "none". Instances may differ.
         Controls: the dataclass of conversion settings.
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
     """
 
     name: ClassVar[str]
-    target: ClassVar[str] = "clips"
+    target: str = "clips"
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()
     requires: Requires

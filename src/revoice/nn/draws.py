@@ -46,6 +46,10 @@ class Draws:
         """Uniform integers in [0, high), (count, *shape), int64."""
         return self._cut(torch.randint(high, (self.total, *shape), generator=self._generator(name)), device)
 
+    def order(self, name: str, size: int) -> Tensor:
+        """A random order (size,) of the numbers below `size`, the same in every process."""
+        return torch.randperm(size, generator=self._generator(name))
+
     def _generator(self, name: str) -> torch.Generator:
         key = zlib.crc32(f"{self.seed}/{self.iteration}/{name}".encode())
         return torch.Generator().manual_seed((self.seed * 0x9E3779B1 + self.iteration * 0x85EBCA77 + key) % 2**63)

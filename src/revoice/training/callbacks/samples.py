@@ -12,6 +12,7 @@ from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.checkpoint import Loaded
 from revoice.conversion.converter import Converter
 from revoice.data.manifest import Manifest, Row
+from revoice.errors import UserError
 from revoice.evaluation.pictures import spectrograms
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
@@ -75,8 +76,9 @@ class _Samples(Callback):
                 try:
                     clips = {"source": self.manifest.file(source), "target": self.manifest.file(target)}
                     heard = {name: converter.audio(path) for name, path in clips.items()}
-                    converted = converter.convert(heard["source"], [heard["target"]])
-                except AudioError:  # a file that vanished since preparation
+                    by_name = module.model.target == "speaker"
+                    converted = converter.convert(heard["source"], target.speaker if by_name else [heard["target"]])
+                except (AudioError, UserError):  # a file that vanished since preparation; a voice not in the table
                     continue
                 name = f"{source.id}_to_{target.speaker}"
                 self.reporter.audio(name, converted, iteration)

@@ -1,0 +1,190 @@
+"""VQ-VAE: discrete codes that carry what is said, and a decoder that is told who says it (arXiv:1711.00937)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from revoice.data.batch import Batch
+from revoice.errors import UserError, choices
+from revoice.models.adain_layers import Decoder, DecoderSize
+from revoice.models.adain_vc import StyleControls, masked_l1, spread_upsampling
+from revoice.models.base import MODELS, ConversionModel, Requires, Standardiser, Utterance
+from revoice.models.voice import VoiceCode
+from revoice.nn.adain import TimeStatistics, instance_norm
+from revoice.nn.batch_norm import BatchNorm1d
+from revoice.nn.perturb import perturbed
+from revoice.nn.pitch import at_level_of
+from revoice.nn.quantiser import Quantised, Quantiser, QuantiserSize
+from revoice.registry import from_mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class VQEncoderSize:
+    """Sizes of the encoder of ZeroSpeech (van Niekerk, Nortje, Kamper, arXiv:2005.09409).
+
+    Attributes:
+        channels: of every layer.
+        strides: of each convolution: kernel 3 where it is 1, 4 where it is 2.
+        norm: "batch" (published) or "instance", which removes each clip's own statistics and with them much of the
+            voice.
+    """
+
+    channels: int = 768
+    strides: tuple[int, ...] = (1, 1, 2, 1, 1)
+    norm: str = "batch"
+
+
+class VQEncoder(nn.Module):
+    """Convolution, normalisation, ReLU, again and again; then down to the width of the codes."""
+
+    def __init__(self, n_features: int, out: int, size: VQEncoderSize) -> None:
+        super().__init__()
+        if size.norm not in ("batch", "instance"):
+            raise choices(size.norm, ["batch", "instance"], "encoder.norm")
+        if not size.strides or any(stride not in (1, 2) for stride in size.strides):
+            raise UserError(f"encoder.strides={list(size.strides)}: expected a list of 1 and 2")
+        widths = [n_features] + [size.channels] * len(size.strides)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(a, b, 2 + stride, stride, padding=1, bias=False)
+            for a, b, stride in zip(widths, widths[1:], size.strides, strict=False)
+        )
+        batch = size.norm == "batch"
+        self.norms = nn.ModuleList(BatchNorm1d(size.channels) if batch else _InstanceNorm() for _ in size.strides)
+        self.out = nn.Conv1d(size.channels, out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F, T) -> (B, D, T / hop); T a multiple of the hop."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.relu(norm(conv(x)))
+        return self.out(x)
+
+
+class _InstanceNorm(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return instance_norm(x)
+
+
+@MODELS.register("vqvae")
+class VQVAE(ConversionModel):
+    """ZeroSpeech's encoder and quantiser with a decoder to features in place of its autoregressive one.
+
+    The decoder is that of AdaIN-VC: the voice sets the mean and deviation of every layer, and, with `pitch_bins`, the
+    pitch is told apart from the codes. Upstream, the first convolution is not padded; here every one is.
+
+    Losses: L1 reconstruction; codebook (moves codes that learn by gradient; only a distance where they are moving
+    averages); commitment; perplexity of the codes, to be logged with weight 0.
+
+    Args:
+        n_features: feature channels F.
+        n_speakers: training speakers, for `voice="speaker"`.
+        encoder: `VQEncoderSize`.  quantiser: `QuantiserSize`.  decoder: `DecoderSize` settings.
+        voice: "embedding" (any voice, by Resemblyzer) or "speaker" (a table).  voice_dim: of its code.
+        perturb: see `AdaINVC`.
+        frames: training crop, a multiple of the hop.
+        sampler: "uniform" over utterances or "by_speaker".
+    """
+
+    Controls = StyleControls
+    adapts = ("decoder",)
+
+    def __init__(
+        self,
+        n_features: int,
+        n_speakers: int | None = None,
+        *,
+        encoder: Mapping[str, Any] | None = None,
+        quantiser: Mapping[str, Any] | None = None,
+        decoder: Mapping[str, Any] | None = None,
+        voice: str = "embedding",
+        voice_dim: int = 128,
+        perturb: float = 0.0,
+        frames: int = 128,
+        sampler: str = "uniform",
+    ) -> None:
+        super().__init__()
+        sizes = from_mapping(VQEncoderSize, _tuples(encoder), "encoder")
+        codes = from_mapping(QuantiserSize, quantiser or {}, "quantiser")
+        size = from_mapping(DecoderSize, _tuples(decoder), "decoder")
+        self.hop, self.perturb = prod(sizes.strides), perturb
+        upsample = size.upsample or spread_upsampling(self.hop, size.blocks)
+        if prod(upsample) != self.hop:
+            raise UserError(f"decoder.upsample={list(upsample)} must multiply to the encoder's hop {self.hop}")
+        if frames % self.hop:
+            raise UserError(f"frames={frames}: expected a multiple of the encoder's hop {self.hop}")
+        self.shortest = 4 * self.hop
+        self.voice = VoiceCode(voice, voice_dim, n_speakers)
+        self.target = "speaker" if voice == "speaker" else "clips"
+        fields = ("features", *(("f0",) if size.pitch_bins else ()), *self.voice.fields)
+        self.requires = Requires(fields=fields, frames=frames, minimum=self.shortest, sampler=sampler)
+        self.standardiser = Standardiser(n_features)
+        self.encoder = VQEncoder(n_features, codes.dim, sizes)
+        self.quantiser = Quantiser(codes)
+        self.decoder = Decoder(n_features, codes.dim, size, upsample, norm_first=True)
+        layers = 2 * len(upsample)
+        self.affine = nn.ModuleList(nn.Linear(voice_dim, 2 * size.channels) for _ in range(layers))
+
+    def encode(self, x: Tensor, batch: Batch | None = None) -> Quantised:
+        """Standardised features (B, F, T) -> codes of T / hop steps; the codebook learns from a training batch."""
+        short = -x.shape[-1] % self.hop
+        whole = F.pad(x, (0, short), mode="replicate") if short else x
+        return self.quantiser(self.encoder(whole), None if batch is None else batch.draws)
+
+    def decode(self, values: Tensor, voice: Tensor, f0: Tensor | None) -> Tensor:
+        """Code vectors (B, D, T / hop), voice codes (B, dim), f0 (B, T) -> standardised features (B, F, T)."""
+        halves = (layer(voice)[:, :, None].chunk(2, dim=1) for layer in self.affine)
+        styles = [TimeStatistics(mean, std) for mean, std in halves]
+        if self.decoder.pitch is None or f0 is None:
+            return self.decoder(values, styles)
+        return self.decoder(values, styles, F.pad(f0, (0, values.shape[-1] * self.hop - f0.shape[-1])))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Reconstruction (over valid frames), codebook, commitment, perplexity."""
+        x = self.standardiser(batch.features)
+        heard = x if batch.draws is None or not self.perturb else perturbed(x, self.perturb, batch.draws)
+        codes = self.encode(heard, batch)
+        y = self.decode(codes.values, self.voice.of_batch(batch), batch.f0)[..., : x.shape[-1]]
+        with torch.autocast(x.device.type, enabled=False):
+            return {
+                "reconstruction": masked_l1(y.float(), x, batch.lengths),
+                "codebook": codes.codebook, "commitment": codes.commitment, "perplexity": codes.perplexity.detach(),
+            }  # fmt: skip
+
+    @torch.no_grad()
+    def convert(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor:
+        """Features (F, T) of the source's codes in the target's voice."""
+        x = self.standardiser(source.features[None])
+        frames = x.shape[-1]
+        if frames < self.shortest:
+            x = F.pad(x, (0, self.shortest - frames), mode="replicate")
+        voice = self.voice.of(targets)
+        if controls.strength != 1.0:
+            voice = torch.lerp(self._own_voice(source), voice, controls.strength)
+        f0 = self.pitch(source, targets, controls)
+        y = self.decode(self.encode(x).values, voice, None if f0 is None else f0[None])
+        return self.standardiser.inverse(y)[0, :, :frames]
+
+    def pitch(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor | None:
+        """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
+        if source.f0 is None:
+            return None
+        return at_level_of([t.f0 for t in targets if t.f0 is not None], source.f0, source.level, controls.strength)
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """z-score with these per-channel statistics (F,)."""
+        self.standardiser.set(mean, std)
+
+    def _own_voice(self, source: Utterance) -> Tensor:
+        if self.voice.kind == "speaker":
+            raise UserError(
+                "strength needs the source's own voice, which a table of speakers does not tell: leave it out"
+            )
+        return self.voice.of([source])
+
+
+def _tuples(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in (values or {}).items()}

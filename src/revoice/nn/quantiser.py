@@ -1,0 +1,187 @@
+"""Vector quantisation (van den Oord, Vinyals, Kavukcuoglu, arXiv:1711.00937) and what keeps its codebook alive."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from revoice.errors import UserError, choices
+from revoice.nn.collective import gathered, summed
+from revoice.nn.draws import Draws
+
+LEARN = ("ema", "loss")
+INITS = ("kmeans", "uniform", "normal")
+METRICS = ("euclidean", "cosine")
+_LLOYD = 10  # rounds of k-means at the start
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantiserSize:
+    """Settings of a `Quantiser`.
+
+    Attributes:
+        codebook_size: K.  dim: D.
+        learn: "ema": codes are moving averages of the vectors they stand for (van den Oord et al., appendix A.1);
+            "loss": they follow the gradient of the codebook loss.
+        decay: of the moving averages.
+        eps: Laplace smoothing of the counts: N <- (N + eps) / (n + K eps) n.
+        init: "kmeans" of the first batch, "uniform" in +-1/K, "normal".
+        metric: "euclidean" or "cosine" (vectors and codes on the unit sphere).
+        restart: a code that stands for fewer vectors per batch than this, on average, becomes a vector of the batch; 0:
+            codes may die.
+        jitter: chance that a code takes the place of its neighbour in time, in training (Chorowski et al.,
+            arXiv:1901.08810); half of it to each side.
+    """
+
+    codebook_size: int = 256
+    dim: int = 64
+    learn: str = "ema"
+    decay: float = 0.99
+    eps: float = 1e-5
+    init: str = "kmeans"
+    metric: str = "euclidean"
+    restart: float = 0.1
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, valid in (("learn", LEARN), ("init", INITS), ("metric", METRICS)):
+            if getattr(self, name) not in valid:
+                raise choices(getattr(self, name), list(valid), f"quantiser.{name}")
+        if self.codebook_size < 2 or self.dim < 1:
+            raise UserError(f"quantiser: codebook_size={self.codebook_size}, dim={self.dim}: expected 2 and 1 or more")
+        for name in ("decay", "jitter"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UserError(f"quantiser.{name}={getattr(self, name)}: expected 0 or more, under 1")
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What a quantiser makes of vectors (B, D, T).
+
+    Attributes:
+        codes: (B, T) int64.
+        values: (B, D, T), the codes' vectors, with the gradient of what was quantised (straight-through).
+        codebook: mean squared distance that moves the codes (without gradient where they are moving averages).
+        commitment: mean squared distance that moves the encoder.
+        perplexity: exp of the entropy of the codes of this process's batch.
+    """
+
+    codes: Tensor
+    values: Tensor
+    codebook: Tensor
+    commitment: Tensor
+    perplexity: Tensor
+
+
+class Quantiser(nn.Module):
+    """Replaces vectors by the nearest of K codes, in float32 whatever the precision of the step.
+
+    All that is counted is counted over all processes, so that every process keeps the same codebook.
+    """
+
+    codebook: Tensor
+    counts: Tensor
+    sums: Tensor
+    started: Tensor
+    used: Tensor
+
+    def __init__(self, size: QuantiserSize) -> None:
+        super().__init__()
+        self.size = size
+        k, d = size.codebook_size, size.dim
+        codebook = torch.randn(k, d) if size.init == "normal" else (torch.rand(k, d) * 2 - 1) / k
+        if size.metric == "cosine":
+            codebook = F.normalize(codebook, dim=1)
+        if size.learn == "loss":
+            self.codebook = nn.Parameter(codebook)
+        else:
+            self.register_buffer("codebook", codebook)
+        self.register_buffer("counts", torch.ones(k))  # moving averages: vectors per batch of each code, their sums
+        self.register_buffer("sums", codebook.clone())
+        self.register_buffer("started", torch.tensor(size.init != "kmeans"))
+        self.register_buffer("used", torch.zeros(k), persistent=False)  # since somebody last looked
+
+    def forward(self, z: Tensor, draws: Draws | None = None) -> Quantised:
+        """Quantise (B, D, T); with `draws`, in training, the codebook learns and codes jitter."""
+        with torch.autocast(z.device.type, enabled=False):
+            vectors = z.float().transpose(1, 2)
+            if self.size.metric == "cosine":
+                vectors = F.normalize(vectors, dim=2)
+            learning = self.training and draws is not None
+            if learning and draws is not None:
+                self._start(vectors, draws)
+            codes = self.nearest(vectors)
+            values = F.embedding(codes, self._codes())
+            codebook, commitment = F.mse_loss(values, vectors.detach()), F.mse_loss(vectors, values.detach())
+            share = torch.bincount(codes.flatten(), minlength=self.size.codebook_size).float() / codes.numel()
+            perplexity = torch.exp(-(share * (share + 1e-10).log()).sum())
+            passed = values
+            if learning and draws is not None:
+                if self.size.jitter:
+                    passed = F.embedding(jitter(codes, self.size.jitter, draws), self._codes())
+                self._learn(vectors, codes, draws)
+            passed = vectors + (passed - vectors).detach()
+            return Quantised(codes, passed.transpose(1, 2), codebook, commitment, perplexity)
+
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """Vectors (..., D) -> codes (...), int64."""
+        table = self._codes().detach()
+        distance = table.square().sum(1) - 2 * vectors.detach() @ table.T  # |vector|^2 is the same for all codes
+        return distance.argmin(-1)
+
+    def _codes(self) -> Tensor:
+        return F.normalize(self.codebook, dim=1) if self.size.metric == "cosine" else self.codebook
+
+    @torch.no_grad()
+    def _start(self, vectors: Tensor, draws: Draws) -> None:
+        if bool(self.started):
+            return
+        everything = gathered(vectors.flatten(0, 1))
+        codes = kmeans(everything, self.size.codebook_size, draws.order("kmeans", len(everything)).to(vectors.device))
+        self.codebook.data.copy_(codes)
+        self.sums.copy_(codes)
+        self.started.fill_(True)
+
+    @torch.no_grad()
+    def _learn(self, vectors: Tensor, codes: Tensor, draws: Draws) -> None:
+        size, flat = self.size, vectors.flatten(0, 1)
+        k = size.codebook_size
+        count = summed(torch.bincount(codes.flatten(), minlength=k).float())
+        self.used += count
+        self.counts.lerp_(count, 1 - size.decay)
+        if size.learn == "ema":
+            total = summed(torch.zeros_like(self.sums).index_add_(0, codes.flatten(), flat))
+            self.sums.lerp_(total, 1 - size.decay)
+            everyone = self.counts.sum()
+            smoothed = (self.counts + size.eps) / (everyone + k * size.eps) * everyone
+            self.codebook.copy_(self.sums / smoothed[:, None])
+        if size.restart:
+            everything = gathered(flat)
+            chosen = draws.order("restart", len(everything))[torch.arange(k) % len(everything)].to(flat.device)
+            dead = self.counts < size.restart
+            self.codebook.data.copy_(torch.where(dead[:, None], everything[chosen], self.codebook))
+            self.sums.copy_(torch.where(dead[:, None], everything[chosen], self.sums))
+            self.counts.copy_(torch.where(dead, 1.0, self.counts))
+
+
+def jitter(codes: Tensor, chance: float, draws: Draws) -> Tensor:
+    """Codes (B, T), each replaced by its left or right neighbour with half the chance; the ends have one neighbour."""
+    frames = codes.shape[1]
+    roll = draws.uniform("jitter", frames, device=codes.device)
+    step = (roll < chance).long() - 2 * (roll < chance / 2).long()
+    place = (torch.arange(frames, device=codes.device) + step).clamp(0, frames - 1)
+    return codes.gather(1, place)
+
+
+def kmeans(vectors: Tensor, k: int, order: Tensor, rounds: int = _LLOYD) -> Tensor:
+    """K centres (K, D) of vectors (N, D) by Lloyd's algorithm, from the first K of `order` (N,); empty ones stay."""
+    centres = vectors[order[torch.arange(k, device=order.device) % len(order)]]
+    if len(vectors) < k:  # some start on the same spot
+        centres = centres + 1e-3 * centres.std() * torch.linspace(-1, 1, k, device=centres.device)[:, None]
+    for _ in range(rounds):
+        nearest = torch.cdist(vectors, centres).argmin(1)
+        count = torch.bincount(nearest, minlength=k).to(vectors.dtype)[:, None]
+        total = torch.zeros_like(centres).index_add_(0, nearest, vectors)
+        centres = torch.where(count > 0, total / count.clamp(min=1), centres)
+    return centres
