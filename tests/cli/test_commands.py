@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import revoice
 from revoice.audio.io import read_audio, write_audio
 from tests.conftest import TINY
 
@@ -84,8 +85,9 @@ def test_conversion_of_awkward_names(command, trained: Path, clip: str, tmp_path
     for name in ("take (1).wav", "日本.wav", "it's.wav", "a,b.wav", "epoch=3.wav", "225.wav"):
         write_audio(tmp_path / name, audio.samples, audio.sample_rate)
         status, out, err = command(
-            "convert", f"ckpt={trained}", f"src={tmp_path / name}", f"tgt={tmp_path / name}", f"out={tmp_path / 'out'}"
-        )
+            "convert", f"ckpt={trained}", f"src={tmp_path / name}", f"tgt={tmp_path / name}", f"out={tmp_path / 'out'}",
+            "adapt=0",
+        )  # fmt: skip
         assert status == 0, err
         assert (tmp_path / "out" / f"{Path(name).stem}_to_{Path(name).stem}.wav").is_file()
 
@@ -192,14 +194,36 @@ def test_importing_published_weights(command, shared: Path, clip: str, tmp_path:
         assert status == 0, err
 
 
+def test_a_table_of_speakers_is_spoken_and_measured_by_name(command, workplace: Path, clip: str) -> None:
+    run = workplace / "outputs" / "table"
+    small = ["model=vqvae_small", "model.voice=speaker", "debug=tiny", "logger=none", *TINY]
+    status, _, err = command("train", *small, f"hydra.run.dir={run}")
+    assert status == 0, err
+    known = revoice.load(run).loaded.description.speakers
+    out = workplace / "outputs" / "named"
+    status, _, err = command("convert", f"ckpt={run}", f"src={clip}", f"tgt={known[1]}", f"out={out}")
+    assert status == 0, err
+    assert (out / f"{Path(clip).stem}_to_{known[1]}.wav").is_file()
+    status, _, err = command("convert", f"ckpt={run}", f"src={clip}", f"tgt={clip}", f"out={out}")
+    assert status == 2 and len(err.strip().splitlines()) == 1 and "speaker" in err and known[1] in err
+    status, _, err = command(
+        "evaluate", f"ckpt={run}", *TINY, "metrics.voices=2", "metrics.workers=0", "out=outputs/table_report"
+    )
+    assert status == 0, err
+    metrics = json.loads((workplace / "outputs" / "table_report" / "metrics.json").read_text())
+    assert "unseen" not in metrics and metrics["seen"]["pairs"] == 2
+
+
 def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None:
     best, last = trained / "checkpoints" / "best.ckpt", trained / "checkpoints" / "last.ckpt"
     status, out, err = command(
-        "evaluate", f"ckpt=[{best},{last}]", *TINY, "metrics.voices=2", "metrics.workers=0", "out=outputs/report"
-    )
+        "evaluate", f"ckpt=[{best},{last}]", *TINY, "metrics.voices=2", "metrics.workers=0", "adapt.steps=2",
+        "out=outputs/report",
+    )  # fmt: skip
     assert status == 0, err
     metrics = json.loads((workplace / "outputs" / "report" / "metrics.json").read_text())
     assert set(metrics["systems"]) == {"best", "last"}
+    assert metrics["systems"]["best"]["adaptation"]["steps"] == 2
     assert metrics["systems"]["best"]["unseen"]["pairs"] == 2
     page = (workplace / "outputs" / "report" / "report.html").read_text()
     assert "<audio" in page and "data:image/png" in page and "http" + "://" not in page.replace("http://www.w3.org", "")

@@ -58,7 +58,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def evaluation(corpus: Manifest) -> Evaluation:
     def higher(requests: list) -> list[Audio]:
-        return [Audio(source.samples[::-1].copy(), source.sample_rate) for source, _ in requests]
+        return [Audio(asked.source.samples[::-1].copy(), asked.source.sample_rate) for asked in requests]
 
     trials = {group: pick_trials(corpus, group, speakers=4) for group in ("unseen", "seen")}
     return run(trials, higher, copy, corpus, [SpeakerSimilarity(Timbre(), corpus), Spectral(), Speed()], name=EVIL)
@@ -138,7 +138,7 @@ def test_one_sided_data_is_shown_without_pictures_of_nothing(corpus: Manifest, t
     def silent(requests: list) -> list[Audio]:
         return [Audio(np.zeros(RATE, np.float32), RATE) for _ in requests]
 
-    for convert in (silent, lambda requests: [source for source, _ in requests]):
+    for convert in (silent, lambda requests: [asked.source for asked in requests]):
         found = run({"unseen": pick_trials(manifest, "unseen", speakers=2)}, convert, copy, manifest, metrics)
         write_report(tmp_path / "report.html", [found], "x", {})
         text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text

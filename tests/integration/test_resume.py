@@ -18,7 +18,15 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "extra", [[], ["trainer.accumulate=2"], ["callbacks.ema={decay: 0.9}"], ["model.decoder.dropout=0.3"]]
+    "extra",
+    [
+        [],
+        ["trainer.accumulate=2"],
+        ["callbacks.ema={decay: 0.9}"],
+        ["model.decoder.dropout=0.3"],
+        ["model=vqvae_small"],
+        ["model=vqvae_zerospeech", "model.encoder.channels=32"],
+    ],
 )
 def test_resuming_repeats_the_uninterrupted_run(
     extra: list[str], workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

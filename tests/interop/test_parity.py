@@ -16,6 +16,7 @@ FIXTURES = (
     "random_cnn/features",
     "hifigan/mel",
     "waveglow/mel_tacotron2",
+    "speech2speech/vqvae_legacy_stride1",
 )
 
 

@@ -145,7 +145,7 @@ class Speech2Speech(ConversionModel):
 
 
 def batch_deviation(x: Tensor) -> Tensor:
-    """Standard deviation (unbiased) of all values of all processes, a scalar."""
+    """Standard deviation (of the population) of all values of all processes, a scalar."""
     count = x.numel() * processes()
     mean = summed(x.double().sum()) / count
-    return (summed((x.double() - mean).square().sum()) / (count - 1)).sqrt().float()
+    return (summed((x.double() - mean).square().sum()) / count).sqrt().float()

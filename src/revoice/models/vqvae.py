@@ -110,6 +110,7 @@ class VQVAE(ConversionModel):
         sizes = from_mapping(VQEncoderSize, _tuples(encoder), "encoder")
         codes = from_mapping(QuantiserSize, quantiser or {}, "quantiser")
         size = from_mapping(DecoderSize, _tuples(decoder), "decoder")
+        self.encoder = VQEncoder(n_features, codes.dim, sizes)
         self.hop, self.perturb = prod(sizes.strides), perturb
         upsample = size.upsample or spread_upsampling(self.hop, size.blocks)
         if prod(upsample) != self.hop:
@@ -122,7 +123,6 @@ class VQVAE(ConversionModel):
         fields = ("features", *(("f0",) if size.pitch_bins else ()), *self.voice.fields)
         self.requires = Requires(fields=fields, frames=frames, minimum=self.shortest, sampler=sampler)
         self.standardiser = Standardiser(n_features)
-        self.encoder = VQEncoder(n_features, codes.dim, sizes)
         self.quantiser = Quantiser(codes)
         self.decoder = Decoder(n_features, codes.dim, size, upsample, norm_first=True)
         layers = 2 * len(upsample)

@@ -1,0 +1,63 @@
+"""How much of its codebook a model with a quantiser uses."""
+
+import io
+from typing import cast
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from revoice.nn.quantiser import Quantiser
+from revoice.training.callbacks import CALLBACKS, Run
+from revoice.training.module import VoiceModule
+from revoice.training.reporter import Reporter
+
+
+@CALLBACKS.register("codebook")
+class Codebook:
+    """At every validation: `codebook/usage`, the share of codes used in training since the last one, and a picture.
+
+    Models without a quantiser are left alone.
+    """
+
+    def make(self, run: Run) -> Callback:
+        """The callback."""
+        return _Codebook(run.reporter)
+
+
+class _Codebook(Callback):
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        for name, part in cast(VoiceModule, pl_module).model.named_modules():
+            if isinstance(part, Quantiser) and bool(part.used.any()):
+                used = part.used.clone()  # equal in all processes
+                part.used.zero_()
+                label = "codebook" if name == "quantiser" else f"codebook/{name}"
+                pl_module.log(f"{label}/usage", (used > 0).float().mean())
+                if trainer.is_global_zero:
+                    self.reporter.image(label.replace("/", "_"), draw(used), trainer.global_step)
+
+
+def draw(used: torch.Tensor) -> bytes:
+    """PNG of how often each code (K,) was used, the most used first."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    counts = np.sort(used.cpu().numpy())[::-1]
+    figure, axes = plt.subplots(figsize=(7, 3), dpi=110, layout="constrained")
+    axes.bar(np.arange(len(counts)), counts / counts.sum() * len(counts), width=1.0)
+    axes.axhline(1.0, color="black", linewidth=0.8)
+    axes.set(
+        title=f"{(counts > 0).sum()} of {len(counts)} codes used",
+        xlabel="codes, the most used first", ylabel="uses (1: as all are on average)", xlim=(-0.5, len(counts) - 0.5),
+    )  # fmt: skip
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    plt.close(figure)
+    return picture.getvalue()

@@ -1,0 +1,136 @@
+import pytest
+import torch
+
+from revoice.data.batch import Batch
+from revoice.errors import UserError
+from revoice.models.adain_vc import StyleControls
+from revoice.models.base import MODELS, Controls, Utterance
+from revoice.models.speech2speech import Speech2Speech
+from revoice.models.vqvae import VQVAE
+from revoice.nn.draws import Draws
+
+SMALL = {
+    "encoder": {"channels": 16, "norm": "instance"}, "quantiser": {"codebook_size": 16, "dim": 8},
+    "decoder": {"channels": 16, "kernel": 3, "blocks": 3},
+}  # fmt: skip
+TINY = {"channels": 16, "residual_channels": 8, "quantiser": {"codebook_size": 16, "dim": 8, "learn": "loss"}}
+
+
+def batch(frames: int = 32, bins: int = 10, **more: object) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    return Batch(
+        id=("a", "b", "c"), features=torch.randn(3, bins, frames, generator=generator),
+        lengths=torch.tensor([frames, frames, frames - 5]), f0=torch.full((3, frames), 120.0),
+        embedding=torch.randn(3, 256, generator=generator), speaker=torch.tensor([0, 1, -1]),
+        draws=Draws(0, 0, 0, 3, 3), **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("voice", ["embedding", "speaker"])
+@pytest.mark.parametrize("strides", [(1, 1, 2, 1, 1), (2, 2), (1,)])
+def test_every_form_trains_and_converts(norm: str, voice: str, strides: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    settings = {**SMALL, "encoder": {"channels": 16, "norm": norm, "strides": strides}, "perturb": 0.2}
+    settings["decoder"] = {**SMALL["decoder"], "pitch_bins": 8}
+    model = MODELS.build("vqvae", {"n_features": 10, "n_speakers": 2, "voice": voice, **settings}).train()
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    first = None
+    for _ in range(30):
+        losses = model.losses(batch())
+        total = losses["reconstruction"] + 0.25 * losses["commitment"]
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        first = first or losses["reconstruction"].item()
+    assert losses["reconstruction"].item() < 0.95 * first
+    unused = [name for name, p in model.named_parameters() if p.grad is None]
+    assert unused == [], "every weight takes part, or DDP would wait for it"
+    clip = Utterance(features=torch.randn(10, 31), f0=torch.full((31,), 100.0), embedding=torch.randn(256))
+    target = Utterance(
+        features=torch.randn(10, 20), f0=torch.full((20,), 200.0), embedding=torch.randn(256), speaker=torch.tensor(1)
+    )
+    assert model.eval().convert(clip, [target], StyleControls()).shape == (10, 31)
+    short = Utterance(features=clip.features[:, :1], f0=torch.zeros(1), embedding=clip.embedding)
+    assert model.convert(short, [target], StyleControls()).shape == (10, 1)
+
+
+def test_strength_goes_from_the_source_s_own_voice_to_the_target_s() -> None:
+    torch.manual_seed(0)
+    model = VQVAE(10, **SMALL).eval()
+    a, b = (Utterance(features=torch.randn(10, 24), embedding=torch.randn(256)) for _ in range(2))
+    own, full = model.convert(a, [a], StyleControls()), model.convert(a, [b], StyleControls())
+    torch.testing.assert_close(model.convert(a, [b], StyleControls(strength=0.0)), own)
+    half = model.convert(a, [b], StyleControls(strength=0.5))
+    assert 0 < float((half - own).abs().mean()) < float((full - own).abs().mean())
+    table = VQVAE(10, 2, voice="speaker", **SMALL).eval()
+    with pytest.raises(UserError, match="table"):
+        table.convert(a, [Utterance(features=a.features, speaker=torch.tensor(0))], StyleControls(strength=0.5))
+
+
+def test_a_speaker_who_is_not_in_the_table_is_the_mean_of_it() -> None:
+    model = VQVAE(10, 2, voice="speaker", **SMALL)
+    code = model.voice.of_batch(batch())
+    torch.testing.assert_close(code[2], model.voice.layer.weight.mean(0))
+    torch.testing.assert_close(code[:2], model.voice.layer.weight)
+
+
+@pytest.mark.parametrize(("frames", "steps"), [(100, 51), (101, 52), (4, 3)])
+def test_the_mended_stride_halves_the_rate_and_covers_every_frame(frames: int, steps: int) -> None:
+    model = Speech2Speech(10, 2, **TINY).eval()
+    x = torch.randn(1, 10, frames)
+    codes = model.encode(x)
+    assert codes.codes.shape == (1, steps)
+    assert model.decoder(codes.values, torch.zeros(1, 20)).shape[-1] in (frames, frames + 1)
+
+
+def test_the_legacy_decoder_never_sees_the_second_half() -> None:
+    """What the published stride costs: the end of the input has no influence on the output, in ours it has."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 10, 60)
+    changed = x.clone()
+    changed[..., 45:] = torch.randn(1, 10, 15)
+    target = [Utterance(features=x[0], speaker=torch.tensor(0))]
+    differ = {}
+    for legacy in (True, False):
+        model = Speech2Speech(10, 2, legacy=legacy, **TINY).eval()
+        a, b = (model.convert(Utterance(features=values[0]), target, Controls()) for values in (x, changed))
+        differ[legacy] = not torch.equal(a, b)
+    assert differ == {True: False, False: True}
+
+
+@pytest.mark.parametrize("voice", ["embedding", "speaker"])
+def test_speech2speech_trains(voice: str) -> None:
+    torch.manual_seed(0)
+    model = Speech2Speech(10, 2, voice=voice, **TINY).train()
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    seen = []
+    for _ in range(30):
+        losses = model.losses(batch())
+        total = losses["reconstruction"] + losses["codebook"] + 0.25 * losses["commitment"]
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        seen.append(losses["reconstruction"].item())
+    assert seen[-1] < 0.95 * seen[0]
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("bins", "codes", "parameters"),
+    [(1025, 256, 16591557), (1025, 300, 16594373), (1025, 512, 16607941), (257, 256, 13051845), (257, 512, 13068229)],
+)
+def test_published_sizes(bins: int, codes: int, parameters: int) -> None:
+    with torch.device("meta"):
+        model = Speech2Speech(bins, 109, quantiser={"codebook_size": codes, "learn": "loss", "init": "uniform"})
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_wrong_settings_are_one_line() -> None:
+    for wrong, words in (
+        ({"encoder": {"norm": "group"}}, "norm"), ({"encoder": {"strides": (3,)}}, "strides"),
+        ({"voice": "clip"}, "voice"), ({"voice": "speaker"}, "n_speakers"), ({"frames": 33}, "frames"),
+        ({"quantiser": {"codes": 3}}, "codes"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            VQVAE(10, **{**SMALL, **wrong})

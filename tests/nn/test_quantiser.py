@@ -1,0 +1,139 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from revoice.errors import UserError
+from revoice.nn.draws import Draws
+from revoice.nn.quantiser import Quantiser, QuantiserSize, jitter, kmeans
+
+
+def made(**settings: object) -> Quantiser:
+    torch.manual_seed(0)
+    return Quantiser(QuantiserSize(codebook_size=8, dim=4, **{"init": "normal", "restart": 0.0, **settings})).train()
+
+
+def draws(iteration: int = 0, count: int = 3) -> Draws:
+    return Draws(0, iteration, 0, count, count)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_every_vector_gets_the_nearest_code(metric: str) -> None:
+    quantiser, z = made(metric=metric), torch.randn(3, 4, 10)
+    out = quantiser(z)
+    book = quantiser.codebook
+    vectors = z.transpose(1, 2)
+    if metric == "cosine":
+        book, vectors = (torch.nn.functional.normalize(x, dim=-1) for x in (book, vectors))
+        torch.testing.assert_close(out.values.norm(dim=1), torch.ones(3, 10))
+    assert torch.equal(out.codes, torch.cdist(vectors, book.expand(3, -1, -1)).argmin(-1))
+    torch.testing.assert_close(out.values, book[out.codes].transpose(1, 2))
+
+
+def test_the_gradient_passes_straight_through_and_commitment_pulls() -> None:
+    quantiser, z = made(), torch.randn(2, 4, 6, requires_grad=True)
+    out = quantiser(z)
+    weights = torch.randn(2, 4, 6)
+    (out.values * weights).sum().backward()
+    torch.testing.assert_close(z.grad, weights)
+    z.grad = None
+    quantiser(z).commitment.backward()
+    expected = 2 * (z.detach() - quantiser(z).values.detach()) / z.numel()
+    torch.testing.assert_close(z.grad, expected)
+
+
+def test_codes_that_learn_by_loss_get_its_gradient_and_moving_averages_none() -> None:
+    z = torch.randn(2, 4, 6)
+    by_loss = made(learn="loss")
+    by_loss(z).codebook.backward()
+    assert by_loss.codebook.grad is not None and by_loss.codebook.grad.abs().sum() > 0
+    assert not made(learn="ema")(z).codebook.requires_grad
+
+
+def test_moving_averages_follow_the_published_formula() -> None:
+    quantiser, z = made(decay=0.9, eps=1e-3), torch.randn(3, 4, 10)
+    book, counts, sums = (x.clone() for x in (quantiser.codebook, quantiser.counts, quantiser.sums))
+    codes = quantiser(z, draws()).codes
+    flat, chosen = z.transpose(1, 2).reshape(-1, 4), codes.flatten()
+    for k in range(8):
+        mine = flat[chosen == k]
+        counts[k] = 0.9 * counts[k] + 0.1 * len(mine)
+        sums[k] = 0.9 * sums[k] + 0.1 * mine.sum(0)
+    n = counts.sum()
+    smoothed = (counts + 1e-3) / (n + 8 * 1e-3) * n
+    torch.testing.assert_close(quantiser.codebook, sums / smoothed[:, None])
+    assert not torch.equal(quantiser.codebook, book)
+
+
+def test_nothing_is_learned_without_draws_or_in_evaluation() -> None:
+    for quantiser, given_draws in ((made(), None), (made().eval(), draws())):
+        before = {name: value.clone() for name, value in quantiser.state_dict().items()}
+        quantiser(torch.randn(3, 4, 10), given_draws)
+        assert all(torch.equal(value, before[name]) for name, value in quantiser.state_dict().items())
+
+
+@pytest.mark.parametrize("learn", ["ema", "loss"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_dead_codes_come_back(learn: str, metric: str) -> None:
+    """One code takes all vectors; with restarts the others are put where vectors are."""
+    generator = torch.Generator().manual_seed(1)
+    used = {}
+    for restart in (0.0, 0.2):
+        quantiser = made(restart=restart, decay=0.5, learn=learn, metric=metric)
+        with torch.no_grad():
+            quantiser.codebook.copy_(torch.full((8, 4), -50.0))
+            quantiser.codebook[0] = 5.0
+            quantiser.sums.copy_(quantiser.codebook)
+        for step in range(8):
+            z = torch.randn(3, 4, 40, generator=generator) + 5.0
+            out = quantiser(z, draws(step))
+            if learn == "loss":
+                out.codebook.backward()  # a restart must not break the graph
+        used[restart] = len(out.codes.unique())
+    assert used[0.2] == 8 > used[0.0]
+
+
+def test_kmeans_start_finds_separate_clusters_once() -> None:
+    centres = 10 * torch.randn(8, 4, generator=torch.Generator().manual_seed(3))
+    z = centres.repeat(12, 1) + 0.01 * torch.randn(96, 4)
+    quantiser = made(init="kmeans")
+    out = quantiser(z.T[None], draws(count=1))
+    assert bool(quantiser.started) and float(out.commitment) < 20.0
+    before = quantiser.codebook.clone()
+    quantiser(torch.randn(1, 4, 50), None)
+    assert torch.equal(before, quantiser.codebook)
+
+
+def test_kmeans_with_fewer_vectors_than_centres() -> None:
+    found = kmeans(torch.randn(3, 4), 8, torch.randperm(3))
+    assert found.shape == (8, 4) and torch.isfinite(found).all()
+
+
+def test_perplexity_counts_equally_used_codes() -> None:
+    quantiser = made()
+    z = quantiser.codebook[:4].repeat(5, 1).T[None]
+    assert float(quantiser(z).perplexity) == pytest.approx(4.0, rel=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(frames=st.integers(1, 40), chance=st.floats(0.05, 0.95), seed=st.integers(0, 100))
+def test_jitter_takes_neighbours_only(frames: int, chance: float, seed: int) -> None:
+    codes = torch.arange(frames).expand(4, -1)
+    moved = jitter(codes, chance, Draws(seed, 0, 0, 4, 4))
+    assert int((moved - codes).abs().max()) <= 1 and 0 <= int(moved.min()) <= int(moved.max()) < frames
+
+
+def test_jitter_is_as_frequent_as_asked() -> None:
+    codes = torch.arange(2000).expand(4, -1)
+    moved = jitter(codes, 0.5, draws(count=4)) - codes
+    shares = [float((moved == step).float().mean()) for step in (-1, 0, 1)]
+    assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"learn": "gradient"}, "learn"), ({"init": "k-means"}, "kmeans"), ({"decay": 1.0}, "decay"), ({"dim": 0}, "dim")],
+)
+def test_wrong_settings_are_one_line(wrong: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        QuantiserSize(**wrong)
