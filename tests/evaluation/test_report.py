@@ -148,7 +148,11 @@ def test_one_sided_data_is_shown_without_pictures_of_nothing(corpus: Manifest, t
 
 def test_without_a_verifier_there_is_no_scatter(corpus: Manifest, tmp_path: Path) -> None:
     found = run(
-        {"unseen": pick_trials(corpus, "unseen", speakers=2)}, lambda r: [s for s, _ in r], copy, corpus, [Speed()]
+        {"unseen": pick_trials(corpus, "unseen", speakers=2)},
+        lambda r: [asked.source for asked in r],
+        copy,
+        corpus,
+        [Speed()],
     )
     write_report(tmp_path / "report.html", [found], "x", {})
     assert "Whose voice" not in (tmp_path / "report.html").read_text(encoding="utf-8")
