@@ -69,10 +69,9 @@ def trials_for(
         except UserError as error:
             log.warning("%s voices are not evaluated: %s", group, error)
             reason = error
-    if not trials and reason is None:
-        raise UserError(f"{closed} can speak with the voices of its training data alone: evaluate it on those")
-    if not trials and reason is not None:
-        raise reason
+    if not trials:
+        whose = f"{closed} speaks with the voices of its table alone" if closed else "the corpus has no training voice"
+        raise reason or UserError(f"nothing to evaluate: {whose}; groups asked for: {', '.join(protocol.groups)}")
     return trials
 
 

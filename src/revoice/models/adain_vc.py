@@ -80,14 +80,14 @@ class AdaINVC(ConversionModel):
             raise choices(conditioning, ["adain", "stat_transfer"], "conditioning")
         if norm_position not in ("before", "after"):
             raise choices(norm_position, ["before", "after"], "norm_position")
-        content = from_mapping(EncoderSize, _tuples(content_encoder), "content_encoder")
-        size = from_mapping(DecoderSize, _tuples(decoder), "decoder")
+        content = from_mapping(EncoderSize, as_tuples(content_encoder), "content_encoder")
+        size = from_mapping(DecoderSize, as_tuples(decoder), "decoder")
         first = norm_position == "before"
         hop = prod(content.subsample)
         upsample = size.upsample or spread_upsampling(hop, size.blocks)
         _check(upsample, size, content, hop, conditioning)
         self.hop, self.perturb = hop, perturb
-        speaker = from_mapping(EncoderSize, _tuples(speaker_encoder), "speaker_encoder")
+        speaker = from_mapping(EncoderSize, as_tuples(speaker_encoder), "speaker_encoder")
         # reflection at the coarser encoder's slowest rate needs more frames than a kernel of 5 reaches
         self.shortest = 3 * max(hop, prod(speaker.subsample if conditioning == "adain" else ()))
         self.requires = Requires(
@@ -233,5 +233,6 @@ def _check(upsample: tuple[int, ...], size: DecoderSize, content: EncoderSize, h
             )
 
 
-def _tuples(values: Mapping[str, Any] | None) -> dict[str, Any]:
+def as_tuples(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings whose lists, as YAML and JSON have them, are tuples, as dataclasses want them."""
     return {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in (values or {}).items()}

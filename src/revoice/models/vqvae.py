@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from revoice.data.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.adain_layers import Decoder, DecoderSize
-from revoice.models.adain_vc import StyleControls, masked_l1, spread_upsampling
+from revoice.models.adain_vc import StyleControls, as_tuples, masked_l1, spread_upsampling
 from revoice.models.base import MODELS, ConversionModel, Requires, Standardiser, Utterance
 from revoice.models.voice import VoiceCode
 from revoice.nn.adain import TimeStatistics, instance_norm
@@ -107,9 +107,9 @@ class VQVAE(ConversionModel):
         sampler: str = "uniform",
     ) -> None:
         super().__init__()
-        sizes = from_mapping(VQEncoderSize, _tuples(encoder), "encoder")
+        sizes = from_mapping(VQEncoderSize, as_tuples(encoder), "encoder")
         codes = from_mapping(QuantiserSize, quantiser or {}, "quantiser")
-        size = from_mapping(DecoderSize, _tuples(decoder), "decoder")
+        size = from_mapping(DecoderSize, as_tuples(decoder), "decoder")
         self.encoder = VQEncoder(n_features, codes.dim, sizes)
         self.hop, self.perturb = prod(sizes.strides), perturb
         upsample = size.upsample or spread_upsampling(self.hop, size.blocks)
@@ -184,7 +184,3 @@ class VQVAE(ConversionModel):
                 "strength needs the source's own voice, which a table of speakers does not tell: leave it out"
             )
         return self.voice.of([source])
-
-
-def _tuples(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in (values or {}).items()}

@@ -108,19 +108,19 @@ class Quantiser(nn.Module):
             vectors = z.float().transpose(1, 2)
             if self.size.metric == "cosine":
                 vectors = F.normalize(vectors, dim=2)
-            learning = self.training and draws is not None
-            if learning and draws is not None:
-                self._start(vectors, draws)
+            learning = draws if self.training else None
+            if learning is not None:
+                self._start(vectors, learning)
             codes = self.nearest(vectors)
             values = F.embedding(codes, self._codes())
             codebook, commitment = F.mse_loss(values, vectors.detach()), F.mse_loss(vectors, values.detach())
             share = torch.bincount(codes.flatten(), minlength=self.size.codebook_size).float() / codes.numel()
             perplexity = torch.exp(-(share * (share + 1e-10).log()).sum())
             passed = values
-            if learning and draws is not None:
+            if learning is not None:
                 if self.size.jitter:
-                    passed = F.embedding(jitter(codes, self.size.jitter, draws), self._codes())
-                self._learn(vectors, codes, draws)
+                    passed = F.embedding(jitter(codes, self.size.jitter, learning), self._codes())
+                self._learn(vectors, codes, learning)
             passed = vectors + (passed - vectors).detach()
             return Quantised(codes, passed.transpose(1, 2), codebook, commitment, perplexity)
 
