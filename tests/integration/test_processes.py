@@ -8,23 +8,68 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, compose_config
+
+NARROW = ["model.encoder.channels=128", "model.decoder.channels=64", "model.quantizer.codebook_size=32"]
+SYSTEMS = {
+    "adain_vc_small": [],
+    "vqvae_speech2speech": [],
+    "vqvae_zerospeech": [*NARROW, "model.frames=64", "optimizer.lr=1e-4"],
+}
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-@pytest.mark.slow
-def test_two_processes_train_one_model(workplace: Path) -> None:
-    settings = ["model=adain_vc_small", "debug=tiny", "logger=csv", "trainer=cpu", *TINY]
-    command = [sys.executable, str(ROOT / "train.py"), *settings]
+@pytest.mark.parametrize("model", SYSTEMS)
+def test_two_processes_train_as_one(model: str, workplace: Path) -> None:
+    """torchrun with two processes against one, at the same global batch."""
+    settings = ["debug=tiny", "logger=none", "trainer=cpu", "max_iterations=10", "data.batch_size=16", *TINY]
+    runs = {}
+    for devices, launcher in ((1, []), (2, TORCHRUN)):
+        folder = workplace / "outputs" / f"{model}_{devices}"
+        folder.mkdir(parents=True)
+        values = [f"model={model}", *settings, *SYSTEMS[model], f"trainer.devices={devices}", "trainer.val_every=10"]
+        (folder / "config.json").write_text(json.dumps(compose_config("train", *values, folder=workplace)))
+        program = [str(ROOT / "tests" / "integration" / "recorded_run.py"), str(folder / "config.json"), str(folder)]
+        run_program([sys.executable, *launcher, *program], workplace)
+        state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        runs[devices] = (torch.load(folder / "record0.pt", weights_only=True), state)
+    (one, one_state), (two, two_state) = runs[1], runs[2]
+
+    assert len(one["losses"]) == 10
+    assert torch.stack(two["losses"]) == pytest.approx(torch.stack(one["losses"]), rel=1e-5)
+    largest = max(float(gradient.abs().max()) for gradient in one["gradients"].values())
+    for name, gradient in one["gradients"].items():
+        assert float((two["gradients"][name] - gradient).abs().max()) < 1e-5 * largest, name
+    learned = [name for name in one_state if "quantizer" in name or "running" in name]
+    assert bool(learned) == (model != "adain_vc_small")
+    for name in learned:
+        difference = (two_state[name].double() - one_state[name].double()).abs().max()
+        assert float(difference) <= 1e-5 * max(1.0, float(one_state[name].abs().max())), name
+
+
+def test_the_command_starts_its_own_second_process(workplace: Path) -> None:
+    settings = ["model=vqvae_small", "debug=tiny", "logger=csv", "trainer=cpu", *TINY]
+    found = []
     for devices in (1, 2):
         folder = workplace / "outputs" / f"processes_{devices}"
-        subprocess.run(
-            [*command, f"trainer.devices={devices}", f"hydra.run.dir={folder}"], cwd=workplace, check=True, timeout=280,
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True,
-        )  # fmt: skip
-    one, two = (json.loads((workplace / "outputs" / f"processes_{n}" / "metrics.json").read_text()) for n in (1, 2))
+        command = [sys.executable, str(ROOT / "train.py"), *settings, f"trainer.devices={devices}"]
+        run_program([*command, f"hydra.run.dir={folder}"], workplace)
+        found.append(json.loads((folder / "metrics.json").read_text()))
+    one, two = found
     assert two["iterations"] == one["iterations"] == 4
-    assert two["val/loss"] == pytest.approx(one["val/loss"], rel=1e-3)
+    assert two["val/loss"] == pytest.approx(one["val/loss"], rel=1e-4)
+    assert two["train/loss"] == pytest.approx(one["train/loss"], rel=1e-4)  # the mean over both
+
+
+def run_program(command: list[str], folder: Path) -> str:
+    """Run to its end; what it printed."""
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.slow

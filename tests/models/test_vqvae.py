@@ -10,10 +10,10 @@ from revoice.models.vqvae import VQVAE
 from revoice.nn.draws import Draws
 
 SMALL = {
-    "encoder": {"channels": 16, "norm": "instance"}, "quantiser": {"codebook_size": 16, "dim": 8},
+    "encoder": {"channels": 16, "norm": "instance"}, "quantizer": {"codebook_size": 16, "dim": 8},
     "decoder": {"channels": 16, "kernel": 3, "blocks": 3},
 }  # fmt: skip
-TINY = {"channels": 16, "residual_channels": 8, "quantiser": {"codebook_size": 16, "dim": 8, "learn": "loss"}}
+TINY = {"channels": 16, "residual_channels": 8, "quantizer": {"codebook_size": 16, "dim": 8, "learn": "loss"}}
 
 
 def batch(frames: int = 32, bins: int = 10, **more: object) -> Batch:
@@ -122,7 +122,7 @@ def test_speech2speech_trains(voice: str) -> None:
 )
 def test_published_sizes(bins: int, codes: int, parameters: int) -> None:
     with torch.device("meta"):
-        model = Speech2Speech(bins, 109, quantiser={"codebook_size": codes, "learn": "loss", "init": "uniform"})
+        model = Speech2Speech(bins, 109, quantizer={"codebook_size": codes, "learn": "loss", "init": "uniform"})
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
@@ -130,7 +130,7 @@ def test_wrong_settings_are_one_line() -> None:
     for wrong, words in (
         ({"encoder": {"norm": "group"}}, "norm"), ({"encoder": {"strides": (3,)}}, "strides"),
         ({"voice": "clip"}, "voice"), ({"voice": "speaker"}, "n_speakers"), ({"frames": 33}, "frames"),
-        ({"quantiser": {"codes": 3}}, "codes"),
+        ({"quantizer": {"codes": 3}}, "codes"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             VQVAE(10, **{**SMALL, **wrong})

@@ -11,7 +11,7 @@ from revoice.models.speech2speech import Speech2Speech
 
 _RENAMES = (
     (r"^_pre_vq_conv\.", "encoder.out."),
-    (r"^_vq_vae\._embedding\.weight$", "quantiser.codebook"),
+    (r"^_vq_vae\._embedding\.weight$", "quantizer.codebook"),
     (r"^_decoder\._embedding\.", "voice.layer."),
     (r"^_(encoder|decoder)\.", r"\1."),
     (r"\._conv_trans_(\d+)\.", r".transposed\1."),
@@ -25,7 +25,7 @@ def our_name(published: str) -> str:
     """Our parameter name for a published one.
 
     >>> our_name("_decoder._residual_stack._layers.1._block.3.weight"), our_name("_vq_vae._embedding.weight")
-    ('decoder.residual.narrow.1.weight', 'quantiser.codebook')
+    ('decoder.residual.narrow.1.weight', 'quantizer.codebook')
     """
     for pattern, replacement in _RENAMES:
         published = re.sub(pattern, replacement, published)
@@ -40,7 +40,7 @@ def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         "channels": config["num_hiddens"],
         "residual_channels": config["num_residual_hiddens"],
         "residual_layers": config["num_residual_layers"],
-        "quantiser": {
+        "quantizer": {
             "codebook_size": config["num_embeddings"], "dim": config["embedding_dim"], "learn": "loss",
             "init": "uniform", "restart": 0.0,
         },

@@ -14,6 +14,7 @@ from revoice.errors import UserError, choices
 from revoice.models.adain_layers import ContentEncoder, Decoder, DecoderSize, EncoderSize, SpeakerEncoder
 from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
 from revoice.nn.adain import TimeStatistics
+from revoice.nn.collective import processes, summed
 from revoice.nn.perturb import perturbed
 from revoice.nn.pitch import at_level_of
 from revoice.registry import from_mapping
@@ -208,9 +209,13 @@ def spread_upsampling(hop: int, blocks: int) -> tuple[int, ...]:
 
 
 def masked_l1(prediction: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
-    """Mean absolute error over the valid frames of (B, F, T); equal to the plain mean when nothing is padded."""
+    """Mean absolute error over the valid frames of (B, F, T); equal to the plain mean when nothing is padded.
+
+    The valid frames are counted over all processes, so that the mean of their losses is the loss of the whole batch.
+    """
     mask = (torch.arange(target.shape[-1], device=target.device) < lengths[:, None])[:, None]
-    return ((prediction - target).abs() * mask).sum() / (mask.sum() * target.shape[1])
+    valid = summed(mask.sum()) / processes()
+    return ((prediction - target).abs() * mask).sum() / (valid * target.shape[1])
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

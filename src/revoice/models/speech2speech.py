@@ -11,7 +11,7 @@ from revoice.data.batch import Batch
 from revoice.models.base import MODELS, ConversionModel, Requires, Utterance
 from revoice.models.voice import VoiceCode
 from revoice.nn.collective import processes, summed
-from revoice.nn.quantiser import Quantised, Quantiser, QuantiserSize
+from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.registry import from_mapping
 
 
@@ -87,7 +87,7 @@ class Speech2Speech(ConversionModel):
         n_features: spectrogram bins F.
         n_speakers: training speakers, for `voice="speaker"`.
         channels, residual_channels, residual_layers: as published 768, 32, 2.
-        quantiser: `QuantiserSize` settings.
+        quantizer: `QuantizerSize` settings.
         voice: "speaker" (published: a table) or "embedding" (any voice).  voice_dim: of its code.
         legacy: keep the published stride of 1.
         frames: training crop.
@@ -102,7 +102,7 @@ class Speech2Speech(ConversionModel):
         channels: int = 768,
         residual_channels: int = 32,
         residual_layers: int = 2,
-        quantiser: Mapping[str, Any] | None = None,
+        quantizer: Mapping[str, Any] | None = None,
         voice: str = "speaker",
         voice_dim: int = 20,
         legacy: bool = False,
@@ -110,20 +110,20 @@ class Speech2Speech(ConversionModel):
         sampler: str = "uniform",
     ) -> None:
         super().__init__()
-        codes = from_mapping(QuantiserSize, quantiser or {}, "quantiser")
+        codes = from_mapping(QuantizerSize, quantizer or {}, "quantizer")
         self.stride = 1 if legacy else 2
         self.voice = VoiceCode(voice, voice_dim, n_speakers)
         self.target = "speaker" if voice == "speaker" else "clips"
         self.requires = Requires(fields=("features", *self.voice.fields), frames=frames, minimum=4, sampler=sampler)
         sizes = (channels, residual_channels, residual_layers)
         self.encoder = Encoder(n_features, codes.dim, *sizes, stride=self.stride)
-        self.quantiser = Quantiser(codes)
+        self.quantizer = Quantizer(codes)
         self.decoder = Decoder(n_features, voice_dim + codes.dim, *sizes)
 
-    def encode(self, x: Tensor, batch: Batch | None = None) -> Quantised:
+    def encode(self, x: Tensor, batch: Batch | None = None) -> Quantized:
         """Features (B, F, T) -> codes; the codebook learns from a training batch."""
         whole = F.pad(x, (0, x.shape[-1] % self.stride))  # an odd frame would lose its second half
-        return self.quantiser(self.encoder(whole), None if batch is None else batch.draws)
+        return self.quantizer(self.encoder(whole), None if batch is None else batch.draws)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction, codebook, commitment, perplexity; padding counts as silence, as published."""

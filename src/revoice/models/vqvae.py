@@ -19,7 +19,7 @@ from revoice.nn.adain import TimeStatistics, instance_norm
 from revoice.nn.batch_norm import BatchNorm1d
 from revoice.nn.perturb import perturbed
 from revoice.nn.pitch import at_level_of
-from revoice.nn.quantiser import Quantised, Quantiser, QuantiserSize
+from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.registry import from_mapping
 
 
@@ -71,7 +71,7 @@ class _InstanceNorm(nn.Module):
 
 @MODELS.register("vqvae")
 class VQVAE(ConversionModel):
-    """ZeroSpeech's encoder and quantiser with a decoder to features in place of its autoregressive one.
+    """ZeroSpeech's encoder and quantizer with a decoder to features in place of its autoregressive one.
 
     The decoder is that of AdaIN-VC: the voice sets the mean and deviation of every layer, and, with `pitch_bins`, the
     pitch is told apart from the codes. Upstream, the first convolution is not padded; here every one is.
@@ -82,7 +82,7 @@ class VQVAE(ConversionModel):
     Args:
         n_features: feature channels F.
         n_speakers: training speakers, for `voice="speaker"`.
-        encoder: `VQEncoderSize`.  quantiser: `QuantiserSize`.  decoder: `DecoderSize` settings.
+        encoder: `VQEncoderSize`.  quantizer: `QuantizerSize`.  decoder: `DecoderSize` settings.
         voice: "embedding" (any voice, by Resemblyzer) or "speaker" (a table).  voice_dim: of its code.
         perturb: see `AdaINVC`.
         frames: training crop, a multiple of the hop.
@@ -98,7 +98,7 @@ class VQVAE(ConversionModel):
         n_speakers: int | None = None,
         *,
         encoder: Mapping[str, Any] | None = None,
-        quantiser: Mapping[str, Any] | None = None,
+        quantizer: Mapping[str, Any] | None = None,
         decoder: Mapping[str, Any] | None = None,
         voice: str = "embedding",
         voice_dim: int = 128,
@@ -108,7 +108,7 @@ class VQVAE(ConversionModel):
     ) -> None:
         super().__init__()
         sizes = from_mapping(VQEncoderSize, as_tuples(encoder), "encoder")
-        codes = from_mapping(QuantiserSize, quantiser or {}, "quantiser")
+        codes = from_mapping(QuantizerSize, quantizer or {}, "quantizer")
         size = from_mapping(DecoderSize, as_tuples(decoder), "decoder")
         self.encoder = VQEncoder(n_features, codes.dim, sizes)
         self.hop, self.perturb = prod(sizes.strides), perturb
@@ -123,16 +123,16 @@ class VQVAE(ConversionModel):
         fields = ("features", *(("f0",) if size.pitch_bins else ()), *self.voice.fields)
         self.requires = Requires(fields=fields, frames=frames, minimum=self.shortest, sampler=sampler)
         self.standardiser = Standardiser(n_features)
-        self.quantiser = Quantiser(codes)
+        self.quantizer = Quantizer(codes)
         self.decoder = Decoder(n_features, codes.dim, size, upsample, norm_first=True)
         layers = 2 * len(upsample)
         self.affine = nn.ModuleList(nn.Linear(voice_dim, 2 * size.channels) for _ in range(layers))
 
-    def encode(self, x: Tensor, batch: Batch | None = None) -> Quantised:
+    def encode(self, x: Tensor, batch: Batch | None = None) -> Quantized:
         """Standardised features (B, F, T) -> codes of T / hop steps; the codebook learns from a training batch."""
         short = -x.shape[-1] % self.hop
         whole = F.pad(x, (0, short), mode="replicate") if short else x
-        return self.quantiser(self.encoder(whole), None if batch is None else batch.draws)
+        return self.quantizer(self.encoder(whole), None if batch is None else batch.draws)
 
     def decode(self, values: Tensor, voice: Tensor, f0: Tensor | None) -> Tensor:
         """Code vectors (B, D, T / hop), voice codes (B, dim), f0 (B, T) -> standardised features (B, F, T)."""

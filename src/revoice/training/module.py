@@ -13,6 +13,7 @@ from revoice.conversion.checkpoint import KEY, Description
 from revoice.data.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import ConversionModel
+from revoice.nn.collective import processes, summed
 from revoice.training.objective import Objective
 from revoice.training.optimisers import build_optimiser, learning_rate_factor
 
@@ -57,8 +58,9 @@ class VoiceModule(LightningModule):
         losses = self.model.losses(batch)
         total = self.objective(losses, self.iteration)
         self._watch(total)
-        logged = {f"train/{name}": value.detach() for name, value in losses.items()}
-        self.log_dict({"train/loss": total.detach(), **logged}, batch_size=len(batch))
+        logged = {"train/loss": total, **{f"train/{name}": value for name, value in losses.items()}}
+        means = summed(torch.stack([value.detach().float() for value in logged.values()])) / processes()
+        self.log_dict(dict(zip(logged, means, strict=True)), batch_size=len(batch))
         return total
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:

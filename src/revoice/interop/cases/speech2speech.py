@@ -26,13 +26,13 @@ def speech2speech(fixture: Fixture) -> Mapping[str, Result]:
     decoded = model.decoder(codes.values, voice)[..., : x.shape[-1]]
     deviation = batch_deviation(x)
     reconstruction = F.mse_loss(decoded, x) / deviation
-    quantisation = codes.codebook + fixture.setting("commitment_cost") * codes.commitment
-    loss = reconstruction + quantisation
+    quantization = codes.codebook + fixture.setting("commitment_cost") * codes.commitment
+    loss = reconstruction + quantization
     loss.backward()
     results: dict[str, Result] = {
-        "codes": codes.codes, "z_e": encoded, "quantized": codes.values, "vq_loss": quantisation,
+        "codes": codes.codes, "z_e": encoded, "quantized": codes.values, "vq_loss": quantization,
         "perplexity": codes.perplexity, "recon": decoded, "codebook_term_mse": codes.codebook,
-        "min_code_margin": _margin(encoded, model.quantiser.codebook), "data_std": deviation,
+        "min_code_margin": _margin(encoded, model.quantizer.codebook), "data_std": deviation,
         "recon_error": reconstruction, "loss": loss,
     }  # fmt: skip
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}

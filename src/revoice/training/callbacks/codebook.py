@@ -1,4 +1,4 @@
-"""How much of its codebook a model with a quantiser uses."""
+"""How much of its codebook a model with a quantizer uses."""
 
 import io
 from typing import cast
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from revoice.nn.quantiser import Quantiser
+from revoice.nn.quantizer import Quantizer
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -17,7 +17,7 @@ from revoice.training.reporter import Reporter
 class Codebook:
     """At every validation: `codebook/usage`, the share of codes used in training since the last one, and a picture.
 
-    Models without a quantiser are left alone.
+    Models without a quantizer are left alone.
     """
 
     def make(self, run: Run) -> Callback:
@@ -33,10 +33,10 @@ class _Codebook(Callback):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         for name, part in cast(VoiceModule, pl_module).model.named_modules():
-            if isinstance(part, Quantiser) and bool(part.used.any()):
+            if isinstance(part, Quantizer) and bool(part.used.any()):
                 used = part.used.clone()  # equal in all processes
                 part.used.zero_()
-                label = "codebook" if name == "quantiser" else f"codebook/{name}"
+                label = "codebook" if name == "quantizer" else f"codebook/{name}"
                 pl_module.log(f"{label}/usage", (used > 0).float().mean())
                 if trainer.is_global_zero:
                     self.reporter.image(label.replace("/", "_"), draw(used), trainer.global_step)

@@ -1,4 +1,4 @@
-"""Vector quantisation (van den Oord, Vinyals, Kavukcuoglu, arXiv:1711.00937) and what keeps its codebook alive."""
+"""Vector quantization (van den Oord, Vinyals, Kavukcuoglu, arXiv:1711.00937) and what keeps its codebook alive."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ _LLOYD = 10  # rounds of k-means at the start
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantiserSize:
-    """Settings of a `Quantiser`.
+class QuantizerSize:
+    """Settings of a `Quantizer`.
 
     Attributes:
         codebook_size: K.  dim: D.
@@ -47,24 +47,24 @@ class QuantiserSize:
     def __post_init__(self) -> None:
         for name, valid in (("learn", LEARN), ("init", INITS), ("metric", METRICS)):
             if getattr(self, name) not in valid:
-                raise choices(getattr(self, name), list(valid), f"quantiser.{name}")
+                raise choices(getattr(self, name), list(valid), f"quantizer.{name}")
         if self.codebook_size < 2 or self.dim < 1:
-            raise UserError(f"quantiser: codebook_size={self.codebook_size}, dim={self.dim}: expected 2 and 1 or more")
+            raise UserError(f"quantizer: codebook_size={self.codebook_size}, dim={self.dim}: expected 2 and 1 or more")
         for name in ("decay", "jitter"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise UserError(f"quantiser.{name}={getattr(self, name)}: expected 0 or more, under 1")
+                raise UserError(f"quantizer.{name}={getattr(self, name)}: expected 0 or more, under 1")
 
 
 @dataclass(frozen=True)
-class Quantised:
-    """What a quantiser makes of vectors (B, D, T).
+class Quantized:
+    """What a quantizer makes of vectors (B, D, T).
 
     Attributes:
         codes: (B, T) int64.
-        values: (B, D, T), the codes' vectors, with the gradient of what was quantised (straight-through).
+        values: (B, D, T), the codes' vectors, with the gradient of what was quantized (straight-through).
         codebook: mean squared distance that moves the codes (without gradient where they are moving averages).
         commitment: mean squared distance that moves the encoder.
-        perplexity: exp of the entropy of the codes of this process's batch.
+        perplexity: exp of the entropy of the batch's codes, of all processes together in training.
     """
 
     codes: Tensor
@@ -74,7 +74,7 @@ class Quantised:
     perplexity: Tensor
 
 
-class Quantiser(nn.Module):
+class Quantizer(nn.Module):
     """Replaces vectors by the nearest of K codes, in float32 whatever the precision of the step.
 
     All that is counted is counted over all processes, so that every process keeps the same codebook.
@@ -86,7 +86,7 @@ class Quantiser(nn.Module):
     started: Tensor
     used: Tensor
 
-    def __init__(self, size: QuantiserSize) -> None:
+    def __init__(self, size: QuantizerSize) -> None:
         super().__init__()
         self.size = size
         k, d = size.codebook_size, size.dim
@@ -102,8 +102,8 @@ class Quantiser(nn.Module):
         self.register_buffer("started", torch.tensor(size.init != "kmeans"))
         self.register_buffer("used", torch.zeros(k), persistent=False)  # since somebody last looked
 
-    def forward(self, z: Tensor, draws: Draws | None = None) -> Quantised:
-        """Quantise (B, D, T); with `draws`, in training, the codebook learns and codes jitter."""
+    def forward(self, z: Tensor, draws: Draws | None = None) -> Quantized:
+        """Quantize (B, D, T); with `draws`, in training, the codebook learns and codes jitter."""
         with torch.autocast(z.device.type, enabled=False):
             vectors = z.float().transpose(1, 2)
             if self.size.metric == "cosine":
@@ -114,15 +114,18 @@ class Quantiser(nn.Module):
             codes = self.nearest(vectors)
             values = F.embedding(codes, self._codes())
             codebook, commitment = F.mse_loss(values, vectors.detach()), F.mse_loss(vectors, values.detach())
-            share = torch.bincount(codes.flatten(), minlength=self.size.codebook_size).float() / codes.numel()
+            count = torch.bincount(codes.flatten(), minlength=self.size.codebook_size).float()
+            if learning is not None:
+                count = summed(count)
+            share = count / count.sum()
             perplexity = torch.exp(-(share * (share + 1e-10).log()).sum())
             passed = values
             if learning is not None:
                 if self.size.jitter:
                     passed = F.embedding(jitter(codes, self.size.jitter, learning), self._codes())
-                self._learn(vectors, codes, learning)
-            passed = vectors + (passed - vectors).detach()
-            return Quantised(codes, passed.transpose(1, 2), codebook, commitment, perplexity)
+                self._learn(vectors, codes, count, learning)
+            passed = passed.detach() + (vectors - vectors.detach())  # the value is exactly the code's
+            return Quantized(codes, passed.transpose(1, 2), codebook, commitment, perplexity)
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """Vectors (..., D) -> codes (...), int64."""
@@ -144,10 +147,9 @@ class Quantiser(nn.Module):
         self.started.fill_(True)
 
     @torch.no_grad()
-    def _learn(self, vectors: Tensor, codes: Tensor, draws: Draws) -> None:
+    def _learn(self, vectors: Tensor, codes: Tensor, count: Tensor, draws: Draws) -> None:
         size, flat = self.size, vectors.flatten(0, 1)
         k = size.codebook_size
-        count = summed(torch.bincount(codes.flatten(), minlength=k).float())
         self.used += count
         self.counts.lerp_(count, 1 - size.decay)
         if size.learn == "ema":

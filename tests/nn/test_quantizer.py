@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 
 from revoice.errors import UserError
 from revoice.nn.draws import Draws
-from revoice.nn.quantiser import Quantiser, QuantiserSize, jitter, kmeans
+from revoice.nn.quantizer import Quantizer, QuantizerSize, jitter, kmeans
 
 
-def made(**settings: object) -> Quantiser:
+def made(**settings: object) -> Quantizer:
     torch.manual_seed(0)
-    return Quantiser(QuantiserSize(codebook_size=8, dim=4, **{"init": "normal", "restart": 0.0, **settings})).train()
+    return Quantizer(QuantizerSize(codebook_size=8, dim=4, **{"init": "normal", "restart": 0.0, **settings})).train()
 
 
 def draws(iteration: int = 0, count: int = 3) -> Draws:
@@ -19,9 +19,9 @@ def draws(iteration: int = 0, count: int = 3) -> Draws:
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_every_vector_gets_the_nearest_code(metric: str) -> None:
-    quantiser, z = made(metric=metric), torch.randn(3, 4, 10)
-    out = quantiser(z)
-    book = quantiser.codebook
+    quantizer, z = made(metric=metric), torch.randn(3, 4, 10)
+    out = quantizer(z)
+    book = quantizer.codebook
     vectors = z.transpose(1, 2)
     if metric == "cosine":
         book, vectors = (torch.nn.functional.normalize(x, dim=-1) for x in (book, vectors))
@@ -31,14 +31,14 @@ def test_every_vector_gets_the_nearest_code(metric: str) -> None:
 
 
 def test_the_gradient_passes_straight_through_and_commitment_pulls() -> None:
-    quantiser, z = made(), torch.randn(2, 4, 6, requires_grad=True)
-    out = quantiser(z)
+    quantizer, z = made(), torch.randn(2, 4, 6, requires_grad=True)
+    out = quantizer(z)
     weights = torch.randn(2, 4, 6)
     (out.values * weights).sum().backward()
     torch.testing.assert_close(z.grad, weights)
     z.grad = None
-    quantiser(z).commitment.backward()
-    expected = 2 * (z.detach() - quantiser(z).values.detach()) / z.numel()
+    quantizer(z).commitment.backward()
+    expected = 2 * (z.detach() - quantizer(z).values.detach()) / z.numel()
     torch.testing.assert_close(z.grad, expected)
 
 
@@ -51,9 +51,9 @@ def test_codes_that_learn_by_loss_get_its_gradient_and_moving_averages_none() ->
 
 
 def test_moving_averages_follow_the_published_formula() -> None:
-    quantiser, z = made(decay=0.9, eps=1e-3), torch.randn(3, 4, 10)
-    book, counts, sums = (x.clone() for x in (quantiser.codebook, quantiser.counts, quantiser.sums))
-    codes = quantiser(z, draws()).codes
+    quantizer, z = made(decay=0.9, eps=1e-3), torch.randn(3, 4, 10)
+    book, counts, sums = (x.clone() for x in (quantizer.codebook, quantizer.counts, quantizer.sums))
+    codes = quantizer(z, draws()).codes
     flat, chosen = z.transpose(1, 2).reshape(-1, 4), codes.flatten()
     for k in range(8):
         mine = flat[chosen == k]
@@ -61,15 +61,15 @@ def test_moving_averages_follow_the_published_formula() -> None:
         sums[k] = 0.9 * sums[k] + 0.1 * mine.sum(0)
     n = counts.sum()
     smoothed = (counts + 1e-3) / (n + 8 * 1e-3) * n
-    torch.testing.assert_close(quantiser.codebook, sums / smoothed[:, None])
-    assert not torch.equal(quantiser.codebook, book)
+    torch.testing.assert_close(quantizer.codebook, sums / smoothed[:, None])
+    assert not torch.equal(quantizer.codebook, book)
 
 
 def test_nothing_is_learned_without_draws_or_in_evaluation() -> None:
-    for quantiser, given_draws in ((made(), None), (made().eval(), draws())):
-        before = {name: value.clone() for name, value in quantiser.state_dict().items()}
-        quantiser(torch.randn(3, 4, 10), given_draws)
-        assert all(torch.equal(value, before[name]) for name, value in quantiser.state_dict().items())
+    for quantizer, given_draws in ((made(), None), (made().eval(), draws())):
+        before = {name: value.clone() for name, value in quantizer.state_dict().items()}
+        quantizer(torch.randn(3, 4, 10), given_draws)
+        assert all(torch.equal(value, before[name]) for name, value in quantizer.state_dict().items())
 
 
 @pytest.mark.parametrize("learn", ["ema", "loss"])
@@ -79,14 +79,14 @@ def test_dead_codes_come_back(learn: str, metric: str) -> None:
     generator = torch.Generator().manual_seed(1)
     used = {}
     for restart in (0.0, 0.2):
-        quantiser = made(restart=restart, decay=0.5, learn=learn, metric=metric)
+        quantizer = made(restart=restart, decay=0.5, learn=learn, metric=metric)
         with torch.no_grad():
-            quantiser.codebook.copy_(torch.full((8, 4), -50.0))
-            quantiser.codebook[0] = 5.0
-            quantiser.sums.copy_(quantiser.codebook)
+            quantizer.codebook.copy_(torch.full((8, 4), -50.0))
+            quantizer.codebook[0] = 5.0
+            quantizer.sums.copy_(quantizer.codebook)
         for step in range(8):
             z = torch.randn(3, 4, 40, generator=generator) + 5.0
-            out = quantiser(z, draws(step))
+            out = quantizer(z, draws(step))
             if learn == "loss":
                 out.codebook.backward()  # a restart must not break the graph
         used[restart] = len(out.codes.unique())
@@ -96,12 +96,12 @@ def test_dead_codes_come_back(learn: str, metric: str) -> None:
 def test_kmeans_start_finds_separate_clusters_once() -> None:
     centres = 10 * torch.randn(8, 4, generator=torch.Generator().manual_seed(3))
     z = centres.repeat(12, 1) + 0.01 * torch.randn(96, 4)
-    quantiser = made(init="kmeans")
-    out = quantiser(z.T[None], draws(count=1))
-    assert bool(quantiser.started) and float(out.commitment) < 20.0
-    before = quantiser.codebook.clone()
-    quantiser(torch.randn(1, 4, 50), None)
-    assert torch.equal(before, quantiser.codebook)
+    quantizer = made(init="kmeans")
+    out = quantizer(z.T[None], draws(count=1))
+    assert bool(quantizer.started) and float(out.commitment) < 20.0
+    before = quantizer.codebook.clone()
+    quantizer(torch.randn(1, 4, 50), None)
+    assert torch.equal(before, quantizer.codebook)
 
 
 def test_kmeans_with_fewer_vectors_than_centres() -> None:
@@ -110,9 +110,9 @@ def test_kmeans_with_fewer_vectors_than_centres() -> None:
 
 
 def test_perplexity_counts_equally_used_codes() -> None:
-    quantiser = made()
-    z = quantiser.codebook[:4].repeat(5, 1).T[None]
-    assert float(quantiser(z).perplexity) == pytest.approx(4.0, rel=1e-4)
+    quantizer = made()
+    z = quantizer.codebook[:4].repeat(5, 1).T[None]
+    assert float(quantizer(z).perplexity) == pytest.approx(4.0, rel=1e-4)
 
 
 @settings(max_examples=30, deadline=None)
@@ -136,4 +136,4 @@ def test_jitter_is_as_frequent_as_asked() -> None:
 )
 def test_wrong_settings_are_one_line(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        QuantiserSize(**wrong)
+        QuantizerSize(**wrong)
