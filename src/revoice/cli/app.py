@@ -43,6 +43,8 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         results.append(result)
         return getattr(result, "objective", None)
 
+    if not OmegaConf.has_resolver("floordiv"):
+        OmegaConf.register_new_resolver("floordiv", lambda a, b: int(a) // int(b))  # epochs in iterations
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach the handler below
     try:
         sys.argv = [sys.argv[0], *quote_arguments(sys.argv[1:], keys)]

@@ -26,7 +26,7 @@ def task(values: dict[str, Any], folder: Path) -> None:
     trained = train(values, folder)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # a second training process has no further duties
         return
-    if trained.checkpoint is None:
+    if trained is None or trained.checkpoint is None:
         raise UserError("the demo needs a trained model: leave show=true out")
     model = out / "model.ckpt"
     shutil.copyfile(trained.checkpoint, model)

@@ -1,11 +1,16 @@
 """`python train.py model=... data=... key=value ...`."""
 
+import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from revoice.cli import sweep
 from revoice.cli.app import run, to_json
+
+STOPPED = 143  # the status of a program that SIGTERM ended
 
 
 @dataclass(frozen=True)
@@ -18,8 +23,21 @@ class Trained:
     objective: float | None
 
 
-def task(values: dict[str, Any], folder: Path) -> Trained:
-    """Train one configuration."""
+def task(values: dict[str, Any], folder: Path) -> Trained | None:
+    """Train one configuration; a job of a sweep that fails gives None, and the sweep goes on."""
+    return sweep.guarded(lambda: _job(values, folder), folder) if sweep.sweeping() else _train(values, folder)
+
+
+def _job(values: dict[str, Any], folder: Path) -> Trained:
+    gpus = sweep.gpus_to_claim(values)
+    if not gpus and sweep.processes(values) == 1:
+        return _train(values, folder)
+    sweep.in_fresh_interpreter(folder, gpus)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return Trained(folder, Path(metrics["checkpoint"]), metrics, metrics.get(values["optimized_metric"]))
+
+
+def _train(values: dict[str, Any], folder: Path) -> Trained:
     from revoice.training.run import train
 
     outcome = train(values, folder)
@@ -29,6 +47,10 @@ def task(values: dict[str, Any], folder: Path) -> Trained:
             to_json(shown)
             + f"run folder: {outcome.folder}\nconvert:    python convert.py ckpt={outcome.folder} src=a.wav tgt=b.wav"
         )
+    if outcome.stopped:
+        print(outcome.stopped, flush=True)
+        if outcome.by_signal:
+            sys.exit(STOPPED)
     objective = outcome.metrics.get(values["optimized_metric"])
     return Trained(outcome.folder, outcome.checkpoint, outcome.metrics, objective)
 
@@ -36,3 +58,7 @@ def task(values: dict[str, Any], folder: Path) -> Trained:
 def main() -> None:
     """Entry point of `revoice-train`."""
     run("train", task)
+
+
+if __name__ == "__main__":
+    main()

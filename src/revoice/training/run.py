@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from revoice.training.callbacks import Run, build_callbacks
 from revoice.training.loggers import build_loggers
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
+from revoice.training.stop import Stop
 from revoice.training.trainer import TrainerSettings, build_trainer, place, precision, settings_of
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,15 @@ class Outcome:
     Attributes:
         folder: run folder.  checkpoint: its best checkpoint (None with `show`).
         metrics: what `metrics.json` holds.
+        stopped: why the run ended before its last iteration, and how to go on; None if it did not.
+        by_signal: whether a signal stopped it.
     """
 
     folder: Path
     checkpoint: Path | None
     metrics: dict[str, Any]
+    stopped: str | None = None
+    by_signal: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,9 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     loggers = build_loggers(config.get("logger") or {}, folder)
     reporter = Reporter(folder, loggers)
     known = Run(parts.prepared, reporter, iterations, min(parts.trainer.val_every, iterations))
+    stop = Stop(parts.trainer.max_time)
     callbacks = build_callbacks(config.get("callbacks") or {}, known)
-    trainer = build_trainer(parts.trainer, iterations, folder, loggers, callbacks)
+    trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])
     module = VoiceModule(
         parts.model, parts.description, config["loss"], config["optimizer"], iterations, int(config["seed"])
     )
@@ -93,7 +99,9 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     try:
         with _resumed(parts.data, resume):
             trainer.fit(module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
-        return _finish(trainer, module, parts, folder, time.perf_counter() - started)
+        outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started)
+        hint = f"{stop.reason}; go on with ckpt_path={folder}" if stop.reason else None
+        return replace(outcome, stopped=hint, by_signal=stop.by_signal)
     except torch._dynamo.exc.TorchDynamoException as error:
         why = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"trainer.compile=true: torch.compile fails here ({why[0]}): leave it out") from error
@@ -182,9 +190,17 @@ def _training_speakers(setup: DataSetup) -> set[str]:
 
 
 def _resume_from(value: Any, folder: Path, iterations: int, description: Description) -> str | None:
-    """`ckpt_path`: None, "last" (the newest run beside this one that has a checkpoint), a run folder or a file."""
+    """`ckpt_path`: None, a run folder, a file, or a word.
+
+    "last" is the newest run beside this one that has a checkpoint; "auto" is this run folder itself if it has a
+    checkpoint, else nothing: what a scheduler may start again and again.
+    """
     if not value:
         return None
+    if value == "auto":
+        value = folder / "checkpoints" / "last.ckpt"
+        if not value.is_file():
+            return None
     if value == "last":
         found = [*folder.glob("checkpoints/last.ckpt"), *folder.parent.glob("*/checkpoints/last.ckpt")]
         if not found:

@@ -30,7 +30,7 @@ class TrainerSettings:
         num_nodes: machines.
         precision: None is bf16-mixed on CUDA that has it, else 32.
         val_every: iterations between validations.
-        max_time: stop after this long, "DD:HH:MM:SS"; None does not.
+        max_time: stop after this long, "DD:HH:MM:SS", counted anew by a resumed run; None does not.
         clip: largest global norm of the gradient; None does not clip.
         accumulate: micro-batches per iteration.
         compile: run the network through torch.compile (CUDA, or a machine with a C++ compiler).
@@ -145,7 +145,6 @@ def build_trainer(
         precision=precision(settings, where),  # type: ignore[arg-type]
         max_steps=max_iterations,
         max_epochs=-1,
-        max_time=settings.max_time,
         val_check_interval=min(settings.val_every, max_iterations) * settings.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,

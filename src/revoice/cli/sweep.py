@@ -1,0 +1,167 @@
+"""Sweeps (`python train.py -m ...`): one failed job does not end them, each ends with a table, GPUs are shared out."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from revoice.cli.quoting import quoted
+from revoice.errors import UserError, choices
+
+# what tells a process its place among others: a job of its own must not inherit it
+_PLACE = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+    "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID",
+)  # fmt: skip
+
+
+def sweeping() -> bool:
+    """Whether this is a job of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def guarded(job: Callable[[], Any], folder: Path) -> Any:
+    """What the job returns; None if it fails: the reason goes to `error.txt` and the sweep goes on."""
+    (folder / "error.txt").unlink(missing_ok=True)
+    try:
+        return job()
+    except Exception as error:
+        known = isinstance(error, UserError)
+        text = " ".join(str(error).splitlines()) if known else traceback.format_exc()
+        (folder / "error.txt").write_text(text + "\n", encoding="utf-8")
+        print(f"job {folder.name} failed: {text}", file=sys.stderr, flush=True)
+        return None
+
+
+def gpus_to_claim(values: dict[str, Any]) -> int:
+    """How many GPUs a job must keep for itself: under a launcher that runs jobs side by side on one machine."""
+    from revoice.training.trainer import place, settings_of
+
+    if HydraConfig.get().runtime.choices.get("hydra/launcher") not in ("joblib", "submitit_local"):
+        return 0
+    settings = settings_of(values["trainer"])
+    where = place(settings)
+    if where.accelerator != "cuda":
+        return 0
+    return 1 if settings.gpus is None and settings.devices is None else where.devices
+
+
+def processes(values: dict[str, Any]) -> int:
+    """How many processes a job consists of."""
+    from revoice.training.trainer import place, settings_of
+
+    settings = settings_of(values["trainer"])
+    return place(settings).devices * settings.num_nodes
+
+
+def in_fresh_interpreter(folder: Path, gpus: int) -> None:
+    """Run this job as an ordinary command of its own.
+
+    Lightning starts further processes by repeating the command line: from within a sweep that would be the whole sweep.
+    """
+    overrides = list(HydraConfig.get().overrides.task)
+    here = ["hydra.mode=RUN", f"hydra.run.dir={quoted(str(folder))}"]
+    command = [sys.executable, "-m", "revoice.cli.train", *overrides, *here]
+    environment = {name: value for name, value in os.environ.items() if name not in _PLACE}
+    with claimed(gpus) as mine:
+        if mine:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+        done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(done.stderr)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UserError(said[-1].removeprefix("error: ") if said else f"it ended with status {done.returncode}")
+
+
+@contextmanager
+def claimed(count: int, visible: Sequence[str] | None = None, folder: Path | None = None) -> Iterator[list[str]]:
+    """The names of `count` GPUs that no other job of this user's sweeps holds; waits until they are free."""
+    if not count:
+        yield []
+        return
+    names = _visible() if visible is None else list(visible)
+    locks = folder or Path(tempfile.gettempdir()) / f"revoice_gpus_{os.getuid() if hasattr(os, 'getuid') else 0}"
+    locks.mkdir(parents=True, exist_ok=True)
+    held: list[tuple[str, FileLock]] = []
+    while len(held) < count:
+        for name in names:
+            lock = FileLock(locks / f"{name}.lock")
+            try:
+                if len(held) < count:
+                    lock.acquire(timeout=0)
+                    held.append((name, lock))
+            except Timeout:
+                continue
+        if len(held) < count:  # not some of them: two jobs that each hold half would wait for ever
+            for _, lock in held:
+                lock.release()
+            held = []
+            time.sleep(1.0)
+    try:
+        yield [name for name, _ in held]
+    finally:
+        for _, lock in held:
+            lock.release()
+
+
+def _visible() -> list[str]:
+    import torch
+
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return given.split(",") if given else [str(index) for index in range(torch.cuda.device_count())]
+
+
+class Table(Callback):
+    """Called by Hydra after the last job: `sweep.csv` and `sweep.png` in the folder, the table on the screen."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write and print; ends the program with status 1 if a job failed."""
+        from revoice.training.sweep import DIRECTIONS, best_first, draw, read_jobs, write_table
+
+        folder, metric = Path(config.hydra.sweep.dir), str(config.optimized_metric)
+        if config.optimized_direction not in DIRECTIONS:
+            print("error: " + str(choices(config.optimized_direction, DIRECTIONS, "optimized_direction")))
+            sys.exit(2)
+        jobs = best_first(read_jobs(folder), metric, config.optimized_direction)
+        if not any(job.metrics or job.error for job in jobs) or config.show:
+            return
+        write_table(jobs, metric, folder / "sweep.csv")
+        draw(jobs, metric, folder / "sweep.png")
+        _show(jobs, metric)
+        print(f"table: {folder / 'sweep.csv'}   picture: {folder / 'sweep.png'}", flush=True)
+        failed = [job for job in jobs if job.error]
+        if failed:
+            print(f"{len(failed)} of {len(jobs)} jobs failed: see error.txt in their folders", file=sys.stderr)
+            sys.exit(1)
+
+
+def _show(jobs: Sequence[Any], metric: str) -> None:
+    from rich.console import Console
+    from rich.table import Table as Rows
+
+    from revoice.training.sweep import swept
+
+    settings = swept(jobs)
+    numbers = [metric, *(n for n in ("val/loss", "codebook/usage", "iterations", "seconds") if n != metric)]
+    numbers = [name for name in numbers if any(name in job.metrics for job in jobs)]
+    rows = Rows("job", *settings, *numbers)
+    for job in jobs:
+        found = (job.metrics.get(name) for name in numbers)
+        shown = [f"{v:.5g}" if isinstance(v, float) else "" if v is None else str(v) for v in found]
+        if job.error:
+            shown = ["failed", *shown[1:]]
+        rows.add_row(job.name, *(job.overrides.get(name, "") for name in settings), *shown)
+    console = Console()
+    console.print(rows) if console.is_terminal else Console(width=160).print(rows)

@@ -1,0 +1,85 @@
+"""Ends a run early without losing anything: a scheduler's signal, or the end of the time it may take."""
+
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from revoice.errors import UserError
+from revoice.nn.collective import processes, summed
+
+SIGNALS = (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM))  # what schedulers send ahead of the end
+
+
+def seconds_of(limit: str) -> float:
+    """ "DD:HH:MM:SS" in seconds.
+
+    >>> seconds_of("00:01:00:30")
+    3630.0
+    """
+    parts = str(limit).split(":")
+    if len(parts) != 4 or not all(part.isdigit() for part in parts):
+        raise UserError(f"trainer.max_time={limit}: expected DD:HH:MM:SS, e.g. '00:08:00:00' for eight hours")
+    days, hours, minutes, seconds = (int(part) for part in parts)
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+class Stop(Callback):
+    """Stops at the end of an iteration when a signal came or the time is over; the checkpoint callback then saves.
+
+    Lightning's own answers raise in the middle of things: its timer counts the time of earlier runs again after a
+    resume, and its handler of SIGTERM communicates from inside the handler.
+
+    Args:
+        max_time: "DD:HH:MM:SS" from the making of this object; None is no limit.
+
+    Attributes:
+        reason: why the run was stopped; None if it was not.
+        by_signal: whether a signal stopped it.
+    """
+
+    def __init__(self, max_time: str | None) -> None:
+        self.until = time.monotonic() + seconds_of(max_time) if max_time is not None else float("inf")
+        self.limit, self.signal = max_time, 0
+        self.reason: str | None = None
+        self._before: dict[int, Any] = {}
+
+    @property
+    def by_signal(self) -> bool:
+        """Whether it was a signal."""
+        return self.reason is not None and self.signal != 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals over from Lightning."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in set(SIGNALS)}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask all processes whether one of them must stop."""
+        if trainer.fit_loop._should_accumulate():  # in the middle of an iteration
+            return
+        asked = 1000 * self.signal + (time.monotonic() > self.until)
+        if processes() > 1:
+            asked = int(summed(torch.tensor(asked, device=pl_module.device)).item())
+        if not asked or trainer.global_step >= trainer.max_steps:
+            return
+        self.signal = self.signal or asked // 1000
+        why = "stopped by a signal" if self.signal else f"trainer.max_time={self.limit} is over"
+        self.reason = f"{why} at iteration {trainer.global_step} of {trainer.max_steps}"
+        trainer.should_stop = True
+        trainer.limit_val_batches = 0  # the scheduler will not wait for a validation
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number

@@ -1,0 +1,120 @@
+"""What the jobs of a sweep found: a table, best first, and a picture."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DIRECTIONS = ("minimize", "maximize")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        name: of its folder.
+        overrides: the settings it was given, as typed.
+        metrics: its `metrics.json`; empty if it failed.
+        error: why it failed, one line; None if it did not.
+    """
+
+    name: str
+    overrides: dict[str, str]
+    metrics: dict[str, Any]
+    error: str | None = None
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """The jobs of a sweep folder, by the numbers of their folders."""
+    found = []
+    for path in sorted(folder.glob("*/.hydra/overrides.yaml"), key=lambda p: (len(p.parts[-3]), p.parts[-3])):
+        job = path.parents[1]
+        pairs = (str(line).lstrip("+").partition("=") for line in yaml.safe_load(path.read_text(encoding="utf-8")))
+        overrides = {key: value for key, _, value in pairs}
+        metrics, error = job / "metrics.json", job / "error.txt"
+        if metrics.is_file():
+            found.append(Job(job.name, overrides, json.loads(metrics.read_text(encoding="utf-8"))))
+        else:
+            lines = error.read_text(encoding="utf-8").strip().splitlines() if error.is_file() else []
+            found.append(Job(job.name, overrides, {}, lines[-1] if lines else "it did not end"))
+    return found
+
+
+def swept(jobs: Sequence[Job]) -> list[str]:
+    """The settings that differ between the jobs; all of them if there is one job."""
+    names = list(dict.fromkeys(name for job in jobs for name in job.overrides))
+    differing = [name for name in names if len({job.overrides.get(name) for job in jobs}) > 1]
+    return differing or names
+
+
+def best_first(jobs: Sequence[Job], metric: str, direction: str) -> list[Job]:
+    """Jobs by their metric; those without it at the end."""
+    sign = -1.0 if direction == "maximize" else 1.0
+
+    def place(job: Job) -> tuple[bool, float]:
+        value = job.metrics.get(metric)
+        missing = value is None or not math.isfinite(value)
+        return missing, 0.0 if missing else sign * value
+
+    return sorted(jobs, key=place)
+
+
+def write_table(jobs: Sequence[Job], metric: str, path: Path) -> None:
+    """A CSV with a row per job: its name, what was swept, the metric, everything else that was measured, the error."""
+    settings = swept(jobs)
+    others = sorted({name for job in jobs for name in job.metrics} - {metric})
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["job", *settings, metric, *others, "error"])
+        for job in jobs:
+            values = [job.metrics.get(name, "") for name in (metric, *others)]
+            writer.writerow([job.name, *(job.overrides.get(s, "") for s in settings), *values, job.error or ""])
+
+
+def draw(jobs: Sequence[Job], metric: str, path: Path) -> None:
+    """A PNG with a panel per swept setting: every job's metric over the value it was given."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = [job for job in jobs if metric in job.metrics]
+    settings = swept(jobs)
+    if not shown or not settings:
+        return
+    size = (max(4.0, 3.2 * len(settings)), 3.4)
+    figure, panels = plt.subplots(
+        1, len(settings), figsize=size, dpi=110, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, name in zip(panels[0], settings, strict=True):
+        given = [job.overrides.get(name, "") for job in shown]
+        numbers = [_number(value) for value in given]
+        if all(number is not None for number in numbers):
+            places = [float(number) for number in numbers if number is not None]
+            if min(places) > 0 and max(places) >= 8 * min(places):
+                axes.set_xscale("log")
+        else:
+            values = sorted(set(given))
+            places = [float(values.index(value)) for value in given]
+            axes.set_xticks(range(len(values)), values, rotation=20)
+        scores = [job.metrics[metric] for job in shown]
+        axes.scatter(places, scores, color="#3b8fd6", alpha=0.7)
+        axes.scatter(places[:1], scores[:1], color="#e07a2f", label=f"best: job {shown[0].name}")
+        axes.set_xlabel(name)
+    panels[0][0].set_ylabel(metric)
+    panels[0][0].legend()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,147 @@
+"""Runs that SIGKILL ends at random moments, on one process or two, and what a resumed one makes of them."""
+
+import multiprocessing
+import os
+import random
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import TINY, compose_config
+
+KILLS = 20
+FORK = multiprocessing.get_context("forkserver")  # has imported everything once: an attempt starts at once
+FORK.set_forkserver_preload(["revoice.training.run", "tests.integration.test_kills"])
+MODELS = {"adain_vc_small": [], "vqvae_small": ["model.quantizer.codebook_size=16"]}
+
+
+def run_rank(config: dict[str, Any], folder: Path, rank: int, world: int, port: int) -> None:
+    """One process of a run, placed as torchrun places it."""
+    from revoice.training.run import train
+
+    torch.set_num_threads(1)
+    if world > 1:
+        facts = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
+        facts |= {"MASTER_ADDR": "127.0.0.1", "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
+        os.environ.update({name: str(value) for name, value in facts.items()})
+    with open(folder.parent / f"{folder.name}.log", "a") as log:
+        os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
+        train(config, folder)
+
+
+def start(config: dict[str, Any], folder: Path) -> list[Any]:
+    world = config["trainer"]["devices"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [
+        FORK.Process(target=run_rank, args=(config, folder, rank, world, port), daemon=True) for rank in range(world)
+    ]
+    for rank in ranks:
+        rank.start()
+    return ranks
+
+
+def end(ranks: list[Any], limit: float = 200.0) -> None:
+    for rank in ranks:
+        rank.join(limit)
+    assert [rank.exitcode for rank in ranks] == [0] * len(ranks)
+
+
+def last(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def assert_same(mine: Any, theirs: Any, where: str = "") -> None:
+    """Bit for bit, tensors and numbers and all."""
+    if isinstance(theirs, dict):
+        assert mine.keys() == theirs.keys(), where
+        for key, value in theirs.items():
+            assert_same(mine[key], value, f"{where}/{key}")
+    elif isinstance(theirs, list):
+        for index, value in enumerate(theirs):
+            assert_same(mine[index], value, f"{where}/{index}")
+    elif isinstance(theirs, torch.Tensor):
+        assert torch.equal(mine, theirs), where
+    else:
+        assert mine == theirs, where
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("model", MODELS)
+def test_killed_and_resumed_ends_where_the_whole_run_ends(
+    model: str, processes: int, workplace: Path, tmp_path: Path
+) -> None:
+    settings = [f"model={model}", "debug=tiny", "logger=none", "trainer=cpu", f"trainer.devices={processes}", *TINY]
+    settings += ["max_iterations=12", "trainer.val_every=2", *MODELS[model]]
+    config = compose_config("train", *settings, folder=workplace) | {"ckpt_path": "auto"}
+    end(start(config, tmp_path / "warm"))  # prepares the data
+    began = time.monotonic()
+    end(start(config, tmp_path / "whole"))
+    seconds = time.monotonic() - began
+    expected = last(tmp_path / "whole")
+    assert expected["global_step"] == 12
+
+    moments = random.Random(f"{model} {processes}")
+    resumed_at = []
+    for number in range(KILLS):
+        folder = tmp_path / f"killed_{number}"
+        ranks = start(config, folder)
+        time.sleep(moments.uniform(0.0, seconds))
+        for rank in ranks:
+            rank.kill()
+            rank.join()
+        saved = (folder / "checkpoints" / "last.ckpt").is_file()
+        resumed_at.append(last(folder)["global_step"] if saved else 0)  # never half written
+        if resumed_at[-1] < 12:
+            end(start(config, folder))
+        got = last(folder)
+        for part in ("global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+            assert_same(got[part], expected[part], part)
+    print(f"{model}, {processes} processes, {seconds:.1f} s whole: resumed at {sorted(resumed_at)}")
+    assert len({step for step in resumed_at if 0 < step < 12}) > 1  # some were killed in the midst of training
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_saves_and_stops_all_processes(processes: int, workplace: Path, tmp_path: Path) -> None:
+    settings = ["model=adain_vc_small", "debug=tiny", "logger=none", "trainer=cpu", f"trainer.devices={processes}"]
+    endless = [
+        *settings,
+        "max_iterations=100000",
+        "trainer.val_every=100000",
+        "callbacks.progress={line_every: 1}",
+        *TINY,
+    ]
+    config = compose_config("train", *endless, folder=workplace) | {"ckpt_path": "auto"}
+    ranks = start(config, tmp_path / "run")
+    log = tmp_path / "run.log"
+    while not log.is_file() or "iteration " not in log.read_text():
+        time.sleep(0.1)
+        assert all(rank.is_alive() for rank in ranks)
+    os.kill(ranks[0].pid, signal.SIGTERM)  # one of them is enough
+    end(ranks, 60.0)
+    stopped = last(tmp_path / "run")["global_step"]
+    assert 0 < stopped < 100000
+    config["max_iterations"] = stopped + 2
+    end(start(config, tmp_path / "run"))
+    assert last(tmp_path / "run")["global_step"] == stopped + 2
+
+
+def test_the_time_limit_is_counted_anew_by_a_resumed_run(workplace: Path, tmp_path: Path) -> None:
+    from revoice.training.run import train
+
+    settings = ["model=adain_vc_small", "debug=tiny", "logger=none", "max_iterations=100000", *TINY]
+    endless = [*settings, "trainer.val_every=100000", "trainer.max_time='00:00:00:02'"]
+    config = compose_config("train", *endless, folder=workplace) | {"ckpt_path": "auto"}
+    first = train(config, tmp_path / "run")
+    assert first.stopped is not None and "max_time" in first.stopped and not first.by_signal
+    done = last(tmp_path / "run")["global_step"]
+    train(config, tmp_path / "run")
+    assert last(tmp_path / "run")["global_step"] > done + 1
