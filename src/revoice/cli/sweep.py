@@ -156,12 +156,24 @@ def _show(jobs: Sequence[Any], metric: str) -> None:
     settings = swept(jobs)
     numbers = [metric, *(n for n in ("val/loss", "codebook/usage", "iterations", "seconds") if n != metric)]
     numbers = [name for name in numbers if any(name in job.metrics for job in jobs)]
-    rows = Rows("job", *settings, *numbers)
+    rows = Rows("job", *(name.rpartition(".")[2] for name in settings), *numbers)
     for job in jobs:
         found = (job.metrics.get(name) for name in numbers)
         shown = [f"{v:.5g}" if isinstance(v, float) else "" if v is None else str(v) for v in found]
         if job.error:
             shown = ["failed", *shown[1:]]
-        rows.add_row(job.name, *(job.overrides.get(name, "") for name in settings), *shown)
+        rows.add_row(job.name, *(_brief(job.overrides.get(name, "")) for name in settings), *shown)
     console = Console()
     console.print(rows) if console.is_terminal else Console(width=160).print(rows)
+
+
+def _brief(value: str) -> str:
+    """Numbers with four digits.
+
+    >>> _brief("0.00845912652"), _brief("kmeans"), _brief("70800")
+    ('0.008459', 'kmeans', '70800')
+    """
+    try:
+        return value if value.lstrip("-").isdigit() else f"{float(value):.4g}"
+    except ValueError:
+        return value

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,7 @@ def build_trainer(
     where = place(settings)
     for name in ("pytorch_lightning", "lightning_fabric"):  # its hints are for people who write the training loop
         logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair
     if settings.threads:
         torch.set_num_threads(settings.threads)
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)  # read by the processes that DDP starts

@@ -37,7 +37,7 @@ class _Codebook(Callback):
                 used = part.used.clone()  # equal in all processes
                 part.used.zero_()
                 label = "codebook" if name == "quantizer" else f"codebook/{name}"
-                pl_module.log(f"{label}/usage", (used > 0).float().mean())
+                pl_module.log(f"{label}/usage", (used > 0).float().mean(), sync_dist=True)
                 if trainer.is_global_zero:
                     self.reporter.image(label.replace("/", "_"), draw(used), trainer.global_step)
 

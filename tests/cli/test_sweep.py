@@ -1,0 +1,147 @@
+"""Sweeps by the command line: folders, configs, metrics, the table, failed jobs, launchers, GPUs."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from revoice.cli.sweep import claimed
+from revoice.training.sweep import Job, best_first, draw, read_jobs, swept, write_table
+from tests.conftest import ROOT, TINY
+
+SMALL = ["model=vqvae_small", "debug=tiny", "logger=none", "trainer=cpu", *TINY]
+
+
+def sweep(
+    workplace: Path, name: str, *overrides: str, timeout: float = 250
+) -> tuple[Path, subprocess.CompletedProcess]:
+    folder = workplace / "outputs" / name
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *overrides, f"hydra.sweep.dir={folder}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return folder, subprocess.run(
+        command, cwd=workplace, capture_output=True, text=True, timeout=timeout, env=environment
+    )
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_grid_of_four_jobs_one_kind_of_which_fails(workplace: Path) -> None:
+    grid = ["optimizer.lr=1e-3,1e-4", "model.quantizer.codebook_size=16,1"]
+    folder, done = sweep(workplace, "grid", *SMALL, *grid)
+    assert done.returncode == 1 and "2 of 4 jobs failed" in done.stderr
+    jobs = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    assert [job.name for job in jobs] == ["0", "1", "2", "3"]
+    given = [yaml.safe_load((job / ".hydra" / "config.yaml").read_text()) for job in jobs]
+    assert [c["model"]["quantizer"]["codebook_size"] for c in given] == [16, 1, 16, 1]
+    assert [c["optimizer"]["lr"] for c in given] == [1e-3, 1e-3, 1e-4, 1e-4]
+    for job, works in zip(jobs, (True, False, True, False), strict=True):
+        assert (job / "metrics.json").is_file() == (job / "checkpoints" / "last.ckpt").is_file() == works
+        assert (job / "error.txt").is_file() != works
+    assert "codebook_size=1" in (jobs[1] / "error.txt").read_text()
+
+    table = rows(folder)
+    scores = [float(row["best/val/loss"]) for row in table[:2]]
+    assert scores == sorted(scores) and {row["job"] for row in table[:2]} == {"0", "2"}
+    measured = json.loads((folder / table[0]["job"] / "metrics.json").read_text())["best/val/loss"]
+    assert scores[0] == measured
+    assert all("expected 2" in row["error"] for row in table[2:])
+    assert "best/val/loss" in done.stdout and (folder / "sweep.png").stat().st_size > 1000
+
+
+def test_two_jobs_of_two_processes(workplace: Path) -> None:
+    folder, done = sweep(workplace, "wide", *SMALL, "trainer.devices=2", "optimizer.lr=1e-3,1e-4", timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in sorted(folder.iterdir()) if path.is_dir()] == ["0", "1"]
+    table = rows(folder)
+    assert {row["optimizer.lr"] for row in table} == {"0.001", "0.0001"} and all(row["val/loss"] for row in table)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("trainer ")]
+    assert len(lines) == 2 and all("2 x cpu" in line for line in lines)  # no job was started twice
+
+
+@pytest.mark.slow
+def test_optuna_with_two_jobs_side_by_side(workplace: Path) -> None:
+    side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4"]
+    folder, done = sweep(workplace, "optuna", "hparams_search=vqvae_optuna", *SMALL, *side)
+    assert done.returncode == 0, done.stderr
+    table = rows(folder)
+    assert len(table) == 4 and len({row["optimizer.lr"] for row in table}) == 4
+    scores = [float(row["val/reconstruction"]) for row in table]
+    assert scores == sorted(scores)
+    best = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    assert best["best_value"] == pytest.approx(scores[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("search", "jobs"), [("speech2speech_grid", 12), ("speech2speech_variants", 16)])
+def test_published_grids(search: str, jobs: int, workplace: Path) -> None:
+    small = ["model.channels=8", "debug=tiny", "max_iterations=1", "trainer.val_every=1", "logger=none", "trainer=cpu"]
+    folder, done = sweep(workplace, search, f"hparams_search={search}", *small, *TINY)
+    assert done.returncode == 0, done.stderr
+    table = rows(folder)
+    assert len(table) == jobs
+    names = [key for key in table[0] if key == "features" or key.startswith(("model.", "data.", "optimizer."))]
+    assert len({tuple(row[name] for name in names) for row in table}) == jobs
+
+
+@pytest.mark.slow
+def test_submitit(workplace: Path) -> None:
+    folder, done = sweep(workplace, "submitit", *SMALL, "hydra/launcher=submitit_local", "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    assert len(rows(folder)) == 2
+
+
+JOBS = [
+    Job("0", {"lr": "1e-3", "seed": "0", "model": "a"}, {"score": 2.0, "val": 1}),
+    Job("1", {"lr": "1e-4", "seed": "0", "model": "b"}, {"score": 1.0}),
+    Job("2", {"lr": "1e-5", "seed": "0", "model": "b"}, {}, "out of memory"),
+    Job("3", {"lr": "1e-6", "seed": "0", "model": "b"}, {"score": float("nan")}),
+]
+
+
+def test_order_and_table(tmp_path: Path) -> None:
+    assert swept(JOBS) == ["lr", "model"]
+    assert [job.name for job in best_first(JOBS, "score", "minimize")][:2] == ["1", "0"]
+    assert [job.name for job in best_first(JOBS, "score", "maximize")][:2] == ["0", "1"]
+    write_table(best_first(JOBS, "score", "minimize"), "score", tmp_path / "sweep.csv")
+    table = rows(tmp_path)
+    assert [row["job"] for row in table[:2]] == ["1", "0"] and table[1]["val"] == "1"
+    assert table[2]["error"] == "out of memory"
+    draw(JOBS[:3], "score", tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").stat().st_size > 1000
+
+
+def test_a_job_that_was_killed_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "0" / ".hydra").mkdir(parents=True)
+    (tmp_path / "0" / ".hydra" / "overrides.yaml").write_text("- seed=3\n- +model.perturb=0.1\n")
+    (job,) = read_jobs(tmp_path)
+    assert job.error == "it did not end" and job.overrides == {"seed": "3", "model.perturb": "0.1"}
+
+
+def test_gpus_are_held_by_one_job_at_a_time(tmp_path: Path) -> None:
+    held: set[str] = set()
+    most = []
+
+    def job(count: int) -> None:
+        with claimed(count, ["0", "1", "2"], tmp_path) as mine:
+            assert len(mine) == count and not held & set(mine)
+            held.update(mine)
+            most.append(len(held))
+            time.sleep(0.3)
+            held.difference_update(mine)
+
+    threads = [threading.Thread(target=job, args=(count,)) for count in (1, 2, 3, 2, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(most) == 5 and max(most) == 3
