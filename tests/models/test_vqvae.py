@@ -134,3 +134,14 @@ def test_wrong_settings_are_one_line() -> None:
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             VQVAE(10, **{**SMALL, **wrong})
+
+
+def test_a_speaker_of_the_table_brings_its_pitch_level() -> None:
+    model = VQVAE(80, 3, voice="speaker", encoder={"channels": 16}, decoder={"channels": 16, "pitch_bins": 32}).eval()
+    features = torch.randn(80, 40, generator=torch.Generator().manual_seed(0))
+    source = Utterance(features=features, f0=torch.full((40,), 100.0))
+    target = Utterance(features=features[:, :0], speaker=torch.tensor(1), level=torch.tensor(200.0).log())
+    moved = model.pitch(source, [target], model.Controls())
+    assert moved is not None and torch.allclose(moved, torch.full((40,), 200.0))
+    target.level = None
+    assert torch.equal(model.pitch(source, [target], model.Controls()), source.f0)

@@ -28,7 +28,7 @@ class Description:
         features: the `FeatureSpec` as a dict.
         trim_db: silence trimming of the training data, applied to reference clips too.
         fields: settings of the stored fields by kind, e.g. how f0 was searched; conversion computes them alike.
-        speakers: names of the training speakers.
+        speakers: names of the training speakers.  levels: their mean log-f0, where f0 is a field of the data.
         data: what it was trained on (corpus, manifest digest, ...).
         version: of revoice.  format: of this description.
     """
@@ -39,6 +39,7 @@ class Description:
     trim_db: float | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     speakers: list[str] = field(default_factory=list)
+    levels: list[float | None] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
     format: int = FORMAT

@@ -152,8 +152,10 @@ class Converter:
         if isinstance(name, Audio) or str(name) not in known:
             given = "a recording" if isinstance(name, Audio) else str(name)
             raise choices(given, known, f"speaker of this {self.model.name}, which speaks with the voices of its table")
-        nothing = torch.zeros(self.spec.channels, 0, device=self.device)
-        return Utterance(features=nothing, speaker=torch.tensor(known.index(str(name)), device=self.device))
+        nothing, row = torch.zeros(self.spec.channels, 0, device=self.device), known.index(str(name))
+        levels = self.loaded.description.levels
+        level = torch.tensor(levels[row], device=self.device) if levels and levels[row] is not None else None
+        return Utterance(features=nothing, speaker=torch.tensor(row, device=self.device), level=level)
 
     def utterance(self, clip: Audio, f0: np.ndarray | None = None) -> Utterance:
         """What the model requires of a clip at its rate, by the functions of preparation; `f0` (T,) if it is known."""

@@ -99,6 +99,21 @@ class VoiceDataModule(LightningDataModule):
             return torch.distributed.get_rank(), torch.distributed.get_world_size()
         return 0, 1
 
+    def pitch_levels(self) -> list[float | None]:
+        """Mean log-f0 of every speaker of `tables` over the training utterances; empty if f0 is not among the fields.
+
+        A speaker of whom nothing is voiced has None.
+        """
+        if "f0" not in self.requires.fields:
+            return []
+        sums = {name: [0.0, 0] for name in self.tables.speakers}
+        for position in self.store.positions("train"):
+            f0 = self.store.utterance("f0", int(position))
+            found = sums[self.store.rows[position].speaker]
+            found[0] += float(f0[f0 > 0].double().log().sum())
+            found[1] += int((f0 > 0).sum())
+        return [total / count if count else None for total, count in sums.values()]
+
     def sampler(self) -> CropSampler:
         """The sampler of the training crops."""
         train = self.store.positions("train")

@@ -16,7 +16,6 @@ from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Sta
 from revoice.nn.adain import TimeStatistics
 from revoice.nn.collective import processes, summed
 from revoice.nn.perturb import perturbed
-from revoice.nn.pitch import at_level_of
 from revoice.registry import from_mapping
 
 
@@ -162,9 +161,7 @@ class AdaINVC(ConversionModel):
 
     def pitch(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor | None:
         """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
-        if source.f0 is None:
-            return None
-        return at_level_of([t.f0 for t in targets if t.f0 is not None], source.f0, source.level, controls.strength)
+        return self.moved_pitch(source, targets, controls.strength)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from revoice.data.batch import Batch
+from revoice.nn.pitch import log_level, moved
 from revoice.registry import Registry
 
 MODELS: "Registry[ConversionModel]" = Registry("model", "revoice.models")
@@ -48,7 +49,8 @@ class Utterance:
     Attributes:
         features: (F, T) un-standardised.
         f0: (T,) Hz, 0 unvoiced.  embedding: (256,).  waveform: (S,) at the spec's rate.
-        level: mean log-f0 of the whole recording, a scalar, if this is a chunk of one.
+        level: mean log-f0, a scalar, where it is known better than by `f0`: of the whole recording if this is a chunk
+            of one, of all training clips if this stands for a speaker of the table.
         speaker: place in the model's table of speakers, a scalar.
     """
 
@@ -58,6 +60,13 @@ class Utterance:
     waveform: Tensor | None = None
     level: Tensor | None = None
     speaker: Tensor | None = None
+
+    @property
+    def pitch_level(self) -> Tensor | None:
+        """Mean log-f0, a scalar; None if nothing tells it."""
+        if self.level is not None or self.f0 is None:
+            return self.level
+        return log_level(self.f0)
 
 
 class ConversionModel(nn.Module):
@@ -89,6 +98,16 @@ class ConversionModel(nn.Module):
     def pitch(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor | None:
         """f0 (T,) in Hz of what `convert` returns, 0 where unvoiced, for the vocoder; None if the model has no say."""
         return None
+
+    def moved_pitch(self, source: Utterance, targets: list[Utterance], strength: float) -> Tensor | None:
+        """The source's contour f0 (T,) at the mean log level of the targets, or `strength` of the way there.
+
+        Unchanged where a level is unknown; None if the source's f0 is.
+        """
+        own, levels = source.pitch_level, [level for t in targets if (level := t.pitch_level) is not None]
+        if source.f0 is None or own is None or not levels:
+            return source.f0
+        return moved(source.f0, strength * (torch.stack(levels).mean() - own))
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Take the per-channel statistics (F,) of the training features; models that do not standardise ignore them."""

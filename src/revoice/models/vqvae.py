@@ -18,7 +18,6 @@ from revoice.models.voice import VoiceCode
 from revoice.nn.adain import TimeStatistics, instance_norm
 from revoice.nn.batch_norm import BatchNorm1d
 from revoice.nn.perturb import perturbed
-from revoice.nn.pitch import at_level_of
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.registry import from_mapping
 
@@ -170,9 +169,7 @@ class VQVAE(ConversionModel):
 
     def pitch(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor | None:
         """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
-        if source.f0 is None:
-            return None
-        return at_level_of([t.f0 for t in targets if t.f0 is not None], source.f0, source.level, controls.strength)
+        return self.moved_pitch(source, targets, controls.strength)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

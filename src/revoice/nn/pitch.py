@@ -47,17 +47,3 @@ def moved(f0: Tensor, by: Tensor | float) -> Tensor:
     [0.0, 200.0]
     """
     return f0 * torch.as_tensor(by, dtype=f0.dtype, device=f0.device).exp()
-
-
-def at_level_of(others: list[Tensor], f0: Tensor, level: Tensor | None = None, strength: float = 1.0) -> Tensor:
-    """A contour f0 (T,) moved to the mean log level of other contours; unchanged where one of them is all unvoiced.
-
-    Args:
-        others: contours in Hz, 0 where unvoiced.
-        f0: the contour.
-        level: its log level, if it is a part of something longer; None: its own.
-        strength: share of the way.
-    """
-    own = log_level(f0) if level is None else level
-    levels = [found for other in others if (found := log_level(other)) is not None]
-    return f0 if own is None or not levels else moved(f0, strength * (torch.stack(levels).mean() - own))

@@ -140,6 +140,7 @@ def build(config: Mapping[str, Any]) -> Parts:
         trim_db=setup.preparation.trim_db,
         fields={kind: dict(how) for kind, how in setup.preparation.fields.items()},
         speakers=list(data.tables.speakers),
+        levels=data.pitch_levels(),
         data={
             "corpus": prepared.manifest.corpus,
             "manifest": prepared.manifest.digest(),

@@ -58,9 +58,8 @@ def best_first(jobs: Sequence[Job], metric: str, direction: str) -> list[Job]:
     sign = -1.0 if direction == "maximize" else 1.0
 
     def place(job: Job) -> tuple[bool, float]:
-        value = job.metrics.get(metric)
-        missing = value is None or not math.isfinite(value)
-        return missing, 0.0 if missing else sign * value
+        value = float(job.metrics.get(metric, math.nan))
+        return (False, sign * value) if math.isfinite(value) else (True, 0.0)
 
     return sorted(jobs, key=place)
 
