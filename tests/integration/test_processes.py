@@ -15,13 +15,15 @@ from tests.conftest import ROOT, TINY, compose_config
 NARROW = ["model.encoder.channels=128", "model.decoder.channels=64", "model.quantizer.codebook_size=32"]
 SYSTEMS = {
     "adain_vc_small": [],
-    "vqvae_speech2speech": [],
+    "vqvae_speech2speech": ["model.channels=128"],
     "vqvae_zerospeech": [*NARROW, "model.frames=64", "optimizer.lr=1e-4"],
 }
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-@pytest.mark.parametrize("model", SYSTEMS)
+@pytest.mark.parametrize(
+    "model", [m if m == "vqvae_zerospeech" else pytest.param(m, marks=pytest.mark.slow) for m in SYSTEMS]
+)
 def test_two_processes_train_as_one(model: str, workplace: Path) -> None:
     """torchrun with two processes against one, at the same global batch."""
     settings = ["debug=tiny", "logger=none", "trainer=cpu", "max_iterations=10", "data.batch_size=16", *TINY]
@@ -42,25 +44,36 @@ def test_two_processes_train_as_one(model: str, workplace: Path) -> None:
     largest = max(float(gradient.abs().max()) for gradient in one["gradients"].values())
     for name, gradient in one["gradients"].items():
         assert float((two["gradients"][name] - gradient).abs().max()) < 1e-5 * largest, name
-    learned = [name for name in one_state if "quantizer" in name or "running" in name]
+    # a codebook that learns by its loss is a parameter: Adam turns rounding into whole steps
+    buffers = set(one_state) - {f"model.{name}" for name in one["gradients"]}
+    learned = [name for name in buffers if "quantizer" in name or "running" in name]
     assert bool(learned) == (model != "adain_vc_small")
     for name in learned:
         difference = (two_state[name].double() - one_state[name].double()).abs().max()
-        assert float(difference) <= 1e-5 * max(1.0, float(one_state[name].abs().max())), name
+        assert float(difference) <= 1e-5 * max(1.0, float(one_state[name].double().abs().max())), name
 
 
-def test_the_command_starts_its_own_second_process(workplace: Path) -> None:
+@pytest.mark.slow
+def test_the_command_starts_its_own_second_process_or_torchrun_does(workplace: Path) -> None:
     settings = ["model=vqvae_small", "debug=tiny", "logger=csv", "trainer=cpu", *TINY]
     found = []
-    for devices in (1, 2):
-        folder = workplace / "outputs" / f"processes_{devices}"
-        command = [sys.executable, str(ROOT / "train.py"), *settings, f"trainer.devices={devices}"]
+    for number, (devices, launcher) in enumerate(((1, []), (2, []), (2, TORCHRUN))):
+        folder = workplace / "outputs" / f"processes_{number}"
+        command = [sys.executable, *launcher, str(ROOT / "train.py"), *settings, f"trainer.devices={devices}"]
         run_program([*command, f"hydra.run.dir={folder}"], workplace)
         found.append(json.loads((folder / "metrics.json").read_text()))
-    one, two = found
-    assert two["iterations"] == one["iterations"] == 4
-    assert two["val/loss"] == pytest.approx(one["val/loss"], rel=1e-4)
-    assert two["train/loss"] == pytest.approx(one["train/loss"], rel=1e-4)  # the mean over both
+    one = found[0]
+    for two in found[1:]:
+        assert two["iterations"] == one["iterations"] == 4
+        assert two["val/loss"] == pytest.approx(one["val/loss"], rel=1e-4)
+        assert two["train/loss"] == pytest.approx(one["train/loss"], rel=1e-4)  # the mean over both
+
+
+def test_processes_started_from_outside_need_a_folder(workplace: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), "debug=tiny", "trainer=cpu", "trainer.devices=2", *TINY]
+    place = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "x"}
+    done = subprocess.run(command, cwd=workplace, capture_output=True, text=True, env={**os.environ, **place})
+    assert done.returncode == 2 and "hydra.run.dir=outputs/my_run" in done.stderr
 
 
 def run_program(command: list[str], folder: Path) -> str:

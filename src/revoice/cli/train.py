@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+
 from revoice.cli import sweep
 from revoice.cli.app import run, to_json
+from revoice.errors import UserError
 
 STOPPED = 143  # the status of a program that SIGTERM ended
 
@@ -40,6 +43,7 @@ def _job(values: dict[str, Any], folder: Path) -> Trained:
 def _train(values: dict[str, Any], folder: Path) -> Trained:
     from revoice.training.run import train
 
+    _require_one_folder()
     outcome = train(values, folder)
     if outcome.checkpoint is not None and os.environ.get("LOCAL_RANK", "0") == "0":
         shown = {name: value for name, value in outcome.metrics.items() if not name.startswith("train/")}
@@ -53,6 +57,17 @@ def _train(values: dict[str, Any], folder: Path) -> Trained:
             sys.exit(STOPPED)
     objective = outcome.metrics.get(values["optimized_metric"])
     return Trained(outcome.folder, outcome.checkpoint, outcome.metrics, objective)
+
+
+def _require_one_folder() -> None:
+    """Processes that torchrun or SLURM started would each name the run folder after their own clock."""
+    several = any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
+    placed = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
+    if several and placed and not any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra):
+        raise UserError(
+            "several processes were started from outside, which could not agree on a run folder: "
+            "add hydra.run.dir=outputs/my_run"
+        )
 
 
 def main() -> None:
