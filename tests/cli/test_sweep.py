@@ -58,6 +58,7 @@ def test_a_grid_of_four_jobs_one_kind_of_which_fails(workplace: Path) -> None:
     assert "best/val/loss" in done.stdout and (folder / "sweep.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_two_jobs_of_two_processes(workplace: Path) -> None:
     folder, done = sweep(workplace, "wide", *SMALL, "trainer.devices=2", "optimizer.lr=1e-3,1e-4", timeout=240)
     assert done.returncode == 0, done.stderr
