@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from revoice.audio.presets import config_dir
+from revoice.audio.spec import FeatureSpec
 from revoice.data.batch import Batch
 from revoice.models.base import MODELS, ConversionModel
 from revoice.nn.draws import Draws
@@ -25,8 +26,6 @@ def configured(name: str) -> tuple[dict[str, Any], ConversionModel, int]:
     """Settings, model and feature channels of a preset."""
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         config: Any = OmegaConf.to_container(compose("train", [f"model={name}"]), resolve=True)
-    from revoice.audio.spec import FeatureSpec
-
     channels = FeatureSpec.from_dict(config["features"]).channels
     values = dict(config["model"])
     kind = values.pop("name")
@@ -80,9 +79,9 @@ def bf16_instructions() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--items", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     where = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"

@@ -101,6 +101,12 @@ def test_submitit(workplace: Path) -> None:
     assert len(rows(folder)) == 2
 
 
+def test_a_direction_that_does_not_exist_is_refused_before_the_first_job(workplace: Path) -> None:
+    folder, done = sweep(workplace, "wrong", *SMALL, "optimized_direction=minimise", "seed=0,1")
+    assert done.returncode == 2 and "did you mean 'minimize'" in done.stderr
+    assert not list(folder.glob("*/checkpoints"))
+
+
 JOBS = [
     Job("0", {"lr": "1e-3", "seed": "0", "model": "a"}, {"score": 2.0, "val": 1}),
     Job("1", {"lr": "1e-4", "seed": "0", "model": "b"}, {"score": 1.0}),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 import revoice
 from revoice.audio.presets import config_dir, preset_names
@@ -80,6 +81,19 @@ def test_every_logger_logs_a_run(logger: str, workplace: Path, monkeypatch: pyte
     train(config, folder)
     left = {path.name for path in folder.iterdir()}
     assert {"csv": {"logs"}, "wandb": {"wandb", "logs"}, "tensorboard": {"tensorboard"}, "none": set()}[logger] <= left
+
+
+@pytest.mark.parametrize("search", names("hparams_search"))
+def test_every_search_is_composed(search: str) -> None:
+    from hydra import compose, initialize_config_dir
+
+    import revoice.cli.app  # noqa: F401  its resolvers
+
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        config = compose("train", [f"hparams_search={search}"], return_hydra_config=True)
+    assert config.hydra.mode.name == "MULTIRUN" and config.max_iterations > 0
+    for key in config.hydra.sweeper.params:
+        assert key == "features" or OmegaConf.select(config, key) is not None, key
 
 
 def test_callbacks_and_loggers_of_the_configs_are_all_there_are(tmp_path: Path) -> None:

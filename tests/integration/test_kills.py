@@ -64,6 +64,7 @@ def assert_same(mine: Any, theirs: Any, where: str = "") -> None:
         for key, value in theirs.items():
             assert_same(mine[key], value, f"{where}/{key}")
     elif isinstance(theirs, list):
+        assert len(mine) == len(theirs), where
         for index, value in enumerate(theirs):
             assert_same(mine[index], value, f"{where}/{index}")
     elif isinstance(theirs, torch.Tensor):
@@ -145,3 +146,19 @@ def test_the_time_limit_is_counted_anew_by_a_resumed_run(workplace: Path, tmp_pa
     done = last(tmp_path / "run")["global_step"]
     train(config, tmp_path / "run")
     assert last(tmp_path / "run")["global_step"] > done + 1
+
+
+def test_a_failed_run_gives_the_signals_back(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from revoice.training.module import VoiceModule
+    from revoice.training.run import train
+
+    def fail(self: VoiceModule, batch: Any, index: int) -> None:
+        assert signal.getsignal(signal.SIGTERM) is not before
+        raise RuntimeError("power cut")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(VoiceModule, "training_step", fail)
+    config = compose_config("train", "model=adain_vc_small", "debug=tiny", "logger=none", *TINY, folder=workplace)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(config, tmp_path / "run")
+    assert signal.getsignal(signal.SIGTERM) is before

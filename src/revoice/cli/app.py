@@ -19,6 +19,8 @@ from revoice.audio.presets import config_dir
 from revoice.cli.quoting import PATH_KEYS, quote_arguments
 from revoice.errors import UserError, choices
 
+# epochs in iterations; at import, so that the worker processes of a launcher know it too
+OmegaConf.register_new_resolver("floordiv", lambda a, b: int(a) // int(b), replace=True)
 Task = Callable[[dict[str, Any], Path], Any]
 
 
@@ -43,8 +45,6 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         results.append(result)
         return getattr(result, "objective", None)
 
-    if not OmegaConf.has_resolver("floordiv"):
-        OmegaConf.register_new_resolver("floordiv", lambda a, b: int(a) // int(b))  # epochs in iterations
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach the handler below
     try:
         sys.argv = [sys.argv[0], *quote_arguments(sys.argv[1:], keys)]
@@ -69,6 +69,9 @@ def explain(error: Exception, config_name: str = "train") -> str:
     if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         options = [line.strip() for line in text.split("Available options", 1)[-1].splitlines()[1:] if line.strip()]
         options = [o for o in options if re.fullmatch(r"[\w-]+", o)]
+        if match[1] in ("hydra/sweeper", "hydra/launcher"):
+            hint = "for optuna, joblib and submitit: pip install 'revoice[sweeps]'"
+            return f"{choices(match[2], options, match[1])}; {hint}"
         return str(choices(match[2], options, match[1]))
     if match := re.search(r"Could not override '([^']+)'", text):
         return f"unknown setting '{match[1]}': {config_name}.py --help lists the groups and settings"

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
@@ -45,25 +45,24 @@ def guarded(job: Callable[[], Any], folder: Path) -> Any:
         return None
 
 
-def gpus_to_claim(values: dict[str, Any]) -> int:
-    """How many GPUs a job must keep for itself: under a launcher that runs jobs side by side on one machine."""
+class Needs(NamedTuple):
+    """What a job needs: processes, and GPUs to keep for itself where others run beside it."""
+
+    processes: int
+    gpus: int
+
+
+def needs(values: dict[str, Any]) -> Needs:
+    """GPUs are kept only under a launcher that runs jobs side by side on one machine."""
     from revoice.training.trainer import place, settings_of
 
-    if HydraConfig.get().runtime.choices.get("hydra/launcher") not in ("joblib", "submitit_local"):
-        return 0
     settings = settings_of(values["trainer"])
     where = place(settings)
-    if where.accelerator != "cuda":
-        return 0
-    return 1 if settings.gpus is None and settings.devices is None else where.devices
-
-
-def processes(values: dict[str, Any]) -> int:
-    """How many processes a job consists of."""
-    from revoice.training.trainer import place, settings_of
-
-    settings = settings_of(values["trainer"])
-    return place(settings).devices * settings.num_nodes
+    side_by_side = HydraConfig.get().runtime.choices.get("hydra/launcher") in ("joblib", "submitit_local")
+    gpus = where.devices if side_by_side and where.accelerator == "cuda" else 0
+    if gpus and settings.gpus is None and settings.devices is None:  # not all that are visible
+        gpus = 1
+    return Needs(where.devices * settings.num_nodes, gpus)
 
 
 def in_fresh_interpreter(folder: Path, gpus: int) -> None:
@@ -126,17 +125,25 @@ def _visible() -> list[str]:
 class Table(Callback):
     """Called by Hydra after the last job: `sweep.csv` and `sweep.png` in the folder, the table on the screen."""
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a direction that does not exist before the first job, not after the last."""
+        from revoice.training.sweep import DIRECTIONS
+
+        if config.optimized_direction not in DIRECTIONS:
+            print(f"error: {choices(config.optimized_direction, DIRECTIONS, 'optimized_direction')}", file=sys.stderr)
+            sys.exit(2)
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and print; ends the program with status 1 if a job failed."""
-        from revoice.training.sweep import DIRECTIONS, best_first, draw, read_jobs, write_table
+        from revoice.training.sweep import best_first, draw, read_jobs, write_table
 
         folder, metric = Path(config.hydra.sweep.dir), str(config.optimized_metric)
-        if config.optimized_direction not in DIRECTIONS:
-            print("error: " + str(choices(config.optimized_direction, DIRECTIONS, "optimized_direction")))
-            sys.exit(2)
         jobs = best_first(read_jobs(folder), metric, config.optimized_direction)
-        if not any(job.metrics or job.error for job in jobs) or config.show:
+        if config.show or not jobs:
             return
+        measured = sorted({name for job in jobs for name in job.metrics})
+        if measured and metric not in measured:
+            print(f"not in order: {choices(metric, measured, 'optimized_metric')}", file=sys.stderr)
         write_table(jobs, metric, folder / "sweep.csv")
         draw(jobs, metric, folder / "sweep.png")
         _show(jobs, metric)

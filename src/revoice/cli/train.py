@@ -32,10 +32,10 @@ def task(values: dict[str, Any], folder: Path) -> Trained | None:
 
 
 def _job(values: dict[str, Any], folder: Path) -> Trained:
-    gpus = sweep.gpus_to_claim(values)
-    if not gpus and sweep.processes(values) == 1:
+    needs = sweep.needs(values)
+    if needs.processes == 1 and not needs.gpus:
         return _train(values, folder)
-    sweep.in_fresh_interpreter(folder, gpus)
+    sweep.in_fresh_interpreter(folder, needs.gpus)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return Trained(folder, Path(metrics["checkpoint"]), metrics, metrics.get(values["optimized_metric"]))
 

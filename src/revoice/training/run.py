@@ -130,6 +130,11 @@ def build(config: Mapping[str, Any]) -> Parts:
     data = VoiceDataModule(
         prepared, model.requires, setup.batch_size, int(config["seed"]), settings.accumulate, device=setup.device
     )
+    if start and model.target == "speaker" and list(data.tables.speakers) != start.description.speakers:
+        raise UserError(
+            f"init_from={start.path} speaks with the {len(start.description.speakers)} voices of its table, the data "
+            "has others: start from a model with model.voice=embedding"
+        )
     if not start:
         statistics = data.store.statistics()
         model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
@@ -140,7 +145,7 @@ def build(config: Mapping[str, Any]) -> Parts:
         trim_db=setup.preparation.trim_db,
         fields={kind: dict(how) for kind, how in setup.preparation.fields.items()},
         speakers=list(data.tables.speakers),
-        levels=data.pitch_levels(),
+        levels=data.pitch_levels() if model.target == "speaker" else [],
         data={
             "corpus": prepared.manifest.corpus,
             "manifest": prepared.manifest.digest(),

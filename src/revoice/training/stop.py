@@ -44,14 +44,14 @@ class Stop(Callback):
 
     def __init__(self, max_time: str | None) -> None:
         self.until = time.monotonic() + seconds_of(max_time) if max_time is not None else float("inf")
-        self.limit, self.signal = max_time, 0
+        self.limit, self.signalled = max_time, False
         self.reason: str | None = None
         self._before: dict[int, Any] = {}
 
     @property
     def by_signal(self) -> bool:
         """Whether it was a signal."""
-        return self.reason is not None and self.signal != 0
+        return self.reason is not None and self.signalled
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning."""
@@ -64,22 +64,30 @@ class Stop(Callback):
         """Ask all processes whether one of them must stop."""
         if trainer.fit_loop._should_accumulate():  # in the middle of an iteration
             return
-        asked = 1000 * self.signal + (time.monotonic() > self.until)
+        signalled, over = self.signalled, time.monotonic() > self.until
         if processes() > 1:
-            asked = int(summed(torch.tensor(asked, device=pl_module.device)).item())
-        if not asked or trainer.global_step >= trainer.max_steps:
+            both = summed(torch.tensor([signalled, over], dtype=torch.int32, device=pl_module.device))
+            signalled, over = (count > 0 for count in both.tolist())
+        if not (signalled or over) or trainer.global_step >= trainer.max_steps:
             return
-        self.signal = self.signal or asked // 1000
-        why = "stopped by a signal" if self.signal else f"trainer.max_time={self.limit} is over"
+        self.signalled = signalled
+        why = "stopped by a signal" if signalled else f"trainer.max_time={self.limit} is over"
         self.reason = f"{why} at iteration {trainer.global_step} of {trainer.max_steps}"
         trainer.should_stop = True
         trainer.limit_val_batches = 0  # the scheduler will not wait for a validation
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signals back."""
+        self._give_back()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back: a program whose run failed must still end when it is told to."""
+        self._give_back()
+
+    def _give_back(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
+        self.signalled = True

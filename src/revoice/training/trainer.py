@@ -16,6 +16,7 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from revoice.errors import UserError, choices
 from revoice.registry import from_mapping
+from revoice.training.stop import seconds_of
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
@@ -70,6 +71,8 @@ def settings_of(values: Mapping[str, Any]) -> TrainerSettings:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise UserError(f"trainer.{name}={value}: expected 1 or more")
+    if settings.max_time is not None:
+        seconds_of(settings.max_time)
     if settings.precision is not None and str(settings.precision) not in PRECISIONS:
         raise choices(settings.precision, PRECISIONS, "trainer.precision")
     return settings
