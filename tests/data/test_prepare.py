@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import signal
@@ -19,8 +20,8 @@ from revoice.data import prepare as module
 from revoice.data.corpora.folder import Folder
 from revoice.data.fields.base import Field
 from revoice.data.manifest import Manifest
-from revoice.data.prepare import Prepared, prepare
-from revoice.data.shards import read_shard
+from revoice.data.prepare import Prepared, prepare, prepare_share
+from revoice.data.shards import read_shard, shard_lines
 from revoice.data.splits import Splits
 from revoice.errors import UserError
 
@@ -49,7 +50,8 @@ def test_shards_hold_what_conversion_computes(corpus: Path, tmp_path: Path) -> N
     folder = prepared.folders["features"]
     assert [p.name for p in sorted(folder.glob("*.tar"))] == [f"shard-{i:06d}.tar" for i in range(3)]
     stored = dict(item for path in sorted(folder.glob("*.tar")) for item in read_shard(path))
-    assert list(stored) == [row.id for row in prepared.manifest]
+    assert sorted(stored) == [row.id for row in prepared.manifest]
+    assert list(stored) == sorted(stored, key=lambda id: hashlib.sha256(id.encode()).digest())  # shuffled
     for row in prepared.manifest:
         expected = extract(read_audio(prepared.manifest.file(row), SPEC.sample_rate).samples, SPEC).T.numpy()
         assert stored[row.id].dtype == np.float16 and np.array_equal(stored[row.id], expected.astype(np.float16))
@@ -67,7 +69,7 @@ def test_webdataset_reads_the_shards(corpus: Path, tmp_path: Path) -> None:
     prepared = run(corpus, tmp_path)
     first = str(prepared.folders["features"] / "shard-000000.tar")
     samples = list(webdataset.WebDataset([first], shardshuffle=False).decode())
-    assert [s["__key__"] for s in samples] == [row.id for row in prepared.manifest][:5]
+    assert [s["__key__"] for s in samples] == [line["id"] for line in shard_lines(prepared.folders["features"], 0)]
     assert samples[0]["features.npy"].shape[1] == SPEC.channels
 
 
@@ -205,7 +207,7 @@ def start(tmp_path: Path, root: Path, out: Path, pause: float, workers: int) -> 
 @pytest.mark.parametrize(("kill", "workers"), [(signal.SIGTERM, 0), (signal.SIGKILL, 2)])
 def test_an_interrupted_preparation_is_taken_up(corpus: Path, tmp_path: Path, kill: int, workers: int) -> None:
     process = start(tmp_path, corpus, tmp_path / "out", pause=0.3, workers=workers)
-    until(lambda: list((tmp_path / "out").rglob("shard-000001.tar.part")))
+    until(lambda: list((tmp_path / "out").rglob("shard-000001.tar.*.part")))
     process.send_signal(kill)
     process.wait(timeout=120)
     until(lambda: not alive(process.pid))  # its workers end with it
@@ -224,6 +226,25 @@ def test_two_processes_at_once(corpus: Path, tmp_path: Path) -> None:
     assert [process.wait(timeout=120) for process in processes] == [0, 0], processes[0].stderr.read()
     run(corpus, tmp_path / "alone", ("features", Slow()), shard_utterances=3)
     assert tree(tmp_path / "out") == tree(tmp_path / "alone")
+
+
+def test_shares_of_several_machines_make_the_same_corpus(corpus: Path, tmp_path: Path) -> None:
+    settings = {"shard_utterances": 2, "progress": False}
+    parts = [Folder(corpus), SPEC, ("features", "f0"), tmp_path / "out"]
+    assert prepare_share(*parts, (1, 4), **settings) == 2 * (6 - 2)  # shards 1 and 5 of both fields are there
+    assert not list((tmp_path / "out").rglob("index.json"))
+    assert prepare_share(*parts, (3, 4), **settings) == 2 * (6 - 3)
+    assert prepare_share(*parts, (3, 4), **settings) == 2 * (6 - 3)  # again: nothing to do
+    assert prepare_share(*parts, (0, 4), **settings) == 2 * (6 - 5)
+    assert prepare_share(*parts, (2, 4), **settings) == 0
+    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tar")}
+    prepare(*parts, **settings)
+    assert whole == {path: path.stat().st_mtime_ns for path in whole}
+    prepare(*parts[:3], tmp_path / "alone", **settings)
+    made = {name: data for name, data in tree(tmp_path / "out").items() if not name.endswith(".lock")}
+    assert made == tree(tmp_path / "alone")
+    with pytest.raises(UserError, match="shard=4 of prepare.shards=4: expected 0 to 3"):
+        prepare_share(*parts, (4, 4), **settings)
 
 
 def until(condition, seconds: float = 120.0) -> None:

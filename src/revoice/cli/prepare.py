@@ -3,16 +3,34 @@
 from pathlib import Path
 from typing import Any
 
+from revoice.cli import sweep
 from revoice.cli.app import run
+from revoice.errors import UserError
 
 
 def task(values: dict[str, Any], folder: Path) -> None:
-    """Prepare one corpus and say what came of it."""
+    """Prepare one corpus, or a share of it; a share of a sweep that fails lets the others go on."""
+    if sweep.sweeping():
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep.guarded(lambda: _prepare(values), folder)
+    else:
+        _prepare(values)
+
+
+def _prepare(values: dict[str, Any]) -> None:
     from revoice.audio.spec import FeatureSpec
     from revoice.data.config import build
 
-    spec = FeatureSpec.from_dict(values["features"])
-    prepared = build(values["data"]).prepare(spec, list(values["fields"]), values["paths"]["prepared_dir"])
+    spec, setup = FeatureSpec.from_dict(values["features"]), build(values["data"])
+    fields, out = list(values["fields"]), values["paths"]["prepared_dir"]
+    shard, shards = values["prepare"]["shard"], values["prepare"]["shards"]
+    if shard is not None:
+        if not isinstance(shard, int) or not isinstance(shards, int):
+            raise UserError(f"prepare.shard={shard} of prepare.shards={shards}: expected numbers, e.g. 0 of 8")
+        if left := setup.prepare_share(spec, fields, out, (shard, shards)):
+            print(f"share {shard} of {shards} is done; other shares have {left} shards to write", flush=True)
+            return
+    prepared = setup.prepare(spec, fields, out)
     splits = {name: len(prepared.manifest.select(name)) for name in ("train", "val", "test_seen", "test_unseen")}
     hours = sum(row.seconds for row in prepared.manifest) / 3600
     print(f"{len(prepared.manifest)} utterances of {len(prepared.manifest.speakers)} speakers, {hours:.2f} h: {splits}")

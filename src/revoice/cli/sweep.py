@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 from revoice.cli.quoting import quoted
 from revoice.errors import UserError, choices
@@ -151,6 +152,25 @@ class Table(Callback):
         failed = [job for job in jobs if job.error]
         if failed:
             print(f"{len(failed)} of {len(jobs)} jobs failed: see error.txt in their folders", file=sys.stderr)
+            sys.exit(1)
+
+
+class Shares(Callback):
+    """Called by Hydra around `prepare.py -m prepare.shard=...`: how many shares there are, whether all were done."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Tell every job the number of shares, unless the command line does."""
+        given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        swept = next((o for o in given if o.key_or_group == "prepare.shard" and o.is_sweep_override()), None)
+        if swept is not None and all(o.key_or_group != "prepare.shards" for o in given):
+            with read_write(config), open_dict(config):
+                config.hydra.overrides.task.append(f"prepare.shards={len(list(swept.sweep_string_iterator()))}")
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """End the program with status 1 if a share failed."""
+        failed = sorted(Path(config.hydra.sweep.dir).glob("*/error.txt"))
+        if failed:
+            print(f"{len(failed)} shares failed: see {failed[0]}; repeat the command to go on", file=sys.stderr)
             sys.exit(1)
 
 

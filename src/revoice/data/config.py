@@ -9,7 +9,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.base import CORPORA, Corpus
 from revoice.data.fields.base import Field
 from revoice.data.manifest import Manifest
-from revoice.data.prepare import Prepared, prepare
+from revoice.data.prepare import Prepared, prepare, prepare_share
 from revoice.data.splits import Splits
 from revoice.registry import from_mapping
 
@@ -50,19 +50,24 @@ class DataSetup:
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True
     ) -> Prepared:
         """Compute and store the fields where that is not done yet."""
+        return prepare(self.corpus, spec, fields, Path(out_dir), **self._how, progress=progress)
+
+    def prepare_share(
+        self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, share: tuple[int, int]
+    ) -> int:
+        """This machine's share of the shards; how many are still missing, see `revoice.data.prepare.prepare_share`."""
+        return prepare_share(self.corpus, spec, fields, Path(out_dir), share, **self._how)
+
+    @property
+    def _how(self) -> dict[str, Any]:
         how = self.preparation
-        return prepare(
-            self.corpus,
-            spec,
-            fields,
-            Path(out_dir),
-            splits=self.splits,
-            trim_db=how.trim_db,
-            workers=how.workers,
-            shard_utterances=how.shard_utterances,
-            settings=how.fields,
-            progress=progress,
-        )
+        return {
+            "splits": self.splits,
+            "trim_db": how.trim_db,
+            "workers": how.workers,
+            "shard_utterances": how.shard_utterances,
+            "settings": how.fields,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,11 +41,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: one process at a time, released by the system if the process dies."""
+def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
+    """Hold a lock of the folder: one process at a time, released by the system if the process dies."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+        lock = FileLock(folder / name)
         try:
             lock.acquire(timeout=0.5)
         except Timeout:

@@ -12,7 +12,7 @@ from revoice.errors import UserError
 SPLITS = ("train", "val", "test_seen", "test_unseen")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One utterance.
 
@@ -103,16 +103,18 @@ class Manifest:
         """Read what `save` wrote."""
         lines = path.read_text(encoding="utf-8").splitlines()
         head = json.loads(lines[0])
-        names = {f.name for f in fields(Row)}
         rows = []
         for line in lines[1:]:
-            values = {key: value for key, value in json.loads(line).items() if key in names}
+            values = {key: value for key, value in json.loads(line).items() if key in _NAMES}
             if values.get("phones"):
                 values["phones"] = [tuple(event) for event in values["phones"]]
             rows.append(Row(**values))
         return cls(head["corpus"], Path(head["root"]), tuple(rows), head.get("info", {}))
 
 
+_NAMES = tuple(f.name for f in fields(Row))
+
+
 def _line(row: Row) -> str:
-    values = {key: value for key, value in vars(row).items() if value not in (None, "")}
+    values = {name: value for name in _NAMES if (value := getattr(row, name)) not in (None, "")}
     return json.dumps(values, ensure_ascii=False, sort_keys=True)

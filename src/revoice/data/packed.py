@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from revoice.data.columns import decoded
 from revoice.data.files import locked, read_lines
 from revoice.data.shards import read_shard
 
@@ -68,13 +69,6 @@ class PackedField:
                     self._pack(path)
         return np.load(path, mmap_mode="c")
 
-    def decode(self, values: Tensor) -> Tensor:
-        """Values from disk as they are meant: float32, or integers where the field says so."""
-        scale = self.index["scale"]
-        if scale is None:
-            return values
-        return values.float() if scale == 1 else values.float() * scale
-
     def statistics(self, positions: np.ndarray) -> Statistics:
         """Mean and deviation per column over all rows of the utterances at `positions`, summed in float64."""
         wanted = np.zeros(len(self.ids), dtype=bool)
@@ -83,7 +77,7 @@ class PackedField:
         count, total, squares = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
         for first in range(0, len(rows), _BLOCK):
             block = torch.from_numpy(self.array[first : first + _BLOCK][rows[first : first + _BLOCK]])
-            values = self.decode(block).double()
+            values = decoded(block, self.index["scale"]).double()
             count, total, squares = count + len(values), total + values.sum(0), squares + values.square().sum(0)
         mean = total / max(count, 1)
         variance = (squares / max(count, 1) - mean.square()).clamp(min=0.0)

@@ -4,8 +4,9 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,9 @@ def prepare(
     """Compute and store what is missing; safe to call from several processes at once.
 
     The shards lie in `out_dir/CORPUS/SELECTION/FIELD-KEY/`, SELECTION being a hash over the contents of the chosen
-    files and the trimming, KEY one over the field's parameters. An interrupted call is taken up at its last whole
-    shard; the result has the same bytes however often it was interrupted and whatever the number of workers.
+    files and the trimming, KEY one over the field's parameters. Utterances are in the order of a hash of their ids, so
+    that any few shards hold a fair sample of the corpus. An interrupted call is taken up at its last whole shard; the
+    result has the same bytes however often it was interrupted and whatever the number of workers.
 
     Args:
         corpus: what to read.
@@ -94,26 +96,78 @@ def prepare(
     Raises:
         UserError: nothing found at the root, unknown field, or no utterance could be prepared.
     """
-    trim_db = None if trim_db is None else float(trim_db)
     wanted = [f if isinstance(f, Field) else build_field(f, spec, settings) for f in fields]
     manifest = (splits or Splits()).assign(corpus.manifest())
     base = Path(out_dir).expanduser().absolute() / manifest.corpus
     with locked(base):
-        root = hashlib.sha256(str(manifest.root).encode()).hexdigest()[:8]
-        hashes = content_hashes(manifest, base / f"hashes-{root}.jsonl")
-        manifest = manifest.with_rows(replace(row, sha256=hashes[row.id]) for row in manifest)
-        job = _Job(manifest, base / _selection(manifest, trim_db, shard_utterances), trim_db, shard_utterances)
-        missing = [f for f in wanted if not (job.folder / f.folder / "index.json").exists()]
+        job = _job(manifest, base, trim_db, shard_utterances)
+        missing = job.missing(wanted)
         if missing:
-            try:
-                job.run(missing, workers, progress)
-            except OSError as error:
-                raise UserError(f"preparing into {job.folder} failed: {error.strerror or error}") from error
-        result = _collect(manifest, spec, {f.label: job.folder / f.folder for f in wanted})
+            with _disk_trouble(job.folder):
+                job.compute(missing, range(len(job.shards)), workers, progress)
+                for f in missing:
+                    job.finish(f)
+        result = _collect(job.manifest, spec, {f.label: job.folder / f.folder for f in wanted})
         record = result.manifest_file
         if not record.exists():
             result.manifest.save(record)
     return result
+
+
+def prepare_share(
+    corpus: Corpus,
+    spec: FeatureSpec,
+    fields: Sequence[str | Field],
+    out_dir: Path,
+    share: tuple[int, int],
+    *,
+    splits: Splits | None = None,
+    trim_db: float | None = None,
+    workers: int | None = None,
+    shard_utterances: int = 512,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: bool = True,
+) -> int:
+    """One machine's part of a preparation into a folder that all of them see: `prepare` then merges what is there.
+
+    Args:
+        share: (k, n): the shards whose number is k modulo n.
+        others: as `prepare` takes them, the same on every machine.
+
+    Returns:
+        How many shards are still missing, which other shares have to write.
+    """
+    k, n = share
+    if not 0 <= k < n:
+        raise UserError(f"prepare.shard={k} of prepare.shards={n}: expected 0 to {n - 1}")
+    wanted = [f if isinstance(f, Field) else build_field(f, spec, settings) for f in fields]
+    manifest = (splits or Splits()).assign(corpus.manifest())
+    base = Path(out_dir).expanduser().absolute() / manifest.corpus
+    with locked(base):
+        job = _job(manifest, base, trim_db, shard_utterances)
+    with locked(job.folder, f".share-{k}-of-{n}.lock"), _disk_trouble(job.folder):
+        job.compute(job.missing(wanted), range(k, len(job.shards), n), workers, progress)
+    written = [
+        shard_path(job.folder / f.folder, i).exists() for f in job.missing(wanted) for i in range(len(job.shards))
+    ]
+    return written.count(False)
+
+
+def _job(manifest: Manifest, base: Path, trim_db: float | None, shard_utterances: int) -> "_Job":
+    """The selection that a manifest makes, its files hashed."""
+    trim_db = None if trim_db is None else float(trim_db)
+    root = hashlib.sha256(str(manifest.root).encode()).hexdigest()[:8]
+    hashes = content_hashes(manifest, base / f"hashes-{root}.jsonl")
+    manifest = manifest.with_rows(replace(row, sha256=hashes[row.id]) for row in manifest)
+    return _Job(manifest, base / _selection(manifest, trim_db, shard_utterances), trim_db, shard_utterances)
+
+
+@contextmanager
+def _disk_trouble(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"preparing into {folder} failed: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)
@@ -125,17 +179,30 @@ class _Job:
     trim_db: float | None
     shard_utterances: int
 
-    @property
+    @cached_property
     def shards(self) -> list[tuple[Row, ...]]:
-        rows, size = self.manifest.rows, self.shard_utterances
-        return [rows[first : first + size] for first in range(0, len(rows), size)]
+        """The rows of each shard, shuffled: sorted ids would put one speaker's utterances side by side."""
+        rows, size = (
+            sorted(self.manifest, key=lambda row: hashlib.sha256(row.id.encode()).digest()),
+            self.shard_utterances,
+        )
+        return [tuple(rows[first : first + size]) for first in range(0, len(rows), size)]
 
-    def run(self, fields: Sequence[Field], workers: int | None, show: bool) -> None:
-        """Write the shards that are missing, then each field's index."""
-        for part in self.folder.glob("*/*.part"):
-            part.unlink()
-        chunks = list(self.chunks(fields))
+    def missing(self, fields: Sequence[Field]) -> list[Field]:
+        """The fields that are not whole."""
+        return [f for f in fields if not (self.folder / f.folder / "index.json").exists()]
+
+    def compute(self, fields: Sequence[Field], shards: Sequence[int], workers: int | None, show: bool) -> None:
+        """Write those of the `shards` that are missing."""
+        for f in fields:
+            for part in (self.folder / f.folder).glob("*.part"):
+                digits = part.name[len("shard-") :].partition(".")[0]
+                if not digits.isdigit() or int(digits) in shards:
+                    part.unlink(missing_ok=True)
+        chunks = list(self.chunks(fields, shards))
         total = sum(len(chunk.utterances) for chunk in chunks)
+        if not total:
+            return
         if workers is None:
             workers = min(usable_cpus(), total // WORTH_A_WORKER)
             workers = workers if workers > 1 else 0
@@ -145,14 +212,13 @@ class _Job:
         with Progress(f"preparing {labels}", total, show) as bar:
             with closing(ordered_map(compute_chunk, chunks, workers)) as results:
                 self._write(chunks, results, bar)
-        for f in fields:
-            self.finish(f)
         wall = max(time.perf_counter() - began, 1e-9)
         log.info("prepared %.1f min in %.1f s: %.0f x real time", bar.seconds / 60, wall, bar.seconds / wall)
 
-    def chunks(self, fields: Sequence[Field]) -> Iterator[Chunk]:
+    def chunks(self, fields: Sequence[Field], shards: Sequence[int]) -> Iterator[Chunk]:
         """The work still to be done, in order."""
-        for index, rows in enumerate(self.shards):
+        for index in shards:
+            rows = self.shards[index]
             lacking = tuple(f for f in fields if not shard_path(self.folder / f.folder, index).exists())
             utterances = [(row.id, row.path, self.manifest.file(row)) for row in rows] if lacking else []
             while utterances:
@@ -185,7 +251,7 @@ class _Job:
         lines = [shard_lines(folder, index) for index in range(len(self.shards))]
         stored = [line for shard in lines for line in shard if "reason" not in line]
         rejected = [line for shard in lines for line in shard if "reason" in line]
-        if [line["id"] for shard in lines for line in shard] != [row.id for row in self.manifest]:
+        if [line["id"] for shard in lines for line in shard] != [row.id for rows in self.shards for row in rows]:
             raise UserError(
                 f"{folder}: {len(self.manifest)} utterances in, but {len(stored)} stored + {len(rejected)} rejected "
                 "do not match them one to one; delete that folder and prepare again"
@@ -230,7 +296,11 @@ def _collect(manifest: Manifest, spec: FeatureSpec, folders: dict[str, Path]) ->
 
 def _selection(manifest: Manifest, trim_db: float | None, shard_utterances: int) -> str:
     """12 hex digits over what is in the chosen files and how it is cut and sharded."""
-    lines = [f"trim {trim_db}", f"shards of {shard_utterances}", *(f"{row.id} {row.sha256}" for row in manifest)]
+    lines = [
+        f"trim {trim_db}",
+        f"shuffled shards of {shard_utterances}",
+        *(f"{row.id} {row.sha256}" for row in manifest),
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import secrets
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from revoice.data.files import read_lines, write_lines
 class ShardWriter:
     """Writes `shard-NNNNNN.tar` and, beside it, `shard-NNNNNN.jsonl` with one line per utterance, stored or rejected.
 
-    Until `close` both carry the suffix `.part`. Members are named `ID.KIND.npy`, as WebDataset groups them.
+    Until `close` the tar has a name of its own that ends in `.part`. Members are named `ID.KIND.npy`, as WebDataset
+    groups them.
     """
 
     def __init__(self, folder: Path, index: int, kind: str) -> None:
@@ -23,7 +25,7 @@ class ShardWriter:
         self.path = shard_path(folder, index)
         self.kind = kind.replace(":", "-")
         self.lines: list[dict[str, Any]] = []
-        self._file = open(self.path.with_name(self.path.name + ".part"), "wb")
+        self._file = open(self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part"), "wb")
         self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
 
     def add(self, id: str, array: np.ndarray, seconds: float, start: float) -> None:
