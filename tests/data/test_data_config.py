@@ -15,6 +15,11 @@ NAMES = sorted(path.stem for path in (config_dir() / "data").glob("*.yaml"))
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_builds(name: str, tmp_path: Path) -> None:
     config = yaml.safe_load((config_dir() / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
+    if name == "mixture":
+        parts = {part: {"name": "folder", "root": str(tmp_path)} for part in ("a", "b")}
+        setup = build({**config, "parts": parts})
+        assert list(setup.parts) == ["a", "b"] and setup.shares() is None
+        return
     setup = build({**config, "root": str(tmp_path)})
     assert setup.corpus.name == config["name"] and setup.batch_size > 0
     assert {"name", "root", "batch_size", "corpus", "splits", "prepare"} <= set(config)

@@ -70,11 +70,9 @@ def test_uniform_over_utterances_or_over_speakers() -> None:
     assert np.bincount(uniform.starts, minlength=11) / 20000 == pytest.approx(1 / 11, abs=0.01)
 
 
-def test_short_utterances_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+def test_short_utterances_are_left_out() -> None:
     short = sampler([10, 100, 40], [0, 0, 1], minimum=30)
     assert short.left_out == 1 and set(short.draw(0).utterances) == {10, 20}
-    assert "1 of 3 utterances are shorter than 30 frames" in caplog.text
     assert set(sampler([10, 10], [0, 1], minimum=30).draw(0).utterances) == {0, 10}  # better than nothing
 
 

@@ -48,10 +48,29 @@ def test_every_experiment_trains_on_the_embedded_corpus(experiment: str, workpla
 def test_every_corpus_config_is_understood(data: str, tmp_path: Path) -> None:
     config = compose_config("prepare", f"data={data}", folder=tmp_path)
     config["data"]["root"] = str(tmp_path / "nowhere")
+    if data == "mixture":
+        part = compose_config("prepare", "data=vctk", folder=tmp_path)["data"] | {"root": config["data"].pop("root")}
+        config["data"]["parts"] = {"a": part, "b": part}
     setup = build(config["data"])
     if data != "synthetic":  # which makes itself
         with pytest.raises(UserError, match="nowhere"):
             setup.manifest()
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_a_mixture_trains(stream: str, workplace: Path) -> None:
+    parts = ["data=mixture", "+data@data.parts.one=synthetic", "+data@data.parts.two=folder"]
+    parts += [f"data.stream={stream}"]
+    tiny = [setting.replace("data.corpus", "data.parts.one.corpus") for setting in TINY]
+    overrides = ["model=adain_vc_small", "debug=tiny", "logger=none", "data.weights={one: 3, two: 1}", *parts, *tiny]
+    config = compose_config("train", *overrides, "data.streaming.workers=0", folder=workplace)
+    folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
+    config["data"]["parts"]["two"]["root"] = str(folder)
+    outcome = train(config, workplace / "outputs" / f"mixture_{stream}")
+    assert outcome.metrics["iterations"] == 4
+    about = revoice.load(outcome.checkpoint).loaded.description
+    assert about.data["corpus"] == "synthetic+folder"
+    assert {name.partition("-")[0] for name in about.speakers} >= {"one", "two"}
 
 
 @pytest.mark.parametrize("preset", preset_names())

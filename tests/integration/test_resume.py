@@ -24,6 +24,7 @@ def weights(folder: Path) -> dict[str, Any]:
         ["trainer.accumulate=2"],
         ["callbacks.ema={decay: 0.9}"],
         ["model.decoder.dropout=0.3"],
+        ["data.stream=true", "data.streaming.workers=0", "data.prepare.shard_utterances=8"],
         ["model=vqvae_small"],
         ["model=vqvae_zerospeech", "model.encoder.channels=32"],
     ],

@@ -20,6 +20,8 @@ def task(values: dict[str, Any], folder: Path) -> None:
 def _prepare(values: dict[str, Any]) -> None:
     from revoice.audio.spec import FeatureSpec
     from revoice.data.config import build
+    from revoice.data.mixture import Mixed
+    from revoice.data.stream import write_stream
 
     spec, setup = FeatureSpec.from_dict(values["features"]), build(values["data"])
     fields, out = list(values["fields"]), values["paths"]["prepared_dir"]
@@ -31,17 +33,25 @@ def _prepare(values: dict[str, Any]) -> None:
             print(f"share {shard} of {shards} is done; other shares have {left} shards to write", flush=True)
             return
     prepared = setup.prepare(spec, fields, out)
-    splits = {name: len(prepared.manifest.select(name)) for name in ("train", "val", "test_seen", "test_unseen")}
-    hours = sum(row.seconds for row in prepared.manifest) / 3600
-    print(f"{len(prepared.manifest)} utterances of {len(prepared.manifest.speakers)} speakers, {hours:.2f} h: {splits}")
+    manifest = prepared.manifest
+    splits = {name: len(manifest.select(name)) for name in ("train", "val", "test_seen", "test_unseen")}
+    hours = sum(row.seconds for row in manifest) / 3600
+    print(f"{len(manifest)} utterances of {len(manifest.speakers)} speakers, {hours:.2f} h: {splits}")
     for rejected in prepared.rejected[:10]:
         print(f"rejected {rejected.path}: {rejected.reason}")
     if prepared.rejected:
         print(f"{len(prepared.rejected)} rejected in all")
-    for label, where in prepared.folders.items():
-        print(f"{label}: {where}")
+    for part in prepared.parts.values() if isinstance(prepared, Mixed) else [prepared]:
+        for label, where in part.folders.items():
+            print(f"{label}: {where}")
+        if values["stream"]:
+            print(f"stream: {write_stream(part)}")
 
 
 def main() -> None:
     """Entry point of `revoice-prepare`."""
     run("prepare", task)
+
+
+if __name__ == "__main__":
+    main()

@@ -63,6 +63,15 @@ class Columns:
         return len(self.rows)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the fields."""
+        return tuple(self._columns)
+
+    def column(self, field: str) -> Column:
+        """One field."""
+        return self._columns[field]
+
+    @property
     def bytes(self) -> int:
         """Size of all arrays."""
         return sum(column.data.nbytes for column in self._columns.values())

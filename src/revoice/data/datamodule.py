@@ -1,92 +1,69 @@
 """Prepared data -> batches for Lightning: crops that depend on (seed, iteration) alone, on one process or many."""
 
+import logging
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
-from torch import Tensor
 
 from revoice.data.batch import Batch
+from revoice.data.columns import Columns
+from revoice.data.facts import Facts, merged_facts
+from revoice.data.gather import Needs, gather, labels_of
+from revoice.data.manifest import Manifest
+from revoice.data.mixture import Mixed, MixedStore, appended, pooled
+from revoice.data.packed import Statistics
 from revoice.data.prepare import Prepared
 from revoice.data.sampler import Crops, CropSampler
 from revoice.data.store import MemoryStore
-from revoice.data.tables import Tables
+from revoice.data.stream import Stream
+from revoice.data.streaming import Reading, StreamPlan, stream_loader, total_shares
+from revoice.data.tables import Tables, merged_tables
 from revoice.errors import UserError
 from revoice.nn.draws import Draws
 
+log = logging.getLogger(__name__)
 
-class Needs(Protocol):
-    """What a model requires of its batches."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Labels of stored fields."""
-
-    @property
-    def frames(self) -> int:
-        """Length of a crop."""
-
-    @property
-    def minimum(self) -> int:
-        """Shorter utterances are left out."""
-
-    @property
-    def sampler(self) -> str:
-        """ "uniform" or "by_speaker"."""
-
-    @property
-    def reference(self) -> int:
-        """Frames of a crop from another utterance of the same speaker."""
+_APART = 7919  # between the seeds of two streams
 
 
-class VoiceDataModule(LightningDataModule):
-    """Training and validation batches from memory.
+class DataModule(LightningDataModule):
+    """What all readers share: batches for training, and the middle of each validation utterance.
 
     The training loader never ends. Its state is one number: to resume after i iterations, set `start_iteration = i`
     before the loader is made, and the batches go on as if nothing had happened.
 
-    Args:
-        prepared: what `prepare` returned, with all fields that `requires` names.
-        requires: the model's needs.
-        batch_size: items of the global batch, all processes and micro-batches together.
-        seed: of the crops and of `Batch.draws`.
-        micro_batches: parts in which an iteration's batch is delivered, for gradient accumulation; together they are
-            the same batch.
-        device: see `MemoryStore`.
-        rank, world_size: this process among all; None asks `torch.distributed`.
-
     Attributes:
-        store: the utterances of train and val.
+        store: utterances in memory; those of validation at least.
         tables: the names behind `Batch.speaker`, `.gender`, `.emotion`, taken from the training rows.
+        facts: what to tell of the data.
         start_iteration: first iteration the next training loader delivers.
     """
 
+    store: Columns
+    tables: Tables
+    facts: Facts
+
     def __init__(
         self,
-        prepared: Prepared,
+        store: Columns,
+        tables: Tables,
+        facts: Facts,
         requires: Needs,
-        batch_size: int = 32,
-        seed: int = 0,
-        micro_batches: int = 1,
-        device: str | torch.device | None = None,
-        rank: int | None = None,
-        world_size: int | None = None,
+        batch_size: int,
+        seed: int,
+        micro_batches: int,
+        place: tuple[int | None, int | None],
     ) -> None:
         super().__init__()
-        self.prepared, self.requires = prepared, requires
+        self.store, self.tables, self.facts, self.requires = store, tables, facts, requires
         self.batch_size, self.seed, self.micro_batches = batch_size, seed, micro_batches
         self.start_iteration = 0
-        self._place = (rank, world_size)
-        fields = ("features", *(label for label in requires.fields if label != "features"))
-        self.store = MemoryStore(prepared, ("train", "val"), fields, device)
-        train = self.store.positions("train")
-        if not len(train):
-            raise UserError(f"no training utterances among the {len(prepared.manifest)} prepared: lower data.splits.*")
-        self.tables = Tables.of(self.store.rows[i] for i in train)
-        self._labels = {k: torch.from_numpy(v) for k, v in self.tables.index(self.store.rows).items()}
-        names = np.array([row.speaker for row in self.store.rows])
+        self._place = place
+        self._places = {k: torch.from_numpy(v) for k, v in tables.index(store.rows).items()}
+        names = np.array([row.speaker for row in store.rows])
         self.speaker_of = np.unique(names, return_inverse=True)[1]
 
     @property
@@ -99,39 +76,25 @@ class VoiceDataModule(LightningDataModule):
             return torch.distributed.get_rank(), torch.distributed.get_world_size()
         return 0, 1
 
+    def statistics(self) -> Statistics:
+        """Mean and deviation of the training features."""
+        raise NotImplementedError
+
     def pitch_levels(self) -> list[float | None]:
         """Mean log-f0 of every speaker of `tables` over the training utterances; empty if f0 is not among the fields.
 
         A speaker of whom nothing is voiced has None.
         """
-        if "f0" not in self.requires.fields:
-            return []
-        sums = {name: [0.0, 0] for name in self.tables.speakers}
-        for position in self.store.positions("train"):
-            f0 = self.store.utterance("f0", int(position))
-            found = sums[self.store.rows[position].speaker]
-            found[0] += float(f0[f0 > 0].double().log().sum())
-            found[1] += int((f0 > 0).sum())
-        return [total / count if count else None for total, count in sums.values()]
+        raise NotImplementedError
 
-    def sampler(self) -> CropSampler:
-        """The sampler of the training crops."""
+    def recordings(self) -> Manifest | None:
+        """Utterances whose files may be looked at; None if they are elsewhere."""
+        return None
+
+    def examples(self) -> np.ndarray:
+        """Positions in `store` of utterances to look at: training ones if they are there."""
         train = self.store.positions("train")
-        return CropSampler(
-            train,
-            self.store.lengths[train],
-            self.speaker_of[train],
-            batch_size=self.batch_size,
-            frames=self.requires.frames,
-            minimum=self.requires.minimum,
-            mode=self.requires.sampler,
-            reference=self.requires.reference,
-            seed=self.seed,
-        )
-
-    def train_dataloader(self) -> "TrainLoader":
-        """Endless batches from `start_iteration` on."""
-        return TrainLoader(self, self.start_iteration)
+        return train if len(train) else self.store.positions("val")
 
     def val_dataloader(self) -> Sequence[Batch]:
         """The same crops in every run: the middle of each validation utterance; empty without a validation split.
@@ -146,35 +109,23 @@ class VoiceDataModule(LightningDataModule):
         return ValLoader([self._middle(np.array_split(group, world_size)[rank]) for group in groups], self)
 
     def batch(self, crops: Crops, draws: Draws | None = None) -> Batch:
-        """Gather crops into a batch, on the store's device."""
-        store, chosen, frames = self.store, crops.utterances, self.requires.frames
-        found: dict[str, Any] = {}
-        for label in self.requires.fields:
-            name = label.partition(":")[0]
-            if label == "embedding":
-                found[name] = store.vectors(label, chosen)
-            elif label != "features":
-                found[name] = store.crops(label, chosen, crops.starts, frames)
-        if "f0" in found:
-            found["voiced"] = found["f0"] > 0
-        if self.requires.reference:
-            found["reference"] = store.crops(
-                "features", crops.references, crops.reference_starts, self.requires.reference
-            )
-        valid = np.minimum(store.lengths[chosen] - crops.starts, frames)
-        labels: dict[str, Tensor] = {name: values[chosen].to(store.device) for name, values in self._labels.items()}
-        return Batch(
-            id=tuple(store.ids[chosen]),
-            features=store.crops("features", chosen, crops.starts, frames),
-            lengths=torch.from_numpy(valid).to(store.device),
-            draws=draws,
-            **labels,
-            **found,
-        )
+        """Gather crops of `store` into a batch, on its device."""
+        return gather(self.store, self._places, self.requires, crops, draws)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Called by Lightning."""
         return batch.to(device, non_blocking=True)
+
+    def check_batch_size(self) -> None:
+        """A `UserError` if the processes cannot have equal shares of the batch."""
+        _, world_size = self.place
+        parts = world_size * self.micro_batches
+        if self.batch_size % parts or self.batch_size < parts:
+            nearest = max(1, round(self.batch_size / parts)) * parts
+            raise UserError(
+                f"data.batch_size={self.batch_size} cannot be shared by {world_size} processes in {self.micro_batches} "
+                f"micro-batches: expected a multiple of {parts}, e.g. data.batch_size={nearest}"
+            )
 
     def _middle(self, chosen: np.ndarray) -> Crops:
         """Middle crops; the reference is the speaker's next utterance in the store, round and round."""
@@ -188,20 +139,172 @@ class VoiceDataModule(LightningDataModule):
         return Crops(chosen, middle, other, np.maximum(lengths[other] - self.requires.reference, 0) // 2)
 
 
+class VoiceDataModule(DataModule):
+    """Training and validation batches from memory.
+
+    Args:
+        prepared: what `prepare` returned, with all fields that `requires` names.
+        requires: the model's needs.
+        batch_size: items of the global batch, all processes and micro-batches together.
+        seed: of the crops and of `Batch.draws`.
+        micro_batches: parts in which an iteration's batch is delivered, for gradient accumulation; together they are
+            the same batch.
+        device: see `MemoryStore`.
+        rank, world_size: this process among all; None asks `torch.distributed`.
+    """
+
+    store: MemoryStore | MixedStore
+
+    def __init__(
+        self,
+        prepared: Prepared | Mixed,
+        requires: Needs,
+        batch_size: int = 32,
+        seed: int = 0,
+        micro_batches: int = 1,
+        device: str | torch.device | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        kind = MixedStore if isinstance(prepared, Mixed) else MemoryStore
+        store = kind(prepared, ("train", "val"), labels_of(requires), device)  # type: ignore[arg-type]
+        train = store.positions("train")
+        if not len(train):
+            raise UserError(f"no training utterances among the {len(prepared.manifest)} prepared: lower data.splits.*")
+        tables = Tables.of(store.rows[i] for i in train)
+        super().__init__(
+            store, tables, Facts.of(prepared), requires, batch_size, seed, micro_batches, (rank, world_size)
+        )
+        self.prepared = prepared
+
+    def statistics(self) -> Statistics:
+        """Computed once per set of training utterances."""
+        return self.store.statistics()
+
+    def pitch_levels(self) -> list[float | None]:
+        """In one pass over the training utterances."""
+        if "f0" not in self.requires.fields:
+            return []
+        sums = {name: [0.0, 0] for name in self.tables.speakers}
+        for position in self.store.positions("train"):
+            f0 = self.store.utterance("f0", int(position))
+            found = sums[self.store.rows[position].speaker]
+            found[0] += float(f0[f0 > 0].double().log().sum())
+            found[1] += int((f0 > 0).sum())
+        return [total / count if count else None for total, count in sums.values()]
+
+    def recordings(self) -> Manifest:
+        """All of them."""
+        return self.prepared.manifest
+
+    def sampler(self) -> CropSampler:
+        """The sampler of the training crops."""
+        train = self.store.positions("train")
+        sampler = CropSampler(
+            train,
+            self.store.lengths[train],
+            self.speaker_of[train],
+            batch_size=self.batch_size,
+            frames=self.requires.frames,
+            minimum=self.requires.minimum,
+            mode=self.requires.sampler,
+            reference=self.requires.reference,
+            seed=self.seed,
+            sources=self.store.sources[train] if isinstance(self.store, MixedStore) else None,
+            shares=self.store.shares if isinstance(self.store, MixedStore) else None,
+        )
+        if sampler.left_out:
+            log.info(
+                "%d of %d utterances are shorter than %d frames and left out",
+                sampler.left_out, len(train), self.requires.minimum,
+            )  # fmt: skip
+        return sampler
+
+    def train_dataloader(self) -> "TrainLoader":
+        """Endless batches from `start_iteration` on."""
+        return TrainLoader(self, self.start_iteration)
+
+
+class StreamDataModule(DataModule):
+    """Training batches read shard by shard; the validation utterances come with the index and are held in memory.
+
+    Batches depend on the number of processes and of reading workers: a run resumed on others goes on with as many
+    utterances behind it, but other ones.
+
+    Args:
+        streams: one stream, or several that are mixed.
+        requires, batch_size, seed, micro_batches, rank, world_size: as for `VoiceDataModule`.
+        shares: of each stream among the items; None gives each as much as it has utterances.
+        shards: that each reading process holds in memory at a time (and as many more that it reads ahead).
+        workers: reading processes of each training process; 0 reads in a thread beside the training.
+        recordings: validation utterances whose files are at hand.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        requires: Needs,
+        batch_size: int = 32,
+        seed: int = 0,
+        micro_batches: int = 1,
+        shares: Sequence[float] | None = None,
+        shards: int = 4,
+        workers: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
+        recordings: Manifest | None = None,
+    ) -> None:
+        labels = labels_of(requires)
+        for stream in streams:
+            stream.check(labels)
+        self.streams = tuple(streams)
+        tables = merged_tables([stream.tables for stream in streams])
+        held = appended([stream.validation(labels) for stream in streams])
+        facts = merged_facts([stream.facts for stream in streams])
+        super().__init__(held, tables, facts, requires, batch_size, seed, micro_batches, (rank, world_size))
+        self._shares = total_shares(shares or [float(stream.counts.sum()) for stream in streams])
+        self._readings = tuple(Reading(s, tables, requires, seed + _APART * i, shards) for i, s in enumerate(streams))
+        self._workers, self._recordings = workers, recordings
+        count = sum(len(stream.shards) for stream in streams)
+        log.info(
+            "streaming %d shards, %d at a time in each of %d readers per process; %d validation utterances in memory",
+            count, shards, max(workers, 1), len(held),
+        )  # fmt: skip
+
+    def recordings(self) -> Manifest | None:
+        """As given."""
+        return self._recordings
+
+    def statistics(self) -> Statistics:
+        """As the indices say, each stream with its share."""
+        return pooled([stream.statistics for stream in self.streams], self._shares)
+
+    def pitch_levels(self) -> list[float | None]:
+        """As the indices say."""
+        if "f0" not in self.requires.fields:
+            return []
+        known = {name: level for s in self.streams for name, level in zip(s.tables.speakers, s.levels, strict=True)}
+        return [known[name] for name in self.tables.speakers]
+
+    def train_dataloader(self) -> Any:
+        """Endless batches from `start_iteration` on."""
+        self.check_batch_size()
+        rank, world_size = self.place
+        plan = StreamPlan(
+            self._readings, self._shares, self.batch_size, self.micro_batches, self.seed, rank, world_size,
+            workers=self._workers,
+        )  # fmt: skip
+        return stream_loader(plan, self.start_iteration)
+
+
 class TrainLoader:
     """Endless training batches of this process; item n belongs to iteration `start + n // micro_batches`."""
 
     def __init__(self, data: VoiceDataModule, start: int) -> None:
+        data.check_batch_size()
         rank, world_size = data.place
-        parts = world_size * data.micro_batches
-        if data.batch_size % parts or data.batch_size < parts:
-            nearest = max(1, round(data.batch_size / parts)) * parts
-            raise UserError(
-                f"data.batch_size={data.batch_size} cannot be shared by {world_size} processes in {data.micro_batches} "
-                f"micro-batches: expected a multiple of {parts}, e.g. data.batch_size={nearest}"
-            )
         self._data, self._start, self._rank = data, start, rank
-        self._count = data.batch_size // parts
+        self._count = data.batch_size // world_size // data.micro_batches
         self._sampler = data.sampler()
 
     def __iter__(self) -> Iterator[Batch]:
@@ -222,7 +325,7 @@ class TrainLoader:
 class ValLoader(Sequence[Batch]):
     """The validation batches of this process, gathered when asked for."""
 
-    def __init__(self, crops: list[Crops], data: VoiceDataModule) -> None:
+    def __init__(self, crops: list[Crops], data: DataModule) -> None:
         self._crops, self._data = crops, data
 
     def __len__(self) -> int:

@@ -29,6 +29,26 @@ class Statistics:
     std: Tensor
 
 
+class Sums:
+    """Mean and deviation per column of values that come in pieces, summed in float64."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total, self.squares = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+
+    def add(self, values: Tensor) -> None:
+        """Take (rows, columns) in."""
+        values = values.double()
+        self.count += len(values)
+        self.total, self.squares = self.total + values.sum(0), self.squares + values.square().sum(0)
+
+    def statistics(self) -> Statistics:
+        """Of all that was taken in."""
+        mean = self.total / max(self.count, 1)
+        variance = (self.squares / max(self.count, 1) - mean.square()).clamp(min=0.0)
+        return Statistics(mean.float(), variance.sqrt().float())
+
+
 class PackedField:
     """All utterances of one field, end to end in `packed.npy` beside its shards (packed at the first use).
 
@@ -74,14 +94,11 @@ class PackedField:
         wanted = np.zeros(len(self.ids), dtype=bool)
         wanted[positions] = True
         rows = np.repeat(wanted, np.diff(self.offsets))
-        count, total, squares = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        sums = Sums()
         for first in range(0, len(rows), _BLOCK):
             block = torch.from_numpy(self.array[first : first + _BLOCK][rows[first : first + _BLOCK]])
-            values = decoded(block, self.index["scale"]).double()
-            count, total, squares = count + len(values), total + values.sum(0), squares + values.square().sum(0)
-        mean = total / max(count, 1)
-        variance = (squares / max(count, 1) - mean.square()).clamp(min=0.0)
-        return Statistics(mean.float(), variance.sqrt().float())
+            sums.add(decoded(block, self.index["scale"]))
+        return sums.statistics()
 
     def _pack(self, path: Path) -> None:
         """Copy all shards into one array; it appears whole or not at all."""

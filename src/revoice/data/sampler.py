@@ -1,15 +1,13 @@
 """Which crops make up batch number i: a pure function of (seed, i), drawn for the global batch and cut to a process."""
 
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from revoice.errors import choices
 
-log = logging.getLogger(__name__)
-
-MODES = ("uniform", "by_speaker")
+MODES = ("uniform", "by_speaker", "each")
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,12 @@ class CropSampler:
         batch_size: items of the global batch.
         frames: length of a crop; a shorter utterance gives all of itself.
         minimum: utterances shorter than this many frames are never drawn (unless all are shorter).
-        mode: "uniform" over utterances, "by_speaker" (every speaker equally often).
+        mode: "uniform" over utterances, "by_speaker" (every speaker equally often), "each" (every utterance once,
+            then again, within one batch).
         reference: length of the reference crop.
         seed: of the draws.
+        sources: (N,) which of several corpora each utterance belongs to; a speaker belongs to one.
+        shares: how often each corpus is drawn from; they add up to 1.
 
     >>> import numpy as np
     >>> s = CropSampler(np.arange(5), np.full(5, 200), np.array([0, 0, 1, 1, 1]), batch_size=4, frames=128)
@@ -65,12 +66,14 @@ class CropSampler:
         mode: str = "uniform",
         reference: int = 0,
         seed: int = 0,
+        sources: np.ndarray | None = None,
+        shares: Sequence[float] | None = None,
     ) -> None:
         if mode not in MODES:
             raise choices(mode, MODES, "sampler")
         long = lengths >= minimum if (lengths >= minimum).any() else np.ones(len(lengths), dtype=bool)
-        if not long.all():
-            log.info("%d of %d utterances are shorter than %d frames and left out", (~long).sum(), len(long), minimum)
+        if sources is not None:  # speakers of a corpus side by side
+            speakers = speakers + sources * (int(speakers.max(initial=0)) + 1)
         order = np.argsort(speakers[long], kind="stable")  # utterances of a speaker side by side
         self.left_out = int((~long).sum())
         self.positions = positions[long][order]
@@ -80,17 +83,20 @@ class CropSampler:
         )
         self._first, self._count = first[self._speaker], count[self._speaker]  # of each utterance's speaker
         self._speakers = (first, count)
+        self._corpora = None if sources is None else _Corpora(sources[long][order], self._speaker, shares or ())
         self.batch_size, self.frames, self.mode, self.reference, self.seed = batch_size, frames, mode, reference, seed
 
     def draw(self, iteration: int) -> Crops:
         """The global batch of one iteration."""
         random = np.random.Generator(np.random.Philox(key=np.array([self.seed, iteration], dtype=np.uint64)))
         picked, start, other, other_start = random.random((4, self.batch_size))
-        if self.mode == "uniform":
-            chosen = _floor(picked, len(self.positions))
+        if self.mode == "each":
+            chosen = np.resize(random.permutation(len(self.positions)), self.batch_size)
+        elif self.mode == "uniform":
+            chosen = self._within(random, picked, "utterances", len(self.positions))
         else:
             first, count = self._speakers
-            speaker = _floor(picked, len(first))
+            speaker = self._within(random, picked, "speakers", len(first))
             chosen = first[speaker] + _floor(random.random(self.batch_size), count[speaker])
         within = _floor(other, np.maximum(self._count[chosen] - 1, 1))  # skip the chosen utterance itself
         step = within + (within >= chosen - self._first[chosen])
@@ -101,6 +107,26 @@ class CropSampler:
             self.positions[reference],
             _floor(other_start, np.maximum(self.lengths[reference] - self.reference, 0) + 1),
         )
+
+    def _within(self, random: np.random.Generator, picked: np.ndarray, what: str, size: int) -> np.ndarray:
+        """Places below `size`, evenly, or so that every corpus has its share."""
+        if self._corpora is None:
+            return _floor(picked, size)
+        corpus = np.minimum(np.searchsorted(self._corpora.bounds, picked, side="right"), len(self._corpora.bounds) - 1)
+        first, count = getattr(self._corpora, what)
+        return first[corpus] + _floor(random.random(self.batch_size), count[corpus])
+
+
+class _Corpora:
+    """Where the utterances and the speakers of each corpus lie, in order: (first, count) of each."""
+
+    def __init__(self, sources: np.ndarray, speakers: np.ndarray, shares: Sequence[float]) -> None:
+        present, first, count = np.unique(sources, return_index=True, return_counts=True)
+        self.utterances = (first, count)
+        last = first + count - 1
+        self.speakers = (speakers[first], speakers[last] - speakers[first] + 1)
+        mine = np.asarray(shares, dtype=np.float64)[present]
+        self.bounds = np.cumsum(mine / mine.sum())
 
 
 def _floor(uniform: np.ndarray, size: np.ndarray | int) -> np.ndarray:

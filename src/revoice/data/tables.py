@@ -40,6 +40,13 @@ class Tables:
         }
 
 
+def merged_tables(tables: Sequence[Tables]) -> Tables:
+    """The names of several corpora in one table."""
+    speakers = {name for table in tables for name in table.speakers}
+    emotions = {name for table in tables for name in table.emotions}
+    return Tables(tuple(sorted(speakers)), tuple(sorted(emotions)))
+
+
 def _places(table: Sequence[str], names: Sequence[str | None]) -> np.ndarray:
     place: dict[str | None, int] = {name: i for i, name in enumerate(table)}
     return np.array([place.get(name, -1) for name in names], dtype=np.int64)

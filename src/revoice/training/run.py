@@ -14,10 +14,8 @@ from pytorch_lightning import Trainer, seed_everything
 
 from revoice.audio.spec import FeatureSpec
 from revoice.conversion.checkpoint import KEY, Description, Loaded, find_checkpoint, load_checkpoint
-from revoice.data.config import DataSetup
 from revoice.data.config import build as build_data
-from revoice.data.datamodule import VoiceDataModule
-from revoice.data.prepare import Prepared
+from revoice.data.datamodule import DataModule
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
 from revoice.training.callbacks import Run, build_callbacks
@@ -52,9 +50,8 @@ class Outcome:
 class Parts:
     """Everything built for a run, before training starts."""
 
-    setup: DataSetup
-    prepared: Prepared
-    data: VoiceDataModule
+    data: DataModule
+    spec: FeatureSpec
     model: ConversionModel
     description: Description
     trainer: TrainerSettings
@@ -82,7 +79,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     resume = _resume_from(config.get("ckpt_path"), folder, iterations, parts.description)
     loggers = build_loggers(config.get("logger") or {}, folder)
     reporter = Reporter(folder, loggers)
-    known = Run(parts.prepared, reporter, iterations, min(parts.trainer.val_every, iterations))
+    known = Run(parts.spec, parts.data.recordings(), reporter, iterations, min(parts.trainer.val_every, iterations))
     stop = Stop(parts.trainer.max_time)
     callbacks = build_callbacks(config.get("callbacks") or {}, known)
     trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])
@@ -120,23 +117,20 @@ def build(config: Mapping[str, Any]) -> Parts:
     setup = build_data(config["data"])
     values = dict(config["model"])
     name = values.pop("name")
-    facts = {"n_features": spec.channels, "n_speakers": len(_training_speakers(setup))}
+    facts = {"n_features": spec.channels, "n_speakers": len(setup.training_speakers())}
     if start:
         model, arguments = _continue(start, name)
     else:
         arguments = MODELS.arguments(name, values, facts)
         model = MODELS.build(name, arguments)
-    prepared = setup.prepare(spec, model.requires.fields, Path(config["paths"]["prepared_dir"]).expanduser())
-    data = VoiceDataModule(
-        prepared, model.requires, setup.batch_size, int(config["seed"]), settings.accumulate, device=setup.device
-    )
+    data = setup.open(spec, model.requires, config["paths"]["prepared_dir"], int(config["seed"]), settings.accumulate)
     if start and model.target == "speaker" and list(data.tables.speakers) != start.description.speakers:
         raise UserError(
             f"init_from={start.path} speaks with the {len(start.description.speakers)} voices of its table, the data "
             "has others: start from a model with model.voice=embedding"
         )
     if not start:
-        statistics = data.store.statistics()
+        statistics = data.statistics()
         model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
     description = Description(
         model=name,
@@ -147,31 +141,30 @@ def build(config: Mapping[str, Any]) -> Parts:
         speakers=list(data.tables.speakers),
         levels=data.pitch_levels() if model.target == "speaker" else [],
         data={
-            "corpus": prepared.manifest.corpus,
-            "manifest": prepared.manifest.digest(),
-            "utterances": len(prepared.manifest),
+            "corpus": data.facts.corpus,
+            "manifest": data.facts.manifest,
+            "utterances": data.facts.utterances,
         },
     )
-    return Parts(setup, prepared, data, model, description, settings)
+    return Parts(data, spec, model, description, settings)
 
 
 def describe(parts: Parts, config: Mapping[str, Any]) -> str:
     """Sizes and shapes of a run, for people."""
-    model, spec, store = parts.model, parts.prepared.spec, parts.data.store
+    model, spec, facts = parts.model, parts.spec, parts.data.facts
     where = place(parts.trainer)
     sizes = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
     total = sum(p.numel() for p in model.parameters())
     batch = next(iter(parts.data.train_dataloader())) if where.devices == 1 else None
-    hours = sum(row.seconds for row in parts.prepared.manifest.select("train")) / 3600
     lines = [
         f"model     {parts.description.model}: {total:,} parameters ("
         + ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
         + ")",
         f"features  {spec.channels} channels, {spec.frame_rate:.1f} frames/s at {spec.sample_rate} Hz, "
         f"fingerprint {spec.fingerprint}",
-        f"data      {parts.prepared.manifest.corpus}: {len(store.positions('train')):,} training utterances of "
-        f"{len(parts.description.speakers)} speakers, {hours:.2f} h; {len(store.positions('val')):,} for validation; "
-        f"{len(parts.prepared.rejected)} rejected",
+        f"data      {facts.corpus}: {facts.train:,} training utterances of "
+        f"{len(parts.description.speakers)} speakers, {facts.hours:.2f} h; {facts.validation:,} for validation; "
+        f"{facts.rejected} rejected",
         f"trainer   {where.devices} x {where.accelerator}, precision {precision(parts.trainer, where)}, "
         f"{config['max_iterations']} iterations of {parts.data.batch_size} crops",
     ]
@@ -189,10 +182,6 @@ def _continue(start: Loaded, name: str) -> tuple[ConversionModel, dict[str, Any]
         )
     log.info("model settings, features and statistics are those of %s", start.path)
     return start.model.train(), dict(start.description.arguments)
-
-
-def _training_speakers(setup: DataSetup) -> set[str]:
-    return {row.speaker for row in setup.manifest().select("train")}
 
 
 def _resume_from(value: Any, folder: Path, iterations: int, description: Description) -> str | None:
@@ -240,7 +229,7 @@ def _resume_from(value: Any, folder: Path, iterations: int, description: Descrip
 class _resumed:
     """Lets the data start at the iteration the checkpoint was written at."""
 
-    def __init__(self, data: VoiceDataModule, checkpoint: str | None) -> None:
+    def __init__(self, data: DataModule, checkpoint: str | None) -> None:
         self.data, self.checkpoint = data, checkpoint
 
     def __enter__(self) -> None:
@@ -263,7 +252,7 @@ def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, s
     metrics |= {
         "iterations": trainer.global_step, "seconds": round(seconds, 2),
         "parameters": sum(p.numel() for p in module.model.parameters()),
-        "speakers": len(parts.description.speakers), "rejected": len(parts.prepared.rejected),
+        "speakers": len(parts.description.speakers), "rejected": parts.data.facts.rejected,
         "version": parts.description.version, "checkpoint": str(best or last),
     }  # fmt: skip
     if trainer.is_global_zero:

@@ -6,16 +6,24 @@ from typing import Any, Protocol
 
 from pytorch_lightning import Callback
 
-from revoice.data.prepare import Prepared
+from revoice.audio.spec import FeatureSpec
+from revoice.data.manifest import Manifest
 from revoice.registry import Registry
 from revoice.training.reporter import Reporter
 
 
 @dataclass(frozen=True)
 class Run:
-    """What callbacks may need to know of the run."""
+    """What callbacks may need to know of the run.
 
-    prepared: Prepared
+    Attributes:
+        spec: the features.
+        recordings: utterances whose files are at hand; None if none are.
+        reporter: takes what is to be shown.
+    """
+
+    spec: FeatureSpec
+    recordings: Manifest | None
     reporter: Reporter
     max_iterations: int
     val_every: int

@@ -20,7 +20,7 @@ class ProgressBar:
 
     def make(self, run: Run) -> Callback:
         """The callback."""
-        return _Progress(run.max_iterations, run.prepared.spec.hop / run.prepared.spec.sample_rate, self.line_every)
+        return _Progress(run.max_iterations, run.spec.hop / run.spec.sample_rate, self.line_every)
 
 
 class _Progress(Callback):

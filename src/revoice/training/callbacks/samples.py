@@ -1,5 +1,6 @@
 """Conversions made while training: what a falling loss does not tell."""
 
+import logging
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,8 @@ from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
 
+log = logging.getLogger(__name__)
+
 
 @CALLBACKS.register("samples")
 class Samples:
@@ -31,9 +34,12 @@ class Samples:
     def __init__(self, count: int = 2, every: int = 1) -> None:
         self.count, self.every = count, every
 
-    def make(self, run: Run) -> Callback:
-        """The callback."""
-        return _Samples(pairs(run.prepared.manifest, self.count), run.prepared.manifest, run.reporter, self.every)
+    def make(self, run: Run) -> Callback | list[Callback]:
+        """The callback; none if there are no recordings to convert, only their features."""
+        if run.recordings is None:
+            log.info("no samples are converted: the recordings are not here, only their features")
+            return []
+        return _Samples(pairs(run.recordings, self.count), run.recordings, run.reporter, self.every)
 
 
 def pairs(manifest: Manifest, count: int) -> list[tuple[Row, Row]]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from revoice.data.datamodule import VoiceDataModule
+from revoice.data.datamodule import DataModule
 from revoice.models.base import ConversionModel
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
@@ -46,13 +46,11 @@ class _SpeakerMap(Callback):
 
 
 @torch.no_grad()
-def speaker_codes(
-    model: ConversionModel, data: VoiceDataModule, speakers: int, clips: int
-) -> tuple[np.ndarray, list[str]]:
-    """Codes (N, D) of up to `clips` utterances for each of up to `speakers` training speakers, and their names."""
+def speaker_codes(model: ConversionModel, data: DataModule, speakers: int, clips: int) -> tuple[np.ndarray, list[str]]:
+    """Codes (N, D) of up to `clips` utterances for each of up to `speakers` speakers, and their names."""
     device = next(model.parameters()).device
     store = data.store
-    train = store.positions("train")
+    train = data.examples()
     names = np.array([store.rows[i].speaker for i in train])
     everyone = np.unique(names)
     chosen = everyone[:: max(1, len(everyone) // speakers)][:speakers]

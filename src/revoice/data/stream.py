@@ -1,0 +1,301 @@
+"""A prepared corpus as a stream: the shards where they are, and an index that says all a reader needs besides them."""
+
+import hashlib
+import io
+import json
+import logging
+import posixpath
+import tarfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from revoice.audio.spec import FeatureSpec
+from revoice.data.columns import Column, Columns, decoded
+from revoice.data.facts import Facts
+from revoice.data.files import locked, write_json, write_lines
+from revoice.data.manifest import Row
+from revoice.data.packed import Statistics, Sums
+from revoice.data.prepare import Prepared
+from revoice.data.shards import ShardWriter, read_shard, shard_lines, shard_path
+from revoice.data.tables import Tables
+from revoice.errors import UserError
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+VALIDATION = 1024  # utterances of the validation split that the index carries with it
+TRIES = (1.0, 4.0, 15.0)  # seconds of waiting before an address is tried again
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the index of a stream says.
+
+    Attributes:
+        address: folder of the index, a path or anything fsspec opens.
+        spec: features.
+        fields: for each label the folder of its shards (relative to `address`) and how its arrays are read.
+        shards: (file name, training utterances in it) of each.
+        tables: the names of speakers and emotions of the training rows.
+        levels: mean log-f0 of each speaker, empty without the field f0.
+        statistics: of the training features.
+        facts: counts, for people and for the checkpoint.
+        names: new names of some speakers.
+    """
+
+    address: str
+    spec: FeatureSpec
+    fields: Mapping[str, Mapping[str, Any]]
+    shards: tuple[tuple[str, int], ...]
+    tables: Tables
+    levels: tuple[float | None, ...]
+    statistics: Statistics
+    facts: Facts
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def renamed(self, names: Mapping[str, str]) -> "Stream":
+        """The same stream whose speakers have other names."""
+        speakers = tuple(names.get(name, name) for name in self.tables.speakers)
+        return replace(self, tables=replace(self.tables, speakers=speakers), names=names)
+
+    @classmethod
+    def open(cls, address: str | Path) -> "Stream":
+        """Read the index.
+
+        Raises:
+            UserError: nothing there, or something else.
+        """
+        address = str(address)
+        try:
+            values = json.loads(fetch(f"{address}/index.json", tries=()))
+            tables = Tables(tuple(values["speakers"]), tuple(values["emotions"]))
+            numbers = {name: torch.tensor(values["statistics"][name]) for name in ("mean", "std")}
+            known = values["format"] == FORMAT
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{address}: no index of a stream there ({_line(error)}); expected the folder stream-... that "
+                "prepare.py stream=true names"
+            ) from error
+        if not known:
+            raise UserError(f"{address}: stream format {values['format']}, this version of revoice reads {FORMAT}")
+        shards = tuple((str(name), int(count)) for name, count in values["shards"])
+        spec, facts = FeatureSpec.from_dict(values["spec"]), Facts(**values["facts"])
+        return cls(
+            address, spec, values["fields"], shards, tables, tuple(values["levels"]), Statistics(**numbers), facts
+        )
+
+    def read(self, shards: Sequence[int], labels: Sequence[str]) -> Columns:
+        """The training utterances of some shards; a shard that cannot be read is left out with a warning.
+
+        Raises:
+            UserError: none of them can be read.
+        """
+        rows: list[Row] = []
+        arrays: dict[str, list[np.ndarray]] = {label: [] for label in labels}
+        why = ""
+        for index in shards:
+            try:
+                found, columns = self._shard(index, labels)
+            except (OSError, ValueError, KeyError, EOFError, tarfile.TarError) as error:
+                why = f"{self.shards[index][0]} of {self.address} cannot be read ({_line(error)})"
+                log.warning("%s: left out; prepare or copy it again", why)
+                continue
+            rows += found
+            for label in labels:
+                arrays[label] += columns[label]
+        if not rows:
+            raise UserError(f"nothing left to train on: {why}; prepare or copy it again")
+        return Columns(rows, {label: _column(arrays[label], self.fields[label]) for label in labels})
+
+    def validation(self, labels: Sequence[str]) -> Columns:
+        """The validation utterances."""
+        lines = _lines(fetch(f"{self.address}/validation.jsonl"))
+        rows = [Row(**{**line, "speaker": self.names.get(line["speaker"], line["speaker"])}) for line in lines]
+        columns = {}
+        for label in labels:
+            arrays = _members(fetch(f"{self.address}/validation-{_plain(label)}/{shard_path(Path(), 0).name}"))
+            columns[label] = _column([arrays[row.id] for row in rows], self.fields[label])
+        return Columns(rows, columns)
+
+    def _shard(self, index: int, labels: Sequence[str]) -> tuple[list[Row], dict[str, list[np.ndarray]]]:
+        name, _ = self.shards[index]
+        rows = []
+        for id, speaker, gender, emotion in _lines(fetch(f"{self.address}/{Path(name).stem}.jsonl")):
+            emotions, genders = (*self.tables.emotions, None), (*self.tables.genders, None)
+            speaker = self.tables.speakers[speaker]
+            rows.append(
+                Row(id=id, path="", speaker=speaker, gender=genders[gender], emotion=emotions[emotion], split="train")
+            )
+        columns = {}
+        for label in labels:
+            found = _members(fetch(joined(self.address, f"{self.fields[label]['folder']}/{name}")))
+            columns[label] = [found[row.id] for row in rows]
+        return rows, columns
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(shards,) int64, training utterances in each."""
+        return np.array([count for _, count in self.shards], dtype=np.int64)
+
+    def check(self, labels: Sequence[str]) -> None:
+        """A `UserError` if a field is not in the stream."""
+        for label in labels:
+            if label not in self.fields:
+                raise UserError(
+                    f"{self.address} has no field '{label}', it has {', '.join(self.fields)}: prepare it with "
+                    f"python prepare.py stream=true fields=[{','.join([*self.fields, label])}]"
+                )
+
+
+def write_stream(prepared: Prepared) -> Path:
+    """Write the index of a prepared corpus beside its fields, in one pass over the shards; the folder of the index.
+
+    It holds the names of the speakers, which utterances are to be trained on, the statistics, and a copy of
+    `VALIDATION` utterances. A second call returns at once.
+    """
+    names = "\n".join([prepared.manifest.digest(), *(folder.name for folder in prepared.folders.values())])
+    some = next(iter(prepared.folders.values()))
+    folder = some.parent / f"stream-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
+    with locked(some.parent, ".stream.lock"):
+        if not (folder / "index.json").exists():
+            try:
+                _write(prepared, folder)
+            except OSError as error:
+                raise UserError(f"writing {folder} failed: {error.strerror or error}") from error
+    return folder
+
+
+def _write(prepared: Prepared, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {row.id: row for row in prepared.manifest.select("train", "val")}
+    tables = Tables.of(row for row in rows.values() if row.split == "train")
+    if not tables.speakers:
+        raise UserError(f"no training utterances among the {len(prepared.manifest)} prepared: lower data.splits.*")
+    kept = sorted((row.id for row in rows.values() if row.split == "val"), key=_shuffled)[:VALIDATION]
+    about = {k: json.loads((place / "index.json").read_text(encoding="utf-8")) for k, place in prepared.folders.items()}
+    writers = {label: ShardWriter(folder / f"validation-{_plain(label)}", 0, label) for label in about}
+    sums, pitches = Sums(), {name: [0.0, 0] for name in tables.speakers}
+    shards, counts = about["features"]["shards"], []
+    for index, name in enumerate(shards):
+        whole = [
+            {line["id"] for line in shard_lines(p, index) if "reason" not in line} for p in prepared.folders.values()
+        ]
+        ids = [line["id"] for line in shard_lines(prepared.folders["features"], index)]
+        taught = [rows[id] for id in ids if id in rows and rows[id].split == "train" and all(id in w for w in whole)]
+        places = tables.index(taught)
+        lines = zip(
+            (row.id for row in taught), *(places[k].tolist() for k in ("speaker", "gender", "emotion")), strict=True
+        )
+        write_lines(folder / f"{Path(name).stem}.jsonl", lines)
+        counts.append((name, len(taught)))
+        train, held = {row.id for row in taught}, set(kept)
+        for label, place in prepared.folders.items():
+            for id, array in read_shard(place / name):
+                if label == "features" and id in train:
+                    sums.add(decoded(torch.from_numpy(array), about[label]["scale"]))
+                if label == "f0" and id in train:
+                    voiced, pitch = array[array > 0], pitches[rows[id].speaker]
+                    pitch[0] += float(np.log(voiced.astype(np.float64)).sum())
+                    pitch[1] += len(voiced)
+                if id in held:
+                    writers[label].add(id, array, rows[id].seconds, 0.0)
+    for writer in writers.values():
+        writer.close()
+    write_lines(
+        folder / "validation.jsonl",
+        ({f: getattr(rows[id], f) for f in ("id", "path", "speaker", "gender", "emotion", "split")} for id in kept),
+    )
+    found = sums.statistics()
+    write_json(
+        folder / "index.json",
+        {
+            "format": FORMAT,
+            "spec": prepared.spec.to_dict(),
+            "fields": {
+                label: {
+                    "folder": f"../{prepared.folders[label].name}",
+                    **{key: values[key] for key in ("per_frame", "padding", "scale", "dtype")},
+                }
+                for label, values in about.items()
+            },
+            "speakers": tables.speakers,
+            "emotions": tables.emotions,
+            "levels": [total / count if count else None for total, count in pitches.values()] if "f0" in about else [],
+            "statistics": {"mean": found.mean.tolist(), "std": found.std.tolist()},
+            "facts": vars(replace(Facts.of(prepared), validation=len(kept))),
+            "shards": counts,
+        },
+    )
+
+
+def fetch(address: str, tries: Sequence[float] | None = None) -> bytes:
+    """The bytes at a path or at any address that fsspec opens; what is not a local file is tried several times."""
+    if "://" not in address:
+        return Path(address).read_bytes()
+    import fsspec
+
+    for pause in (*(TRIES if tries is None else tries), None):
+        try:
+            with fsspec.open(address, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            raise
+        except ImportError as error:
+            raise UserError(f"{address}: {error}") from error
+        except Exception as error:  # each kind of server has its own
+            if pause is None:
+                raise OSError(f"{address}: {_line(error)}") from error
+            log.warning("%s: %s; again in %g s", address, _line(error), pause)
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def joined(address: str, relative: str) -> str:
+    """`relative` from the folder `address`, where `..` is the folder above.
+
+    >>> joined("http://host:80/data/stream-1", "../f0-2/shard-000000.tar"), joined("/a/b", "../c")
+    ('http://host:80/data/f0-2/shard-000000.tar', '/a/c')
+    """
+    scheme, mark, path = address.rpartition("://")
+    return scheme + mark + posixpath.normpath(posixpath.join(path, relative))
+
+
+def _members(data: bytes) -> dict[str, np.ndarray]:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+        view, found = memoryview(data), {}
+        for member in tar:
+            content = view[member.offset_data : member.offset_data + member.size]
+            found[member.name.partition(".")[0]] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    return found
+
+
+def _column(arrays: Sequence[np.ndarray], about: Mapping[str, Any]) -> Column:
+    if about["per_frame"] is None:
+        places = np.arange(len(arrays), dtype=np.int64)
+        return Column(torch.from_numpy(np.stack(arrays)), places, places + 1, about)
+    ends = np.cumsum([len(array) for array in arrays], dtype=np.int64)
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    return Column(torch.from_numpy(np.concatenate(arrays)), starts, ends, about)
+
+
+def _lines(data: bytes) -> Iterator[Any]:
+    return map(json.loads, data.decode("utf-8").splitlines())
+
+
+def _plain(label: str) -> str:
+    return label.replace(":", "-")
+
+
+def _shuffled(id: str) -> bytes:
+    return hashlib.sha256(id.encode()).digest()
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

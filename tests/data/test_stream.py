@@ -1,0 +1,306 @@
+"""Streams: every item once, resumed to the item, the same from a folder or a server; mixtures."""
+
+import json
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from data_helpers import speakers_folder
+
+from revoice.audio.presets import load_preset
+from revoice.data.batch import Batch
+from revoice.data.config import build
+from revoice.data.corpora.folder import Folder
+from revoice.data.datamodule import StreamDataModule, VoiceDataModule
+from revoice.data.prepare import Prepared, prepare
+from revoice.data.splits import Splits
+from revoice.data.stream import Stream, write_stream
+from revoice.errors import UserError
+
+SPEC = load_preset("mel_22k")
+
+
+def needs(**changes) -> SimpleNamespace:
+    wanted = {"fields": ("features", "f0", "embedding"), "frames": 24, "minimum": 8, "sampler": "uniform"}
+    return SimpleNamespace(**{**wanted, "reference": 16, **changes})
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    root = speakers_folder(tmp_path_factory.mktemp("corpus"), speakers=4, clips=10)
+    return prepare(
+        Folder(root), SPEC, ("features", "f0", "embedding"), tmp_path_factory.mktemp("out"), workers=0,
+        splits=Splits(unseen_speakers=["s3"], test_sentences=0.1, val=0.1), shard_utterances=3, progress=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stream(prepared: Prepared) -> Stream:
+    return Stream.open(write_stream(prepared))
+
+
+def module(*streams: Stream, requires: SimpleNamespace | None = None, **settings) -> StreamDataModule:
+    settings = {"batch_size": 4, "seed": 1, "shards": 2, "workers": 0, "rank": 0, "world_size": 1, **settings}
+    return StreamDataModule(streams, requires or needs(), **settings)
+
+
+def batches(data: StreamDataModule, count: int, start: int = 0) -> list[Batch]:
+    data.start_iteration = start
+    return list(islice(iter(data.train_dataloader()), count))
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    pairs = [(getattr(one, name), getattr(other, name)) for name in ("features", "f0", "embedding", "speaker")]
+    return (one.id, one.draws) == (other.id, other.draws) and all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_index_says_what_memory_says(prepared: Prepared, stream: Stream) -> None:
+    memory = VoiceDataModule(prepared, needs(), rank=0, world_size=1)
+    data = module(stream)
+    for one, other in (
+        (data.statistics().mean, memory.statistics().mean),
+        (data.statistics().std, memory.statistics().std),
+    ):
+        assert torch.allclose(one, other, rtol=1e-6)
+    assert data.pitch_levels() == pytest.approx(memory.pitch_levels(), rel=1e-6)
+    assert (data.tables, data.facts) == (memory.tables, memory.facts)
+    ours = {id: b for batch in data.val_dataloader() for id, b in zip(batch.id, batch.features, strict=True)}
+    theirs = {id: b for batch in memory.val_dataloader() for id, b in zip(batch.id, batch.features, strict=True)}
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[id], theirs[id]) for id in ours)
+    assert write_stream(prepared) == Path(stream.address)
+
+
+def test_crops_are_those_of_the_files(prepared: Prepared, stream: Stream) -> None:
+    memory = VoiceDataModule(prepared, needs(), rank=0, world_size=1)
+    place = {id: i for i, id in enumerate(memory.store.ids)}
+    for batch in batches(module(stream), 12):
+        assert batch.features.shape == (4, 80, 24) and batch.reference.shape == (4, 80, 16)
+        for row, id in enumerate(batch.id):
+            whole, valid = memory.store.utterance("features", place[id]), int(batch.lengths[row])
+            windows = whole.unfold(1, valid, 1)  # (80, places, valid)
+            found = (windows == batch.features[row, :, None, :valid]).all(-1).all(0)
+            assert found.any()
+            start = int(found.nonzero()[0, 0])
+            f0 = memory.store.utterance("f0", place[id])[start : start + valid]
+            assert torch.equal(batch.f0[row, :valid], f0)
+            assert torch.equal(batch.embedding[row], memory.store.utterance("embedding", place[id]))
+            assert memory.tables.speakers[batch.speaker[row]] == memory.store.rows[place[id]].speaker
+
+
+@pytest.mark.parametrize(("world_size", "workers"), [(1, 0), (2, 0), (1, 2), (2, 2)])
+def test_every_utterance_once_an_epoch(prepared: Prepared, stream: Stream, world_size: int, workers: int) -> None:
+    train = {row.id for row in prepared.manifest.select("train")}
+    seen: Counter[str] = Counter()
+    for rank in range(world_size):
+        data = module(stream, batch_size=world_size, rank=rank, world_size=world_size, workers=workers)
+        readers = max(workers, 1)
+        for worker in range(readers):  # what each worker would deliver, without starting it
+            plan = data.train_dataloader().dataset.plan
+            order = np.random.default_rng([1, 0]).permutation(len(stream.counts))
+            mine = int(stream.counts[order[rank * readers + worker :: world_size * readers]].sum())
+            seen.update(id for batch in islice(plan.batches(worker), mine) for id in batch.id)
+    assert seen == Counter(train)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("sampler", ["uniform", "by_speaker"])
+def test_resuming_goes_on_at_the_very_item(stream: Stream, workers: int, sampler: str) -> None:
+    data = module(stream, requires=needs(sampler=sampler), workers=workers, micro_batches=2)
+    plan = data.train_dataloader().dataset.plan
+
+    def delivered(start: int, count: int) -> list[Batch]:  # as the loader asks its workers, in turn
+        from dataclasses import replace
+
+        lines = [replace(plan, start=start).batches(worker) for worker in range(max(workers, 1))]
+        return [next(lines[number % len(lines)]) for number in range(count)]
+
+    whole = delivered(0, 60)
+    for start in (1, 2, 7, 23):
+        resumed = delivered(start, 8)
+        assert all(equal(a, b) for a, b in zip(resumed, whole[2 * start : 2 * start + 8], strict=True))
+    assert len({batch.id for batch in whole}) > 30
+
+
+def test_worker_processes_deliver_the_same(stream: Stream) -> None:
+    data = module(stream, workers=2)
+    plan = data.train_dataloader().dataset.plan
+    lines = [plan.batches(worker) for worker in range(2)]
+    expected = [next(lines[number % 2]) for number in range(9)]
+    assert all(equal(a, b) for a, b in zip(batches(data, 9), expected, strict=True))
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    asked: Counter[str] = Counter()
+    fail_first: set[str] = set()
+
+    def log_message(self, *args) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        name = self.path.rpartition("/")[2]
+        type(self).asked[name] += 1
+        if name in self.fail_first and self.asked[name] == 1:
+            self.send_error(503)
+        else:
+            super().do_GET()
+
+
+@pytest.fixture
+def server(stream: Stream) -> Iterator[str]:
+    folder = Path(stream.address).parent
+    _Quiet.asked, _Quiet.fail_first = Counter(), set()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as http:
+        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}/{Path(stream.address).name}"
+        http.shutdown()
+
+
+def test_a_server_gives_what_the_folder_gives(stream: Stream, server: str) -> None:
+    remote = Stream.open(server)
+    assert remote.facts == stream.facts
+    local, far = batches(module(stream), 12), batches(module(remote), 12)
+    assert all(equal(a, b) for a, b in zip(local, far, strict=True))
+
+
+def test_a_server_that_stumbles_is_asked_again(
+    stream: Stream, server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("revoice.data.stream.TRIES", (0.01, 0.01))
+    _Quiet.fail_first = {name for name, _ in stream.shards}
+    local, far = batches(module(stream), 6), batches(module(Stream.open(server)), 6)
+    assert all(equal(a, b) for a, b in zip(local, far, strict=True))
+    assert "again in" in caplog.text
+
+
+def test_anything_that_fsspec_opens(stream: Stream) -> None:
+    memory, folder = fsspec.filesystem("memory"), Path(stream.address).parent
+    memory.put(str(folder), "/corpus", recursive=True)
+    remote = Stream.open(f"memory://corpus/{Path(stream.address).name}")
+    assert all(equal(a, b) for a, b in zip(batches(module(stream), 4), batches(module(remote), 4), strict=True))
+
+
+@pytest.fixture
+def copy(stream: Stream, tmp_path: Path) -> Stream:
+    folder = Path(stream.address)
+    shutil.copytree(folder.parent, tmp_path / "copy")
+    return Stream.open(tmp_path / "copy" / folder.name)
+
+
+def test_a_shard_that_cannot_be_read_is_left_out(copy: Stream, caplog: pytest.LogCaptureFixture) -> None:
+    folder = Path(copy.address, copy.fields["features"]["folder"])
+    name, count = max(copy.shards, key=lambda shard: shard[1])
+    lost = {
+        line[0] for line in map(json.loads, Path(copy.address, f"{Path(name).stem}.jsonl").read_text().splitlines())
+    }
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2])
+    found = batches(module(copy, shards=4), 30)
+    assert f"{name} of" in caplog.text and "left out" in caplog.text
+    heard = {id for batch in found for id in batch.id}
+    assert count == 3 and not heard & lost and len(heard) == copy.counts.sum() - count
+    for other, _ in copy.shards:
+        (folder / other).write_bytes(b"")
+    with pytest.raises(UserError, match="nothing left to train on: shard-.*prepare or copy it again"):
+        batches(module(copy), 1)
+
+
+def test_mistakes_are_one_line(stream: Stream, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no index of a stream there"):
+        Stream.open(tmp_path)
+    with pytest.raises(
+        UserError, match=r"no field 'waveform', it has features, f0, embedding: prepare it with .*waveform"
+    ):
+        module(stream, requires=needs(fields=("features", "waveform")))
+    with pytest.raises(UserError, match="shards cannot be shared by 99 processes: prepare smaller ones"):
+        module(stream, batch_size=99, world_size=99).train_dataloader()
+    config = {"name": "folder", "root": "nowhere", "stream": True, "streaming": {"address": stream.address}}
+    with pytest.raises(UserError, match="use different features .*hop: 300 != 256"):
+        build(config).open(load_preset("adain_24k"), needs(), tmp_path)
+    with pytest.raises(UserError, match="expected 1 or more"):
+        build({**config, "streaming": {"shards": 0}})
+
+
+def test_an_address_needs_no_corpus(stream: Stream, tmp_path: Path) -> None:
+    config = {"name": "folder", "root": "nowhere", "batch_size": 4, "stream": True}
+    setup = build({**config, "streaming": {"address": stream.address, "workers": 0}})
+    assert setup.training_speakers() == {"s0", "s1", "s2"}
+    data = setup.open(SPEC, needs(), tmp_path)
+    assert data.recordings() is None and len(next(iter(data.train_dataloader())).id) == 4
+
+
+def test_streams_mix_in_their_shares(prepared: Prepared, stream: Stream, tmp_path: Path) -> None:
+    part = {"name": "folder", "root": "nowhere", "streaming": {"address": stream.address}}
+    config = {"name": "mixture", "parts": {"a": part, "b": part}, "stream": True, "batch_size": 8}
+    config |= {"weights": {"a": 3, "b": 1}, "streaming": {"workers": 0, "shards": 2}}
+    setup = build(config)
+    assert setup.training_speakers() == {f"{part}-s{i}" for part in "ab" for i in range(3)}
+    data = setup.open(SPEC, needs(), tmp_path)
+    assert data.tables.speakers == tuple(sorted(setup.training_speakers())) and len(data.pitch_levels()) == 6
+    found = batches(data, 50)
+    drawn = np.concatenate([batch.speaker.numpy() for batch in found])
+    assert (drawn < 3).mean() == pytest.approx(0.75, abs=0.01)
+    assert all(equal(a, b) for a, b in zip(batches(data, 5, start=33), found[33:38], strict=True))
+    assert torch.allclose(data.statistics().mean, stream.statistics.mean, rtol=1e-6)
+    assert torch.allclose(data.statistics().std, stream.statistics.std, rtol=1e-4)
+
+
+def test_corpora_mix_in_memory(tmp_path: Path) -> None:
+    for name, speakers, clips in (("a", 2, 8), ("b", 3, 4)):
+        speakers_folder(tmp_path / name, speakers=speakers, clips=clips)
+    part = {"splits": {"unseen_speakers": 0, "val": 0.2}, "prepare": {"workers": 0}, "name": "folder"}
+    config = {"name": "mixture", "batch_size": 64, "weights": "balanced"}
+    config["parts"] = {name: {**part, "root": str(tmp_path / name)} for name in "ab"}
+    names = {"a-s0", "a-s1", "b-s0", "b-s1", "s2"}
+    setup = build(config)
+    assert setup.training_speakers() == names
+    for sampler in ("uniform", "by_speaker"):
+        data = setup.open(SPEC, needs(fields=("features", "f0"), sampler=sampler), tmp_path / "out")
+        assert set(data.tables.speakers) == names and len(data.pitch_levels()) == 5
+        found = list(islice(iter(data.train_dataloader()), 60))
+        drawn = np.concatenate([batch.speaker.numpy() for batch in found])
+        shares = np.bincount(drawn, minlength=5) / len(drawn)
+        assert shares[:2].sum() == pytest.approx(0.5, abs=0.03)
+        if sampler == "by_speaker":
+            assert shares == pytest.approx([1 / 4, 1 / 4, 1 / 6, 1 / 6, 1 / 6], abs=0.03)
+        rows = {row.id: row for row in setup.manifest()}
+        for batch in found[:3]:
+            for row, id in enumerate(batch.id):
+                assert rows[id].split == "train" and rows[id].speaker == data.tables.speakers[batch.speaker[row]]
+                other = build(config["parts"][id[0]]).prepare(SPEC, ("features",), tmp_path / "out", progress=False)
+                assert other.manifest.file(rows[id]).is_file()
+        assert sum(len(batch) for batch in data.val_dataloader()) == data.facts.validation > 0
+        first = data.store.utterance("features", 0)
+        assert torch.equal(data.store.crops("features", np.array([0]), np.array([0]), first.shape[1])[0], first)
+    mixed = setup.prepare(SPEC, ("features",), tmp_path / "out", progress=False)
+    assert mixed.shares == (0.5, 0.5) and len(mixed.manifest) == 28
+    by_size = build({**config, "weights": None}).prepare(SPEC, ("features",), tmp_path / "out", progress=False)
+    counts = [len(part.manifest.select("train")) for part in by_size.parts.values()]
+    assert by_size.shares == pytest.approx([counts[0] / sum(counts), counts[1] / sum(counts)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": {"a": 1, "c": 1}}, r"unknown part \(data.weights\) 'c'"),
+        ({"weights": {"a": 1}}, "data.weights.b=None: expected a number above 0"),
+        ({"weights": "equal"}, "expected null, balanced, or a number for each of a, b"),
+        ({"parts": {"a": {"name": "folder", "root": "x"}}}, "fewer than two parts"),
+        ({"streaming": {"address": "x"}}, "data.parts.NAME.streaming.address"),
+    ],
+)
+def test_mistakes_in_a_mixture_are_one_line(change: dict, message: str) -> None:
+    part = {"name": "folder", "root": "x"}
+    with pytest.raises(UserError, match=message) as caught:
+        build({"name": "mixture", "parts": {"a": part, "b": part}, **change})
+    assert "\n" not in str(caught.value)
