@@ -1,0 +1,118 @@
+"""How fast batches are read, against how fast an AdaIN-VC step eats them, and how long training waits for data.
+
+    python benchmarks/reading.py [--utterances 4000] [--batch 32] [--steps 8] [--preset adain_vc]
+
+The corpus is made of random features (no audio), 3 s an utterance, in shards of 512.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from revoice.audio.presets import load_preset
+from revoice.data.batch import Batch
+from revoice.data.datamodule import StreamDataModule, VoiceDataModule
+from revoice.data.fields.features import Features
+from revoice.data.files import write_json, write_lines
+from revoice.data.manifest import Manifest, Row
+from revoice.data.prepare import Prepared
+from revoice.data.shards import ShardWriter
+from revoice.data.stream import Stream, write_stream
+from revoice.models.base import MODELS
+
+
+def corpus(folder: Path, utterances: int, speakers: int = 100) -> Prepared:
+    """Prepared features of noise."""
+    spec = load_preset("mel_22k")
+    field = Features(spec)
+    place, generator = folder / field.folder, np.random.default_rng(0)
+    rows: list[Row] = []
+    names: list[str] = []
+    lines: list[dict[str, Any]] = []
+    for first in range(0, utterances, 512):
+        writer = ShardWriter(place, first // 512, "features")
+        for i in range(first, min(first + 512, utterances)):
+            split = "val" if i % 50 == 0 else "train"
+            rows.append(Row(id=f"u{i:07d}", path="", speaker=f"s{i % speakers:03d}", split=split, seconds=3.0))
+            frames = int(generator.integers(180, 330))
+            writer.add(
+                rows[-1].id, generator.standard_normal((frames, spec.channels), np.float32).astype("f2"), 3.0, 0.0
+            )
+        writer.close()
+        names.append(writer.path.name)
+        lines += writer.lines
+    write_lines(place / "utterances.jsonl", lines)
+    write_lines(place / "rejected.jsonl", [])
+    write_json(place / "index.json", {**field.describe(), "shards": names, "stored": len(rows)})
+    return Prepared(Manifest("noise", folder, tuple(rows)), spec, {"features": place}, ())
+
+
+def crops_per_second(batches: Iterator[Batch], size: int, seconds: float = 6.0) -> float:
+    for _ in range(8):
+        next(batches)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        next(batches)
+        count += 1
+    return count * size / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--utterances", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = corpus(Path(folder) / "noise", options.utterances)
+        model: Any = MODELS.build("adain_vc", {"n_features": prepared.spec.channels}).to(options.device)
+        needs = model.requires
+        place = {"rank": 0, "world_size": 1}
+        memory = VoiceDataModule(prepared, needs, options.batch, **place)
+        stream = Stream.open(write_stream(prepared))
+        readers: dict[str, Iterator[Batch]] = {"in memory": iter(memory.train_dataloader())}
+        for workers in (0, 1):
+            data = StreamDataModule([stream], needs, options.batch, workers=workers, **place)
+            readers[f"streamed, {workers} workers"] = iter(data.train_dataloader())
+        optimiser = torch.optim.Adam(model.parameters(), 1e-4)
+
+        def step(batch: Batch) -> None:
+            loss = sum(model.losses(batch.to(options.device)).values(), torch.zeros((), device=options.device))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if options.device != "cpu":
+                torch.cuda.synchronize()
+
+        first = next(readers["in memory"])
+        step(first)
+        start = time.perf_counter()
+        for _ in range(options.steps):
+            step(first)
+        eaten = options.steps * options.batch / (time.perf_counter() - start)
+        parameters = sum(p.numel() for p in model.parameters())
+        print(
+            f"AdaIN-VC ({parameters / 1e6:.1f} M parameters), {options.batch} crops of {needs.frames} frames, ", end=""
+        )
+        print(f"{options.device}, {torch.get_num_threads()} threads: {eaten:.0f} crops/s")
+        for name, batches in readers.items():
+            read = crops_per_second(batches, options.batch)
+            waited, began = 0.0, time.perf_counter()
+            for _ in range(options.steps):
+                asked = time.perf_counter()
+                batch = next(batches)
+                waited += time.perf_counter() - asked
+                step(batch)
+            share = waited / (time.perf_counter() - began)
+            print(f"{name:<22}{read:>9.0f} crops/s  {read / eaten:>7.1f} x the step   waiting {100 * share:.2f} %")
+
+
+if __name__ == "__main__":
+    main()
