@@ -7,6 +7,7 @@ names and shapes are those of the weights in the file is ever built for real.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,8 @@ def save(model: ConversionModel, description: Description, path: Path) -> None:
         raise UserError(f"{path}: cannot be written ({one_line(error)}): give another out=") from error
     finally:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

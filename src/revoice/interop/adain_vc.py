@@ -108,10 +108,10 @@ def read_statistics(path: Path) -> dict[str, np.ndarray]:
 
 
 def _numbers(value: Any) -> np.ndarray:
-    if isinstance(value, _Array):
-        _version, shape, kind, _fortran, raw = value.state
-    else:
+    if isinstance(value, _Buffer):
         raw, kind, shape = value.arguments[:3]
+    else:
+        _version, shape, kind, _fortran, raw = value.state
     name, order = kind.arguments[0], kind.state[1] if kind.state else "<"
     if name not in ("f4", "f8") or order not in "<>=|" or len(shape) != 1:
         raise UserError(f"statistics of {name} {shape}: expected one row of f4 or f8 numbers")

@@ -78,7 +78,7 @@ class DecoderSize:
 
 def check_factors(factors: tuple[int, ...], name: str) -> None:
     """Refuse what is not a list of whole numbers from 1 on with a product that leaves frames to convert."""
-    whole = bool(factors) and all(type(factor) is int and factor >= 1 for factor in factors)
+    whole = 0 < len(factors) <= LONGEST_HOP and all(type(factor) is int and factor >= 1 for factor in factors)
     if not whole or prod(factors) > LONGEST_HOP:
         raise UserError(
             f"{name}={list(factors)}: expected a list of whole numbers from 1, together {LONGEST_HOP} at most"
