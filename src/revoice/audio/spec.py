@@ -14,7 +14,7 @@ from revoice.registry import from_mapping
 # Fields that say how features are stored or undone, not what they mean: outside the fingerprint.
 NOT_ACOUSTIC = ("storage", "mel_inverse", "dither_seed")
 
-_HIGHEST_RATE, _LONGEST_FFT = 768_000, 1 << 17
+_HIGHEST_RATE, _LONGEST_FFT, _OVERLAP = 768_000, 1 << 17, 256  # beyond: hours for a second of sound
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "window": ("hann", "hamming"),
@@ -110,7 +110,10 @@ class FeatureSpec:
         rules = [
             (self.sample_rate > 0 and self.n_fft > 1 and self.hop > 0, "sample_rate, n_fft and hop must be positive"),
             (self.sample_rate <= _HIGHEST_RATE, f"sample_rate must be at most {_HIGHEST_RATE} Hz"),
-            (self.n_fft <= _LONGEST_FFT, f"n_fft must be at most {_LONGEST_FFT}"),
+            (
+                self.n_fft <= min(_LONGEST_FFT, _OVERLAP * self.hop),
+                f"n_fft must be at most {_LONGEST_FFT}, {_OVERLAP} hops",
+            ),
             (0 <= self.mels <= self.bins, f"mels must be 0..{self.bins}, not {self.mels}"),
             (0 < self.highpass_order <= 20, f"highpass_order must be 1..20, not {self.highpass_order}"),
             (0 <= self.dither_seed < 2**32, f"dither_seed must be 0..2^32 - 1, not {self.dither_seed}"),
@@ -127,7 +130,10 @@ class FeatureSpec:
             (self.scale in ("linear", "log1p") or self.floor > 0, "a logarithmic scale needs floor > 0"),
             (self.top_db is None or self.scale == "db", "top_db needs scale 'db'"),
             (self.multiply != 0, "multiply must not be 0"),
-            (0 <= self.highpass < nyquist, f"highpass must be 0..{nyquist:g} Hz, not {self.highpass:g}"),
+            (
+                self.highpass == 0 or 1 <= self.highpass < nyquist,
+                f"highpass must be 0 or 1..{nyquist:g} Hz, not {self.highpass:g}",
+            ),
             (self.gain > 0 and self.dither >= 0 and self.peak >= 0, "gain must be > 0; dither and peak must be >= 0"),
             (0 <= self.preemphasis < 1, f"preemphasis must be 0..1, not {self.preemphasis:g}"),
         ]
