@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from revoice.audio.presets import load_preset
@@ -164,3 +165,18 @@ def require_one_line(error: UserError, file: Path) -> None:
     """The house's rule about messages, and that a terminal can be shown them."""
     text = str(error)
     assert text.isprintable() and len(text) <= 400 + 2 * len(str(file)), text
+
+
+def refusal(file: Path, read: Callable[[], Any]) -> str:
+    """The one line that `read` says about a file."""
+    with pytest.raises(UserError) as error:
+        read()
+    require_one_line(error.value, file)
+    return str(error.value)
+
+
+def deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value

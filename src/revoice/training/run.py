@@ -13,28 +13,20 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 
 from revoice.audio.spec import FeatureSpec
-from revoice.conversion.checkpoint import (
-    KEY,
-    Description,
-    Loaded,
-    find_checkpoint,
-    load_checkpoint,
-    read_checkpoint,
-    weights_in,
-)
+from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint
 from revoice.data.config import DataSetup
 from revoice.data.config import build as build_data
 from revoice.data.datamodule import VoiceDataModule
 from revoice.data.prepare import Prepared
-from revoice.errors import UserError, one_line
+from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
 from revoice.training.callbacks import Run, build_callbacks
 from revoice.training.loggers import build_loggers
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
+from revoice.training.resume import resume_from, resumed
 from revoice.training.stop import Stop
 from revoice.training.trainer import TrainerSettings, build_trainer, place, precision, settings_of
-from revoice.untrusted import refused, require_fit
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +80,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     iterations = int(config["max_iterations"])
     if iterations < 1:
         raise UserError(f"max_iterations={iterations}: expected 1 or more")
-    resume = _resume_from(config.get("ckpt_path"), folder, iterations, parts)
+    resume = resume_from(config.get("ckpt_path"), folder, iterations, parts.model, parts.description)
     loggers = build_loggers(config.get("logger") or {}, folder)
     reporter = Reporter(folder, loggers)
     known = Run(parts.prepared, reporter, iterations, min(parts.trainer.val_every, iterations))
@@ -106,7 +98,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         for logger in loggers:
             logger.log_hyperparams(_flat(config))
     try:
-        with _resumed(parts.data, resume, trainer):
+        with resumed(parts.data, resume, trainer):
             path = str(resume.path) if resume else None
             trainer.fit(module, datamodule=parts.data, ckpt_path=path, weights_only=True)
         outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started)
@@ -203,84 +195,6 @@ def _continue(start: Loaded, name: str) -> tuple[ConversionModel, dict[str, Any]
 
 def _training_speakers(setup: DataSetup) -> set[str]:
     return {row.speaker for row in setup.manifest().select("train")}
-
-
-@dataclass(frozen=True)
-class _Resume:
-    """A training checkpoint that was found in order, and the iterations done by then."""
-
-    path: Path
-    done: int
-
-
-def _resume_from(value: Any, folder: Path, iterations: int, parts: Parts) -> _Resume | None:
-    """`ckpt_path`: None, a run folder, a file, or a word.
-
-    "last" is the newest run beside this one that has a checkpoint; "auto" is this run folder itself if it has a
-    checkpoint, else nothing: what a scheduler may start again and again.
-    """
-    if not value:
-        return None
-    if value == "auto":
-        value = folder / "checkpoints" / "last.ckpt"
-        if not value.is_file():
-            return None
-    if value == "last":
-        found = [*folder.glob("checkpoints/last.ckpt"), *folder.parent.glob("*/checkpoints/last.ckpt")]
-        if not found:
-            raise UserError(f"ckpt_path=last: no earlier run in {folder.parent} has checkpoints/last.ckpt")
-        path = max(found, key=lambda file: file.stat().st_mtime)
-    else:
-        given = Path(value).expanduser()
-        last = given / "checkpoints" / "last.ckpt"
-        path = last if last.is_file() else find_checkpoint(given)
-    with refused(path, "training checkpoint that can be resumed"):
-        state = read_checkpoint(path)
-        done, about = state.get("global_step"), Description.from_dict(state[KEY])
-        if not isinstance(done, int) or done < 0 or "optimizer_states" not in state:
-            raise UserError("not a training checkpoint that can be resumed: init_from= starts a new run from it")
-    for name in ("model", "arguments", "features"):
-        mine, theirs = parts.description.to_dict()[name], getattr(about, name)
-        if mine != theirs:
-            raise UserError(
-                f"ckpt_path={path} was trained with other {name}: give the same model=, features= and settings"
-            )
-    if done >= iterations:
-        raise UserError(
-            f"ckpt_path={path} is at iteration {done}, max_iterations is {iterations}: raise max_iterations to go on"
-        )
-    with refused(path, "training checkpoint that can be resumed"):
-        require_fit(parts.model.state_dict(), weights_in(state), parts.description.model)
-    log.info("resuming from %s at iteration %d", path, done)
-    return _Resume(path, done)
-
-
-class _resumed:
-    """Lets the data start at the iteration the checkpoint was written at.
-
-    What fails before the first iteration after it, fails because of it: the state of optimiser, loops and callbacks is
-    Lightning's to understand.
-    """
-
-    def __init__(self, data: VoiceDataModule, resume: _Resume | None, trainer: Trainer) -> None:
-        self.data, self.resume, self.trainer = data, resume, trainer
-
-    def __enter__(self) -> None:
-        if self.resume:
-            self.data.start_iteration = self.resume.done
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.data.start_iteration = 0
-        expected = isinstance(error, UserError | torch._dynamo.exc.TorchDynamoException)
-        if self.resume and isinstance(error, Exception) and not expected and not self._moved():
-            reason = one_line(str(error) or type(error).__name__, 160)
-            raise UserError(
-                f"ckpt_path={self.resume.path}: its training state cannot be taken up ({reason}): "
-                "init_from= starts a new run from its weights"
-            ) from error
-
-    def _moved(self) -> bool:
-        return self.resume is not None and self.trainer.global_step > self.resume.done
 
 
 def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float) -> Outcome:
