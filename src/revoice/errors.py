@@ -1,8 +1,21 @@
 """The one exception that means "the user can fix this"; commands print it as a single line and exit with status 2."""
 
+_SHOWN = 30  # valid names in a message
+
 
 class UserError(ValueError):
     """A mistake the user can mend. The message is one line: what is wrong, what was expected, what to type instead."""
+
+
+def one_line(text: object, limit: int = 240) -> str:
+    r"""What can be shown of a text from anywhere: one line, no control characters (a terminal obeys them), clipped.
+
+    >>> one_line("a\n b \x1b[2J c"), one_line("x" * 9, 6)
+    ('a b \\x1b[2J c', 'xxx...')
+    """
+    words = " ".join(str(text).split())
+    clipped = words if len(words) <= limit else words[: limit - 3] + "..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in clipped)
 
 
 def choices(given: object, valid: object, what: str) -> UserError:
@@ -14,6 +27,7 @@ def choices(given: object, valid: object, what: str) -> UserError:
     from difflib import get_close_matches
 
     names = sorted(str(v) for v in valid)  # type: ignore[attr-defined]
-    near = get_close_matches(str(given), names, n=1)
+    near = get_close_matches(str(given)[:100], names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return UserError(f"unknown {what} '{given}': {hint}(valid: {', '.join(names)})")
+    more = [f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return UserError(f"unknown {what} '{one_line(given, 100)}': {hint}(valid: {', '.join([*names[:_SHOWN], *more])})")

@@ -7,8 +7,8 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from types import NoneType
-from typing import Any, Generic, TypeVar, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from revoice.errors import UserError, choices
 
@@ -76,6 +76,12 @@ class Registry(Generic[T]):
         given = {key: value for key, value in (facts or {}).items() if key in valid}
         return {**given, **{key: value for key, value in arguments.items() if value is not None or key not in given}}
 
+    def typed(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments from a file: as `arguments`, and those of plain types must be of the annotated one."""
+        kinds = get_type_hints(self.get(name).__init__)
+        checked = self.arguments(name, arguments)
+        return {key: _of_kind(f"{self.kind}.{key}", value, kinds.get(key, Any)) for key, value in checked.items()}
+
     def _load(self) -> None:
         if self._loaded:
             return
@@ -112,7 +118,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], what: str) -> T:
 def _of_kind(name: str, value: Any, kind: Any) -> Any:
     """The value, if one of the plain types (int, float, bool, str, None) of an annotation takes it; others pass."""
     plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", NoneType: "null"}
-    kinds = get_args(kind) or (kind,)
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if type(value) in kinds or any(k not in plain for k in kinds):
         return value
     for number in (int, float):

@@ -237,4 +237,4 @@ def test_a_vocoder_of_other_features_is_refused(converter: Converter) -> None:
 
 def test_a_description_survives_its_file_format() -> None:
     description = Description(model="m", arguments={"a": (1, 2)}, features={"hop": 3}, trim_db=30.0, speakers=["p1"])
-    assert Description.from_dict(description.to_dict(), "x").arguments == {"a": [1, 2]}
+    assert Description.from_dict(description.to_dict()).arguments == {"a": [1, 2]}

@@ -14,6 +14,7 @@ from revoice.audio.io import Audio, resample
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.vad import drop_silence
 from revoice.errors import UserError
+from revoice.untrusted import read_torch, refused
 
 SAMPLE_RATE = 16000
 EMBEDDING = 256
@@ -148,5 +149,6 @@ def _packaged_weights() -> Path:
 def _weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"no speaker encoder weights at {path}: pip install --force-reinstall resemblyzer")
-    state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
-    return {name: value for name, value in state.items() if not name.startswith("similarity_")}
+    with refused(path, "file of Resemblyzer's weights"):
+        state = read_torch(path, legacy=True)["model_state"]
+        return {name: value for name, value in state.items() if not name.startswith("similarity_")}

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from math import log, log10
+from math import isfinite, log, log10
 from typing import Any
 
 from revoice.errors import UserError, choices
@@ -13,6 +13,8 @@ from revoice.registry import from_mapping
 
 # Fields that say how features are stored or undone, not what they mean: outside the fingerprint.
 NOT_ACOUSTIC = ("storage", "mel_inverse", "dither_seed")
+
+_HIGHEST_RATE, _LONGEST_FFT, _OVERLAP = 768_000, 1 << 17, 256  # beyond: hours for a second of sound
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "window": ("hann", "hamming"),
@@ -107,6 +109,15 @@ class FeatureSpec:
         nyquist = self.sample_rate / 2
         rules = [
             (self.sample_rate > 0 and self.n_fft > 1 and self.hop > 0, "sample_rate, n_fft and hop must be positive"),
+            (self.sample_rate <= _HIGHEST_RATE, f"sample_rate must be at most {_HIGHEST_RATE} Hz"),
+            (
+                self.n_fft <= min(_LONGEST_FFT, _OVERLAP * self.hop),
+                f"n_fft must be at most {_LONGEST_FFT}, {_OVERLAP} hops",
+            ),
+            (0 <= self.mels <= self.bins, f"mels must be 0..{self.bins}, not {self.mels}"),
+            (0 < self.highpass_order <= 20, f"highpass_order must be 1..20, not {self.highpass_order}"),
+            (0 <= self.dither_seed < 2**32, f"dither_seed must be 0..2^32 - 1, not {self.dither_seed}"),
+            (self.epsilon >= 0, f"epsilon must be >= 0, not {self.epsilon:g}"),
             (self.n_fft % 2 == 0, f"n_fft must be even, not {self.n_fft}"),
             (1 < self.win <= self.n_fft, f"win must be 2..n_fft ({self.n_fft}), not {self.win}"),
             (self.hop <= self.win, f"hop ({self.hop}) must not exceed win ({self.win})"),
@@ -119,7 +130,10 @@ class FeatureSpec:
             (self.scale in ("linear", "log1p") or self.floor > 0, "a logarithmic scale needs floor > 0"),
             (self.top_db is None or self.scale == "db", "top_db needs scale 'db'"),
             (self.multiply != 0, "multiply must not be 0"),
-            (0 <= self.highpass < nyquist, f"highpass must be 0..{nyquist:g} Hz, not {self.highpass:g}"),
+            (
+                self.highpass == 0 or 1 <= self.highpass < nyquist,
+                f"highpass must be 0 or 1..{nyquist:g} Hz, not {self.highpass:g}",
+            ),
             (self.gain > 0 and self.dither >= 0 and self.peak >= 0, "gain must be > 0; dither and peak must be >= 0"),
             (0 <= self.preemphasis < 1, f"preemphasis must be 0..1, not {self.preemphasis:g}"),
         ]
@@ -248,10 +262,10 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
             return str(value)
         if kind is int and not isinstance(value, bool) and int(value) == float(value):
             return int(value)
-        if kind in (float, float | None):
+        if kind in (float, float | None) and isfinite(float(value)):
             return float(value)
-        if name == "clip" and len(value) == 2:
+        if name == "clip" and len(value) == 2 and isfinite(float(value[0])) and isfinite(float(value[1])):
             return (float(value[0]), float(value[1]))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise UserError(f"feature setting {name}: {value!r} is not {getattr(kind, '__name__', kind)}")

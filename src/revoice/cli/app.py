@@ -17,10 +17,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from revoice.audio.presets import config_dir
 from revoice.cli.quoting import PATH_KEYS, quote_arguments
-from revoice.errors import UserError, choices
+from revoice.errors import UserError, choices, one_line
 
 # epochs in iterations; at import, so that the worker processes of a launcher know it too
 OmegaConf.register_new_resolver("floordiv", lambda a, b: int(a) // int(b), replace=True)
+_LONGEST = 2000  # letters of a message
 Task = Callable[[dict[str, Any], Path], Any]
 
 
@@ -88,7 +89,7 @@ def explain(error: Exception, config_name: str = "train") -> str:
 def _fail(message: str) -> NoReturn:
     if os.environ.get("REVOICE_TRACEBACK"):
         raise
-    print("error: " + " ".join(message.splitlines()), file=sys.stderr)
+    print("error: " + one_line(message, _LONGEST), file=sys.stderr)
     sys.exit(2)
 
 

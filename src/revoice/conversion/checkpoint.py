@@ -1,8 +1,13 @@
-"""What a checkpoint says about itself, and how it becomes a model again without following any import path in it."""
+"""What a checkpoint says about itself, and how it becomes a model again without following any import path in it.
+
+A file may be hostile: `revoice.untrusted` reads it, and the model is built without memory first, so that only one whose
+names and shapes are those of the weights in the file is ever built for real.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +16,10 @@ import torch
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
-from revoice.errors import UserError
+from revoice.errors import UserError, one_line
 from revoice.models.base import MODELS, ConversionModel
+from revoice.registry import from_mapping
+from revoice.untrusted import LARGEST, plain, read_safetensors, read_torch, refused, require_file, require_fit, sketch
 from revoice.version import __version__
 
 KEY = "revoice"  # the entry of a checkpoint (or of a safetensors header) that holds a `Description`
@@ -49,15 +56,33 @@ class Description:
         return json.loads(json.dumps(self.__dict__))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str) -> "Description":
-        """Check and read what `to_dict` wrote."""
-        if not isinstance(values, Mapping) or values.get("format") != FORMAT:
-            raise UserError(f"{where}: checkpoint format {_format(values)}, this revoice {__version__} reads {FORMAT}")
+    def from_dict(cls, values: Any) -> "Description":
+        """Check and read what `to_dict` wrote: plain values of the right kinds."""
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise UserError(f"checkpoint format {_format(values)}, this revoice {__version__} reads {FORMAT}")
+        plain(values, "the checkpoint's description")
         names = cls.__dataclass_fields__
         missing = {"model", "arguments", "features"} - values.keys()
         if missing:
-            raise UserError(f"{where}: the checkpoint's description lacks {sorted(missing)[0]}")
-        return cls(**{key: value for key, value in values.items() if key in names})
+            raise UserError(f"the checkpoint's description lacks {sorted(missing)[0]}")
+        known = {key: value for key, value in values.items() if key in names}
+        about = from_mapping(cls, known, "the checkpoint's description")
+        about._check()
+        plain(about.arguments, "the described model", LARGEST)
+        return about
+
+    def _check(self) -> None:
+        kinds: dict[str, Callable[[Any], bool]] = {
+            "arguments": _is_dict, "features": _is_dict, "data": _is_dict,
+            "fields": lambda v: _is_dict(v) and all(map(_is_dict, v.values())),
+            "speakers": lambda v: isinstance(v, list) and all(isinstance(name, str) for name in v),
+            "levels": lambda v: isinstance(v, list) and all(x is None or isinstance(x, float) for x in v),
+        }  # fmt: skip
+        for name, holds in kinds.items():
+            if not holds(getattr(self, name)):
+                raise UserError(f"the checkpoint's description has {name} of another kind than train.py writes")
+        if self.levels and len(self.levels) != len(self.speakers):
+            raise UserError(f"{len(self.speakers)} speakers but {len(self.levels)} levels in the description")
 
 
 @dataclass(frozen=True)
@@ -88,7 +113,7 @@ def find_checkpoint(path: str | Path) -> Path:
                 f"{path}: no checkpoint in this folder, expected checkpoints/best.ckpt as train.py leaves it"
             )
         return found
-    if not path.is_file():
+    if not require_file(path).is_file():
         raise UserError(f"checkpoint {path} does not exist: give a run folder, a .ckpt or a .safetensors file")
     return path
 
@@ -97,72 +122,93 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Loa
     """Read a run folder's best checkpoint, a `.ckpt` or an exported `.safetensors`.
 
     Raises:
-        UserError: missing, damaged, not a checkpoint of revoice, or asking for code.
+        UserError: missing, damaged, not a checkpoint of revoice, or asking for code or for more than it holds.
     """
     file = find_checkpoint(path)
-    reader = _read_safetensors if file.suffix == ".safetensors" else _read_ckpt
-    about, state = reader(file)
-    description = Description.from_dict(about, str(file))
-    spec = FeatureSpec.from_dict(description.features)
-    model = MODELS.build(description.model, description.arguments)
-    _load_weights(model, state, file)
+    safe = file.suffix == ".safetensors"
+    with refused(file, "safetensors file" if safe else "checkpoint of plain tensors"):
+        about, state = _read_safetensors(file) if safe else _read_ckpt(file)
+        description = Description.from_dict(about)
+        spec = FeatureSpec.from_dict(description.features)
+        model = _build(description, spec, state)
     return Loaded(model.to(device).eval(), spec, description, file, _digest(file))
 
 
+def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> ConversionModel:
+    """The described model with the weights of the file, once both are found to agree."""
+    arguments = MODELS.typed(description.model, description.arguments)
+    facts = {"n_features": spec.channels, "n_speakers": len(description.speakers)}
+    for name, said in facts.items():
+        if arguments.get(name) not in (said, None) and (name == "n_features" or description.speakers):
+            raise UserError(f"the description contradicts itself: {name} is {arguments[name]}, elsewhere {said}")
+
+    def build() -> ConversionModel:
+        return MODELS.build(description.model, arguments)
+
+    require_fit(sketch(build, len(state)).state_dict(), state, description.model)
+    model = build()
+    model.load_state_dict(dict(state))
+    return model
+
+
 def save(model: ConversionModel, description: Description, path: Path) -> None:
-    """Write a model: `.safetensors` (description in the header, and readable JSON beside it) or `.ckpt`."""
+    """Write a model: `.safetensors` (description in the header, and readable JSON beside it) or `.ckpt`.
+
+    Whole or not at all; a `UserError` says why it cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
-    part = path.with_name(f".{path.name}.part")
-    if path.suffix == ".safetensors":
-        text = json.dumps(description.to_dict(), indent=2)
-        save_file(state, part, metadata={KEY: text})
-        path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
-    else:
-        torch.save({KEY: description.to_dict(), "state_dict": {f"model.{k}": v for k, v in state.items()}}, part)
-    part.replace(path)
-
-
-def _read_ckpt(file: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    parts = {path: path.with_name(f".{path.name}.part")}
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{file}: not a readable checkpoint of plain tensors ({_first_line(error)})") from error
-    if not isinstance(content, Mapping) or KEY not in content or "state_dict" not in content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".safetensors":
+            text = json.dumps(description.to_dict(), indent=2)
+            beside = path.with_suffix(".json")
+            parts[beside] = beside.with_name(f".{beside.name}.part")
+            save_file(state, parts[path], metadata={KEY: text})
+            parts[beside].write_text(text + "\n", encoding="utf-8")
+        else:
+            named = {f"model.{name}": value for name, value in state.items()}
+            torch.save({KEY: description.to_dict(), "state_dict": named}, parts[path])
+        for whole, part in parts.items():
+            part.replace(whole)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be written ({one_line(error)}): give another out=") from error
+    finally:
+        for part in parts.values():
+            with suppress(OSError):
+                part.unlink()
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Everything in a `.ckpt` of revoice; anything else is a `UserError` that does not name the file."""
+    content = read_torch(file)
+    if not isinstance(content, dict) or KEY not in content or not isinstance(content.get("state_dict"), dict):
         raise UserError(
-            f"{file}: not a checkpoint of revoice; published weights come in by: "
-            f"python import_checkpoint.py kind=adain_vc path={file} out=model.ckpt"
+            "not a checkpoint of revoice; published weights come in by: "
+            "python import_checkpoint.py kind=adain_vc path=FILE out=model.ckpt"
         )
-    state = {
-        name.removeprefix("model."): value for name, value in content["state_dict"].items() if name.startswith("model.")
-    }
-    return content[KEY], state
+    return content
 
 
-def _read_safetensors(file: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
+def weights_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The model's own state in what `read_checkpoint` returns."""
+    named = content["state_dict"].items()
+    return {name.removeprefix("model."): value for name, value in named if str(name).startswith("model.")}
 
-    try:
-        with safe_open(file, framework="pt") as handle:
-            about = json.loads((handle.metadata() or {}).get(KEY, "null"))
-            state = {name: handle.get_tensor(name) for name in handle.keys()}
-    except (SafetensorError, ValueError, OSError) as error:
-        raise UserError(f"{file}: not a readable safetensors file ({_first_line(error)})") from error
+
+def _read_ckpt(file: Path) -> tuple[Any, dict[str, Tensor]]:
+    content = read_checkpoint(file)
+    return content[KEY], weights_in(content)
+
+
+def _read_safetensors(file: Path) -> tuple[Any, dict[str, Tensor]]:
+    about, state = read_safetensors(file, KEY)
     if about is None:
-        raise UserError(f"{file}: a safetensors file without revoice's description: export one with revoice-export")
+        raise UserError("a safetensors file without revoice's description: export one with revoice-export")
     return about, state
-
-
-def _load_weights(model: ConversionModel, state: Mapping[str, Tensor], file: Path) -> None:
-    try:
-        model.load_state_dict(dict(state))
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise UserError(
-            f"{file}: the weights do not fit the described {model.name}: {lines[min(1, len(lines) - 1)]}"
-        ) from error
 
 
 def _digest(file: Path) -> str:
@@ -170,9 +216,10 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
-def _format(values: Any) -> Any:
-    return values.get("format") if isinstance(values, Mapping) else None
+def _format(values: Any) -> str:
+    found = values.get("format") if isinstance(values, dict) else None
+    return str(found) if isinstance(found, int | None) else type(found).__name__

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from revoice.errors import UserError
 from revoice.models.adain_vc import AdaINVC
+from revoice.models.base import MODELS
+from revoice.untrusted import read_small, read_torch, refused, require_bounded, require_finite, sketch
 
 # published name -> ours; {i} is an index, kept unless a factor and offset are given
 _RENAMES = (
@@ -75,6 +77,11 @@ def _encoder(part: Mapping[str, Any]) -> dict[str, Any]:
 def load_state(model: AdaINVC, published: Mapping[str, Tensor]) -> None:
     """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
     renamed = {our_name(name): tensor for name, tensor in published.items()}
+    _require_fit(model, renamed)
+    model.load_state_dict(renamed, strict=False)
+
+
+def _require_fit(model: AdaINVC, renamed: Mapping[str, Tensor]) -> None:
     own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("standardiser.")}
     for name in sorted(own.keys() ^ renamed.keys()):
         where = "checkpoint" if name in renamed else "configured network"
@@ -86,43 +93,78 @@ def load_state(model: AdaINVC, published: Mapping[str, Tensor]) -> None:
             raise UserError(
                 f"AdaIN-VC weights do not fit: {name} is {list(renamed[name].shape)}, expected {list(tensor.shape)}"
             )
-    model.load_state_dict(renamed, strict=False)
 
 
 def read_statistics(path: Path) -> dict[str, np.ndarray]:
-    """`mean` and `std` (F,) of an `attr.pkl`, by an unpickler that can build numpy arrays and nothing else."""
-    try:
-        values = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
-        return {key: np.asarray(values[key], dtype=np.float32) for key in ("mean", "std")}
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"{path}: not the statistics of AdaIN-VC (a pickled dict with mean and std): {error}"
-        ) from error
+    """`mean` and `std` (F,) of an `attr.pkl`, by an unpickler that calls nothing of numpy and keeps bytes and names."""
+    with refused(path, "file of AdaIN-VC's statistics (a pickled dict with mean and std)"):
+        program = read_small(path)
+        require_bounded(program)
+        values = _ArrayUnpickler(io.BytesIO(program)).load()
+        found = {key: _numbers(values[key]) for key in ("mean", "std")}
+        for key, value in found.items():
+            require_finite(key, torch.from_numpy(value))
+        return found
+
+
+def _numbers(value: Any) -> np.ndarray:
+    if isinstance(value, _Buffer):
+        raw, kind, shape = value.arguments[:3]
+    else:
+        _version, shape, kind, _fortran, raw = value.state
+    name, order = kind.arguments[0], kind.state[1] if kind.state else "<"
+    if name not in ("f4", "f8") or order not in "<>=|" or len(shape) != 1:
+        raise UserError(f"statistics of {name} {shape}: expected one row of f4 or f8 numbers")
+    numbers = np.frombuffer(raw, order.replace("|", "=") + name)
+    if numbers.shape != tuple(shape):
+        raise UserError(f"statistics of {list(shape)} channels with {numbers.size} numbers: get the file anew")
+    return numbers.astype(np.float32)
+
+
+class _Array:
+    """Stands for a numpy function or object in a pickle: keeps what it was given, does nothing."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments: tuple[Any, ...] = arguments
+        self.state: Any = ()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Buffer(_Array):
+    """`numpy.core.numeric._frombuffer(bytes, dtype, shape, order)`, as newer pickles have it."""
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module.replace("numpy._core", "numpy.core"), name) in _ARRAY_PARTS:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise UserError(f"attr.pkl asks for {module}.{name}: only numpy arrays are accepted")
+        known = _ARRAY_PARTS.get((module.replace("numpy._core", "numpy.core"), name))
+        if known is None:
+            raise UserError(f"asks for {module}.{name}: only numpy arrays are accepted, nothing was run")
+        return known
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    return text.encode("latin1")  # the only encoding that numpy writes
 
 
 _ARRAY_PARTS = {
-    ("numpy.core.multiarray", "_reconstruct"), ("numpy.core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
+    ("numpy.core.multiarray", "_reconstruct"): _Array, ("numpy.core.numeric", "_frombuffer"): _Buffer,
+    ("numpy", "ndarray"): _Array, ("numpy", "dtype"): _Array, ("_codecs", "encode"): _latin1,
 }  # fmt: skip
 
 
 def published_model(checkpoint: Path, config: Mapping[str, Any]) -> AdaINVC:
-    """The network of a published checkpoint, in eval mode."""
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{checkpoint}: cannot be read as plain tensors ({str(error).splitlines()[0]})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{checkpoint}: not the plain state_dict that AdaIN-VC's authors save")
-    model = AdaINVC(**arguments(config))
-    load_state(model, state)
-    return model.eval()
+    """The network of a published checkpoint, in eval mode; not built before its sizes are those of the weights."""
+    with refused(checkpoint, "state_dict of plain tensors"):
+        state = read_torch(checkpoint, legacy=True)
+        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise UserError("not the plain state_dict that AdaIN-VC's authors save")
+        renamed = {our_name(str(name)): tensor for name, tensor in state.items()}
+        sizes = MODELS.typed("adain_vc", arguments(config))
+        _require_fit(sketch(lambda: AdaINVC(**sizes), len(renamed)), renamed)
+        for name, tensor in renamed.items():
+            require_finite(name, tensor)
+        model = AdaINVC(**sizes)
+        load_state(model, state)
+        return model.eval()

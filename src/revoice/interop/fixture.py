@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from revoice.errors import UserError
+from revoice.untrusted import refused
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,9 @@ def load_fixture(path: str | Path) -> Fixture:
     tensor_path = path.with_suffix(".safetensors")
     if not tensor_path.is_file():
         raise UserError(f"{path}: its tensors {tensor_path.name} are not beside it")
-    try:
+    with refused(path, "fixture"):
         described = json.loads(path.read_text(encoding="utf-8"))
         tensors = load_file(tensor_path)
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable fixture ({' '.join(str(error).split())})") from error
     if not isinstance(described, dict) or not isinstance(described.get("case"), str):
         raise UserError(f"{path}: not a fixture: it names no case")
     noise = described.get("outputs_noise", {})

@@ -1,16 +1,19 @@
 """The encoders and the decoder of AdaIN-VC (Chou, Yeh, Lee, arXiv:1904.05742)."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.errors import choices
+from revoice.errors import UserError, choices
 from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm, time_statistics
 from revoice.nn.conv import SameConv1d, pixel_shuffle_1d
 from revoice.nn.pitch import PitchEmbedding
+
+LONGEST_HOP = 1024  # frames of a step of the content code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,9 @@ class EncoderSize:
     norm: str = "instance"
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_factors(self.subsample, "subsample")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderSize:
@@ -59,6 +65,24 @@ class DecoderSize:
     upsample: tuple[int, ...] | None = None
     dropout: float = 0.0
     pitch_bins: int = 0
+
+    def __post_init__(self) -> None:
+        if self.upsample is not None:
+            check_factors(self.upsample, "decoder.upsample")
+        if self.blocks < 1 or self.pitch_bins < 0 or self.pitch_bins == 1:
+            raise UserError(
+                f"decoder.blocks={self.blocks}, decoder.pitch_bins={self.pitch_bins}: expected 1 or more, and 0 or 2 "
+                "or more"
+            )
+
+
+def check_factors(factors: tuple[int, ...], name: str) -> None:
+    """Refuse what is not a list of whole numbers from 1 on with a product that leaves frames to convert."""
+    whole = 0 < len(factors) <= LONGEST_HOP and all(type(factor) is int and factor >= 1 for factor in factors)
+    if not whole or prod(factors) > LONGEST_HOP:
+        raise UserError(
+            f"{name}={list(factors)}: expected a list of whole numbers from 1, together {LONGEST_HOP} at most"
+        )
 
 
 class Block(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from revoice.data.batch import Batch
+from revoice.errors import UserError
 from revoice.nn.pitch import log_level, moved
 from revoice.registry import Registry
 
@@ -30,6 +31,11 @@ class Requires:
     minimum: int = 32
     sampler: str = "uniform"
     reference: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("frames", 1), ("minimum", 0), ("reference", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"model.{name}={getattr(self, name)}: expected {least} or more")
 
 
 @dataclass(frozen=True, kw_only=True)

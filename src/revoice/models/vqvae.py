@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from revoice.data.batch import Batch
 from revoice.errors import UserError, choices
-from revoice.models.adain_layers import Decoder, DecoderSize
+from revoice.models.adain_layers import Decoder, DecoderSize, check_factors
 from revoice.models.adain_vc import StyleControls, as_tuples, masked_l1, spread_upsampling
 from revoice.models.base import MODELS, ConversionModel, Requires, Standardiser, Utterance
 from revoice.models.voice import VoiceCode
@@ -45,7 +45,8 @@ class VQEncoder(nn.Module):
         super().__init__()
         if size.norm not in ("batch", "instance"):
             raise choices(size.norm, ["batch", "instance"], "encoder.norm")
-        if not size.strides or any(stride not in (1, 2) for stride in size.strides):
+        check_factors(size.strides, "encoder.strides")
+        if any(stride not in (1, 2) for stride in size.strides):
             raise UserError(f"encoder.strides={list(size.strides)}: expected a list of 1 and 2")
         widths = [n_features] + [size.channels] * len(size.strides)
         self.convs = nn.ModuleList(

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 
 from revoice.audio.spec import FeatureSpec
-from revoice.conversion.checkpoint import KEY, Description, Loaded, find_checkpoint, load_checkpoint
+from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint
 from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.errors import UserError
@@ -22,6 +22,7 @@ from revoice.training.callbacks import Run, build_callbacks
 from revoice.training.loggers import build_loggers
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
+from revoice.training.resume import resume_from, resumed
 from revoice.training.stop import Stop
 from revoice.training.trainer import TrainerSettings, build_trainer, place, precision, settings_of
 
@@ -76,7 +77,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     iterations = int(config["max_iterations"])
     if iterations < 1:
         raise UserError(f"max_iterations={iterations}: expected 1 or more")
-    resume = _resume_from(config.get("ckpt_path"), folder, iterations, parts.description)
+    resume = resume_from(config.get("ckpt_path"), folder, iterations, parts.model, parts.description)
     loggers = build_loggers(config.get("logger") or {}, folder)
     reporter = Reporter(folder, loggers)
     known = Run(parts.spec, parts.data.recordings(), reporter, iterations, min(parts.trainer.val_every, iterations))
@@ -94,8 +95,9 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         for logger in loggers:
             logger.log_hyperparams(_flat(config))
     try:
-        with _resumed(parts.data, resume):
-            trainer.fit(module, datamodule=parts.data, ckpt_path=resume, weights_only=True)
+        with resumed(parts.data, resume, stop):
+            path = str(resume.path) if resume else None
+            trainer.fit(module, datamodule=parts.data, ckpt_path=path, weights_only=True)
         outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started)
         hint = f"{stop.reason}; go on with ckpt_path={folder}" if stop.reason else None
         return replace(outcome, stopped=hint, by_signal=stop.by_signal)
@@ -182,63 +184,6 @@ def _continue(start: Loaded, name: str) -> tuple[ConversionModel, dict[str, Any]
         )
     log.info("model settings, features and statistics are those of %s", start.path)
     return start.model.train(), dict(start.description.arguments)
-
-
-def _resume_from(value: Any, folder: Path, iterations: int, description: Description) -> str | None:
-    """`ckpt_path`: None, a run folder, a file, or a word.
-
-    "last" is the newest run beside this one that has a checkpoint; "auto" is this run folder itself if it has a
-    checkpoint, else nothing: what a scheduler may start again and again.
-    """
-    if not value:
-        return None
-    if value == "auto":
-        value = folder / "checkpoints" / "last.ckpt"
-        if not value.is_file():
-            return None
-    if value == "last":
-        found = [*folder.glob("checkpoints/last.ckpt"), *folder.parent.glob("*/checkpoints/last.ckpt")]
-        if not found:
-            raise UserError(f"ckpt_path=last: no earlier run in {folder.parent} has checkpoints/last.ckpt")
-        path = max(found, key=lambda file: file.stat().st_mtime)
-    else:
-        given = Path(value).expanduser()
-        last = given / "checkpoints" / "last.ckpt"
-        path = last if last.is_file() else find_checkpoint(given)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        done, about = int(state["global_step"]), Description.from_dict(state[KEY], str(path))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"ckpt_path={path}: not a training checkpoint that can be resumed") from error
-    for name in ("model", "arguments", "features"):
-        mine, theirs = description.to_dict()[name], getattr(about, name)
-        if mine != theirs:
-            raise UserError(
-                f"ckpt_path={path} was trained with other {name}: give the same model=, features= and settings"
-            )
-    if done >= iterations:
-        raise UserError(
-            f"ckpt_path={path} is at iteration {done}, max_iterations is {iterations}: raise max_iterations to go on"
-        )
-    log.info("resuming from %s at iteration %d", path, done)
-    return str(path)
-
-
-class _resumed:
-    """Lets the data start at the iteration the checkpoint was written at."""
-
-    def __init__(self, data: DataModule, checkpoint: str | None) -> None:
-        self.data, self.checkpoint = data, checkpoint
-
-    def __enter__(self) -> None:
-        if self.checkpoint:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            self.data.start_iteration = int(state["global_step"])
-
-    def __exit__(self, *error: object) -> None:
-        self.data.start_iteration = 0
 
 
 def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float) -> Outcome:

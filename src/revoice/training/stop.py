@@ -40,12 +40,14 @@ class Stop(Callback):
     Attributes:
         reason: why the run was stopped; None if it was not.
         by_signal: whether a signal stopped it.
+        began: whether training did, all that a checkpoint says having been taken up.
     """
 
     def __init__(self, max_time: str | None) -> None:
         self.until = time.monotonic() + seconds_of(max_time) if max_time is not None else float("inf")
         self.limit, self.signalled = max_time, False
         self.reason: str | None = None
+        self.began = False
         self._before: dict[int, Any] = {}
 
     @property
@@ -55,6 +57,7 @@ class Stop(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning."""
+        self.began = True
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in set(SIGNALS)}
 

@@ -12,6 +12,8 @@ from revoice.data.clip import Clip
 from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.errors import UserError, choices
 
+LOWEST, HIGHEST = 10.0, 4000.0  # Hz; the search takes windows of some periods of the lowest
+
 
 @FIELDS.register("f0")
 @dataclass(frozen=True)
@@ -35,8 +37,12 @@ class F0(Field):
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise choices(self.method, METHODS, "pitch method")
-        if not 0 < self.floor < self.ceil:
-            raise UserError(f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected 0 < floor < ceil")
+        if not LOWEST <= self.floor < self.ceil <= HIGHEST:
+            raise UserError(
+                f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected floor < ceil, both {LOWEST:g}..{HIGHEST:g}"
+            )
+        if self.rate is not None and not 1000 <= self.rate <= 192_000:
+            raise UserError(f"pitch is searched at rate={self.rate}: expected 1000..192000 Hz, or null")
 
     def parameters(self) -> dict[str, Any]:
         """Frame positions and search settings."""

@@ -9,6 +9,7 @@ from revoice.audio.presets import load_preset
 from revoice.errors import UserError
 from revoice.interop.adain_vc import arguments, published_model, read_statistics
 from revoice.interop.importers import IMPORTERS, Imported
+from revoice.untrusted import LARGEST, plain, read_small, refused
 
 TRIM_DB = 15.0  # of the published preparation
 
@@ -20,12 +21,9 @@ class PublishedAdaINVC:
     def read(self, path: Path, config: Path | None = None, statistics: Path | None = None) -> Imported:
         """Weights, sizes and statistics."""
         described = config or _beside(path, "config.yaml", "config")
-        try:
-            settings = yaml.safe_load(described.read_text(encoding="utf-8"))
+        with refused(described, "config.yaml of a published AdaIN-VC"):
+            settings = plain(yaml.safe_load(read_small(described).decode()), "config.yaml", LARGEST)
             given = arguments(settings)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{described}: not the config.yaml of a published AdaIN-VC ({reason})") from error
         model = published_model(path, settings)
         known = read_statistics(statistics or _beside(path, "attr.pkl", "statistics"))
         mean, std = torch.from_numpy(known["mean"]), torch.from_numpy(known["std"])

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 
 from revoice.training.callbacks import CALLBACKS, Run
+from revoice.untrusted import read_torch, refused
 
 
 @CALLBACKS.register("checkpoint")
@@ -37,7 +37,8 @@ class _Best(ModelCheckpoint):
         old, mine = (Path(str(folder)) / "best.ckpt" for folder in (state_dict["dirpath"], self.dirpath))
         if not old.is_file():
             return
-        score = torch.load(old, map_location="cpu", weights_only=True)["callbacks"][self.state_key]["best_model_score"]
+        with refused(old, "best checkpoint of the run to resume"):
+            score = read_torch(old)["callbacks"][self.state_key]["best_model_score"]
         if old != mine and not mine.is_file():
             mine.parent.mkdir(parents=True, exist_ok=True)
             part = mine.with_name(f".{mine.name}.{os.getpid()}.part")

@@ -1,0 +1,94 @@
+"""Going on from a training checkpoint, which may be damaged or hostile like any other file."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from revoice.conversion.checkpoint import KEY, Description, find_checkpoint, read_checkpoint, weights_in
+from revoice.data.datamodule import DataModule
+from revoice.errors import UserError, one_line
+from revoice.models.base import ConversionModel
+from revoice.training.stop import Stop
+from revoice.untrusted import refused, require_fit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A training checkpoint that was found in order, and the iterations done by then."""
+
+    path: Path
+    done: int
+
+
+def resume_from(
+    value: Any, folder: Path, iterations: int, model: ConversionModel, description: Description
+) -> Resume | None:
+    """`ckpt_path`: None, a run folder, a file, or a word.
+
+    "last" is the newest run beside this one that has a checkpoint; "auto" is this run folder itself if it has a
+    checkpoint, else nothing: what a scheduler may start again and again.
+    """
+    if not value:
+        return None
+    if value == "auto":
+        value = folder / "checkpoints" / "last.ckpt"
+        if not value.is_file():
+            return None
+    if value == "last":
+        found = [*folder.glob("checkpoints/last.ckpt"), *folder.parent.glob("*/checkpoints/last.ckpt")]
+        if not found:
+            raise UserError(f"ckpt_path=last: no earlier run in {folder.parent} has checkpoints/last.ckpt")
+        path = max(found, key=lambda file: file.stat().st_mtime)
+    else:
+        given = Path(value).expanduser()
+        last = given / "checkpoints" / "last.ckpt"
+        path = last if last.is_file() else find_checkpoint(given)
+    with refused(path, "training checkpoint that can be resumed"):
+        state = read_checkpoint(path)
+        done, about = state.get("global_step"), Description.from_dict(state[KEY])
+        if not isinstance(done, int) or done < 0 or "optimizer_states" not in state:
+            raise UserError("not a training checkpoint that can be resumed: init_from= starts a new run from it")
+    for name in ("model", "arguments", "features"):
+        mine, theirs = description.to_dict()[name], getattr(about, name)
+        if mine != theirs:
+            raise UserError(
+                f"ckpt_path={path} was trained with other {name}: give the same model=, features= and settings"
+            )
+    if done >= iterations:
+        raise UserError(
+            f"ckpt_path={path} is at iteration {done}, max_iterations is {iterations}: raise max_iterations to go on"
+        )
+    with refused(path, "training checkpoint that can be resumed"):
+        require_fit(model.state_dict(), weights_in(state), description.model)
+    log.info("resuming from %s at iteration %d", path, done)
+    return Resume(path, done)
+
+
+class resumed:
+    """Lets the data start at the iteration the checkpoint was written at.
+
+    What fails before training begins, fails because of it: the state of optimiser, loops and callbacks is Lightning's
+    to understand.
+    """
+
+    def __init__(self, data: DataModule, resume: Resume | None, stop: Stop) -> None:
+        self.data, self.resume, self.stop = data, resume, stop
+
+    def __enter__(self) -> None:
+        if self.resume:
+            self.data.start_iteration = self.resume.done
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.data.start_iteration = 0
+        expected = isinstance(error, UserError | torch._dynamo.exc.TorchDynamoException)
+        if self.resume and isinstance(error, Exception) and not expected and not self.stop.began:
+            reason = one_line(str(error) or type(error).__name__, 160)
+            raise UserError(
+                f"ckpt_path={self.resume.path}: its training state cannot be taken up ({reason}): "
+                "init_from= starts a new run from its weights"
+            ) from error

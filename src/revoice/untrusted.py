@@ -1,0 +1,235 @@
+"""Files of weights that strangers made: read without running anything in them, and never larger than they are.
+
+A pickle is a program. Three things stand before it: the archive's members are plain, whole (CRC) and no larger than
+the file; the program may name nothing but tensors; torch reads it with `weights_only=True`. What comes out is counted,
+so that neither nesting nor tensors that repeat one number can ask for more memory than the file has bytes.
+"""
+
+import io
+import json
+import math
+import pickletools
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from revoice.errors import UserError, one_line
+
+M = TypeVar("M", bound=nn.Module)
+
+_PROGRAM = 4 << 20  # bytes of pickle, and of a description; ours have some 100,000
+_VALUES, _DEPTH = 200_000, 32  # values in a file and levels of nesting; ours have some thousands and 6
+_LETTERS = 10_000  # of one string
+_WHOLE = 2**53  # largest whole number
+LARGEST = 1_000_000  # of a whole number among a model's arguments: widths, layers, codes, speakers
+_ZIP = b"PK\x03\x04"
+_LEGACY = 5  # pickles before the numbers in a file of torch.save before 1.6
+_PARTS = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"}
+
+
+@contextmanager
+def refused(file: Path, what: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a file into one line that names it: `FILE: not a readable WHAT (...)`."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{file}: {one_line(error)}") from error
+    except Exception as error:  # damage can surface anywhere
+        raise UserError(f"{file}: not a readable {what} ({_reason(error)}): get it anew from where it is") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, MemoryError):
+        return "asks for too much memory"
+    return one_line(error or type(error).__name__, 120)
+
+
+def require_file(path: Path) -> Path:
+    """The path, if it is a file: pipes and devices may never end."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a regular file: give a .ckpt or .safetensors file, or a run folder")
+    return path
+
+
+def read_torch(file: Path, legacy: bool = False) -> Any:
+    """What `torch.save` wrote: plain values and tensors on the CPU.
+
+    Args:
+        file: a zip archive as torch has written since 1.6.
+        legacy: also take files of older versions, which have no checksum.
+
+    Raises:
+        UserError: anything else in it; not named, the caller wraps this in `refused`.
+    """
+    with require_file(file).open("rb") as handle:
+        if handle.read(len(_ZIP)) == _ZIP:
+            _check_program(io.BytesIO(_checked_archive(handle)), 1)
+        elif legacy:
+            handle.seek(0)
+            _check_program(io.BytesIO(handle.read(_PROGRAM)), _LEGACY)
+        else:
+            raise UserError("not a readable checkpoint of plain tensors (not written by torch.save): give a .ckpt")
+    with warnings.catch_warnings(action="ignore"):
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    _check_claims(content, file.stat().st_size)
+    return content
+
+
+def _checked_archive(handle: IO[bytes]) -> bytes:
+    """The pickle of a zip archive, once everything in it is found plain and whole."""
+    size = handle.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(handle) as archive:
+        members = archive.infolist()
+        names = [member.filename.lower() for member in members]
+        programs = [m for m in members if m.filename.lower().endswith((".pkl", ".py"))]
+        if len(set(names)) < len(names) or any(m.compress_type != zipfile.ZIP_STORED for m in members):
+            raise UserError("not a readable checkpoint (compressed or twice the same): torch.save writes no such file")
+        if sum(member.file_size for member in members) > size:
+            raise UserError("not a readable checkpoint (its parts claim to be larger than the file): get it anew")
+        if [Path(m.filename).name for m in programs] != ["data.pkl"] or programs[0].file_size > _PROGRAM:
+            raise UserError("not a readable checkpoint of plain tensors (expected a small data.pkl and no other code)")
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise UserError(f"not a readable checkpoint (damaged at {damaged}): get it anew from where it is")
+        return archive.read(programs[0])
+
+
+def _check_program(stream: IO[bytes], pickles: int) -> None:
+    for _ in range(pickles):
+        for opcode, argument, _place in pickletools.genops(stream):
+            name = str(argument) if opcode.name == "GLOBAL" else ""
+            dangerous = opcode.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4")
+            storage = name.startswith("torch ") and name.endswith("Storage") and name.isascii()
+            if dangerous or (name and name not in _PARTS and not storage):
+                asked = name.replace(" ", ".") or f"code by {opcode.name}"
+                raise UserError(
+                    f"not a readable checkpoint of plain tensors: it asks for {one_line(asked, 60)}, nothing was run; "
+                    "ask its author for a .safetensors file"
+                )
+
+
+def read_small(file: Path) -> bytes:
+    """The bytes of a file that is never large: settings, statistics."""
+    with require_file(file).open("rb") as handle:
+        content = handle.read(_PROGRAM + 1)
+    if len(content) > _PROGRAM:
+        raise UserError(f"more than {_PROGRAM:,} bytes, where a few thousand were expected")
+    return content
+
+
+def require_bounded(program: bytes) -> None:
+    """Refuse a pickle that is cut, or that numbers its objects so high that the table of them would fill the memory."""
+    for opcode, argument, _place in pickletools.genops(program):
+        if "PUT" in opcode.name and int(argument or 0) > len(program):
+            raise UserError(f"a pickle of {len(program):,} bytes with object number {argument}: get the file anew")
+
+
+def _check_claims(content: Any, size: int) -> None:
+    """Refuse nesting without end and tensors of more numbers than the file holds (one number, said to be many)."""
+    claimed = 0
+    for value in _values(content):
+        if isinstance(value, Tensor):
+            if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+                raise UserError("not a readable checkpoint of plain tensors: it has sparse or quantized ones")
+            claimed += value.numel() * value.element_size()
+    if claimed > size:
+        raise UserError(f"its tensors claim {claimed:,} bytes, the file has {size:,}: get it anew from where it is")
+
+
+def _values(content: Any) -> Iterator[Any]:
+    """Everything in nested containers, each time it is met; too much or too deep is a `UserError`."""
+    waiting, met = [(content, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        met += 1
+        if met > _VALUES or depth > _DEPTH:
+            raise UserError("more values or levels of nesting than any checkpoint has: get it anew from where it is")
+        yield value
+        if isinstance(value, Mapping | list | tuple) and len(value) <= _VALUES:
+            inner = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
+            waiting.extend((each, depth + 1) for each in inner)
+        elif isinstance(value, Mapping | list | tuple):
+            raise UserError("more values than any checkpoint has: get it anew from where it is")
+
+
+def plain(values: Any, what: str, largest: int = _WHOLE) -> Any:
+    """The values, if they are what JSON can say, of finite size: no later step can meet an object or a giant.
+
+    Args:
+        values: nested dicts, lists, tuples, strings, finite numbers, booleans, None.
+        what: their name in messages.
+        largest: whole numbers must not exceed it.
+    """
+    for value in _values(values):
+        if type(value) in (dict, list, tuple, bool, type(None)):
+            continue
+        if type(value) is int and abs(value) <= largest:
+            continue
+        if type(value) is float and math.isfinite(value):
+            continue
+        if type(value) is str and len(value) <= _LETTERS:
+            continue
+        shown = type(value).__name__ if not isinstance(value, int | float) else one_line(f"{float(value):g}")
+        raise UserError(f"{what} has a value that no model has ({shown}): expected words and finite numbers")
+    return values
+
+
+def read_safetensors(file: Path, key: str) -> tuple[Any, dict[str, Tensor]]:
+    """The JSON that the header holds under `key` (None if it does not), and the tensors."""
+    from safetensors import safe_open
+
+    with safe_open(require_file(file), framework="pt") as handle:
+        text = (handle.metadata() or {}).get(key, "null")
+        if len(text) > _PROGRAM:
+            raise UserError(f"not a readable safetensors file (a description of {len(text):,} letters)")
+        return json.loads(text), {name: handle.get_tensor(name) for name in handle.keys()}
+
+
+def sketch(build: Callable[[], M], tensors: int) -> M:
+    """A model without memory (device "meta"), for its names and shapes; more parameters than `tensors` are refused."""
+    registered = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal registered
+        registered += parameter is not None
+        if registered > tensors:
+            raise UserError(f"the weights do not fit: the described model has more than the {tensors} tensors here")
+
+    hook = nn.modules.module.register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+            return build()
+    finally:
+        hook.remove()
+
+
+def require_fit(expected: Mapping[str, Tensor], found: Mapping[str, Any], model: str) -> None:
+    """Refuse weights whose names, shapes or types are not those of the model's state, or that are not finite."""
+    for name in sorted(expected.keys() ^ found.keys()):
+        where = "described model" if name in expected else "file"
+        raise UserError(f"the weights do not fit the described {model}: {name} is only in the {where}")
+    for name, tensor in expected.items():
+        value = found[name]
+        if not isinstance(value, Tensor) or value.shape != tensor.shape or value.dtype != tensor.dtype:
+            shown = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise UserError(
+                f"the weights do not fit the described {model}: {name} is {shown}, "
+                f"expected {tensor.dtype} {list(tensor.shape)}"
+            )
+        require_finite(name, value)
+
+
+def require_finite(name: str, value: Tensor) -> None:
+    """Refuse a tensor that is empty, or holds NaN or infinity."""
+    if not value.numel():
+        raise UserError(f"{name} has no values: expected a model that was trained")
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        raise UserError(f"{name} is not finite (NaN or infinity): the file is damaged or its training failed")
