@@ -17,13 +17,14 @@ import torch
 
 from revoice.audio.presets import load_preset
 from revoice.data.batch import Batch
-from revoice.data.datamodule import StreamDataModule, VoiceDataModule
+from revoice.data.datamodule import VoiceDataModule
 from revoice.data.fields.features import Features
 from revoice.data.files import write_json, write_lines
 from revoice.data.manifest import Manifest, Row
 from revoice.data.prepare import Prepared
 from revoice.data.shards import ShardWriter
 from revoice.data.stream import Stream, write_stream
+from revoice.data.stream_module import StreamDataModule
 from revoice.models.base import MODELS
 
 

@@ -21,10 +21,11 @@ from revoice.audio.presets import load_preset
 from revoice.data.batch import Batch
 from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
-from revoice.data.datamodule import StreamDataModule, VoiceDataModule
+from revoice.data.datamodule import VoiceDataModule
 from revoice.data.prepare import Prepared, prepare
 from revoice.data.splits import Splits
 from revoice.data.stream import Stream, write_stream
+from revoice.data.stream_module import StreamDataModule
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")
@@ -176,7 +177,7 @@ def test_a_server_gives_what_the_folder_gives(stream: Stream, server: str) -> No
 def test_a_server_that_stumbles_is_asked_again(
     stream: Stream, server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("revoice.data.stream.TRIES", (0.01, 0.01))
+    monkeypatch.setattr("revoice.data.remote.TRIES", (0.01, 0.01))
     _Quiet.fail_first = {name for name, _ in stream.shards}
     local, far = batches(module(stream), 6), batches(module(Stream.open(server)), 6)
     assert all(equal(a, b) for a, b in zip(local, far, strict=True))
@@ -213,6 +214,27 @@ def test_a_shard_that_cannot_be_read_is_left_out(copy: Stream, caplog: pytest.Lo
         (folder / other).write_bytes(b"")
     with pytest.raises(UserError, match="nothing left to train on: shard-.*prepare or copy it again"):
         batches(module(copy), 1)
+
+
+def test_a_damaged_index_is_one_line(copy: Stream) -> None:
+    index = Path(copy.address, "index.json")
+    text = index.read_text()
+    for broken in (
+        text[:200],
+        "[]",
+        "null",
+        text.replace('"speakers"', '"x"'),
+        text.replace('"format": 1', '"format": 9'),
+    ):
+        index.write_text(broken)
+        with pytest.raises(UserError) as caught:
+            Stream.open(copy.address)
+        assert "\n" not in str(caught.value)
+    index.write_text(text)
+    for name in ("validation.jsonl", f"{Path(copy.shards[0][0]).stem}.jsonl"):
+        Path(copy.address, name).write_text('{"id": "x", "y": 1}\n[1, 2')
+    with pytest.raises(UserError, match="its validation utterances cannot be read"):
+        module(copy)
 
 
 def test_mistakes_are_one_line(stream: Stream, tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ import hashlib
 import io
 import json
 import logging
-import posixpath
 import tarfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,15 +21,16 @@ from revoice.data.files import locked, write_json, write_lines
 from revoice.data.manifest import Row
 from revoice.data.packed import Statistics, Sums
 from revoice.data.prepare import Prepared
+from revoice.data.remote import fetch, joined
 from revoice.data.shards import ShardWriter, read_shard, shard_lines, shard_path
 from revoice.data.tables import Tables
-from revoice.errors import UserError
+from revoice.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError, tarfile.TarError)  # what reading half a file may raise
 VALIDATION = 1024  # utterances of the validation split that the index carries with it
-TRIES = (1.0, 4.0, 15.0)  # seconds of waiting before an address is tried again
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,9 @@ class Stream:
             tables = Tables(tuple(values["speakers"]), tuple(values["emotions"]))
             numbers = {name: torch.tensor(values["statistics"][name]) for name in ("mean", "std")}
             known = values["format"] == FORMAT
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{address}: no index of a stream there ({_line(error)}); expected the folder stream-... that "
+                f"{address}: no index of a stream there ({one_line(error)}); expected the folder stream-... that "
                 "prepare.py stream=true names"
             ) from error
         if not known:
@@ -103,8 +102,8 @@ class Stream:
         for index in shards:
             try:
                 found, columns = self._shard(index, labels)
-            except (OSError, ValueError, KeyError, EOFError, tarfile.TarError) as error:
-                why = f"{self.shards[index][0]} of {self.address} cannot be read ({_line(error)})"
+            except DAMAGE as error:
+                why = f"{self.shards[index][0]} of {self.address} cannot be read ({one_line(error)})"
                 log.warning("%s: left out; prepare or copy it again", why)
                 continue
             rows += found
@@ -116,6 +115,15 @@ class Stream:
 
     def validation(self, labels: Sequence[str]) -> Columns:
         """The validation utterances."""
+        try:
+            return self._validation(labels)
+        except DAMAGE as error:
+            raise UserError(
+                f"{self.address}: its validation utterances cannot be read ({one_line(error, 160)}); "
+                "write the stream again with python prepare.py stream=true"
+            ) from error
+
+    def _validation(self, labels: Sequence[str]) -> Columns:
         lines = _lines(fetch(f"{self.address}/validation.jsonl"))
         rows = [Row(**{**line, "speaker": self.names.get(line["speaker"], line["speaker"])}) for line in lines]
         columns = {}
@@ -235,38 +243,6 @@ def _write(prepared: Prepared, folder: Path) -> None:
     )
 
 
-def fetch(address: str, tries: Sequence[float] | None = None) -> bytes:
-    """The bytes at a path or at any address that fsspec opens; what is not a local file is tried several times."""
-    if "://" not in address:
-        return Path(address).read_bytes()
-    import fsspec
-
-    for pause in (*(TRIES if tries is None else tries), None):
-        try:
-            with fsspec.open(address, "rb") as file:
-                return file.read()
-        except FileNotFoundError:
-            raise
-        except ImportError as error:
-            raise UserError(f"{address}: {error}") from error
-        except Exception as error:  # each kind of server has its own
-            if pause is None:
-                raise OSError(f"{address}: {_line(error)}") from error
-            log.warning("%s: %s; again in %g s", address, _line(error), pause)
-            time.sleep(pause)
-    raise AssertionError("unreachable")
-
-
-def joined(address: str, relative: str) -> str:
-    """`relative` from the folder `address`, where `..` is the folder above.
-
-    >>> joined("http://host:80/data/stream-1", "../f0-2/shard-000000.tar"), joined("/a/b", "../c")
-    ('http://host:80/data/f0-2/shard-000000.tar', '/a/c')
-    """
-    scheme, mark, path = address.rpartition("://")
-    return scheme + mark + posixpath.normpath(posixpath.join(path, relative))
-
-
 def _members(data: bytes) -> dict[str, np.ndarray]:
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
         view, found = memoryview(data), {}
@@ -295,7 +271,3 @@ def _plain(label: str) -> str:
 
 def _shuffled(id: str) -> bytes:
     return hashlib.sha256(id.encode()).digest()
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

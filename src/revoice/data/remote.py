@@ -1,0 +1,45 @@
+"""Bytes from a path or an address."""
+
+import logging
+import posixpath
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from revoice.errors import UserError, one_line
+
+log = logging.getLogger(__name__)
+
+TRIES = (1.0, 4.0, 15.0)  # seconds of waiting before an address is tried again
+
+
+def fetch(address: str, tries: Sequence[float] | None = None) -> bytes:
+    """The bytes at a path or at any address that fsspec opens; what is not a local file is tried several times."""
+    if "://" not in address:
+        return Path(address).read_bytes()
+    import fsspec
+
+    for pause in (*(TRIES if tries is None else tries), None):
+        try:
+            with fsspec.open(address, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            raise
+        except ImportError as error:
+            raise UserError(f"{address}: {error}") from error
+        except Exception as error:  # each kind of server has its own
+            if pause is None:
+                raise OSError(f"{address}: {one_line(error)}") from error
+            log.warning("%s: %s; again in %g s", address, one_line(error), pause)
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def joined(address: str, relative: str) -> str:
+    """`relative` from the folder `address`, where `..` is the folder above.
+
+    >>> joined("http://host:80/data/stream-1", "../f0-2/shard-000000.tar"), joined("/a/b", "../c")
+    ('http://host:80/data/f0-2/shard-000000.tar', '/a/c')
+    """
+    scheme, mark, path = address.rpartition("://")
+    return scheme + mark + posixpath.normpath(posixpath.join(path, relative))

@@ -1,0 +1,246 @@
+"""A corpus or several with everything that was asked of them: from recordings to batches."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from revoice.audio.spec import FeatureSpec
+from revoice.data.corpora.base import Corpus
+from revoice.data.fields.base import Field
+from revoice.data.gather import Needs, labels_of
+from revoice.data.manifest import Manifest
+from revoice.data.mixture import Mixed, combined, told_apart
+from revoice.data.prepare import Prepared, prepare, prepare_share
+from revoice.data.splits import Splits
+from revoice.data.stream import Stream, write_stream
+from revoice.errors import UserError
+
+if TYPE_CHECKING:
+    from revoice.data.datamodule import DataModule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How stored fields are made (`data.prepare`); the arguments of `prepare` of the same names."""
+
+    trim_db: float | None = None
+    workers: int | None = None
+    shard_utterances: int = 512
+    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streaming:
+    """How streams are read (`data.streaming`).
+
+    Attributes:
+        address: folder of a stream's index, a path or anything fsspec opens (http://..., s3://...): the corpus itself
+            is not needed then. None prepares it and streams from where that lies.
+        shards: that a reading process holds in memory at a time.
+        workers: reading processes of each training process; 0 reads in a thread beside the training.
+    """
+
+    address: str | None = None
+    shards: int = 4
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.shards < 1 or self.workers < 0:
+            raise UserError(
+                f"data.streaming: shards={self.shards} workers={self.workers}: expected 1 or more, 0 or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSetup(ABC):
+    """Everything the group `data` of a config says.
+
+    Attributes:
+        preparation: how stored fields are made.
+        batch_size: items of the global batch.
+        device: where the in-memory reader keeps its arrays, see `MemoryStore`.
+        stream: whether to read shard by shard.
+        streaming: how.
+    """
+
+    preparation: Preparation
+    batch_size: int
+    device: str | None
+    stream: bool
+    streaming: Streaming
+
+    @abstractmethod
+    def manifest(self) -> Manifest:
+        """The utterances with their splits, without looking at any audio."""
+
+    @abstractmethod
+    def prepare(
+        self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True
+    ) -> Prepared | Mixed:
+        """Compute and store the fields where that is not done yet."""
+
+    @abstractmethod
+    def prepare_share(
+        self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, share: tuple[int, int]
+    ) -> int:
+        """This machine's share of the shards; how many are still missing, see `revoice.data.prepare.prepare_share`."""
+
+    @abstractmethod
+    def streams(self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str) -> list[Stream]:
+        """The indices of the streams, written first where they are missing."""
+
+    @property
+    @abstractmethod
+    def at_hand(self) -> bool:
+        """Whether the recordings are here, or only streams of what was computed of them."""
+
+    @abstractmethod
+    def shares(self) -> tuple[float, ...] | None:
+        """Of each corpus among the items; None: as many as it has utterances."""
+
+    def training_speakers(self) -> set[str]:
+        """Names of the voices that are trained on."""
+        return {row.speaker for row in self.manifest().select("train")}
+
+    def open(
+        self,
+        spec: FeatureSpec,
+        requires: Needs,
+        out_dir: Path | str,
+        seed: int = 0,
+        micro_batches: int = 1,
+    ) -> "DataModule":
+        """Prepare what is missing, and the batches of it."""
+        from revoice.data.datamodule import VoiceDataModule
+        from revoice.data.stream_module import StreamDataModule
+
+        if not self.stream:
+            prepared = self.prepare(spec, requires.fields, out_dir)
+            return VoiceDataModule(prepared, requires, self.batch_size, seed, micro_batches, device=self.device)
+        how, streams = self.streaming, self.streams(spec, labels_of(requires), out_dir)
+        return StreamDataModule(
+            streams, requires, self.batch_size, seed, micro_batches, shares=self.shares(), shards=how.shards,
+            workers=how.workers, recordings=self.manifest().select("val") if self.at_hand else None,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSetup(DataSetup):
+    """One corpus.
+
+    Attributes:
+        corpus: the reader.
+        splits: how its utterances are split.
+    """
+
+    corpus: Corpus
+    splits: Splits
+
+    def manifest(self) -> Manifest:
+        """See `DataSetup`."""
+        return self.splits.assign(self.corpus.manifest())
+
+    def prepare(
+        self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True
+    ) -> Prepared:
+        """See `DataSetup`."""
+        return prepare(self.corpus, spec, fields, Path(out_dir).expanduser(), **self._how, progress=progress)
+
+    def prepare_share(
+        self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, share: tuple[int, int]
+    ) -> int:
+        """See `DataSetup`."""
+        return prepare_share(self.corpus, spec, fields, Path(out_dir).expanduser(), share, **self._how)
+
+    def streams(self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str) -> list[Stream]:
+        """One: what `streaming.address` names, or the prepared corpus."""
+        address = self.streaming.address or write_stream(self.prepare(spec, fields, out_dir))
+        stream = Stream.open(address)
+        spec.require_match(stream.spec, "features=", f"the stream {address}")
+        return [stream]
+
+    @property
+    def at_hand(self) -> bool:
+        """See `DataSetup`."""
+        return not (self.stream and self.streaming.address)
+
+    def shares(self) -> None:
+        """There is nothing to share."""
+        return None
+
+    def training_speakers(self) -> set[str]:
+        """See `DataSetup`."""
+        if not self.at_hand and self.streaming.address:
+            return set(Stream.open(self.streaming.address).tables.speakers)
+        return super().training_speakers()
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        how = self.preparation
+        return {
+            "splits": self.splits,
+            "trim_db": how.trim_db,
+            "workers": how.workers,
+            "shard_utterances": how.shard_utterances,
+            "settings": how.fields,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureSetup(DataSetup):
+    """Several corpora at once.
+
+    Attributes:
+        parts: by name.
+        weights: how often each is drawn from, relative to the others; None: as many items as it has utterances.
+    """
+
+    parts: Mapping[str, CorpusSetup]
+    weights: Mapping[str, float] | None
+
+    @cached_property
+    def _manifests(self) -> dict[str, Manifest]:
+        return {name: part.manifest() for name, part in self.parts.items()}
+
+    def manifest(self) -> Manifest:
+        """See `revoice.data.mixture.combined`."""
+        return combined(self._manifests)
+
+    def prepare(
+        self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True
+    ) -> Mixed:
+        """Each by itself."""
+        parts = {name: part.prepare(spec, fields, out_dir, progress) for name, part in self.parts.items()}
+        counts = [float(len(part.manifest.select("train"))) for part in parts.values()]
+        return Mixed(parts, self.shares() or tuple(count / max(sum(counts), 1.0) for count in counts))
+
+    def prepare_share(
+        self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, share: tuple[int, int]
+    ) -> int:
+        """A share of each."""
+        return sum(part.prepare_share(spec, fields, out_dir, share) for part in self.parts.values())
+
+    def streams(self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str) -> list[Stream]:
+        """One for each part, speakers of the same name told apart."""
+        found = {name: part.streams(spec, fields, out_dir)[0] for name, part in self.parts.items()}
+        names = told_apart({name: stream.tables.speakers for name, stream in found.items()})
+        return [stream.renamed(names[name]) for name, stream in found.items()]
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether those of all parts are."""
+        return all(part.at_hand for part in self.parts.values())
+
+    def shares(self) -> tuple[float, ...] | None:
+        """The weights, adding up to 1."""
+        if self.weights is None:
+            return None
+        return tuple(self.weights[name] / sum(self.weights.values()) for name in self.parts)
+
+    def training_speakers(self) -> set[str]:
+        """See `DataSetup`."""
+        names = told_apart({name: sorted(part.training_speakers()) for name, part in self.parts.items()})
+        return {new for renamed in names.values() for new in renamed.values()}
