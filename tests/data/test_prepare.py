@@ -139,11 +139,20 @@ def test_nothing_usable_names_the_reasons_and_is_tried_again(tmp_path: Path) -> 
         run(tmp_path / "corpus", tmp_path / "out")
 
 
-def test_lost_utterances_are_noticed(corpus: Path, tmp_path: Path) -> None:
+def test_lost_utterances_are_noticed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run(corpus, tmp_path).folders["features"]
-    (folder / "index.json").unlink()
+    whole = tree(tmp_path)
     lines = (folder / "shard-000001.jsonl").read_text().splitlines()
-    (folder / "shard-000001.jsonl").write_text("\n".join(lines[1:]) + "\n")
+
+    def lose() -> None:
+        (folder / "index.json").unlink()
+        (folder / "shard-000001.jsonl").write_text("\n".join(lines[1:]) + "\n")
+
+    lose()
+    run(corpus, tmp_path)
+    assert tree(tmp_path) == whole  # made again
+    lose()
+    monkeypatch.setattr(module, "is_whole", lambda shard, ids: shard.exists())
     with pytest.raises(UserError, match=r"12 utterances in, but 11 stored \+ 0 rejected"):
         run(corpus, tmp_path)
 

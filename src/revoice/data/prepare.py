@@ -10,13 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.compute import Chunk, Outcome, compute_chunk
+from revoice.data.compute import Chunk, Outcome, compute_chunk, rescue_chunk
 from revoice.data.corpora.base import Corpus
 from revoice.data.fields.base import Field, build_field
-from revoice.data.files import content_hashes, locked, read_lines, write_json, write_lines
+from revoice.data.files import content_hashes, locked, read_lines, remove_parts, write_json, write_lines
 from revoice.data.manifest import Manifest, Row
 from revoice.data.progress import Progress
-from revoice.data.shards import ShardWriter, shard_lines, shard_path
+from revoice.data.shards import (
+    ShardWriter,
+    file_sizes,
+    is_whole,
+    lines_path,
+    read_index,
+    remove_damaged,
+    shard_lines,
+    shard_path,
+)
 from revoice.data.splits import Splits
 from revoice.data.workers import ordered_map, usable_cpus
 from revoice.errors import UserError
@@ -99,16 +108,21 @@ def prepare(
     manifest = (splits or Splits()).assign(corpus.manifest())
     base = Path(out_dir).expanduser().absolute() / manifest.corpus
     with locked(base):
+        remove_parts(base)
         root = hashlib.sha256(str(manifest.root).encode()).hexdigest()[:8]
         hashes = content_hashes(manifest, base / f"hashes-{root}.jsonl")
         manifest = manifest.with_rows(replace(row, sha256=hashes[row.id]) for row in manifest)
         job = _Job(manifest, base / _selection(manifest, trim_db, shard_utterances), trim_db, shard_utterances)
-        missing = [f for f in wanted if not (job.folder / f.folder / "index.json").exists()]
+        remove_parts(job.folder)
+        missing = [f for f in wanted if not job.is_prepared(f)]
         if missing:
             try:
                 job.run(missing, workers, progress)
             except OSError as error:
-                raise UserError(f"preparing into {job.folder} failed: {error.strerror or error}") from error
+                raise UserError(
+                    f"preparing into {job.folder} failed: {error.strerror or error}; whole shards are kept: "
+                    "mend that and start again"
+                ) from error
         result = _collect(manifest, spec, {f.label: job.folder / f.folder for f in wanted})
         record = result.manifest_file
         if not record.exists():
@@ -130,10 +144,21 @@ class _Job:
         rows, size = self.manifest.rows, self.shard_utterances
         return [rows[first : first + size] for first in range(0, len(rows), size)]
 
+    def is_prepared(self, f: Field) -> bool:
+        """Whether all of a field is there; a file that lost bytes since it was written is removed."""
+        folder = self.folder / f.folder
+        index = read_index(folder)
+        if index is None:
+            return False
+        lost = remove_damaged(folder, index)
+        if lost:
+            log.warning("%s: damaged, so they are made again: %s", folder, ", ".join(lost))
+        return not lost
+
     def run(self, fields: Sequence[Field], workers: int | None, show: bool) -> None:
         """Write the shards that are missing, then each field's index."""
-        for part in self.folder.glob("*/*.part"):
-            part.unlink()
+        for f in fields:
+            remove_parts(self.folder / f.folder)
         chunks = list(self.chunks(fields))
         total = sum(len(chunk.utterances) for chunk in chunks)
         if workers is None:
@@ -143,7 +168,7 @@ class _Job:
         log.info("preparing %s of %d utterances into %s (%d workers)", labels, total, self.folder, workers)
         began = time.perf_counter()
         with Progress(f"preparing {labels}", total, show) as bar:
-            with closing(ordered_map(compute_chunk, chunks, workers)) as results:
+            with closing(ordered_map(compute_chunk, chunks, workers, rescue_chunk)) as results:
                 self._write(chunks, results, bar)
         for f in fields:
             self.finish(f)
@@ -153,12 +178,14 @@ class _Job:
     def chunks(self, fields: Sequence[Field]) -> Iterator[Chunk]:
         """The work still to be done, in order."""
         for index, rows in enumerate(self.shards):
-            lacking = tuple(f for f in fields if not shard_path(self.folder / f.folder, index).exists())
+            ids = [row.id for row in rows]
+            lacking = tuple(f for f in fields if not is_whole(shard_path(self.folder / f.folder, index), ids))
+            problems = {row.id: row.problem for row in rows if row.problem}
             utterances = [(row.id, row.path, self.manifest.file(row)) for row in rows] if lacking else []
             while utterances:
                 size = _chunk_size([file for _, _, file in utterances[:CHUNK]])
                 now, utterances = utterances[:size], utterances[size:]
-                yield Chunk(index, not utterances, tuple(now), lacking, self.trim_db)
+                yield Chunk(index, not utterances, tuple(now), lacking, self.trim_db, problems)
 
     def _write(self, chunks: Sequence[Chunk], results: Iterator[list[Outcome]], bar: Progress) -> None:
         writers: dict[str, ShardWriter] = {}
@@ -173,7 +200,8 @@ class _Job:
                         else:
                             writer.reject(outcome.id, outcome.path, outcome.reasons[f.label])
                     if chunk.last:
-                        writers.pop(f.label).close()
+                        writer.close()
+                        del writers[f.label]
                 bar.advance(len(outcomes), sum(outcome.seconds for outcome in outcomes))
         finally:
             for writer in writers.values():
@@ -192,6 +220,8 @@ class _Job:
             )
         write_lines(folder / "utterances.jsonl", stored)
         write_lines(folder / "rejected.jsonl", rejected)
+        shards = [shard_path(folder, index).name for index in range(len(self.shards))]
+        files = [*shards, *(lines_path(Path(name)).name for name in shards), "utterances.jsonl", "rejected.jsonl"]
         index = {
             **f.describe(),
             "corpus": self.manifest.corpus,
@@ -199,13 +229,14 @@ class _Job:
             "utterances": len(self.manifest),
             "stored": len(stored),
             "rejected": len(rejected),
-            "shards": [shard_path(folder, index).name for index in range(len(self.shards))],
+            "shards": shards,
+            "bytes": file_sizes(folder, files),
             "version": __version__,
         }
         if stored:
             write_json(folder / "index.json", index)
         else:  # more likely the machine's fault than that of every file: try again next time
-            for name in index["shards"]:
+            for name in shards:
                 (folder / name).unlink()
         if rejected:
             log.warning(
