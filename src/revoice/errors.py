@@ -17,3 +17,21 @@ def choices(given: object, valid: object, what: str) -> UserError:
     near = get_close_matches(str(given), names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return UserError(f"unknown {what} '{given}': {hint}(valid: {', '.join(names)})")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name from the file system or the command line is valid Unicode, as every text file must be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, smuggled in as surrogates
+        return False
+    return True
+
+
+def printable(name: str) -> str:
+    r"""The name with bytes that are no UTF-8 written out.
+
+    >>> print(printable("caf\udce9.wav"))
+    caf\xe9.wav
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

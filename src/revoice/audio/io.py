@@ -1,11 +1,11 @@
 """Audio files in and out. Every way a file can be unusable ends in an `AudioError` of one line."""
 
-import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import soundfile
@@ -14,6 +14,7 @@ import soxr
 from revoice.atomic import replacing
 from revoice.errors import UserError, choices
 
+T = TypeVar("T")
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
 
 _CONTAINERS = {".opus": "OGG", ".aif": "AIFF"}
@@ -132,22 +133,69 @@ def write_audio(path: str | os.PathLike[str], samples: np.ndarray, sample_rate: 
         UserError: unknown suffix, or the folder cannot be written to (a full disk).
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in AUDIO_SUFFIXES:
-        raise choices(suffix, AUDIO_SUFFIXES, "audio suffix")
     samples = np.asarray(samples, dtype=np.float32)
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: not written, the samples are not finite (NaN or infinite)")
     peak = float(np.abs(samples).max(initial=0.0))
     if peak > 1.0:
         samples = samples / peak
-    data = io.BytesIO()  # encoded in memory: libsndfile does not tell of a full disk, Python does
-    try:
-        _write(data, samples, sample_rate, suffix, subtype)
-    except (soundfile.LibsndfileError, ValueError) as error:
-        raise AudioError(f"{path}: cannot be written at {sample_rate} Hz as {subtype}: {_reason(error)}") from error
+    with audio_writer(path, sample_rate, 1 if samples.ndim == 1 else samples.shape[1], subtype) as file:
+        for first in range(0, len(samples), _BLOCK):
+            file.write(samples[first : first + _BLOCK])
+
+
+@contextmanager
+def audio_writer(
+    path: Path, sample_rate: int, channels: int = 1, subtype: str = "PCM_16"
+) -> Iterator[soundfile.SoundFile]:
+    """An audio file to write in blocks of at most `_BLOCK` samples; arguments and errors are those of `write_audio`."""
+    suffix = path.suffix.lower()
+    if suffix not in AUDIO_SUFFIXES:
+        raise choices(suffix, AUDIO_SUFFIXES, "audio suffix")
+    container, kind = _CONTAINERS.get(suffix, suffix[1:].upper()), _SUBTYPES.get(suffix, subtype)
     with replacing(path) as file:
-        file.write(data.getbuffer())
+        disk = _Disk(file)
+        try:
+            sound = soundfile.SoundFile(disk, "w", sample_rate, channels, kind, format=container)
+        except (soundfile.LibsndfileError, ValueError) as error:
+            raise AudioError(f"{path}: cannot be written at {sample_rate} Hz as {kind}: {_reason(error)}") from error
+        try:
+            with sound:
+                yield sound
+        finally:
+            if disk.error:
+                raise disk.error
+
+
+class _Disk:
+    """A file for libsndfile, which does not tell of a full disk: this remembers the first error."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def read(self, size: int) -> bytes:
+        """Some bytes."""
+        return self._do(lambda: self._file.read(size), b"")
+
+    def write(self, data: bytes) -> int:
+        """Bytes written."""
+        return self._do(lambda: self._file.write(data), 0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """The new position."""
+        return self._do(lambda: self._file.seek(offset, whence), 0)
+
+    def tell(self) -> int:
+        """The position."""
+        return self._do(self._file.tell, 0)
+
+    def _do(self, action: Callable[[], T], otherwise: T) -> T:
+        try:
+            return otherwise if self.error else action()
+        except OSError as error:
+            self.error = error
+            return otherwise
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
@@ -165,7 +213,7 @@ def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndar
 def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         if not path.exists():
-            raise AudioError(f"{path}: no such file")
+            raise AudioError(f"{path}: {'is a link to nothing' if path.is_symlink() else 'no such file'}")
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise AudioError(f"{path}: is {kind}, expected an audio file")
@@ -197,15 +245,6 @@ def _mono(file: soundfile.SoundFile, count: int, path: Path) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):  # infinite: told by the caller
             blocks.append(block[:, 0].copy() if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-
-
-def _write(data: io.BytesIO, samples: np.ndarray, sample_rate: int, suffix: str, subtype: str) -> None:
-    channels = 1 if samples.ndim == 1 else samples.shape[1]
-    container = _CONTAINERS.get(suffix, suffix[1:].upper())
-    subtype = _SUBTYPES.get(suffix, subtype)
-    with soundfile.SoundFile(data, "w", sample_rate, channels, subtype, format=container) as file:
-        for first in range(0, len(samples), _BLOCK):
-            file.write(samples[first : first + _BLOCK])
 
 
 def _reason(error: Exception) -> str:

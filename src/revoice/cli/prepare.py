@@ -17,9 +17,10 @@ def task(values: dict[str, Any], folder: Path) -> None:
     hours = sum(row.seconds for row in prepared.manifest) / 3600
     print(f"{len(prepared.manifest)} utterances of {len(prepared.manifest.speakers)} speakers, {hours:.2f} h: {splits}")
     for rejected in prepared.rejected[:10]:
-        print(f"rejected {rejected.path}: {rejected.reason}")
+        print(" ".join(f"rejected {rejected.path}: {rejected.reason}".split()))
     if prepared.rejected:
-        print(f"{len(prepared.rejected)} rejected in all")
+        lists = next(iter(prepared.folders.values())).parent / "*" / "rejected.jsonl"
+        print(f"{len(prepared.rejected)} of {len(prepared.rejected) + len(prepared.manifest)} rejected: {lists}")
     for label, where in prepared.folders.items():
         print(f"{label}: {where}")
 

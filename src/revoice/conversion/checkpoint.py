@@ -1,6 +1,7 @@
 """What a checkpoint says about itself, and how it becomes a model again without following any import path in it."""
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from revoice.atomic import replacing, write_text
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
@@ -111,18 +113,18 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Loa
 
 def save(model: ConversionModel, description: Description, path: Path) -> None:
     """Write a model: `.safetensors` (description in the header, and readable JSON beside it) or `.ckpt`."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialise
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
-    part = path.with_name(f".{path.name}.part")
+    data = io.BytesIO()  # the libraries' own writers do not say that a disk is full
     if path.suffix == ".safetensors":
         text = json.dumps(description.to_dict(), indent=2)
-        save_file(state, part, metadata={KEY: text})
-        path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+        data.write(serialise(state, metadata={KEY: text}))
+        write_text(path.with_suffix(".json"), text + "\n")
     else:
-        torch.save({KEY: description.to_dict(), "state_dict": {f"model.{k}": v for k, v in state.items()}}, part)
-    part.replace(path)
+        torch.save({KEY: description.to_dict(), "state_dict": {f"model.{k}": v for k, v in state.items()}}, data)
+    with replacing(path, sync=True) as file:
+        file.write(data.getbuffer())
 
 
 def _read_ckpt(file: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:

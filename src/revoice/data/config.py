@@ -44,7 +44,8 @@ class DataSetup:
 
     def manifest(self) -> Manifest:
         """The utterances with their splits, without looking at any audio."""
-        return self.splits.assign(self.corpus.manifest())
+        manifest = self.splits.assign(self.corpus.manifest())
+        return manifest.with_rows(row for row in manifest if not row.problem)
 
     def prepare(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from revoice.data.manifest import Manifest, Row
-from revoice.errors import UserError
+from revoice.errors import UserError, is_text, printable
 from revoice.registry import Registry
 
 LONGEST_ID = 80  # letters of an id: a member of a tar archive has a name of at most 100
@@ -68,8 +68,8 @@ class Corpus(ABC):
         self.make()
         if not self.root.exists():
             raise self.problem(f"{self.root} does not exist")
-        if not _is_text(str(self.root)):
-            raise self.problem(f"the name {_printable(str(self.root))} is not valid UTF-8 (rename the folder)")
+        if not is_text(str(self.root)):
+            raise self.problem(f"the name {printable(str(self.root))} is not valid UTF-8 (rename the folder)")
         try:
             rows = list(self.rows())
         except OSError as error:
@@ -125,10 +125,10 @@ def key_of(name: str, path: str) -> str:
 def _named(row: Row) -> Row:
     """The row with an id that shards can hold, and without names that JSON cannot hold."""
     id = row.id if re.fullmatch(r"[A-Za-z0-9_-]+", row.id) and len(row.id) <= LONGEST_ID else key_of(row.id, row.path)
-    if _is_text(row.path) and _is_text(row.speaker):
+    if is_text(row.path) and is_text(row.speaker):
         return replace(row, id=id)
     problem = "its name is not valid UTF-8: rename it"
-    return replace(row, id=id, path=_printable(row.path), speaker=_printable(row.speaker), problem=problem)
+    return replace(row, id=id, path=printable(row.path), speaker=printable(row.speaker), problem=problem)
 
 
 def _told_apart(rows: Sequence[Row]) -> Iterator[Row]:
@@ -143,18 +143,6 @@ def _told_apart(rows: Sequence[Row]) -> Iterator[Row]:
             taken.add(id)
             row = replace(row, id=id, problem=row.problem or problem)
         yield row
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # bytes that are no UTF-8, smuggled in by the file system
-        return False
-    return True
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def read_text(path: Path) -> str | None:
