@@ -41,7 +41,8 @@ REFUSED = {
 # odd, but of use
 USABLE = (
     "clipped.wav", "offset.wav", "8 channels.wav", "192 kHz.wav", "8 bit.wav", "0.05 s.wav", "it's \"quoted\".wav",
-    "日本 é.wav", "new\nline.wav", "line\u2028separator.wav", "claims too much.wav", "#,[x]=${y}{z}.flac", "n" * 150 + ".wav",
+    "日本 é.wav", "new\nline.wav", "line\u2028separator.wav", "claims too much.wav", "#,[x]=${y}{z}.flac",
+    "n" * 150 + ".wav",
 )  # fmt: skip
 
 
