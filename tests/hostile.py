@@ -1,8 +1,11 @@
 """Every kind of file that a folder of recordings should not hold, and what is said of each."""
 
 import os
+import resource
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +132,14 @@ def write_ordinary(root: Path, speakers: int = 3, clips: int = 4) -> None:
         (root / f"s{s}").mkdir(parents=True, exist_ok=True)
         for c in range(clips):
             soundfile.write(root / f"s{s}" / f"clip{c}.wav", voice(0.8 + 0.1 * c, f0=100 + 20 * s + 3 * c), RATE)
+
+
+@contextmanager
+def full_after(size: int) -> Iterator[None]:
+    """No file can grow beyond `size` bytes: the system refuses the write, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

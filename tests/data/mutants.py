@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+from functools import cache
 
 import numpy as np
 import soundfile
@@ -16,6 +17,7 @@ KINDS = (
 NUMBERS = (0, 1, 2, 3, 7, 8, 255, 256, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 
 
+@cache
 def recordings() -> list[tuple[str, bytes]]:
     """(suffix, bytes) of valid files of a third of a second, mono and stereo."""
     found = []

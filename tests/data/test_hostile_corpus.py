@@ -3,11 +3,7 @@
 import errno
 import json
 import os
-import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +15,20 @@ from test_prepare import SPEC, run, tree
 from revoice.data import prepare as module
 from revoice.data.clip import load_clip
 from revoice.data.compute import Chunk
+from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.librispeech import LibriSpeech
 from revoice.data.datamodule import VoiceDataModule
-from revoice.data.fields.base import Field, build_field
+from revoice.data.fields.base import build_field
 from revoice.data.manifest import Manifest
 from revoice.data.packed import PackedField
 from revoice.data.prepare import Prepared, prepare
 from revoice.data.store import MemoryStore
 from revoice.errors import UserError
+from revoice.evaluation.session import Protocol, usable_trials
 from revoice.models.base import Requires
 from tests.conftest import compose_config
-from tests.hostile import RATE, REFUSED, USABLE, voice, write_hostile, write_ordinary, write_usable
+from tests.hostile import RATE, REFUSED, USABLE, full_after, voice, write_hostile, write_ordinary, write_usable
 
 FIELDS = ("features", "f0", "waveform", "embedding")
 
@@ -246,17 +244,6 @@ def test_damage_that_keeps_its_size_is_told_in_one_line(corpus: Path, tmp_path: 
     assert "\n" not in str(caught.value) and not list(shard.parent.glob("*packed*"))
 
 
-@contextmanager
-def full_after(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes: the system refuses the write, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("size", [0, 100, 1500, 5000, 20000, 60000, 80000])
 def test_a_full_disk_while_preparing(size: int, corpus: Path, tmp_path: Path) -> None:
     """Whichever file meets it: one line, nothing half-written, and the same bytes once there is space."""
@@ -290,56 +277,19 @@ def test_no_space_left_is_told_as_such(corpus: Path, tmp_path: Path, monkeypatch
     assert len(run(corpus, tmp_path).manifest) == 12
 
 
-@dataclass(frozen=True)
-class Deadly(Field):
-    """A field whose computation ends the process: of one clip, or the first time."""
-
-    name = "codes"  # type: ignore[misc]
-    dtype = "int64"
-    frames: int = 0
-    once: Path | None = None
-
-    @property
-    def label(self) -> str:
-        return "codes:deadly"
-
-    def parameters(self) -> dict:
-        return {}
-
-    def compute(self, clips) -> list:
-        if self.once and not self.once.exists():
-            self.once.touch()
-            os.abort()
-        if any(len(clip.audio.samples) == self.frames for clip in clips):
-            os.abort()
-        return [np.arange(SPEC.frames(len(clip.at(SPEC.sample_rate)))) for clip in clips]
-
-
-def test_a_file_that_crashes_the_decoder_is_rejected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    root = speakers_folder(tmp_path / "corpus", speakers=3, clips=4)
-    soundfile.write(root / "s1" / "deadly.wav", voice(0.25), RATE)
-    monkeypatch.setattr(module, "CHUNK", 3)
-    prepared = run(root, tmp_path / "out", ("features", Deadly(frames=4000)), workers=2)
-    assert [(r.path, r.reason) for r in prepared.rejected] == [
-        ("s1/deadly.wav", "crashes the process that reads it"),
-    ]
-    assert len(prepared.manifest) == 12 and "a worker process died" in caplog.text
-    assert_consistent(prepared)
-
-
-def test_a_worker_that_is_killed_costs_nothing(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(module, "CHUNK", 3)
-    prepared = run(corpus, tmp_path / "out", ("features", Deadly(once=tmp_path / "died")), workers=2)
-    assert not prepared.rejected and "going on with 1 workers" in caplog.text
-    run(corpus, tmp_path / "undisturbed", ("features", Deadly()))
-    assert tree(tmp_path / "out") == tree(tmp_path / "undisturbed")
-
-
 def test_the_chunk_of_a_problem_is_not_read(tmp_path: Path) -> None:
     fields = (build_field("features", SPEC),)
     chunk = Chunk(0, True, (("a", "a.wav", tmp_path / "a.wav"),), fields, None, {"a": "is listed twice"})
     assert module.compute_chunk(chunk)[0].reasons == {"features": "is listed twice"}
+
+
+def test_an_evaluation_takes_recordings_that_can_be_read(
+    hostile: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = compose_config("prepare", "data=folder", folder=tmp_path)["data"] | {"root": str(hostile)}
+    manifest = build(config).manifest()
+    assert not any("\\xe9" in row.path for row in manifest)  # known to be of no use
+    trials = usable_trials(manifest, Protocol(voices=3, sentences_per_pair=4), ["nobody"])
+    chosen = [trial for group in trials.values() for trial in group]
+    names = {Path(row.path).name for t in chosen for row in (t.source, *t.references)}
+    assert chosen and not names & set(REFUSED) and "not evaluated: " in caplog.text

@@ -20,7 +20,7 @@ AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".a
 _CONTAINERS = {".opus": "OGG", ".aif": "AIFF"}
 _SUBTYPES = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
 _BLOCK = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on much longer writes
-_READ = 1 << 20  # samples of all channels read at once: memory follows what a file holds, not what its header claims
+_READ = 1 << 24  # samples of all channels read at once: memory follows what a file holds, not what its header claims
 
 RATES = (4_000, 768_000)  # Hz; below there is no speech
 LOUDEST = 100.0  # full scale is 1: a float file beyond that is scaled otherwise, or damaged
