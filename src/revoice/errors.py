@@ -31,3 +31,21 @@ def choices(given: object, valid: object, what: str) -> UserError:
     hint = f"did you mean '{near[0]}'? " if near else ""
     more = [f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
     return UserError(f"unknown {what} '{one_line(given, 100)}': {hint}(valid: {', '.join([*names[:_SHOWN], *more])})")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name from the file system or the command line is valid Unicode, as every text file must be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, smuggled in as surrogates
+        return False
+    return True
+
+
+def printable(name: str) -> str:
+    r"""The name with bytes that are no UTF-8 written out.
+
+    >>> print(printable("caf\udce9.wav"))
+    caf\xe9.wav
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,13 +1,16 @@
 """Files in and out, and every way a file can be unusable."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
 
-from revoice.audio.io import AUDIO_SUFFIXES, AudioError, probe_audio, read_audio, resample, write_audio
+from revoice.audio import io as module
+from revoice.audio.io import AUDIO_SUFFIXES, AudioError, is_silent, probe_audio, read_audio, resample, write_audio
 from revoice.errors import UserError
+from tests.hostile import flac, voice, wav
 
 
 def tone(rate, seconds=0.5, hz=440.0):
@@ -145,3 +148,72 @@ def test_long_ogg_is_written_whole(tmp_path):
 def test_awkward_names_are_only_names(tmp_path, name):
     write_audio(tmp_path / name, tone(8000), 8000)
     assert len(read_audio(str(tmp_path / name)).samples) == 4000
+
+
+@pytest.mark.parametrize("suffix", AUDIO_SUFFIXES)
+def test_reading_in_blocks_changes_nothing(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    write_audio(path, np.stack([voice(1.0, 48000), voice(1.0, 48000, 200.0)], axis=1), 48000)
+    whole = read_audio(path).samples
+    same = len(whole) - (960 if suffix == ".opus" else 0)  # libsndfile's Opus ends otherwise after it was asked to seek
+    for size in (997, 5000, 30011):
+        monkeypatch.setattr(module, "_READ", 2 * size)
+        parts = read_audio(path).samples
+        assert len(parts) == len(whole)
+        np.testing.assert_array_equal(parts[:same], whole[:same])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda folder: ("flac", flac(folder, 2**36 - 1)),
+        lambda folder: ("flac", flac(folder, 2**31)),
+        lambda folder: ("flac", flac(folder, 0)),
+        lambda folder: ("wav", wav(bytes(range(100)), claim=2**31)),
+        lambda folder: ("wav", wav(bytes(100), channels=1024, claim=2**31)),
+        lambda folder: ("wav", wav(bytes(100), channels=65535, claim=2**31)),
+    ],
+)
+def test_memory_follows_what_a_file_holds_and_not_what_its_header_claims(tmp_path, data):
+    suffix, content = data(tmp_path)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        read_audio(path)
+    except AudioError:
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20
+
+
+def test_an_endless_recording_is_refused_as_a_whole_and_read_in_parts(tmp_path, monkeypatch):
+    write_audio(tmp_path / "a.flac", np.zeros(50000), 16000)
+    monkeypatch.setattr(module, "LONGEST", 40000)
+    with pytest.raises(AudioError, match="longer than 40000 samples: cut it"):
+        read_audio(tmp_path / "a.flac")
+    assert read_audio(tmp_path / "a.flac", start=2, seconds=1).seconds == 1
+
+
+@pytest.mark.parametrize("rate", [0, 1, 3999, 768001, 10**9, 2**31 - 1])
+def test_absurd_sample_rates_are_refused(tmp_path, rate):
+    (tmp_path / "a.wav").write_bytes(wav((voice() * 30000).astype("<i2").tobytes(), rate=rate))
+    for read in (read_audio, probe_audio):
+        with pytest.raises(AudioError, match=f"has {rate} samples a second" if rate else "not readable as audio"):
+            read(tmp_path / "a.wav")
+
+
+def test_samples_far_beyond_full_scale_are_refused(tmp_path):
+    for peak, fine in ((3.0, True), (99.0, True), (32000.0, False), (3e38, False)):
+        soundfile.write(tmp_path / "a.wav", peak * voice() / np.abs(voice()).max(), 16000, subtype="FLOAT")
+        if fine:
+            assert np.abs(read_audio(tmp_path / "a.wav").samples).max() == pytest.approx(peak)
+        else:
+            with pytest.raises(AudioError, match="full scale is 1"):
+                read_audio(tmp_path / "a.wav")
+
+
+def test_silence_is_what_does_not_move():
+    assert is_silent(np.zeros(0)) and is_silent(np.full(10, -0.5)) and is_silent(voice() * 1e-4)
+    assert not is_silent(voice() * 1e-3) and not is_silent(voice() + 0.5)

@@ -16,7 +16,7 @@ from data_helpers import speakers_folder, tone, touch, write_tone
 from revoice.audio.features import extract
 from revoice.audio.io import read_audio
 from revoice.audio.presets import load_preset
-from revoice.data import prepare as module
+from revoice.data import selection as module
 from revoice.data.corpora.folder import Folder
 from revoice.data.fields.base import Field
 from revoice.data.manifest import Manifest
@@ -141,11 +141,20 @@ def test_nothing_usable_names_the_reasons_and_is_tried_again(tmp_path: Path) -> 
         run(tmp_path / "corpus", tmp_path / "out")
 
 
-def test_lost_utterances_are_noticed(corpus: Path, tmp_path: Path) -> None:
+def test_lost_utterances_are_noticed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run(corpus, tmp_path).folders["features"]
-    (folder / "index.json").unlink()
+    whole = tree(tmp_path)
     lines = (folder / "shard-000001.jsonl").read_text().splitlines()
-    (folder / "shard-000001.jsonl").write_text("\n".join(lines[1:]) + "\n")
+
+    def lose() -> None:
+        (folder / "index.json").unlink()
+        (folder / "shard-000001.jsonl").write_text("\n".join(lines[1:]) + "\n")
+
+    lose()
+    run(corpus, tmp_path)
+    assert tree(tmp_path) == whole  # made again
+    lose()
+    monkeypatch.setattr(module, "is_whole", lambda shard, ids: shard.exists())
     with pytest.raises(UserError, match=r"12 utterances in, but 11 stored \+ 0 rejected"):
         run(corpus, tmp_path)
 
@@ -191,8 +200,8 @@ from pathlib import Path
 sys.path.insert(0, {here!r})
 if __name__ == "__main__":
     from test_prepare import Slow, run
-    from revoice.data import prepare
-    prepare.CHUNK = 1
+    from revoice.data import selection
+    selection.CHUNK = 1
     run(Path({root!r}), Path({out!r}), ("features", Slow(pause={pause})), workers={workers}, shard_utterances=3)
 """
 

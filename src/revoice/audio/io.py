@@ -1,22 +1,32 @@
 """Audio files in and out. Every way a file can be unusable ends in an `AudioError` of one line."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import soundfile
 import soxr
 
+from revoice.atomic import replacing
 from revoice.errors import UserError, choices
 
+T = TypeVar("T")
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
 
 _CONTAINERS = {".opus": "OGG", ".aif": "AIFF"}
 _SUBTYPES = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
 _BLOCK = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on much longer writes
+_READ = 1 << 24  # samples of all channels read at once: memory follows what a file holds, not what its header claims
+
+RATES = (4_000, 768_000)  # Hz; below there is no speech
+LOUDEST = 100.0  # full scale is 1: a float file beyond that is scaled otherwise, or damaged
+_UNKNOWN = (1 << 63) - 1  # frames of a FLAC stream whose header does not tell
+LONGEST = 1 << 29  # samples read as one recording (2 GiB): 3 hours at 48 kHz
+SILENT = 1e-4  # -80 dBFS: what moves less is silence, whatever its offset
 
 
 class AudioError(UserError):
@@ -66,10 +76,15 @@ def read_audio(
         Mono audio, the mean of the channels.
 
     Raises:
-        AudioError: missing, a folder, not audio, truncated, no samples, or samples that are not finite.
+        AudioError: missing, a folder, not audio, truncated, no samples, samples that are not finite or absurdly large,
+            a sample rate outside `RATES`, or more than `LONGEST` samples.
     """
     path = Path(path)
     with _open(path) as file:
+        if file.frames == _UNKNOWN:
+            raise AudioError(
+                f"{path}: its header does not tell its length: rewrite it, e.g. ffmpeg -i in.flac out.flac"
+            )
         first = min(round(start * file.samplerate), file.frames)
         count = file.frames - first if seconds is None else min(round(seconds * file.samplerate), file.frames - first)
         if count <= 0:
@@ -77,16 +92,28 @@ def read_audio(
             raise AudioError(f"{path}: has no samples{whole}")
         if first:
             file.seek(first)
-        samples = file.read(count, dtype="float32", always_2d=True)
-        rate = file.samplerate
-    if len(samples) < count:
-        raise AudioError(f"{path}: truncated, {len(samples)} of {count} samples could be read")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all():
+        mono, rate = _mono(file, count, path), file.samplerate
+        if len(mono) < count:
+            raise AudioError(f"{path}: truncated, {len(mono)} of {count} samples could be read")
+    if not len(mono):
+        raise AudioError(f"{path}: has no samples")
+    peak = float(np.abs(mono).max())
+    if not np.isfinite(peak):
         raise AudioError(f"{path}: has samples that are not finite (NaN or infinite)")
+    if peak > LOUDEST:
+        raise AudioError(f"{path}: has samples of {peak:.3g}, full scale is 1: scale the file down")
     if sample_rate is not None:
         mono, rate = resample(mono, rate, sample_rate), sample_rate
-    return Audio(np.ascontiguousarray(mono), rate)
+    return Audio(mono, rate)
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether nothing is to be heard: all samples (S,) are alike, up to `SILENT`.
+
+    >>> is_silent(np.full(100, 0.3)), is_silent(np.array([0.0, 0.01]))
+    (True, False)
+    """
+    return not len(samples) or float(samples.max()) - float(samples.min()) < 2 * SILENT
 
 
 def probe_audio(path: str | os.PathLike[str]) -> AudioInfo:
@@ -100,26 +127,75 @@ def write_audio(path: str | os.PathLike[str], samples: np.ndarray, sample_rate: 
 
     A peak above 1 is scaled down to 1 instead of being clipped. The suffix picks the container; `subtype` is the
     sample format of WAV, FLAC and AIFF (compressed containers have their own).
+
+    Raises:
+        AudioError: the samples are not finite, or the format cannot hold them.
+        UserError: unknown suffix, or the folder cannot be written to (a full disk).
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in AUDIO_SUFFIXES:
-        raise choices(suffix, AUDIO_SUFFIXES, "audio suffix")
     samples = np.asarray(samples, dtype=np.float32)
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: not written, the samples are not finite (NaN or infinite)")
     peak = float(np.abs(samples).max(initial=0.0))
     if peak > 1.0:
         samples = samples / peak
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{suffix}")
-    try:
-        _write(part, samples, sample_rate, suffix, subtype)
-        part.replace(path)
-    except (soundfile.LibsndfileError, ValueError) as error:
-        raise AudioError(f"{path}: cannot be written at {sample_rate} Hz as {subtype}: {_reason(error)}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with audio_writer(path, sample_rate, 1 if samples.ndim == 1 else samples.shape[1], subtype) as file:
+        for first in range(0, len(samples), _BLOCK):
+            file.write(samples[first : first + _BLOCK])
+
+
+@contextmanager
+def audio_writer(
+    path: Path, sample_rate: int, channels: int = 1, subtype: str = "PCM_16"
+) -> Iterator[soundfile.SoundFile]:
+    """An audio file to write in blocks of at most `_BLOCK` samples; arguments and errors are those of `write_audio`."""
+    suffix = path.suffix.lower()
+    if suffix not in AUDIO_SUFFIXES:
+        raise choices(suffix, AUDIO_SUFFIXES, "audio suffix")
+    container, kind = _CONTAINERS.get(suffix, suffix[1:].upper()), _SUBTYPES.get(suffix, subtype)
+    with replacing(path) as file:
+        disk = _Disk(file)
+        try:
+            sound = soundfile.SoundFile(disk, "w", sample_rate, channels, kind, format=container)
+        except (soundfile.LibsndfileError, ValueError) as error:
+            raise AudioError(f"{path}: cannot be written at {sample_rate} Hz as {kind}: {_reason(error)}") from error
+        try:
+            with sound:
+                yield sound
+        finally:
+            if disk.error:
+                raise disk.error
+
+
+class _Disk:
+    """A file for libsndfile, which does not tell of a full disk: this remembers the first error."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def read(self, size: int) -> bytes:
+        """Some bytes."""
+        return self._do(lambda: self._file.read(size), b"")
+
+    def write(self, data: bytes) -> int:
+        """Bytes written."""
+        return self._do(lambda: self._file.write(data), 0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """The new position."""
+        return self._do(lambda: self._file.seek(offset, whence), 0)
+
+    def tell(self) -> int:
+        """The position."""
+        return self._do(self._file.tell, 0)
+
+    def _do(self, action: Callable[[], T], otherwise: T) -> T:
+        try:
+            return otherwise if self.error else action()
+        except OSError as error:
+            self.error = error
+            return otherwise
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
@@ -137,13 +213,15 @@ def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndar
 def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         if not path.exists():
-            raise AudioError(f"{path}: no such file")
+            raise AudioError(f"{path}: {'is a link to nothing' if path.is_symlink() else 'no such file'}")
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise AudioError(f"{path}: is {kind}, expected an audio file")
         if path.stat().st_size == 0:
             raise AudioError(f"{path}: is empty (0 bytes)")
         with soundfile.SoundFile(path) as file:
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise AudioError(f"{path}: has {file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
             yield file
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
@@ -151,13 +229,22 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
         raise AudioError(f"{path}: not readable ({_reason(error)})") from error
 
 
-def _write(path: Path, samples: np.ndarray, sample_rate: int, suffix: str, subtype: str) -> None:
-    channels = 1 if samples.ndim == 1 else samples.shape[1]
-    container = _CONTAINERS.get(suffix, suffix[1:].upper())
-    subtype = _SUBTYPES.get(suffix, subtype)
-    with soundfile.SoundFile(path, "w", sample_rate, channels, subtype, format=container) as file:
-        for first in range(0, len(samples), _BLOCK):
-            file.write(samples[first : first + _BLOCK])
+def _mono(file: soundfile.SoundFile, count: int, path: Path) -> np.ndarray:
+    """Up to `count` samples, the mean of the channels; fewer where the file ends before."""
+    blocks, total, size = [], 0, max(1, _READ // file.channels)
+    while total < count:
+        try:
+            block = file.read(min(size, count - total), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{path}: truncated or damaged ({_reason(error)})") from error
+        if not len(block):
+            break
+        total += len(block)
+        if total > LONGEST:
+            raise AudioError(f"{path}: longer than {LONGEST} samples: cut it into shorter recordings")
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite: told by the caller
+            blocks.append(block[:, 0].copy() if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def _reason(error: Exception) -> str:

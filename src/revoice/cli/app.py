@@ -1,5 +1,7 @@
 """What all commands share: Hydra around a function of plain values, and one line for a user's mistake."""
 
+import errno
+import io
 import json
 import logging
 import os
@@ -17,12 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from revoice.audio.presets import config_dir
 from revoice.cli.quoting import PATH_KEYS, quote_arguments
-from revoice.errors import UserError, choices, one_line
+from revoice.errors import UserError, choices, is_text, one_line, printable
 
 # epochs in iterations; at import, so that the worker processes of a launcher know it too
 OmegaConf.register_new_resolver("floordiv", lambda a, b: int(a) // int(b), replace=True)
 _LONGEST = 2000  # letters of a message
 Task = Callable[[dict[str, Any], Path], Any]
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what a user can mend, wherever it strikes
 
 
 def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
@@ -43,11 +46,22 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
             result = task(values, Path(HydraConfig.get().runtime.output_dir))  # type: ignore[arg-type]
         except (UserError, OmegaConfBaseException) as error:  # here, because Hydra would add lines of its own
             _fail(str(error) if isinstance(error, UserError) else explain(error, config_name))
+        except OSError as error:
+            if error.errno not in DISK:
+                raise
+            where = error.filename or HydraConfig.get().runtime.output_dir
+            _fail(f"cannot write to {where}: {error.strerror}")
         results.append(result)
         return getattr(result, "objective", None)
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach the handler below
+    for stream in (sys.stdout, sys.stderr):  # no name may be unprintable
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
+        for argument in sys.argv[1:]:
+            if not is_text(argument):
+                raise UserError(f"{printable(argument)}: this name is not valid UTF-8: rename the file")
         sys.argv = [sys.argv[0], *quote_arguments(sys.argv[1:], keys)]
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
     except KeyboardInterrupt:

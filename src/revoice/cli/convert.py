@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from revoice.atomic import write_text
 from revoice.cli.app import device, required, run, several, to_json
 from revoice.errors import UserError
 
@@ -43,8 +44,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
         for skipped in result.skipped:
             print(f"skipped: {skipped.reason}", file=sys.stderr)
         record = jobs[0].out.parent / "skipped.json"
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(to_json([vars(s) for s in result.skipped]), encoding="utf-8")
+        write_text(record, to_json([vars(s) for s in result.skipped]))
     if not result.written:
         raise UserError(
             result.skipped[0].reason if len(result.skipped) == 1 else f"none of {len(jobs)} sources could be converted"

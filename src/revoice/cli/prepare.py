@@ -34,14 +34,18 @@ def _prepare(values: dict[str, Any]) -> None:
             return
     prepared = setup.prepare(spec, fields, out)
     manifest = prepared.manifest
+    parts = list(prepared.parts.values()) if isinstance(prepared, Mixed) else [prepared]
     splits = {name: len(manifest.select(name)) for name in ("train", "val", "test_seen", "test_unseen")}
     hours = sum(row.seconds for row in manifest) / 3600
     print(f"{len(manifest)} utterances of {len(manifest.speakers)} speakers, {hours:.2f} h: {splits}")
     for rejected in prepared.rejected[:10]:
-        print(f"rejected {rejected.path}: {rejected.reason}")
+        print(" ".join(f"rejected {rejected.path}: {rejected.reason}".split()))
     if prepared.rejected:
-        print(f"{len(prepared.rejected)} rejected in all")
-    for part in prepared.parts.values() if isinstance(prepared, Mixed) else [prepared]:
+        lists = " ".join(
+            str(next(iter(p.folders.values())).parent / "*" / "rejected.jsonl") for p in parts if p.rejected
+        )
+        print(f"{len(prepared.rejected)} of {len(prepared.rejected) + len(manifest)} rejected: {lists}")
+    for part in parts:
         for label, where in part.folders.items():
             print(f"{label}: {where}")
         if values["stream"]:

@@ -5,9 +5,9 @@ names and shapes are those of the weights in the file is ever built for real.
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from revoice.atomic import replacing, write_text
 from revoice.audio.spec import FeatureSpec
-from revoice.errors import UserError, one_line
+from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
 from revoice.registry import from_mapping
 from revoice.untrusted import LARGEST, plain, read_safetensors, read_torch, refused, require_file, require_fit, sketch
@@ -156,30 +157,18 @@ def save(model: ConversionModel, description: Description, path: Path) -> None:
 
     Whole or not at all; a `UserError` says why it cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialise
 
     state = {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
-    parts = {path: path.with_name(f".{path.name}.part")}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".safetensors":
-            text = json.dumps(description.to_dict(), indent=2)
-            beside = path.with_suffix(".json")
-            parts[beside] = beside.with_name(f".{beside.name}.part")
-            save_file(state, parts[path], metadata={KEY: text})
-            parts[beside].write_text(text + "\n", encoding="utf-8")
-        else:
-            named = {f"model.{name}": value for name, value in state.items()}
-            torch.save({KEY: description.to_dict(), "state_dict": named}, parts[path])
-        for whole, part in parts.items():
-            part.replace(whole)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be written ({one_line(error)}): give another out=") from error
-    finally:
-        for part in parts.values():
-            with suppress(OSError):
-                part.unlink()
+    data = io.BytesIO()  # the libraries' own writers do not say that a disk is full
+    if path.suffix == ".safetensors":
+        text = json.dumps(description.to_dict(), indent=2)
+        data.write(serialise(state, metadata={KEY: text}))
+        write_text(path.with_suffix(".json"), text + "\n")
+    else:
+        torch.save({KEY: description.to_dict(), "state_dict": {f"model.{k}": v for k, v in state.items()}}, data)
+    with replacing(path, sync=True) as file:
+        file.write(data.getbuffer())
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from revoice.audio.features import extract
-from revoice.audio.io import Audio, probe_audio, read_audio, resample
+from revoice.audio.io import Audio, AudioError, is_silent, probe_audio, read_audio, resample
 from revoice.audio.loudness import loudness_db, match_loudness
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.trim import trim_silence
@@ -130,6 +130,16 @@ class Converter:
             return Audio(resample(clip.samples, clip.sample_rate, rate), rate)
         return read_audio(Path(clip).expanduser(), rate)
 
+    def heard(self, clip: Clip) -> Audio:
+        """A recording at its own rate; `AudioError` if it is broken, silent, or too short for a single frame."""
+        audio = clip if isinstance(clip, Audio) else read_audio(Path(clip).expanduser())
+        name = "a recording" if isinstance(clip, Audio) else clip
+        if is_silent(audio.samples):
+            raise AudioError(f"{name}: is silent, expected speech")
+        if self.spec.frames(int(audio.seconds * self.spec.sample_rate)) < 1:
+            raise AudioError(f"{name}: is too short, {1000 * audio.seconds:.1f} ms")
+        return audio
+
     def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
         """A voice from one or more recordings of it: they are analysed, and the model is adapted to them.
 
@@ -218,8 +228,8 @@ class Converter:
 
     def _trimmed(self, clip: Clip) -> Audio:
         # trimmed at the file's own rate and then resampled, as in preparation
-        audio = clip if isinstance(clip, Audio) else read_audio(Path(clip).expanduser())
-        if self.loaded.description.trim_db is not None and audio.samples.any():
+        audio = self.heard(clip)
+        if self.loaded.description.trim_db is not None:
             kept = trim_silence(audio.samples, audio.sample_rate, self.loaded.description.trim_db)
             audio = Audio(audio.samples[kept.start : kept.end], audio.sample_rate)
         return self.audio(audio)

@@ -5,14 +5,16 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
-from revoice.audio.io import AUDIO_SUFFIXES, AudioError, probe_audio, read_audio, write_audio
+from revoice.atomic import write_text
+from revoice.audio.io import AUDIO_SUFFIXES, AudioError, probe_audio, write_audio
 from revoice.audio.loudness import loudness_db, match_loudness
 from revoice.conversion.converter import Converter, Voice, is_long
 from revoice.conversion.longform import convert_long
-from revoice.errors import UserError
+from revoice.errors import UserError, is_text, printable
 from revoice.models.base import Controls
 
 
@@ -52,13 +54,13 @@ def plan(sources: Sequence[str], references: Sequence[Path], out: Path) -> list[
     found = [(file, base) for text in sources for file, base in _expand(text)]
     if not found:
         raise UserError(f"src={','.join(sources)}: no audio file found (looked for {' '.join(AUDIO_SUFFIXES)})")
-    inputs = {file.resolve() for file in (*(file for file, _ in found), *references)}
+    inputs = {realpath(file) for file in (*(file for file, _ in found), *references)}
     if out.suffix.lower() in AUDIO_SUFFIXES and not out.is_dir():
         if len(found) > 1:
             raise UserError(
                 f"out={out} is one file, but there are {len(found)} sources: give a folder, e.g. out=converted"
             )
-        if out.resolve() in inputs:
+        if realpath(out) in inputs:
             raise UserError(f"out={out} is one of the recordings to convert: give another name")
         return [Job(found[0][0], out)]
     jobs: dict[Path, Path] = {}
@@ -85,13 +87,13 @@ def convert_files(
         try:
             record = _convert(converter, job, voice, controls)
         except AudioError as error:
-            result.skipped.append(Skipped(str(job.source), str(error)))
+            result.skipped.append(Skipped(printable(str(job.source)), printable(str(error))))
             continue
         about = {
             **converter.describe(), "source": str(job.source), "target": [str(path) for path in references],
             "controls": asdict(controls), **record,
         }  # fmt: skip
-        _write(job.out.with_suffix(".json"), json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+        write_text(job.out.with_suffix(".json"), json.dumps(about, indent=2, ensure_ascii=False) + "\n")
         result.written.append(job.out)
         result.seconds += record["seconds"]
     return result
@@ -99,11 +101,13 @@ def convert_files(
 
 def _convert(converter: Converter, job: Job, voice: Voice, controls: Controls) -> dict[str, Any]:
     began = time.perf_counter()
+    if not is_text(str(job.source)):
+        raise AudioError(f"{job.source}: its name is not valid UTF-8: rename it")
     long = is_long(job.source)
     if long:
         seconds = convert_long(converter, job.source, voice, controls, job.out)
     else:
-        heard = read_audio(job.source)
+        heard = converter.heard(job.source)
         samples = converter.speak(converter.audio(heard), voice, controls)
         level = loudness_db(heard.samples, heard.sample_rate)
         rate = converter.spec.sample_rate
@@ -113,18 +117,12 @@ def _convert(converter: Converter, job: Job, voice: Voice, controls: Controls) -
     return {"seconds": round(seconds, 3), "chunked": long, "real_time_factor": round(spent / seconds, 4)}
 
 
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def _expand(text: str) -> Iterator[tuple[Path, Path]]:
     """(file, folder that output paths are relative to) for one word of `src=`."""
     path = Path(text).expanduser()
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file() and not file.name.startswith("."):
+            if file.suffix.lower() in AUDIO_SUFFIXES and not file.is_dir() and not file.name.startswith("."):
                 yield file, path
     elif path.exists() or not glob.has_magic(text):
         probe_audio(path)  # missing or not audio: say so before a model is loaded

@@ -1,17 +1,16 @@
 """Long recordings: converted in overlapping chunks that are read, spoken and written one after another."""
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
-import soundfile
 import torch
 
-from revoice.audio.io import Audio, probe_audio, read_audio
+from revoice.audio.io import Audio, AudioError, audio_writer, probe_audio, read_audio
 from revoice.audio.loudness import loudness_db
 from revoice.conversion.converter import Converter, Voice, fit
 from revoice.models.base import Controls
@@ -19,6 +18,7 @@ from revoice.nn.pitch import log_level
 
 CHUNK = 20.0  # seconds of a chunk beyond that, overlap included
 OVERLAP = 0.5  # seconds shared by neighbours, cross-faded
+_BLOCK = 1 << 16  # samples written at once
 
 
 def convert_long(
@@ -42,31 +42,31 @@ def convert_long(
         converter, voice, controls: as for `Converter.speak`.
         source: audio file.  out: file to write; appears whole or not at all.
         progress: called with the seconds converted so far.
+
+    Raises:
+        AudioError: the source is broken or silent.
+        UserError: the disk is full.
     """
     rate = converter.spec.sample_rate
     level = _loudness(source)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    raw = out.with_name(f".{out.stem}.{os.getpid()}.raw.wav")
-    part = out.with_name(f".{out.stem}.{os.getpid()}.part{out.suffix}")
-    spoken = _Meter()
-    try:
-        with soundfile.SoundFile(raw, "w", rate, 1, subtype="FLOAT") as file:
-            for block in speak_long(converter, source, voice, controls):
-                spoken.add(block, rate)
-                file.write(block)
-                if progress:
-                    progress(file.frames / rate)
+    if not math.isfinite(level):
+        raise AudioError(f"{source}: is silent, expected speech")
+    spoken, samples = _Meter(), 0
+    with audio_writer(out, rate) as file, TemporaryFile(dir=out.parent) as raw:
+        for block in speak_long(converter, source, voice, controls):
+            spoken.add(block, rate)
+            raw.write(block.astype(np.float32).tobytes())
+            samples += len(block)
+            if progress:
+                progress(samples / rate)
+        if not math.isfinite(spoken.peak):
+            raise AudioError(f"{source}: its conversion has samples that are not finite")
         change = level - spoken.loudness
         gain = min(10 ** (change / 20) if math.isfinite(change) else 1.0, 1 / max(spoken.peak, 1e-9))
-        with soundfile.SoundFile(raw) as whole, soundfile.SoundFile(part, "w", rate, 1) as file:
-            for block in whole.blocks(rate * 10, dtype="float32"):
-                file.write(block * gain)
-            seconds = file.frames / rate
-        part.replace(out)
-        return seconds
-    finally:
-        raw.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
+        raw.seek(0)
+        while data := raw.read(4 * _BLOCK):
+            file.write(np.frombuffer(data, np.float32) * gain)
+    return samples / rate
 
 
 def speak_long(converter: Converter, source: Path, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from revoice.audio.io import Audio, AudioError, read_audio, resample
+from revoice.audio.io import Audio, AudioError, is_silent, read_audio, resample
 from revoice.audio.trim import trim_silence
 
 
@@ -40,11 +40,11 @@ def load_clip(path: Path, trim_db: float | None = None) -> Clip:
             the file's own rate, so that it is the same for every feature preset.
 
     Raises:
-        AudioError: the file is unusable or digitally silent.
+        AudioError: the file is unusable or silent.
     """
     audio = read_audio(path)
-    if not audio.samples.any():
-        raise AudioError(f"{path}: is digital silence")
+    if is_silent(audio.samples):
+        raise AudioError(f"{path}: is silent")
     if trim_db is None:
         return Clip(audio, audio.seconds)
     kept = trim_silence(audio.samples, audio.sample_rate, trim_db)

@@ -1,7 +1,7 @@
 """The work of a preparation worker: decode some utterances once and compute every field that is wanted of them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +24,7 @@ class Chunk:
         utterances: (id, path relative to the root, absolute file) of each.
         fields: what to compute.
         trim_db: see `load_clip`.
+        problems: by id, why an utterance is rejected without looking at it (`Row.problem`).
     """
 
     shard: int
@@ -31,6 +32,7 @@ class Chunk:
     utterances: tuple[tuple[str, str, Path], ...]
     fields: tuple[Field, ...]
     trim_db: float | None
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ class Outcome:
 
 def compute_chunk(chunk: Chunk) -> list[Outcome]:
     """Decode, trim and compute; an utterance that fails is reported, not raised."""
-    outcomes, clips = [], []
+    outcomes: list[Outcome] = []
+    clips: list[Clip] = []
     for id, path, file in chunk.utterances:
-        clip = _attempt(partial(load_clip, file, chunk.trim_db))
+        problem = chunk.problems.get(id)
+        clip = problem if problem else _attempt(partial(load_clip, file, chunk.trim_db))
         if isinstance(clip, str):
-            reason = clip.removeprefix(f"{file}: ")
-            outcomes.append(Outcome(id, path, reasons={f.label: reason for f in chunk.fields}))
+            outcomes.append(_rejected(chunk, id, path, clip.removeprefix(f"{_line(str(file))}: ")))
         else:
             outcomes.append(Outcome(id, path, clip.seconds, clip.start))
             clips.append(clip)
@@ -67,6 +70,19 @@ def compute_chunk(chunk: Chunk) -> list[Outcome]:
             else:
                 outcome.arrays[f.label] = result
     return outcomes
+
+
+def rescue_chunk(chunk: Chunk, attempt: Callable[[Chunk], list[Outcome] | None]) -> list[Outcome]:
+    """Outcomes of a chunk that killed its worker: one utterance at a time, and the one to blame is rejected."""
+    outcomes = []
+    for id, path, file in chunk.utterances:
+        one = replace(chunk, utterances=((id, path, file),))
+        outcomes += attempt(one) or [_rejected(one, id, path, "crashes the process that reads it")]
+    return outcomes
+
+
+def _rejected(chunk: Chunk, id: str, path: str, reason: str) -> Outcome:
+    return Outcome(id, path, reasons={f.label: reason for f in chunk.fields})
 
 
 def _compute(f: Field, clips: Sequence[Clip]) -> list[np.ndarray | str]:
@@ -94,4 +110,8 @@ def _attempt(action: Callable[[], T]) -> T | str:
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # one bad file among thousands must not end hours of work
-        return " ".join(str(error).split()) or type(error).__name__
+        return _line(str(error)) or type(error).__name__
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

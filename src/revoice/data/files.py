@@ -3,8 +3,9 @@
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Iterable, Iterator
+import re
+import stat
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from revoice.atomic import write_text
 from revoice.data.manifest import Manifest
 from revoice.errors import UserError
 
@@ -28,16 +30,21 @@ def write_lines(path: Path, values: Iterable[Any]) -> None:
     write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8; the file appears whole or not at all, also when several processes write it at once."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def remove_parts(folder: Path, shards: Collection[int] | None = None) -> None:
+    """Remove what killed processes left half-written in a folder.
+
+    Of these shards alone, if others are being written to; None says that nothing is.
+    """
+    for part in folder.glob("*.part"):
+        shard = re.match(r"\.?shard-(\d+)\.", part.name)
+        if shards is None or (shard and int(shard[1]) in shards):
+            part.unlink(missing_ok=True)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """JSON lines back."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = path.read_text(encoding="utf-8").split("\n")  # `splitlines` would cut at U+2028 inside a text too
+    return [json.loads(line) for line in lines if line]
 
 
 @contextmanager
@@ -66,7 +73,10 @@ def content_hashes(manifest: Manifest, memory: Path) -> dict[str, str]:
 
     Hashes are remembered in the file `memory` by path, size and modification time: a second call only looks at those.
     """
-    known = {tuple(line["file"]): line["sha256"] for line in read_lines(memory)} if memory.exists() else {}
+    try:
+        known = {tuple(line["file"]): line["sha256"] for line in read_lines(memory)} if memory.exists() else {}
+    except (ValueError, KeyError, TypeError):  # damaged: it can be had again
+        known = {}
     stamps = {row.id: _stamp(manifest.file(row)) for row in manifest}
     new = sorted({stamp for stamp in stamps.values() if stamp and stamp not in known})
     with ThreadPoolExecutor(max_workers=4) as threads:
@@ -78,11 +88,12 @@ def content_hashes(manifest: Manifest, memory: Path) -> dict[str, str]:
 
 
 def _stamp(path: Path) -> tuple[str, int, int] | None:
+    """What a file is recognised by; None if there is none, or something that would block its reader (a pipe)."""
     try:
-        stat = path.stat()
-    except OSError:
+        found = path.stat()
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
         return None
-    return str(path), stat.st_size, stat.st_mtime_ns
+    return (str(path), found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def _sha256(path: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from revoice.atomic import write_text
 from revoice.errors import UserError
 
 SPLITS = ("train", "val", "test_seen", "test_unseen")
@@ -27,6 +28,7 @@ class Row:
         seconds: duration of the file.
         sha256: hash of the file's bytes (hex), or "" until computed.
         phones: espeak phoneme events [(symbol, start seconds), ...] of the synthetic corpus, else None.
+        problem: why preparation rejects it, where that is known without reading the file (a file listed twice).
     """
 
     id: str
@@ -41,6 +43,7 @@ class Row:
     seconds: float = 0.0
     sha256: str = ""
     phones: list[tuple[str, float]] | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,16 +95,13 @@ class Manifest:
 
     def save(self, path: Path) -> None:
         """Write JSON lines; the file appears whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         head = json.dumps({"corpus": self.corpus, "root": str(self.root), "info": self.info}, ensure_ascii=False)
-        part = path.with_suffix(path.suffix + ".part")
-        part.write_text("\n".join([head, *(_line(row) for row in self.rows)]) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_text(path, "\n".join([head, *(_line(row) for row in self.rows)]) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
         """Read what `save` wrote."""
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
         head = json.loads(lines[0])
         rows = []
         for line in lines[1:]:

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from revoice.atomic import replacing
 from revoice.data.columns import decoded
 from revoice.data.files import locked, read_lines
 from revoice.data.shards import read_shard
+from revoice.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +86,15 @@ class PackedField:
     @cached_property
     def array(self) -> np.ndarray:
         """(rows, ...) in the type on disk, memory-mapped; copy-on-write, so that torch may wrap it."""
-        path = self.folder / "packed.npy"
-        if not path.exists():
+        found = self._mapped()
+        if found is None:
             with locked(self.folder):
-                if not path.exists():
-                    self._pack(path)
-        return np.load(path, mmap_mode="c")
+                found = self._mapped()
+                if found is None:
+                    self._pack()
+                    found = self._mapped()
+        assert found is not None, f"{self.folder} was packed, but cannot be read"
+        return found
 
     def statistics(self, positions: np.ndarray) -> Statistics:
         """Mean and deviation per column over all rows of the utterances at `positions`, summed in float64."""
@@ -100,21 +107,43 @@ class PackedField:
             sums.add(decoded(block, self.index["scale"]))
         return sums.statistics()
 
-    def _pack(self, path: Path) -> None:
-        """Copy all shards into one array; it appears whole or not at all."""
-        part = path.with_name("packed.npy.part")
-        packed: np.memmap | None = None
-        for position, (id, values) in enumerate(self._stored()):
-            assert id == self.ids[position], f"{self.folder}: {id} is not where the index says"
-            values = values if self.per_frame is not None else values[None]
-            if packed is None:
-                shape = (int(self.offsets[-1]), *values.shape[1:])
-                packed = np.lib.format.open_memmap(part, mode="w+", dtype=values.dtype, shape=shape)
-            packed[self.offsets[position] : self.offsets[position + 1]] = values
-        assert packed is not None, f"{self.folder} holds no utterance"
-        packed.flush()
-        part.replace(path)
+    def _mapped(self) -> np.ndarray | None:
+        """The array as it lies on disk; None if it is missing or damaged."""
+        path = self.folder / "packed.npy"
+        if not path.exists():
+            return None
+        try:
+            found = np.load(path, mmap_mode="c")
+            whole = found.ndim > 0 and len(found) == self.offsets[-1]
+        except (ValueError, EOFError):  # shorter than its header says, or no header
+            whole = False
+        if not whole:
+            log.warning("%s is damaged, so it is made again", path)
+        return found if whole else None
 
-    def _stored(self) -> Iterator[tuple[str, np.ndarray]]:
-        for name in self.index["shards"]:
-            yield from read_shard(self.folder / name)
+    def _pack(self) -> None:
+        """Copy all shards into one array; it appears whole or not at all. Written, not mapped: a full disk is told."""
+        with replacing(self.folder / "packed.npy", sync=True) as file:
+            for position, values in enumerate(self._stored()):
+                if position == 0:
+                    kind = np.lib.format.dtype_to_descr(values.dtype)
+                    shape = (int(self.offsets[-1]), *values.shape[1:])
+                    head = {"descr": kind, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, head)
+                file.write(np.ascontiguousarray(values).data)
+
+    def _stored(self) -> Iterator[np.ndarray]:
+        """The rows of every utterance, in the order and number that the index says."""
+        stored = chain.from_iterable(read_shard(self.folder / name) for name in self.index["shards"])
+        rows = np.diff(self.offsets)
+        position = -1
+        try:
+            for position, (id, array) in enumerate(stored):
+                values = array if self.per_frame is not None else array[None]
+                if id != self.ids[position] or len(values) != rows[position]:
+                    raise ValueError(f"{id} is not what the index says")
+                yield values
+            if position + 1 != len(self.ids):
+                raise ValueError(f"{position + 1} of {len(self.ids)} utterances")
+        except (tarfile.TarError, ValueError, LookupError, EOFError, FileNotFoundError) as error:
+            raise UserError(f"{self.folder} is damaged ({error}): delete it and prepare again") from error

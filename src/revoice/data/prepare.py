@@ -1,33 +1,25 @@
 """Prepare a corpus: every field of every utterance into shards, once; the second call returns at once."""
 
-import hashlib
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.compute import Chunk, Outcome, compute_chunk
 from revoice.data.corpora.base import Corpus
 from revoice.data.fields.base import Field, build_field
-from revoice.data.files import content_hashes, locked, read_lines, write_json, write_lines
-from revoice.data.manifest import Manifest, Row
-from revoice.data.progress import Progress
-from revoice.data.shards import ShardWriter, shard_lines, shard_path
+from revoice.data.files import locked, read_lines, remove_parts
+from revoice.data.manifest import Manifest
+from revoice.data.selection import Selection
+from revoice.data.shards import (
+    shard_path,
+)
 from revoice.data.splits import Splits
-from revoice.data.workers import ordered_map, usable_cpus
 from revoice.errors import UserError
-from revoice.version import __version__
 
 log = logging.getLogger(__name__)
-
-CHUNK = 16  # utterances a worker takes at a time
-CHUNK_BYTES = 32 << 20  # ... unless their files are larger than this
-WORTH_A_WORKER = 250  # utterances that repay starting one more process
 
 
 @dataclass(frozen=True)
@@ -100,10 +92,14 @@ def prepare(
     manifest = (splits or Splits()).assign(corpus.manifest())
     base = Path(out_dir).expanduser().absolute() / manifest.corpus
     with locked(base):
-        job = _job(manifest, base, trim_db, shard_utterances)
+        remove_parts(base)
+        job = Selection.of(manifest, base, trim_db, shard_utterances)
+        remove_parts(job.folder)
         missing = job.missing(wanted)
         if missing:
             with _disk_trouble(job.folder):
+                for f in missing:
+                    remove_parts(job.folder / f.folder)
                 job.compute(missing, range(len(job.shards)), workers, progress)
                 for f in missing:
                     job.finish(f)
@@ -144,22 +140,16 @@ def prepare_share(
     manifest = (splits or Splits()).assign(corpus.manifest())
     base = Path(out_dir).expanduser().absolute() / manifest.corpus
     with locked(base):
-        job = _job(manifest, base, trim_db, shard_utterances)
+        job = Selection.of(manifest, base, trim_db, shard_utterances)
     with locked(job.folder, f".share-{k}-of-{n}.lock"), _disk_trouble(job.folder):
-        job.compute(job.missing(wanted), range(k, len(job.shards), n), workers, progress)
+        mine, missing = range(k, len(job.shards), n), job.missing(wanted)
+        for f in missing:
+            remove_parts(job.folder / f.folder, mine)
+        job.compute(missing, mine, workers, progress)
     written = [
         shard_path(job.folder / f.folder, i).exists() for f in job.missing(wanted) for i in range(len(job.shards))
     ]
     return written.count(False)
-
-
-def _job(manifest: Manifest, base: Path, trim_db: float | None, shard_utterances: int) -> "_Job":
-    """The selection that a manifest makes, its files hashed."""
-    trim_db = None if trim_db is None else float(trim_db)
-    root = hashlib.sha256(str(manifest.root).encode()).hexdigest()[:8]
-    hashes = content_hashes(manifest, base / f"hashes-{root}.jsonl")
-    manifest = manifest.with_rows(replace(row, sha256=hashes[row.id]) for row in manifest)
-    return _Job(manifest, base / _selection(manifest, trim_db, shard_utterances), trim_db, shard_utterances)
 
 
 @contextmanager
@@ -167,116 +157,10 @@ def _disk_trouble(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"preparing into {folder} failed: {error.strerror or error}") from error
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One corpus selection to be put into `folder`."""
-
-    manifest: Manifest
-    folder: Path
-    trim_db: float | None
-    shard_utterances: int
-
-    @cached_property
-    def shards(self) -> list[tuple[Row, ...]]:
-        """The rows of each shard, shuffled: sorted ids would put one speaker's utterances side by side."""
-        rows, size = (
-            sorted(self.manifest, key=lambda row: hashlib.sha256(row.id.encode()).digest()),
-            self.shard_utterances,
-        )
-        return [tuple(rows[first : first + size]) for first in range(0, len(rows), size)]
-
-    def missing(self, fields: Sequence[Field]) -> list[Field]:
-        """The fields that are not whole."""
-        return [f for f in fields if not (self.folder / f.folder / "index.json").exists()]
-
-    def compute(self, fields: Sequence[Field], shards: Sequence[int], workers: int | None, show: bool) -> None:
-        """Write those of the `shards` that are missing."""
-        for f in fields:
-            for part in (self.folder / f.folder).glob("*.part"):
-                digits = part.name[len("shard-") :].partition(".")[0]
-                if not digits.isdigit() or int(digits) in shards:
-                    part.unlink(missing_ok=True)
-        chunks = list(self.chunks(fields, shards))
-        total = sum(len(chunk.utterances) for chunk in chunks)
-        if not total:
-            return
-        if workers is None:
-            workers = min(usable_cpus(), total // WORTH_A_WORKER)
-            workers = workers if workers > 1 else 0
-        labels = ", ".join(f.label for f in fields)
-        log.info("preparing %s of %d utterances into %s (%d workers)", labels, total, self.folder, workers)
-        began = time.perf_counter()
-        with Progress(f"preparing {labels}", total, show) as bar:
-            with closing(ordered_map(compute_chunk, chunks, workers)) as results:
-                self._write(chunks, results, bar)
-        wall = max(time.perf_counter() - began, 1e-9)
-        log.info("prepared %.1f min in %.1f s: %.0f x real time", bar.seconds / 60, wall, bar.seconds / wall)
-
-    def chunks(self, fields: Sequence[Field], shards: Sequence[int]) -> Iterator[Chunk]:
-        """The work still to be done, in order."""
-        for index in shards:
-            rows = self.shards[index]
-            lacking = tuple(f for f in fields if not shard_path(self.folder / f.folder, index).exists())
-            utterances = [(row.id, row.path, self.manifest.file(row)) for row in rows] if lacking else []
-            while utterances:
-                size = _chunk_size([file for _, _, file in utterances[:CHUNK]])
-                now, utterances = utterances[:size], utterances[size:]
-                yield Chunk(index, not utterances, tuple(now), lacking, self.trim_db)
-
-    def _write(self, chunks: Sequence[Chunk], results: Iterator[list[Outcome]], bar: Progress) -> None:
-        writers: dict[str, ShardWriter] = {}
-        try:
-            for chunk, outcomes in zip(chunks, results, strict=True):
-                for f in chunk.fields:
-                    writer = writers.get(f.label) or ShardWriter(self.folder / f.folder, chunk.shard, f.label)
-                    writers[f.label] = writer
-                    for outcome in outcomes:
-                        if f.label in outcome.arrays:
-                            writer.add(outcome.id, outcome.arrays[f.label], outcome.seconds, outcome.start)
-                        else:
-                            writer.reject(outcome.id, outcome.path, outcome.reasons[f.label])
-                    if chunk.last:
-                        writers.pop(f.label).close()
-                bar.advance(len(outcomes), sum(outcome.seconds for outcome in outcomes))
-        finally:
-            for writer in writers.values():
-                writer.abandon()
-
-    def finish(self, f: Field) -> None:
-        """Merge the shards' lines, check the counts, and write the index that marks the field as whole."""
-        folder = self.folder / f.folder
-        lines = [shard_lines(folder, index) for index in range(len(self.shards))]
-        stored = [line for shard in lines for line in shard if "reason" not in line]
-        rejected = [line for shard in lines for line in shard if "reason" in line]
-        if [line["id"] for shard in lines for line in shard] != [row.id for rows in self.shards for row in rows]:
-            raise UserError(
-                f"{folder}: {len(self.manifest)} utterances in, but {len(stored)} stored + {len(rejected)} rejected "
-                "do not match them one to one; delete that folder and prepare again"
-            )
-        write_lines(folder / "utterances.jsonl", stored)
-        write_lines(folder / "rejected.jsonl", rejected)
-        index = {
-            **f.describe(),
-            "corpus": self.manifest.corpus,
-            "trim_db": self.trim_db,
-            "utterances": len(self.manifest),
-            "stored": len(stored),
-            "rejected": len(rejected),
-            "shards": [shard_path(folder, index).name for index in range(len(self.shards))],
-            "version": __version__,
-        }
-        if stored:
-            write_json(folder / "index.json", index)
-        else:  # more likely the machine's fault than that of every file: try again next time
-            for name in index["shards"]:
-                (folder / name).unlink()
-        if rejected:
-            log.warning(
-                "%d of %d utterances rejected: %s", len(rejected), len(self.manifest), folder / "rejected.jsonl"
-            )
+        raise UserError(
+            f"preparing into {folder} failed: {error.strerror or error}; "
+            "whole shards are kept: mend that and start again"
+        ) from error
 
 
 def _collect(manifest: Manifest, spec: FeatureSpec, folders: dict[str, Path]) -> Prepared:
@@ -292,23 +176,3 @@ def _collect(manifest: Manifest, spec: FeatureSpec, folders: dict[str, Path]) ->
         first = "; ".join(f"{r.path}: {r.reason}" for r in list(rejected.values())[:3])
         raise UserError(f"none of the {len(manifest)} utterances in {manifest.root} can be used: {first}")
     return Prepared(manifest.with_rows(rows), spec, folders, tuple(rejected[id] for id in sorted(rejected)))
-
-
-def _selection(manifest: Manifest, trim_db: float | None, shard_utterances: int) -> str:
-    """12 hex digits over what is in the chosen files and how it is cut and sharded."""
-    lines = [
-        f"trim {trim_db}",
-        f"shuffled shards of {shard_utterances}",
-        *(f"{row.id} {row.sha256}" for row in manifest),
-    ]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-
-
-def _chunk_size(files: Sequence[Path]) -> int:
-    """How many of the files fit into `CHUNK_BYTES`; at least one."""
-    total = 0
-    for count, file in enumerate(files):
-        total += file.stat().st_size if file.is_file() else 0
-        if total > CHUNK_BYTES and count:
-            return count
-    return len(files)

@@ -141,7 +141,8 @@ class CorpusSetup(DataSetup):
 
     def manifest(self) -> Manifest:
         """See `DataSetup`."""
-        return self.splits.assign(self.corpus.manifest())
+        manifest = self.splits.assign(self.corpus.manifest())
+        return manifest.with_rows(row for row in manifest if not row.problem)
 
     def prepare(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True

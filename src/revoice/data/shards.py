@@ -1,10 +1,12 @@
 """WebDataset tar shards of one field: the same records give the same bytes, and a shard is whole or not there."""
 
 import io
+import json
 import os
 import secrets
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +50,13 @@ class ShardWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        write_lines(self.path.with_suffix(".jsonl"), self.lines)
+        write_lines(lines_path(self.path), self.lines)
         Path(self._file.name).replace(self.path)
 
     def abandon(self) -> None:
         """Drop what was written so far."""
-        self._file.close()
+        with suppress(OSError):  # a full disk refuses what is still to be flushed
+            self._file.close()
         Path(self._file.name).unlink(missing_ok=True)
 
 
@@ -62,9 +65,54 @@ def shard_path(folder: Path, index: int) -> Path:
     return folder / f"shard-{index:06d}.tar"
 
 
+def lines_path(shard: Path) -> Path:
+    """Where the utterance lines of a shard are."""
+    return shard.with_suffix(".jsonl")
+
+
 def shard_lines(folder: Path, index: int) -> list[dict[str, Any]]:
     """The utterance lines of a whole shard."""
-    return read_lines(shard_path(folder, index).with_suffix(".jsonl"))
+    return read_lines(lines_path(shard_path(folder, index)))
+
+
+def is_whole(shard: Path, ids: list[str]) -> bool:
+    """Whether a shard of an interrupted preparation is there and tells of all `ids`; looks at its members' heads."""
+    try:
+        lines = read_lines(lines_path(shard))
+        with tarfile.open(shard, mode="r:") as tar:
+            stored = [_id_of(member) for member in tar]
+        return [line["id"] for line in lines] == ids and stored == [k["id"] for k in lines if "reason" not in k]
+    except (OSError, ValueError, KeyError, TypeError, tarfile.TarError):
+        return False
+
+
+def file_sizes(folder: Path, names: Sequence[str]) -> dict[str, int]:
+    """Bytes of files by name; what is missing has -1."""
+    return {name: (folder / name).stat().st_size if (folder / name).is_file() else -1 for name in names}
+
+
+def read_index(folder: Path) -> dict[str, Any] | None:
+    """`index.json` of a field; None if it is missing or damaged."""
+    try:
+        found = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def remove_damaged(folder: Path, index: Mapping[str, Any]) -> list[str]:
+    """Remove the files that are not as long as the index says, and then the index: they are to be made again.
+
+    An index of an earlier version does not tell sizes: nothing is checked.
+    """
+    recorded: dict[str, int] = index.get("bytes", {})
+    found = file_sizes(folder, list(recorded))
+    lost = [name for name, size in recorded.items() if found[name] != size]
+    for name in lost:
+        (folder / name).unlink(missing_ok=True)
+    if lost:
+        (folder / "index.json").unlink()
+    return lost
 
 
 def read_shard(path: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -73,4 +121,8 @@ def read_shard(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         for member in tar:
             file = tar.extractfile(member)
             assert file is not None
-            yield member.name.partition(".")[0], np.lib.format.read_array(io.BytesIO(file.read()), allow_pickle=False)
+            yield _id_of(member), np.lib.format.read_array(io.BytesIO(file.read()), allow_pickle=False)
+
+
+def _id_of(member: tarfile.TarInfo) -> str:
+    return member.name.partition(".")[0]

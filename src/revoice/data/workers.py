@@ -1,5 +1,6 @@
 """Run tasks in worker processes, results in the order of the tasks, memory bounded, no process left behind."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -8,12 +9,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from multiprocessing.connection import wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from revoice.errors import UserError
+
+log = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -24,30 +28,99 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Generator[Result]:
+Rescue = Callable[[Task, Callable[[Task], Result | None]], Result]
+
+
+def ordered_map(
+    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, rescue: Rescue[Task, Result]
+) -> Generator[Result]:
     """`map(function, tasks)` with `workers` fresh processes, or in this one if `workers` is 0.
 
-    torch computes with one thread per worker, and also in process: results do not depend on `workers`.
+    torch computes with one thread per worker, and also in process: results do not depend on `workers`. When a worker
+    dies (a decoder crashed, or the system ran out of memory), what was waiting is done by one process alone.
+
+    Args:
+        function: a picklable function.
+        tasks: what to call it with.
+        workers: processes.
+        rescue: called with a task that killed even that process, and a function that does a smaller task there (None:
+            it died again); returns the result.
+
+    Raises:
+        UserError: no worker process can live here.
     """
     if workers == 0:
         yield from _in_process(function, tasks)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker)
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for task in tasks:
-            waiting.append(pool.submit(function, task))
-            if len(waiting) > 2 * workers + 2:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            f"a worker process of the preparation died (out of memory?): try data.prepare.workers={workers // 2}"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    tasks = iter(tasks)
+    waiting: deque[tuple[Task, Future[Result] | None]] = deque()
+    while True:
+        pool = _pool(workers)
+        try:
+            for task in tasks:
+                waiting.append((task, None))
+                waiting[-1] = (task, pool.submit(function, task))
+                if len(waiting) > 2 * workers + 2:
+                    yield _first(waiting)
+                    waiting.popleft()
+            while waiting:
+                yield _first(waiting)
+                waiting.popleft()
+            return
+        except BrokenProcessPool:
+            log.warning("a worker process died (a crash, or out of memory): doing again what it did, in one process")
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        with closing(_Alone(function)) as alone:
+            while waiting:
+                task, future = waiting.popleft()
+                done = future and future.done() and not future.cancelled() and not future.exception()
+                found = future.result() if future and done else alone.attempt(task)
+                yield rescue(task, alone.attempt) if found is None else found
+        if not alone.deaths and workers > 1:
+            workers //= 2
+            log.warning("no task is to blame, so memory may be short: going on with %d workers", workers)
+
+
+class _Alone:
+    """One process that does one task at a time, so that its death has a cause."""
+
+    def __init__(self, function: Callable[[Task], Result]) -> None:
+        self.function, self.deaths = function, 0
+        self._pool: ProcessPoolExecutor | None = None
+
+    def attempt(self, task: Any) -> Any:
+        """The result; None if the process died of it."""
+        if self._pool is None:
+            self._pool = _pool(1)
+            try:
+                self._pool.submit(int).result()
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "worker processes of the preparation die as they start (out of memory?): try data.prepare.workers=0"
+                ) from error
+        try:
+            return self._pool.submit(self.function, task).result()
+        except BrokenProcessPool:
+            self.deaths += 1
+            self.close()
+            return None
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+
+
+def _first(waiting: deque[tuple[Task, Future[Result] | None]]) -> Result:
+    future = waiting[0][1]
+    assert future is not None
+    return future.result()
 
 
 def _in_process(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result]:

@@ -1,6 +1,7 @@
 """The report of an evaluation: `metrics.json`, `trials.csv` and a page that opens without a network."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from revoice.atomic import write_text
 from revoice.evaluation.bootstrap import RESAMPLES
 from revoice.evaluation.evaluate import Evaluation
 from revoice.evaluation.examples import Example
@@ -32,7 +34,7 @@ TILES = ("closer_to_target", "cosine_target", "mcd_converted", "f0_correlation",
 
 def write_metrics(path: Path, payload: Mapping[str, Any]) -> None:
     """Write JSON that appears whole or not at all; numbers that are not finite become null."""
-    _write(path, json.dumps(_plain(payload), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(_plain(payload), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_trials(path: Path, evaluations: Sequence[Evaluation]) -> None:
@@ -44,13 +46,11 @@ def write_trials(path: Path, evaluations: Sequence[Evaluation]) -> None:
         for record in records
     ]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_report(path: Path, evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, object]) -> None:
@@ -68,7 +68,7 @@ def write_report(path: Path, evaluations: Sequence[Evaluation], title: str, fact
         parts.append(_comparison(evaluations))
     for evaluation in evaluations:
         parts.append(_system(evaluation, alone=len(evaluations) == 1))
-    _write(path, page(title, "\n".join(parts)))
+    write_text(path, page(title, "\n".join(parts)))
 
 
 def _heading(evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, object]) -> str:
@@ -216,10 +216,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

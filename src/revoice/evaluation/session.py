@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from revoice.audio.io import Audio
+from revoice.audio.io import Audio, AudioError
 from revoice.conversion.converter import Converter, Voice
+from revoice.data.clip import load_clip
 from revoice.data.manifest import Manifest
 from revoice.errors import UserError, choices
 from revoice.evaluation.evaluate import Convert, Evaluation, Request, build_metrics, run
@@ -75,6 +76,33 @@ def trials_for(
     return trials
 
 
+def usable_trials(
+    manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0, closed: str = ""
+) -> dict[str, list[Trial]]:
+    """`trials_for` of the recordings that can be read: one that cannot is told, and another takes its place."""
+    heard: dict[str, str] = {}  # by utterance id: why it is of no use, "" if it is
+    while True:
+        trials = trials_for(manifest, protocol, trained_on, seed, closed)
+        chosen = [trial for group in trials.values() for trial in group]
+        rows = {row.id: row for t in chosen for row in (t.source, *t.references, t.true_target) if row is not None}
+        new = [row for row in rows.values() if row.id not in heard]
+        for row in new:
+            heard[row.id] = _problem(manifest.file(row))
+            if heard[row.id]:
+                log.warning("not evaluated: %s", heard[row.id])
+        if not any(heard[row.id] for row in new):
+            return trials
+        manifest = manifest.with_rows(row for row in manifest if not heard.get(row.id))
+
+
+def _problem(file: Path) -> str:
+    try:
+        load_clip(file)
+    except AudioError as error:
+        return str(error)
+    return ""
+
+
 def evaluate_systems(
     converters: Mapping[str, Converter],
     manifest: Manifest,
@@ -96,7 +124,7 @@ def evaluate_systems(
     """
     speakers = sorted({name for c in converters.values() for name in c.loaded.description.speakers})
     closed = next((name for name, c in converters.items() if c.model.target == "speaker"), "")
-    trials = trials_for(manifest, protocol, speakers, seed, closed)
+    trials = usable_trials(manifest, protocol, speakers, seed, closed)
     evaluations = {}
     with Workers(_workers(protocol)) as workers:
         metrics = build_metrics(manifest, workers=workers)

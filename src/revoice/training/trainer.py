@@ -1,5 +1,6 @@
 """From trainer settings to a Lightning Trainer: devices, precision, limits."""
 
+import io
 import logging
 import os
 import warnings
@@ -12,8 +13,10 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
+from revoice.atomic import replacing
 from revoice.errors import UserError, choices
 from revoice.registry import from_mapping
 from revoice.training.stop import seconds_of
@@ -164,7 +167,19 @@ def build_trainer(
         enable_progress_bar=False,
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_model_summary=False,
+        plugins=[WholeCheckpoints()],
     )
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all: Lightning's writer copies from /tmp, and leaves halves behind."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write beside the final name, then rename; a full disk leaves the previous checkpoint as it was."""
+        data = io.BytesIO()
+        torch.save(checkpoint, data)
+        with replacing(Path(path), sync=True) as file:
+            file.write(data.getbuffer())
 
 
 def _strategy(settings: TrainerSettings, where: Place) -> str | Strategy:

@@ -1,17 +1,21 @@
 """What a corpus reader is: a folder in, manifest rows out, without decoding any audio."""
 
 import hashlib
+import os
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
 from revoice.data.manifest import Manifest, Row
-from revoice.errors import UserError
+from revoice.errors import UserError, is_text, printable
 from revoice.registry import Registry
 
+LONGEST_ID = 80  # letters of an id: a member of a tar archive has a name of at most 100
 CORPORA: "Registry[Corpus]" = Registry("corpus", "revoice.data.corpora")
 
 
@@ -55,7 +59,7 @@ class Corpus(ABC):
         return None
 
     def manifest(self) -> Manifest:
-        """All rows, sorted by id.
+        """All rows, sorted by id; what cannot be an utterance (a file listed twice) carries the `problem`.
 
         Raises:
             UserError: the root is missing, empty, or holds something else; the message names the layout expected
@@ -64,6 +68,8 @@ class Corpus(ABC):
         self.make()
         if not self.root.exists():
             raise self.problem(f"{self.root} does not exist")
+        if not is_text(str(self.root)):
+            raise self.problem(f"the name {printable(str(self.root))} is not valid UTF-8 (rename the folder)")
         try:
             rows = list(self.rows())
         except OSError as error:
@@ -71,7 +77,7 @@ class Corpus(ABC):
         if not rows:
             empty = self.root.is_dir() and not any(self.root.iterdir())
             raise self.problem(f"{self.root} is empty" if empty else f"{self.root} holds nothing of that layout")
-        return Manifest(self.name, self.folder, ()).with_rows(rows)
+        return Manifest(self.name, self.folder, ()).with_rows(_told_apart([_named(row) for row in rows]))
 
     def problem(self, what: str) -> UserError:
         """A one-line error: what is wrong with the root, the layout expected, where to get the corpus, what to type."""
@@ -103,18 +109,57 @@ def gender_of(value: str | None) -> str | None:
     return first if first in ("F", "M") else None
 
 
+def key_of(name: str, path: str) -> str:
+    """An id of at most 80 letters, digits, "-" and "_"; what had to be changed is told apart by a hash of the path.
+
+    >>> key_of("alice/take_1", "alice/take_1.wav"), key_of("alice/take 1", "alice/take 1.wav")
+    ('alice-take_1', 'alice-take-1-4b2ac2a0')
+    """
+    clean = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")
+    if clean == name.replace("/", "-") and 0 < len(clean) <= LONGEST_ID:
+        return clean
+    mark = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{clean[: LONGEST_ID - 9]}-{mark}".lstrip("-")
+
+
+def _named(row: Row) -> Row:
+    """The row with an id that shards can hold, and without names that JSON cannot hold."""
+    id = row.id if re.fullmatch(r"[A-Za-z0-9_-]+", row.id) and len(row.id) <= LONGEST_ID else key_of(row.id, row.path)
+    if is_text(row.path) and is_text(row.speaker):
+        return replace(row, id=id)
+    problem = "its name is not valid UTF-8: rename it"
+    return replace(row, id=id, path=printable(row.path), speaker=printable(row.speaker), problem=problem)
+
+
+def _told_apart(rows: Sequence[Row]) -> Iterator[Row]:
+    """Of rows with one id the first is kept, the others get an id of their own and the reason to reject them."""
+    taken, first = {row.id for row in rows}, dict[str, Row]()
+    for row in rows:
+        before = first.setdefault(row.id, row)
+        if before is not row:
+            same = os.path.normpath(before.path) == os.path.normpath(row.path)
+            problem = "is listed twice" if same else f"has the same id as {before.path}"
+            id = next(name for n in count(2) if (name := f"{row.id}-again-{n}") not in taken)
+            taken.add(id)
+            row = replace(row, id=id, problem=row.problem or problem)
+        yield row
+
+
 def read_text(path: Path) -> str | None:
-    """The stripped text of a small file, or None if it is missing or empty."""
+    """The stripped text of a small file, or None if it is missing, empty, or no file."""
     try:
-        return path.read_text(encoding="utf-8-sig", errors="replace").strip() or None
+        return path.read_text(encoding="utf-8-sig", errors="replace").strip() or None if path.is_file() else None
     except OSError:
         return None
 
 
 def visible(folder: Path, suffixes: Iterable[str] | None = None) -> Iterator[Path]:
-    """Entries of `folder` in sorted order, without hidden ones: the subfolders, or the files with one of `suffixes`."""
+    """Entries of `folder` in sorted order, without hidden ones: the subfolders, or what has one of `suffixes`.
+
+    What is called like a recording but is none (a folder, a broken link) is listed, so that it can be rejected.
+    """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith("."):
             continue
-        if path.is_dir() if suffixes is None else path.suffix.lower() in suffixes and path.is_file():
+        if path.is_dir() if suffixes is None else path.suffix.lower() in suffixes:
             yield path

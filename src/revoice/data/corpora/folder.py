@@ -3,14 +3,14 @@
 import csv
 import hashlib
 import io
-import re
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from revoice.audio.io import AUDIO_SUFFIXES
-from revoice.data.corpora.base import CORPORA, Corpus, gender_of, read_text, sentence_id, visible
+from revoice.data.corpora.base import CORPORA, Corpus, gender_of, key_of, read_text, sentence_id, visible
 from revoice.data.manifest import SPLITS, Row
 from revoice.errors import UserError, choices
 
@@ -46,9 +46,10 @@ class Folder(Corpus):
     def rows(self) -> Iterator[Row]:
         """One row per file or per line of the CSV."""
         rows = list(self._from_csv(self.table) if self.table else self._from_folders())
-        twice = {name for name, count in Counter(row.id for row in rows).items() if count > 1}
+        ids = {row.path: row.id for row in rows}  # a path that is listed twice is for `manifest` to reject
+        twice = {name for name, count in Counter(ids.values()).items() if count > 1}
         for row in rows:  # a.wav beside a.flac, "a b" beside "a-b": told apart by a hash of the whole path
-            mark = "-" + hashlib.sha256(row.path.encode()).hexdigest()[:8] if row.id in twice else ""
+            mark = "-" + hashlib.sha256(os.fsencode(row.path)).hexdigest()[:8] if row.id in twice else ""
             yield replace(row, id=row.id + mark)
 
     def _from_folders(self) -> Iterator[Row]:
@@ -60,7 +61,7 @@ class Folder(Corpus):
         for speaker in speakers:
             for path in sorted(speaker.rglob("*")):
                 hidden = any(part.startswith(".") for part in path.relative_to(speaker).parts)
-                if path.suffix.lower() in AUDIO_SUFFIXES and not hidden and path.is_file():
+                if path.suffix.lower() in AUDIO_SUFFIXES and not hidden:
                     name = path.relative_to(self.root).as_posix()
                     text = read_text(path.with_suffix(".txt"))
                     yield Row(id=_id(name), path=name, speaker=speaker.name, text=text, sentence=sentence_id(text))
@@ -103,20 +104,19 @@ def _read_csv(table: Path) -> Iterator[dict[str, str]]:
             f"(and, if known: {','.join(COLUMNS[2:])})"
         )
     reader.fieldnames = header
-    for number, line in enumerate(reader, start=2):
+    for number, line in enumerate(_lines(reader, table), start=2):
         values = {key: (value or "").strip() for key, value in line.items() if isinstance(key, str) and key in COLUMNS}
         if values["path"] and not values["speaker"]:
             raise UserError(f"folder: line {number} of {table} has no speaker; expected path,speaker")
         yield values
 
 
-def _id(path: str) -> str:
-    """A key of letters, digits, "-" and "_" for shards; what it had to change is told apart by a hash.
+def _lines(reader: csv.DictReader, table: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise UserError(f"folder: {table} is not a readable CSV near line {reader.line_num} ({error})") from error
 
-    >>> _id("alice/take_1.wav"), _id("alice/take 1.wav")
-    ('alice-take_1', 'alice-take-1-4b2ac2a0')
-    """
-    stem = Path(path).with_suffix("").as_posix()
-    clean = re.sub(r"[^A-Za-z0-9_]+", "-", stem).strip("-")
-    changed = clean != stem.replace("/", "-")
-    return f"{clean}-{hashlib.sha256(path.encode()).hexdigest()[:8]}".lstrip("-") if changed else clean
+
+def _id(path: str) -> str:
+    return key_of(os.path.splitext(Path(path).as_posix())[0], path)
