@@ -17,7 +17,7 @@ import soundfile
 import torch
 
 from revoice.audio.presets import load_preset
-from revoice.data.compute import Chunk, compute_chunk
+from revoice.data.compute import Chunk, compute_chunk, rescue_chunk
 from revoice.data.fields.base import build_field
 from revoice.data.shards import ShardWriter
 from revoice.data.workers import ordered_map
@@ -64,7 +64,7 @@ def prepare(files: list[Path], labels: tuple[str, ...], workers: int, out: Path)
     writers = [ShardWriter(out / field.folder, 0, field.label) for field in fields]
     seconds, began = 0.0, 0.0
     warm = 2 * max(workers, 1)
-    with closing(ordered_map(compute_chunk, chunks, workers)) as results:
+    with closing(ordered_map(compute_chunk, chunks, workers, rescue_chunk)) as results:
         for number, outcomes in enumerate(results):
             for outcome in outcomes:
                 for field, writer in zip(fields, writers, strict=True):
@@ -81,7 +81,7 @@ def prepare(files: list[Path], labels: tuple[str, ...], workers: int, out: Path)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--minutes", type=float, default=32.0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -112,7 +112,7 @@ class FeatureExtractor(nn.Module):
         spec = self.spec
         stft = torch.fft.rfft(framed * self.window)
         stft = stft[..., : spec.bins - spec.drop_top] if spec.drop_top else stft
-        energy = stft.real.square() + stft.imag.square()
+        energy = torch.addcmul(stft.real.square(), stft.imag, stft.imag)
         if spec.power == 1:  # the square root's gradient at 0 is infinite: silent bins get a constant
             energy = energy + spec.epsilon if spec.epsilon else energy.clamp(min=torch.finfo(energy.dtype).tiny)
             energy = energy.sqrt()

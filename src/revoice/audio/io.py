@@ -97,7 +97,7 @@ def read_audio(
             raise AudioError(f"{path}: truncated, {len(mono)} of {count} samples could be read")
     if not len(mono):
         raise AudioError(f"{path}: has no samples")
-    peak = float(np.abs(mono).max())
+    peak = max(float(mono.max()), -float(mono.min()))
     if not np.isfinite(peak):
         raise AudioError(f"{path}: has samples that are not finite (NaN or infinite)")
     if peak > LOUDEST:
@@ -234,7 +234,7 @@ def _mono(file: soundfile.SoundFile, count: int, path: Path) -> np.ndarray:
     blocks, total, size = [], 0, max(1, _READ // file.channels)
     while total < count:
         try:
-            block = file.read(min(size, count - total), dtype="float32", always_2d=True)
+            block = file.read(min(size, count - total), dtype="float32")
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{path}: truncated or damaged ({_reason(error)})") from error
         if not len(block):
@@ -243,8 +243,8 @@ def _mono(file: soundfile.SoundFile, count: int, path: Path) -> np.ndarray:
         if total > LONGEST:
             raise AudioError(f"{path}: longer than {LONGEST} samples: cut it into shorter recordings")
         with np.errstate(over="ignore", invalid="ignore"):  # infinite: told by the caller
-            blocks.append(block[:, 0].copy() if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+            blocks.append(block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32))
+    return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Silence at the ends of a clip."""
 
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 
@@ -32,12 +33,21 @@ def trim_silence(
     Trim(start=7168, end=17408)
     """
     del sample_rate
-    padded = np.pad(np.asarray(samples, dtype=np.float64), frame_length // 2)
-    total = np.concatenate([[0.0], np.cumsum(padded * padded)])
-    first = np.arange(0, len(padded) - frame_length + 1, hop_length)
-    level = np.sqrt(np.maximum(total[first + frame_length] - total[first], 0.0) / frame_length)
+    half, block = frame_length // 2, gcd(frame_length // 2, frame_length - frame_length // 2, hop_length)
+    energy = _energies(np.asarray(samples), block)  # of blocks that frames begin and end with
+    total = np.concatenate([np.zeros(half // block + 1), np.cumsum(energy)])
+    total = np.pad(total, (0, -(-frame_length // block)), mode="edge")
+    first = np.arange(0, len(samples) + 2 * half - frame_length + 1, hop_length) // block
+    level = np.sqrt(np.maximum(total[first + frame_length // block] - total[first], 0.0) / frame_length)
     decibels = 20.0 * np.log10(np.maximum(level, 1e-5))
     loud = np.flatnonzero(decibels > decibels.max(initial=-100.0) - top_db)
     if not len(loud):
         return Trim(0, len(samples))
     return Trim(int(loud[0]) * hop_length, min(len(samples), (int(loud[-1]) + 1) * hop_length))
+
+
+def _energies(samples: np.ndarray, block: int) -> np.ndarray:
+    """Sums of squares (blocks,) float64 of samples (S,), the last block filled up with zeros."""
+    whole = samples[: len(samples) // block * block].reshape(-1, block)
+    rest = samples[len(whole) * block :].astype(np.float64)
+    return np.append(np.einsum("ij,ij->i", whole, whole).astype(np.float64), (rest * rest).sum())

@@ -1,0 +1,111 @@
+"""Memory of a streaming reader, and of a manifest, at the size of VCTK and at 10 and 100 times that.
+
+    python benchmarks/scale.py [--batches 400] [--rows 44000 440000]
+
+Shards are real, 512 utterances of 3 s each; larger corpora are the same shards under more names. Each figure is the
+largest resident set of a process of its own.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from reading import corpus
+
+VCTK = 44_000  # utterances of one microphone
+SHARDS = 8  # that are really there
+
+
+def grown(stream: Path, factor: float) -> Path:
+    """A stream of `factor` times VCTK beside the given one, its files links to those."""
+    index = json.loads((stream / "index.json").read_text(encoding="utf-8"))
+    features = stream / index["fields"]["features"]["folder"]
+    place = stream.parent / f"times-{factor}"
+    target, names = place / "features", []
+    target.mkdir(parents=True)
+    (place / "stream").mkdir()
+    for number in range(round(VCTK * factor / 512)):
+        name, count = index["shards"][number % len(index["shards"])]
+        new = f"shard-{number:06d}"
+        os.link(features / name, target / f"{new}.tar")
+        os.link(stream / f"{Path(name).stem}.jsonl", place / "stream" / f"{new}.jsonl")
+        names.append((f"{new}.tar", count))
+    for file in stream.glob("validation*"):
+        os.symlink(file, place / "stream" / file.name)
+    index["fields"]["features"]["folder"] = "../features"
+    (place / "stream" / "index.json").write_text(json.dumps({**index, "shards": names}), encoding="utf-8")
+    return place / "stream"
+
+
+def read(address: Path, batches: int) -> tuple[float, float]:
+    """(MB, seconds until the first batch) of reading some batches in this process."""
+    from itertools import islice
+
+    from revoice.data.stream import Stream
+    from revoice.data.stream_module import StreamDataModule
+    from revoice.models.base import Requires
+
+    start = time.perf_counter()
+    data = StreamDataModule([Stream.open(address)], Requires(), 32, workers=0, rank=0, world_size=1)
+    loader = iter(data.train_dataloader())
+    next(loader)
+    first = time.perf_counter() - start
+    for _ in islice(loader, batches):
+        pass
+    return _peak(), first
+
+
+def manifest(rows: int) -> tuple[float, float]:
+    """(MB, seconds) of the rows of a corpus and their splits."""
+    from revoice.data.manifest import Manifest, Row
+    from revoice.data.splits import Splits
+
+    start = time.perf_counter()
+    found = (
+        Row(
+            id=f"p{i % 110}_{i:08d}",
+            path=f"p{i % 110}/{i:08d}.flac",
+            speaker=f"p{i % 110}",
+            sentence=f"s{i % 9000:010d}",
+        )
+        for i in range(rows)
+    )
+    Splits().assign(Manifest("rows", Path("/"), ()).with_rows(found))
+    return _peak(), time.perf_counter() - start
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def alone(function: Callable[..., tuple[float, float]], *arguments: object) -> tuple[float, float]:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, default=400)
+    parser.add_argument("--rows", type=int, nargs="*", default=[VCTK, 10 * VCTK])
+    options = parser.parse_args()
+    from revoice.data.stream import write_stream
+
+    with tempfile.TemporaryDirectory() as folder:
+        stream = write_stream(corpus(Path(folder) / "noise", SHARDS * 512))
+        for factor in (1, 10, 100):
+            size, first = alone(read, grown(stream, factor), options.batches)
+            print(f"stream of {factor:>3} x VCTK: {size:>6.0f} MB, first batch after {first:.1f} s", flush=True)
+    for rows in options.rows:
+        size, seconds = alone(manifest, rows)
+        print(f"manifest of {rows:>9,} rows: {size:>6.0f} MB, {seconds:.1f} s to split", flush=True)
+
+
+if __name__ == "__main__":
+    main()
