@@ -23,8 +23,9 @@ from revoice.data.files import write_json, write_lines
 from revoice.data.manifest import Manifest, Row
 from revoice.data.prepare import Prepared
 from revoice.data.shards import ShardWriter
-from revoice.data.stream import Stream, write_stream
+from revoice.data.stream import Stream
 from revoice.data.stream_module import StreamDataModule
+from revoice.data.stream_writer import write_stream
 from revoice.models.base import MODELS
 
 

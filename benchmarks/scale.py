@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=400)
     parser.add_argument("--rows", type=int, nargs="*", default=[VCTK, 10 * VCTK])
     options = parser.parse_args()
-    from revoice.data.stream import write_stream
+    from revoice.data.stream_writer import write_stream
 
     with tempfile.TemporaryDirectory() as folder:
         stream = write_stream(corpus(Path(folder) / "noise", SHARDS * 512))

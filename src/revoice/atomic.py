@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ def replacing(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
     """
-    part = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")  # as short as any name may be
+    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")  # as short as any name may be
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "w+b") as file:

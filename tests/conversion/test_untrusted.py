@@ -237,11 +237,9 @@ def test_what_cannot_be_written_leaves_nothing(suffix: str, tmp_path: Path, monk
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", f"m{suffix}"]
 
     def full(*_: object, **__: object) -> None:
-        (tmp_path / f".n{suffix}.part").write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("revoice.atomic.os.fsync", full)
     assert "No space" in refusal(tmp_path, lambda: save(model, about, tmp_path / f"n{suffix}"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", f"m{suffix}"]
 

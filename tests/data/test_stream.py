@@ -1,7 +1,10 @@
 """Streams: every item once, resumed to the item, the same from a folder or a server; mixtures."""
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +27,9 @@ from revoice.data.corpora.folder import Folder
 from revoice.data.datamodule import VoiceDataModule
 from revoice.data.prepare import Prepared, prepare
 from revoice.data.splits import Splits
-from revoice.data.stream import Stream, write_stream
+from revoice.data.stream import Stream
 from revoice.data.stream_module import StreamDataModule
+from revoice.data.stream_writer import write_stream
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")
@@ -106,7 +110,7 @@ def test_every_utterance_once_an_epoch(prepared: Prepared, stream: Stream, world
         data = module(stream, batch_size=world_size, rank=rank, world_size=world_size, workers=workers)
         readers = max(workers, 1)
         for worker in range(readers):  # what each worker would deliver, without starting it
-            plan = data.train_dataloader().dataset.plan
+            plan = data.train_dataloader().plan
             order = np.random.default_rng([1, 0]).permutation(len(stream.counts))
             mine = int(stream.counts[order[rank * readers + worker :: world_size * readers]].sum())
             seen.update(id for batch in islice(plan.batches(worker), mine) for id in batch.id)
@@ -117,7 +121,7 @@ def test_every_utterance_once_an_epoch(prepared: Prepared, stream: Stream, world
 @pytest.mark.parametrize("sampler", ["uniform", "by_speaker"])
 def test_resuming_goes_on_at_the_very_item(stream: Stream, workers: int, sampler: str) -> None:
     data = module(stream, requires=needs(sampler=sampler), workers=workers, micro_batches=2)
-    plan = data.train_dataloader().dataset.plan
+    plan = data.train_dataloader().plan
 
     def delivered(start: int, count: int) -> list[Batch]:  # as the loader asks its workers, in turn
         from dataclasses import replace
@@ -134,7 +138,7 @@ def test_resuming_goes_on_at_the_very_item(stream: Stream, workers: int, sampler
 
 def test_worker_processes_deliver_the_same(stream: Stream) -> None:
     data = module(stream, workers=2)
-    plan = data.train_dataloader().dataset.plan
+    plan = data.train_dataloader().plan
     lines = [plan.batches(worker) for worker in range(2)]
     expected = [next(lines[number % 2]) for number in range(9)]
     assert all(equal(a, b) for a, b in zip(batches(data, 9), expected, strict=True))
@@ -251,6 +255,55 @@ def test_mistakes_are_one_line(stream: Stream, tmp_path: Path) -> None:
         build(config).open(load_preset("adain_24k"), needs(), tmp_path)
     with pytest.raises(UserError, match="expected 1 or more"):
         build({**config, "streaming": {"shards": 0}})
+
+
+def test_mistakes_that_a_reader_meets_are_one_line(copy: Stream) -> None:
+    folder = Path(copy.address, copy.fields["features"]["folder"])
+    for name, _ in copy.shards:
+        (folder / name).write_bytes(b"")
+    with pytest.raises(UserError, match="nothing left to train on") as caught:
+        batches(module(copy, workers=1), 1)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_readers_leave_signals_to_the_training(stream: Stream) -> None:
+    others = set(multiprocessing.active_children())
+    loader = iter(module(stream, workers=1).train_dataloader())
+    next(loader)
+    readers = set(multiprocessing.active_children()) - others
+    for reader in readers:
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            os.kill(reader.pid, number)
+    assert all(len(next(loader).id) == 4 for _ in range(20))
+    assert len(readers) == 1
+    del loader
+    for reader in readers:
+        reader.join(30)
+        assert not reader.is_alive()
+
+
+def test_no_validation_and_shards_without_training_utterances(tmp_path: Path) -> None:
+    root = speakers_folder(tmp_path / "voices", speakers=2, clips=4)
+    config = {"name": "folder", "root": str(root), "stream": True, "streaming": {"workers": 0}, "batch_size": 2}
+    config |= {"splits": {"unseen_speakers": ["s1"], "val": 0, "test_sentences": 0}}
+    setup = build({**config, "prepare": {"workers": 0, "shard_utterances": 1}})
+    data = setup.open(SPEC, needs(), tmp_path / "out")
+    assert not list(data.val_dataloader()) and data.sample() is None
+    assert data.facts.train == 4 and len(data.streams[0].shards) == 4  # those of s1 are not asked for
+    heard = {id for batch in batches(data, 20) for id in batch.id}
+    assert len(heard) == 4 and all(id.startswith("s0") for id in heard)
+
+
+def test_what_was_done_to_a_stream_must_be_what_the_checkpoint_will_say(stream: Stream, tmp_path: Path) -> None:
+    config = {"name": "folder", "root": "x", "stream": True, "streaming": {"address": stream.address}}
+    with pytest.raises(UserError, match=r"was trimmed at None dB.*add data.prepare.trim_db=null"):
+        build({**config, "prepare": {"trim_db": 30}}).open(SPEC, needs(), tmp_path)
+    with pytest.raises(UserError, match=r"holds f0 with method=dio: set data.prepare.fields.f0.method to that"):
+        build({**config, "prepare": {"fields": {"f0": {"method": "harvest"}}}}).open(SPEC, needs(), tmp_path)
+    with pytest.raises(UserError, match=r"data.device=cpu is for the in-memory reader"):
+        build({**config, "device": "cpu"})
+    with pytest.raises(UserError, match=r"not looked at without data.stream=true"):
+        build({**config, "stream": False})
 
 
 def test_an_address_needs_no_corpus(stream: Stream, tmp_path: Path) -> None:

@@ -73,6 +73,18 @@ def test_a_mixture_trains(stream: str, workplace: Path) -> None:
     assert {name.partition("-")[0] for name in about.speakers} >= {"one", "two"}
 
 
+def test_fine_tuning_on_other_voices_keeps_the_checkpoint_loadable(workplace: Path, tmp_path: Path) -> None:
+    overrides = ["model=vqvae_small", "debug=tiny", "logger=none", *TINY]
+    first = train(compose_config("train", *overrides, folder=workplace), tmp_path / "first")
+    folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
+    config = compose_config("train", *overrides[:3], "data=folder", folder=workplace)
+    config["data"]["splits"]["limit"] = 1
+    config["data"]["root"], config["init_from"] = str(folder), str(first.checkpoint)
+    second = train(config, tmp_path / "second")
+    speakers = [len(revoice.load(run.checkpoint).loaded.description.speakers) for run in (first, second)]
+    assert speakers[0] != speakers[1]
+
+
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_is_a_feature_group(preset: str, tmp_path: Path) -> None:
     config = compose_config("prepare", f"features={preset}", folder=tmp_path)

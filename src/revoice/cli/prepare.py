@@ -21,7 +21,7 @@ def _prepare(values: dict[str, Any]) -> None:
     from revoice.audio.spec import FeatureSpec
     from revoice.data.config import build
     from revoice.data.mixture import Mixed
-    from revoice.data.stream import write_stream
+    from revoice.data.stream_writer import write_stream
 
     spec, setup = FeatureSpec.from_dict(values["features"]), build(values["data"])
     fields, out = list(values["fields"]), values["paths"]["prepared_dir"]

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from revoice.atomic import replacing, write_text
+from revoice.atomic import replacing
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
@@ -160,15 +160,17 @@ def save(model: ConversionModel, description: Description, path: Path) -> None:
     from safetensors.torch import save as serialise
 
     state = {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
-    data = io.BytesIO()  # the libraries' own writers do not say that a disk is full
+    # in memory first: the libraries' own writers do not say that a disk is full
     if path.suffix == ".safetensors":
         text = json.dumps(description.to_dict(), indent=2)
-        data.write(serialise(state, metadata={KEY: text}))
-        write_text(path.with_suffix(".json"), text + "\n")
+        with replacing(path.with_suffix(".json")) as beside, replacing(path, sync=True) as file:
+            beside.write(f"{text}\n".encode())
+            file.write(serialise(state, metadata={KEY: text}))
     else:
+        data = io.BytesIO()
         torch.save({KEY: description.to_dict(), "state_dict": {f"model.{k}": v for k, v in state.items()}}, data)
-    with replacing(path, sync=True) as file:
-        file.write(data.getbuffer())
+        with replacing(path, sync=True) as file:
+            file.write(data.getbuffer())
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

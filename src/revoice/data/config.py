@@ -83,7 +83,7 @@ def _mixture(c: _Mixture) -> MixtureSetup:
     parts = {}
     for name, part in c.parts.items():
         both = {key: {**(part.get(key) or {}), **(getattr(c, key) or {})} for key in ("splits", "prepare")}
-        parts[name] = _corpus({**part, **both, "stream": c.stream}, f"data.parts.{name}")
+        parts[name] = _corpus({**part, **both, "stream": c.stream, "device": None}, f"data.parts.{name}")
     first, *others = parts.values()
     for name in ("trim_db", "fields"):
         if any(getattr(part.preparation, name) != getattr(first.preparation, name) for part in others):

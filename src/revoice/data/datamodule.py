@@ -87,6 +87,10 @@ class DataModule(LightningDataModule):
         """Utterances whose files may be looked at; None if they are elsewhere."""
         return None
 
+    def sample(self) -> Batch | None:
+        """Some batch, to show its shapes; None if none is at hand."""
+        return next(iter(self.val_dataloader()), None)
+
     def examples(self) -> np.ndarray:
         """Positions in `store` of utterances to look at: training ones if they are there."""
         train = self.store.positions("train")
@@ -188,6 +192,10 @@ class VoiceDataModule(DataModule):
             found[0] += float(f0[f0 > 0].double().log().sum())
             found[1] += int((f0 > 0).sum())
         return [total / count if count else None for total, count in sums.values()]
+
+    def sample(self) -> Batch:
+        """The first of training."""
+        return next(iter(self.train_dataloader()))
 
     def recordings(self) -> Manifest:
         """All of them."""

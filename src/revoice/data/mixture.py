@@ -122,12 +122,13 @@ class MixedStore(Columns):
     def _each(self, utterances: np.ndarray, cut: Callable[[MemoryStore, np.ndarray, np.ndarray], Tensor]) -> Tensor:
         chosen = np.asarray(utterances, dtype=np.int64)
         found: Tensor | None = None
+        # a part that does not fit onto the device stays on the CPU
         for source in np.unique(self.sources[chosen]):
             rows = np.flatnonzero(self.sources[chosen] == source)
             piece = cut(self._stores[source], chosen[rows] - self._offset[source], rows)
             if found is None:
-                found = piece.new_empty((len(chosen), *piece.shape[1:]))
-            found[torch.from_numpy(rows).to(found.device)] = piece
+                found = piece.new_empty((len(chosen), *piece.shape[1:]), device=self.device)
+            found[torch.from_numpy(rows).to(self.device)] = piece.to(self.device)
         assert found is not None
         return found
 
@@ -142,6 +143,7 @@ def pooled(parts: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
 
 def appended(stores: Sequence[Columns]) -> Columns:
     """The utterances of several small stores in one."""
+    stores = [store for store in stores if len(store)] or stores[:1]
     if len(stores) == 1:
         return stores[0]
     columns = {}

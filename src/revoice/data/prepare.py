@@ -97,6 +97,9 @@ def prepare(
         remove_parts(job.folder)
         missing = job.missing(wanted)
         if missing:
+            for other in sorted(job.folder.glob(".share-*.lock")):
+                with locked(job.folder, other.name):  # another machine's share, if it is at work: its shards are needed
+                    pass
             with _disk_trouble(job.folder):
                 for f in missing:
                     remove_parts(job.folder / f.folder)

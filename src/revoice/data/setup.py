@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.base import Corpus
-from revoice.data.fields.base import Field
+from revoice.data.fields.base import Field, build_field
 from revoice.data.gather import Needs, labels_of
 from revoice.data.manifest import Manifest
 from revoice.data.mixture import Mixed, combined, told_apart
 from revoice.data.prepare import Prepared, prepare, prepare_share
 from revoice.data.splits import Splits
-from revoice.data.stream import Stream, write_stream
+from revoice.data.stream import Stream
+from revoice.data.stream_writer import write_stream
 from revoice.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ class DataSetup(ABC):
     device: str | None
     stream: bool
     streaming: Streaming
+
+    def __post_init__(self) -> None:
+        if self.stream and self.device is not None:
+            raise UserError(
+                f"data.device={self.device} is for the in-memory reader: leave it out with data.stream=true"
+            )
+        if self.streaming.address and not self.stream:
+            raise UserError("data.streaming.address is not looked at without data.stream=true: add that")
 
     @abstractmethod
     def manifest(self) -> Manifest:
@@ -161,7 +170,26 @@ class CorpusSetup(DataSetup):
         address = self.streaming.address or write_stream(self.prepare(spec, fields, out_dir))
         stream = Stream.open(address)
         spec.require_match(stream.spec, "features=", f"the stream {address}")
+        self._require_same_making(stream, spec, fields)
         return [stream]
+
+    def _require_same_making(self, stream: Stream, spec: FeatureSpec, fields: Sequence[str | Field]) -> None:
+        """What a checkpoint will say of its data must be what was done to the stream."""
+        how = self.preparation
+        if stream.trim_db != (None if how.trim_db is None else float(how.trim_db)):
+            raise UserError(
+                f"the stream {stream.address} was trimmed at {stream.trim_db} dB, data.prepare.trim_db={how.trim_db}: "
+                f"add data.prepare.trim_db={'null' if stream.trim_db is None else stream.trim_db}"
+            )
+        for f in fields:
+            wanted = f if isinstance(f, Field) else build_field(f, spec, how.fields)
+            made = stream.fields.get(wanted.label, {}).get("parameters", wanted.parameters())
+            different = [k for k, v in wanted.parameters().items() if made.get(k, v) != v]
+            if different:
+                raise UserError(
+                    f"the stream {stream.address} holds {wanted.label} with {different[0]}={made[different[0]]}: set "
+                    f"data.prepare.fields.{wanted.name}.{different[0]} to that"
+                )
 
     @property
     def at_hand(self) -> bool:
@@ -216,6 +244,9 @@ class MixtureSetup(DataSetup):
         """Each by itself."""
         parts = {name: part.prepare(spec, fields, out_dir, progress) for name, part in self.parts.items()}
         counts = [float(len(part.manifest.select("train"))) for part in parts.values()]
+        for name, count in zip(parts, counts, strict=True):
+            if not count:
+                raise UserError(f"data.parts.{name} has no training utterances: lower its splits.*, or leave it out")
         return Mixed(parts, self.shares() or tuple(count / max(sum(counts), 1.0) for count in counts))
 
     def prepare_share(

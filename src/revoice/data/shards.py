@@ -111,7 +111,7 @@ def remove_damaged(folder: Path, index: Mapping[str, Any]) -> list[str]:
     for name in lost:
         (folder / name).unlink(missing_ok=True)
     if lost:
-        (folder / "index.json").unlink()
+        (folder / "index.json").unlink(missing_ok=True)
     return lost
 
 

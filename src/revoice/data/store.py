@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,6 +72,9 @@ class MemoryStore(Columns):
         """Where to copy the arrays; None: leave them mapped."""
         size = sum(packed.array.nbytes for packed in self._packed.values())
         chosen = None if device is None else torch.device(device)
+        if chosen is not None and chosen.type == "cuda" and chosen.index is None:  # each process its own
+            rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+            chosen = torch.device("cuda", rank % max(torch.cuda.device_count(), 1))
         if chosen is not None and chosen.type == "cuda":
             free, _ = torch.cuda.mem_get_info(chosen)
             if size > (1 - RESERVE) * free:

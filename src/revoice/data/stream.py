@@ -1,6 +1,5 @@
 """A prepared corpus as a stream: the shards where they are, and an index that says all a reader needs besides them."""
 
-import hashlib
 import io
 import json
 import logging
@@ -16,14 +15,12 @@ import numpy as np
 import torch
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.columns import Column, Columns, decoded
+from revoice.data.columns import Column, Columns
 from revoice.data.facts import Facts
-from revoice.data.files import locked, write_json, write_lines
 from revoice.data.manifest import Row
-from revoice.data.packed import Statistics, Sums
-from revoice.data.prepare import Prepared
+from revoice.data.packed import Statistics
 from revoice.data.remote import fetch, joined
-from revoice.data.shards import ShardWriter, read_shard, shard_lines, shard_path
+from revoice.data.shards import shard_path
 from revoice.data.tables import Tables
 from revoice.errors import UserError, one_line
 
@@ -47,6 +44,7 @@ class Stream:
         levels: mean log-f0 of each speaker, empty without the field f0.
         statistics: of the training features.
         facts: counts, for people and for the checkpoint.
+        trim_db: silence that was cut at both ends.
         names: new names of some speakers.
     """
 
@@ -58,6 +56,7 @@ class Stream:
     levels: tuple[float | None, ...]
     statistics: Statistics
     facts: Facts
+    trim_db: float | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
     def renamed(self, names: Mapping[str, str]) -> "Stream":
@@ -75,21 +74,31 @@ class Stream:
         address = str(address)
         try:
             values = json.loads(fetch(f"{address}/index.json", tries=()))
+            if values["format"] != FORMAT:
+                raise UserError(f"{address}: stream format {values['format']}, this version reads {FORMAT}")
             tables = Tables(tuple(values["speakers"]), tuple(values["emotions"]))
             numbers = {name: torch.tensor(values["statistics"][name]) for name in ("mean", "std")}
-            known = values["format"] == FORMAT
+            stream = cls(
+                address=address,
+                spec=FeatureSpec.from_dict(values["spec"]),
+                fields=values["fields"],
+                shards=tuple((str(name), int(count)) for name, count in values["shards"] if count),
+                tables=tables,
+                levels=tuple(values["levels"]),
+                statistics=Statistics(**numbers),
+                facts=Facts(**values["facts"]),
+                trim_db=values["trim_db"],
+            )
+        except UserError:
+            raise
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{address}: no index of a stream there ({one_line(error)}); expected the folder stream-... that "
                 "prepare.py stream=true names"
             ) from error
-        if not known:
-            raise UserError(f"{address}: stream format {values['format']}, this version of revoice reads {FORMAT}")
-        shards = tuple((str(name), int(count)) for name, count in values["shards"])
-        spec, facts = FeatureSpec.from_dict(values["spec"]), Facts(**values["facts"])
-        return cls(
-            address, spec, values["fields"], shards, tables, tuple(values["levels"]), Statistics(**numbers), facts
-        )
+        if not stream.shards:
+            raise UserError(f"{address}: a stream without training utterances: lower data.splits.*, prepare again")
+        return stream
 
     def read(self, shards: Sequence[int], labels: Sequence[str]) -> Columns:
         """The training utterances of some shards; a shard that cannot be read is left out with a warning.
@@ -103,6 +112,8 @@ class Stream:
         for index in shards:
             try:
                 found, columns = self._shard(index, labels)
+            except UserError:
+                raise
             except DAMAGE as error:
                 why = f"{self.shards[index][0]} of {self.address} cannot be read ({one_line(error)})"
                 log.warning("%s: left out; prepare or copy it again", why)
@@ -118,6 +129,8 @@ class Stream:
         """The validation utterances."""
         try:
             return self._validation(labels)
+        except UserError:
+            raise
         except DAMAGE as error:
             raise UserError(
                 f"{self.address}: its validation utterances cannot be read ({one_line(error, 160)}); "
@@ -128,8 +141,8 @@ class Stream:
         lines = _lines(fetch(f"{self.address}/validation.jsonl"))
         rows = [Row(**{**line, "speaker": self.names.get(line["speaker"], line["speaker"])}) for line in lines]
         columns = {}
-        for label in labels:
-            arrays = _members(fetch(f"{self.address}/validation-{_plain(label)}/{shard_path(Path(), 0).name}"))
+        for label in labels if rows else ():
+            arrays = _members(fetch(f"{self.address}/validation-{plain(label)}/{shard_path(Path(), 0).name}"))
             columns[label] = _column([arrays[row.id] for row in rows], self.fields[label])
         return Columns(rows, columns)
 
@@ -161,87 +174,6 @@ class Stream:
                     f"{self.address} has no field '{label}', it has {', '.join(self.fields)}: prepare it with "
                     f"python prepare.py stream=true fields=[{','.join([*self.fields, label])}]"
                 )
-
-
-def write_stream(prepared: Prepared) -> Path:
-    """Write the index of a prepared corpus beside its fields, in one pass over the shards; the folder of the index.
-
-    It holds the names of the speakers, which utterances are to be trained on, the statistics, and a copy of
-    `VALIDATION` utterances. A second call returns at once.
-    """
-    names = "\n".join([prepared.manifest.digest(), *(folder.name for folder in prepared.folders.values())])
-    some = next(iter(prepared.folders.values()))
-    folder = some.parent / f"stream-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
-    with locked(some.parent, ".stream.lock"):
-        if not (folder / "index.json").exists():
-            try:
-                _write(prepared, folder)
-            except OSError as error:
-                raise UserError(f"writing {folder} failed: {error.strerror or error}") from error
-    return folder
-
-
-def _write(prepared: Prepared, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = {row.id: row for row in prepared.manifest.select("train", "val")}
-    tables = Tables.of(row for row in rows.values() if row.split == "train")
-    if not tables.speakers:
-        raise UserError(f"no training utterances among the {len(prepared.manifest)} prepared: lower data.splits.*")
-    kept = sorted((row.id for row in rows.values() if row.split == "val"), key=_shuffled)[:VALIDATION]
-    about = {k: json.loads((place / "index.json").read_text(encoding="utf-8")) for k, place in prepared.folders.items()}
-    writers = {label: ShardWriter(folder / f"validation-{_plain(label)}", 0, label) for label in about}
-    sums, pitches = Sums(), {name: [0.0, 0] for name in tables.speakers}
-    shards, counts = about["features"]["shards"], []
-    for index, name in enumerate(shards):
-        whole = [
-            {line["id"] for line in shard_lines(p, index) if "reason" not in line} for p in prepared.folders.values()
-        ]
-        ids = [line["id"] for line in shard_lines(prepared.folders["features"], index)]
-        taught = [rows[id] for id in ids if id in rows and rows[id].split == "train" and all(id in w for w in whole)]
-        places = tables.index(taught)
-        lines = zip(
-            (row.id for row in taught), *(places[k].tolist() for k in ("speaker", "gender", "emotion")), strict=True
-        )
-        write_lines(folder / f"{Path(name).stem}.jsonl", lines)
-        counts.append((name, len(taught)))
-        train, held = {row.id for row in taught}, set(kept)
-        for label, place in prepared.folders.items():
-            for id, array in read_shard(place / name):
-                if label == "features" and id in train:
-                    sums.add(decoded(torch.from_numpy(array), about[label]["scale"]))
-                if label == "f0" and id in train:
-                    voiced, pitch = array[array > 0], pitches[rows[id].speaker]
-                    pitch[0] += float(np.log(voiced.astype(np.float64)).sum())
-                    pitch[1] += len(voiced)
-                if id in held:
-                    writers[label].add(id, array, rows[id].seconds, 0.0)
-    for writer in writers.values():
-        writer.close()
-    write_lines(
-        folder / "validation.jsonl",
-        ({f: getattr(rows[id], f) for f in ("id", "path", "speaker", "gender", "emotion", "split")} for id in kept),
-    )
-    found = sums.statistics()
-    write_json(
-        folder / "index.json",
-        {
-            "format": FORMAT,
-            "spec": prepared.spec.to_dict(),
-            "fields": {
-                label: {
-                    "folder": f"../{prepared.folders[label].name}",
-                    **{key: values[key] for key in ("per_frame", "padding", "scale", "dtype")},
-                }
-                for label, values in about.items()
-            },
-            "speakers": tables.speakers,
-            "emotions": tables.emotions,
-            "levels": [total / count if count else None for total, count in pitches.values()] if "f0" in about else [],
-            "statistics": {"mean": found.mean.tolist(), "std": found.std.tolist()},
-            "facts": vars(replace(Facts.of(prepared), validation=len(kept))),
-            "shards": counts,
-        },
-    )
 
 
 def _members(data: bytes) -> dict[str, np.ndarray]:
@@ -286,9 +218,6 @@ def _lines(data: bytes) -> Iterator[Any]:
     return map(json.loads, data.decode("utf-8").splitlines())
 
 
-def _plain(label: str) -> str:
+def plain(label: str) -> str:
+    """A label as part of a file name."""
     return label.replace(":", "-")
-
-
-def _shuffled(id: str) -> bytes:
-    return hashlib.sha256(id.encode()).digest()

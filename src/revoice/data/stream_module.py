@@ -16,6 +16,7 @@ from revoice.data.tables import merged_tables
 
 log = logging.getLogger(__name__)
 
+_COMPANY = 8  # utterances of a speaker side by side that do for references and balance
 _APART = 7919  # between the seeds of two streams
 
 
@@ -59,6 +60,15 @@ class StreamDataModule(DataModule):
         self._shares = total_shares(shares or [float(stream.counts.sum()) for stream in streams])
         self._readings = tuple(Reading(s, tables, requires, seed + _APART * i, shards) for i, s in enumerate(streams))
         self._workers, self._recordings = workers, recordings
+        for stream in streams:
+            company = shards * stream.counts.mean() / len(stream.tables.speakers)
+            if company < _COMPANY and (requires.reference or requires.sampler == "by_speaker"):
+                log.warning(
+                    "%s: %.1f utterances of a speaker are in memory at a time, so %s; raise data.streaming.shards=%d",
+                    stream.address, company,
+                    "references are often the utterance itself" if requires.reference else "speakers are not balanced",
+                    shards,
+                )  # fmt: skip
         count = sum(len(stream.shards) for stream in streams)
         log.info(
             "streaming %d shards, %d at a time in each of %d readers per process; %d validation utterances in memory",

@@ -1,6 +1,10 @@
 """Endless training batches from streams: each reader has shards of its own, a few in memory at a time."""
 
 import logging
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +25,8 @@ from revoice.nn.draws import Draws
 
 log = logging.getLogger(__name__)
 
+_IDLE = 20.0  # seconds without a request after which a reader obeys SIGTERM
+_AT_ONCE = 1 << 20  # items whose streams are counted at once
 _GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly however many there are
 
 
@@ -172,7 +178,10 @@ class StreamPlan:
         line = begin % workers
         taken = (begin // workers) * self.count
         bounds = np.cumsum(self.shares)
-        before = np.bincount(_sources(bounds, 0, taken), minlength=len(self.readings))
+        before = np.zeros(len(self.readings), dtype=np.int64)
+        for first in range(0, taken, _AT_ONCE):
+            found = _sources(bounds, first, min(_AT_ONCE, taken - first))
+            before += np.bincount(found, minlength=len(self.readings))
         place, places = self.rank * workers + line, self.world_size * workers
         taps = [_Tap(r, place, places, int(skip)) for r, skip in zip(self.readings, before, strict=True)]
         for number in _every(begin, workers):
@@ -184,16 +193,68 @@ class StreamPlan:
             yield concatenated(pieces, Draws(self.seed, iteration, first, self.count, self.batch_size))
 
 
-class _Batches(IterableDataset[Batch]):
+class _Batches(IterableDataset[Batch | UserError]):
     def __init__(self, plan: StreamPlan) -> None:
         self.plan = plan
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | UserError]:
         here = get_worker_info()
-        return self.plan.batches(here.id if here else 0)
+        try:
+            for batch in self.plan.batches(here.id if here else 0):
+                _READER.asked = time.monotonic()
+                yield batch
+        except UserError as error:  # torch would wrap it in a traceback
+            yield error
 
 
-def stream_loader(plan: StreamPlan, start: int) -> Any:
+class StreamLoader:
+    """Endless batches of this process; a mistake of the user that a reader meets is raised here."""
+
+    def __init__(self, plan: StreamPlan, workers: int) -> None:
+        how: dict[str, Any] = {}
+        if workers:
+            how = {"multiprocessing_context": "spawn", "persistent_workers": True, "prefetch_factor": 4}
+            how["worker_init_fn"] = _leave_signals_to_the_parent
+        self.plan = plan
+        self._loader = DataLoader(_Batches(plan), batch_size=None, num_workers=workers, **how)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for found in self._loader:
+            if isinstance(found, UserError):
+                raise found
+            yield found
+
+
+class _Reader:
+    """What a reading process knows of itself."""
+
+    asked = 0.0  # when it was last asked for a batch
+    ending = False
+
+
+_READER = _Reader()
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A scheduler signals every process: the training decides when to stop, and its readers read on until then."""
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_when_idle)
+
+
+def _end_when_idle(number: int, frame: object) -> None:
+    if not _READER.ending:
+        _READER.ending = True
+        threading.Thread(target=_end, daemon=True).start()
+
+
+def _end() -> None:
+    while time.monotonic() - _READER.asked < _IDLE:
+        time.sleep(0.5)
+    os._exit(0)
+
+
+def stream_loader(plan: StreamPlan, start: int) -> StreamLoader:
     """A loader of endless batches from iteration `start` on.
 
     Raises:
@@ -208,11 +269,7 @@ def stream_loader(plan: StreamPlan, start: int) -> Any:
     workers = min(plan.workers, fewest // plan.world_size)
     if workers < plan.workers:
         log.info("data.streaming.workers=%d of %d: there are %d shards", workers, plan.workers, fewest)
-    plan = replace(plan, start=start, workers=workers)
-    how: dict[str, Any] = {}
-    if workers:
-        how = {"multiprocessing_context": "spawn", "persistent_workers": True, "prefetch_factor": 4}
-    return DataLoader(_Batches(plan), batch_size=None, num_workers=workers, **how)
+    return StreamLoader(replace(plan, start=start, workers=workers), workers)
 
 
 def _sources(bounds: np.ndarray, first: int, count: int) -> np.ndarray:

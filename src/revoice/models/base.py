@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from revoice.data.batch import Batch
-from revoice.errors import UserError
+from revoice.errors import UserError, choices
 from revoice.nn.pitch import log_level, moved
 from revoice.registry import Registry
 
+SAMPLERS = ("uniform", "by_speaker")
 MODELS: "Registry[ConversionModel]" = Registry("model", "revoice.models")
 
 
@@ -33,6 +34,8 @@ class Requires:
     reference: int = 0
 
     def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise choices(self.sampler, SAMPLERS, "model.sampler")
         for name, least in (("frames", 1), ("minimum", 0), ("reference", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"model.{name}={getattr(self, name)}: expected {least} or more")

@@ -126,6 +126,12 @@ def build(config: Mapping[str, Any]) -> Parts:
         arguments = MODELS.arguments(name, values, facts)
         model = MODELS.build(name, arguments)
     data = setup.open(spec, model.requires, config["paths"]["prepared_dir"], int(config["seed"]), settings.accumulate)
+    if arguments.get("n_speakers", len(data.tables.speakers)) != len(data.tables.speakers):
+        # of a checkpoint with any voice, or counted before every clip of a speaker was rejected
+        arguments = {**arguments, "n_speakers": len(data.tables.speakers)}
+        if not start:
+            seed_everything(int(config["seed"]), verbose=False)
+            model = MODELS.build(name, arguments)
     if start and model.target == "speaker" and list(data.tables.speakers) != start.description.speakers:
         raise UserError(
             f"init_from={start.path} speaks with the {len(start.description.speakers)} voices of its table, the data "
@@ -157,7 +163,7 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
     where = place(parts.trainer)
     sizes = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
     total = sum(p.numel() for p in model.parameters())
-    batch = next(iter(parts.data.train_dataloader())) if where.devices == 1 else None
+    batch = parts.data.sample() if where.devices == 1 else None
     lines = [
         f"model     {parts.description.model}: {total:,} parameters ("
         + ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)

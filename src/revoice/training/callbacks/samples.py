@@ -48,8 +48,8 @@ def pairs(manifest: Manifest, count: int) -> list[tuple[Row, Row]]:
     The reference says another sentence than the source wherever the speaker has one.
     """
     rows = list(manifest.select("val")) or list(manifest.select("train"))
-    found = []
-    for index in range(count):
+    found: list[tuple[Row, Row]] = []
+    for index in range(count if rows else 0):
         source = rows[(index * len(rows)) // count]
         others = [row for row in rows if row.speaker != source.speaker]
         others = [row for row in others if row.sentence is None or row.sentence != source.sentence] or others
