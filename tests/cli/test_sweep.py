@@ -156,6 +156,7 @@ def test_gpus_are_held_by_one_job_at_a_time(tmp_path: Path) -> None:
     assert len(most) == 5 and max(most) == 3
 
 
+@pytest.mark.slow
 def test_a_preparation_is_shared_by_the_jobs_of_a_sweep(tmp_path: Path) -> None:
     rate = 16000
     for clip in range(6):

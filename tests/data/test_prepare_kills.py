@@ -81,6 +81,7 @@ def corpus(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_fifty_kills_leave_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     found = killed_again_and_again(corpus, tmp_path / "out", workers=0, kills=50)

@@ -22,7 +22,12 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("model", names("model"))
+SLOW = ("adain_vc_code", "adain_vc_paper", "vqvae_legacy", "vqvae_zerospeech")  # at published size
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names("model")]
+)
 def test_every_model_trains_and_converts(model: str, workplace: Path) -> None:
     config = compose_config("train", f"model={model}", "debug=tiny", "logger=none", *TINY, folder=workplace)
     outcome = train(config, workplace / "outputs" / f"model_{model}")

@@ -21,9 +21,8 @@ SYSTEMS = {
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-@pytest.mark.parametrize(
-    "model", [m if m == "vqvae_zerospeech" else pytest.param(m, marks=pytest.mark.slow) for m in SYSTEMS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model", SYSTEMS)
 def test_two_processes_train_as_one(model: str, workplace: Path) -> None:
     """torchrun with two processes against one, at the same global batch."""
     settings = ["debug=tiny", "logger=none", "trainer=cpu", "max_iterations=10", "data.batch_size=16", *TINY]

@@ -26,7 +26,7 @@ def weights(folder: Path) -> dict[str, Any]:
         ["model.decoder.dropout=0.3"],
         ["data.stream=true", "data.streaming.workers=0", "data.prepare.shard_utterances=8"],
         ["model=vqvae_small"],
-        ["model=vqvae_zerospeech", "model.encoder.channels=32"],
+        pytest.param(["model=vqvae_zerospeech", "model.encoder.channels=32"], marks=pytest.mark.slow),
     ],
 )
 def test_resuming_repeats_the_uninterrupted_run(
