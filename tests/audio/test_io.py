@@ -196,6 +196,25 @@ def test_an_endless_recording_is_refused_as_a_whole_and_read_in_parts(tmp_path, 
     assert read_audio(tmp_path / "a.flac", start=2, seconds=1).seconds == 1
 
 
+@pytest.mark.parametrize("suffix", [".wav", ".aiff"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_cut_file_is_truncated_and_a_streamed_one_is_not(tmp_path, suffix, subtype):
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, np.linspace(-0.5, 0.5, 8000, dtype=np.float32), 16000, subtype=subtype)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    for read in (read_audio, probe_audio):
+        with pytest.raises(AudioError, match=r"truncated, \d+ of \d+ bytes of sound are there"):
+            read(path)
+    path.write_bytes(whole)
+    assert len(read_audio(path).samples) == 8000
+    if suffix == ".wav":  # a pipe does not know how much will come
+        place = whole.index(b"data") + 4
+        for claim in (0xFFFFFFFF, 0x7FFFFFFF):
+            path.write_bytes(whole[:place] + claim.to_bytes(4, "little") + whole[place + 4 :])
+            assert len(read_audio(path).samples) == 8000
+
+
 @pytest.mark.parametrize("rate", [0, 1, 3999, 768001, 10**9, 2**31 - 1])
 def test_absurd_sample_rates_are_refused(tmp_path, rate):
     (tmp_path / "a.wav").write_bytes(wav((voice() * 30000).astype("<i2").tobytes(), rate=rate))

@@ -57,3 +57,9 @@ def test_quoting_twice_changes_nothing(name: str) -> None:
 def test_other_arguments_are_untouched() -> None:
     arguments = ["-m", "model=a,b", "optimizer.lr=1e-3,1e-4", "--help", "init_from=choice(a,b)"]
     assert quote_arguments(arguments) == arguments
+
+
+def test_paths_of_the_parts_of_a_mixture_are_quoted() -> None:
+    assert quote_arguments(["data.parts.vctk.root=a b (1)"]) == ["data.parts.vctk.root='a b (1)'"]
+    assert quote_arguments(["data.streaming.address=http://x/y?a=b"]) == ["data.streaming.address='http://x/y?a=b'"]
+    assert quote_arguments(["data.parts.vctk.batch_size=3"]) == ["data.parts.vctk.batch_size=3"]

@@ -16,7 +16,7 @@ from test_prepare import SPEC
 
 from revoice.audio.io import AudioError, read_audio
 from revoice.data.corpora.folder import Folder
-from revoice.data.prepare import prepare
+from revoice.data.prepare import Preparation, prepare
 from revoice.data.shards import read_shard
 
 BATCHES, FILES = 20, 50  # 1,000 files
@@ -60,7 +60,7 @@ def test_a_thousand_mutants_are_prepared(tmp_path: Path) -> None:
             suffix, data = draw.choice(valid)
             name = f"{number}.{suffix if draw.random() < 0.95 else draw.choice(valid)[0]}"
             (root / "s" / name).write_bytes(mutate(data, parts, draw))
-        prepared = prepare(Folder(root), SPEC, ["features", "f0"], out, workers=0, progress=False)
+        prepared = prepare(Folder(root), SPEC, ["features", "f0"], out, how=Preparation(workers=0), progress=False)
         counts = [check(folder, FILES + 1) for folder in prepared.folders.values()]
         assert len(prepared.manifest) <= min(counts) and len(prepared.manifest) + len(prepared.rejected) == FILES + 1
         assert not list(out.rglob("*.part"))

@@ -11,7 +11,7 @@ from revoice.audio.presets import load_preset
 from revoice.data.batch import Batch
 from revoice.data.corpora.folder import Folder
 from revoice.data.datamodule import VoiceDataModule
-from revoice.data.prepare import Prepared, prepare
+from revoice.data.prepare import Preparation, Prepared, prepare
 from revoice.data.splits import Splits
 from revoice.errors import UserError
 
@@ -32,7 +32,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     root = speakers_folder(tmp_path_factory.mktemp("corpus"), speakers=4, clips=5)
     splits = Splits(unseen_speakers=1, test_sentences=0, val=0.3)
     out = tmp_path_factory.mktemp("out")
-    return prepare(Folder(root), SPEC, Requires().fields, out, splits=splits, workers=0, progress=False)
+    return prepare(
+        Folder(root), SPEC, Requires().fields, out, splits=splits, how=Preparation(workers=0), progress=False
+    )
 
 
 def take(prepared: Prepared, count: int, start: int = 0, **settings) -> list[Batch]:

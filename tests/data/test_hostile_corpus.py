@@ -22,7 +22,7 @@ from revoice.data.datamodule import VoiceDataModule
 from revoice.data.fields.base import build_field
 from revoice.data.manifest import Manifest
 from revoice.data.packed import PackedField
-from revoice.data.prepare import Prepared, prepare
+from revoice.data.prepare import Preparation, Prepared, prepare
 from revoice.data.store import MemoryStore
 from revoice.errors import UserError
 from revoice.evaluation.session import Protocol, usable_trials
@@ -136,7 +136,9 @@ def test_ids_that_collide_or_do_not_fit_into_a_shard(tmp_path: Path) -> None:
     for name in ("1-2-0000.flac", "1-2-0000.wav", "a.b c.wav", "x" * 200 + ".wav"):
         touch(chapter / name, "")
         soundfile.write(chapter / name, voice(), RATE, format="WAV")
-    prepared = prepare(LibriSpeech(tmp_path), SPEC, ["features"], tmp_path / "out", workers=0, progress=False)
+    prepared = prepare(
+        LibriSpeech(tmp_path), SPEC, ["features"], tmp_path / "out", how=Preparation(workers=0), progress=False
+    )
     assert [(r.id, r.reason) for r in prepared.rejected] == [
         ("1-2-0000-again-2", "has the same id as train-clean-100/1/2/1-2-0000.flac")
     ]

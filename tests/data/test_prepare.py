@@ -20,7 +20,7 @@ from revoice.data import selection as module
 from revoice.data.corpora.folder import Folder
 from revoice.data.fields.base import Field
 from revoice.data.manifest import Manifest
-from revoice.data.prepare import Prepared, prepare, prepare_share
+from revoice.data.prepare import Preparation, Prepared, prepare, prepare_share
 from revoice.data.shards import read_shard, shard_lines
 from revoice.data.splits import Splits
 from revoice.errors import UserError
@@ -29,8 +29,9 @@ SPEC = load_preset("mel_22k")
 
 
 def run(root: Path, out: Path, fields: tuple = ("features",), **settings) -> Prepared:
-    settings = {"workers": 0, "shard_utterances": 5, "progress": False, **settings}
-    return prepare(Folder(root), SPEC, fields, out, **settings)
+    splits = settings.pop("splits", None)
+    how = Preparation(**{"workers": 0, "shard_utterances": 5, **settings})
+    return prepare(Folder(root), SPEC, fields, out, splits, how, progress=False)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -238,7 +239,7 @@ def test_two_processes_at_once(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_shares_of_several_machines_make_the_same_corpus(corpus: Path, tmp_path: Path) -> None:
-    settings = {"shard_utterances": 2, "progress": False}
+    settings = {"how": Preparation(shard_utterances=2), "progress": False}
     parts = [Folder(corpus), SPEC, ("features", "f0"), tmp_path / "out"]
     assert prepare_share(*parts, (1, 4), **settings) == 2 * (6 - 2)  # shards 1 and 5 of both fields are there
     assert not list((tmp_path / "out").rglob("index.json"))

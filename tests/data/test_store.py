@@ -12,7 +12,7 @@ from revoice.audio.io import read_audio
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.packed import PackedField
-from revoice.data.prepare import Prepared, prepare
+from revoice.data.prepare import Preparation, Prepared, prepare
 from revoice.data.splits import Splits
 from revoice.data.store import MemoryStore
 from revoice.errors import UserError
@@ -26,7 +26,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     root = speakers_folder(tmp_path_factory.mktemp("corpus"), speakers=4, clips=5)
     out = tmp_path_factory.mktemp("out")
     splits = Splits(unseen_speakers=1, test_sentences=1, val=0.2)
-    return prepare(Folder(root), SPEC, FIELDS, out, splits=splits, workers=0, shard_utterances=7, progress=False)
+    return prepare(
+        Folder(root), SPEC, FIELDS, out, splits=splits, how=Preparation(workers=0, shard_utterances=7), progress=False
+    )
 
 
 def naive(store: MemoryStore, field: str, utterances: list[int], starts: list[int], frames: int) -> torch.Tensor:
@@ -125,7 +127,9 @@ def test_gather_on_the_gpu(prepared: Prepared) -> None:
 def test_padding_of_features_with_phase_is_a_whole_frame_of_silence(tmp_path: Path) -> None:
     spec = load_preset("stft_16k")
     root = speakers_folder(tmp_path / "corpus", speakers=1, clips=1)
-    store = MemoryStore(prepare(Folder(root), spec, ["features"], tmp_path / "out", workers=0, progress=False))
+    store = MemoryStore(
+        prepare(Folder(root), spec, ["features"], tmp_path / "out", how=Preparation(workers=0), progress=False)
+    )
     length = int(store.lengths[0])
     crop = store.crops("features", np.array([0]), np.array([2]), length)
     assert torch.equal(crop[0, :, -1], torch.tensor(spec.silence_frame)) and 0.5 in spec.silence_frame

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -25,9 +26,10 @@ from revoice.data.batch import Batch
 from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
 from revoice.data.datamodule import VoiceDataModule
-from revoice.data.prepare import Prepared, prepare
+from revoice.data.prepare import Preparation, Prepared, prepare
+from revoice.data.remote import fetch
 from revoice.data.splits import Splits
-from revoice.data.stream import Stream
+from revoice.data.stream import FORMAT, Stream
 from revoice.data.stream_module import StreamDataModule
 from revoice.data.stream_writer import write_stream
 from revoice.errors import UserError
@@ -44,8 +46,9 @@ def needs(**changes) -> SimpleNamespace:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     root = speakers_folder(tmp_path_factory.mktemp("corpus"), speakers=4, clips=10)
     return prepare(
-        Folder(root), SPEC, ("features", "f0", "embedding"), tmp_path_factory.mktemp("out"), workers=0,
-        splits=Splits(unseen_speakers=["s3"], test_sentences=0.1, val=0.1), shard_utterances=3, progress=False,
+        Folder(root), SPEC, ("features", "f0", "embedding"), tmp_path_factory.mktemp("out"),
+        Splits(unseen_speakers=["s3"], test_sentences=0.1, val=0.1), Preparation(workers=0, shard_utterances=3),
+        progress=False,
     )  # fmt: skip
 
 
@@ -124,8 +127,6 @@ def test_resuming_goes_on_at_the_very_item(stream: Stream, workers: int, sampler
     plan = data.train_dataloader().plan
 
     def delivered(start: int, count: int) -> list[Batch]:  # as the loader asks its workers, in turn
-        from dataclasses import replace
-
         lines = [replace(plan, start=start).batches(worker) for worker in range(max(workers, 1))]
         return [next(lines[number % len(lines)]) for number in range(count)]
 
@@ -188,6 +189,17 @@ def test_a_server_that_stumbles_is_asked_again(
     assert "again in" in caplog.text
 
 
+def test_a_server_that_is_gone_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("revoice.data.remote.TRIES", (0.01, 0.01))
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as http:
+        address = f"http://127.0.0.1:{http.server_port}/x"
+    with pytest.raises(OSError, match="Cannot connect"):
+        fetch(address)
+    assert caplog.text.count("again in") == 2
+
+
 def test_anything_that_fsspec_opens(stream: Stream) -> None:
     memory, folder = fsspec.filesystem("memory"), Path(stream.address).parent
     memory.put(str(folder), "/corpus", recursive=True)
@@ -228,7 +240,7 @@ def test_a_damaged_index_is_one_line(copy: Stream) -> None:
         "[]",
         "null",
         text.replace('"speakers"', '"x"'),
-        text.replace('"format": 1', '"format": 9'),
+        text.replace(f'"format": {FORMAT}', '"format": 9'),
     ):
         index.write_text(broken)
         with pytest.raises(UserError) as caught:
@@ -320,6 +332,7 @@ def test_streams_mix_in_their_shares(prepared: Prepared, stream: Stream, tmp_pat
     config |= {"weights": {"a": 3, "b": 1}, "streaming": {"workers": 0, "shards": 2}}
     setup = build(config)
     assert setup.training_speakers() == {f"{part}-s{i}" for part in "ab" for i in range(3)}
+    assert build({**config["parts"]["a"], "stream": True}).speakers() == ["s0", "s1", "s2", "s3"]
     data = setup.open(SPEC, needs(), tmp_path)
     assert data.tables.speakers == tuple(sorted(setup.training_speakers())) and len(data.pitch_levels()) == 6
     found = batches(data, 50)
@@ -362,6 +375,30 @@ def test_corpora_mix_in_memory(tmp_path: Path) -> None:
     by_size = build({**config, "weights": None}).prepare(SPEC, ("features",), tmp_path / "out", progress=False)
     counts = [len(part.manifest.select("train")) for part in by_size.parts.values()]
     assert by_size.shares == pytest.approx([counts[0] / sum(counts), counts[1] / sum(counts)])
+
+
+def test_streams_and_memory_name_voices_alike(tmp_path: Path) -> None:
+    """A voice that one corpus trains on and the other does not is told apart by both readers."""
+    for name in "ab":
+        speakers_folder(tmp_path / name, speakers=2, clips=4)
+    part = {"name": "folder", "prepare": {"workers": 0}, "splits": {"unseen_speakers": ["s1"]}}
+    config = {"name": "mixture", "batch_size": 2, "streaming": {"workers": 0}}
+    config["parts"] = {name: {**part, "root": str(tmp_path / name)} for name in "ab"}
+    config["parts"]["b"]["splits"] = {"unseen_speakers": ["s0"]}
+    tables = []
+    for stream in (False, True):
+        setup = build({**config, "stream": stream})
+        tables.append(setup.open(SPEC, needs(fields=("features",)), tmp_path / "out").tables)
+        assert set(tables[-1].speakers) == setup.training_speakers() == {"a-s0", "b-s1"}
+    assert tables[0] == tables[1]
+    addresses = [
+        build({**p, "stream": True}).streams(SPEC, ("features",), tmp_path / "out")[0] for p in config["parts"].values()
+    ]
+    for p, found in zip(config["parts"].values(), addresses, strict=True):
+        p["streaming"] = {"address": found.address}
+    remote = build({**config, "stream": True})
+    assert remote.training_speakers() == {"a-s0", "b-s1"}
+    assert remote.open(SPEC, needs(fields=("features",)), tmp_path / "out").tables == tables[0]
 
 
 @pytest.mark.parametrize(

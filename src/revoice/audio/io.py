@@ -1,6 +1,7 @@
 """Audio files in and out. Every way a file can be unusable ends in an `AudioError` of one line."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _READ = 1 << 24  # samples of all channels read at once: memory follows what a f
 RATES = (4_000, 768_000)  # Hz; below there is no speech
 LOUDEST = 100.0  # full scale is 1: a float file beyond that is scaled otherwise, or damaged
 _UNKNOWN = (1 << 63) - 1  # frames of a FLAC stream whose header does not tell
+_CLAIM = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)  # what libsndfile notes of headers
+_STREAMED = (1 << 31) - (1 << 16)  # bytes that a program claims which does not know how many will come
 LONGEST = 1 << 29  # samples read as one recording (2 GiB): 3 hours at 48 kHz
 SILENT = 1e-4  # -80 dBFS: what moves less is silence, whatever its offset
 
@@ -222,6 +225,9 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(path) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise AudioError(f"{path}: has {file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
+            claimed = _CLAIM.search(file.extra_info)
+            if claimed and int(claimed[1]) < _STREAMED and int(claimed[1]) > int(claimed[2]):
+                raise AudioError(f"{path}: truncated, {claimed[2]} of {claimed[1]} bytes of sound are there")
             yield file
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error

@@ -36,7 +36,7 @@ def trim_silence(
     half, block = frame_length // 2, gcd(frame_length // 2, frame_length - frame_length // 2, hop_length)
     energy = _energies(np.asarray(samples), block)  # of blocks that frames begin and end with
     total = np.concatenate([np.zeros(half // block + 1), np.cumsum(energy)])
-    total = np.pad(total, (0, -(-frame_length // block)), mode="edge")
+    total = np.pad(total, (0, frame_length // block), mode="edge")
     first = np.arange(0, len(samples) + 2 * half - frame_length + 1, hop_length) // block
     level = np.sqrt(np.maximum(total[first + frame_length // block] - total[first], 0.0) / frame_length)
     decibels = 20.0 * np.log10(np.maximum(level, 1e-5))

@@ -24,6 +24,8 @@ def _prepare(values: dict[str, Any]) -> None:
     from revoice.data.stream_writer import write_stream
 
     spec, setup = FeatureSpec.from_dict(values["features"]), build(values["data"])
+    if not setup.at_hand:
+        raise UserError("data.streaming.address names what is prepared already: leave it out to prepare a corpus")
     fields, out = list(values["fields"]), values["paths"]["prepared_dir"]
     shard, shards = values["prepare"]["shard"], values["prepare"]["shards"]
     if shard is not None:
@@ -48,7 +50,7 @@ def _prepare(values: dict[str, Any]) -> None:
     for part in parts:
         for label, where in part.folders.items():
             print(f"{label}: {where}")
-        if values["stream"]:
+        if setup.stream:
             print(f"stream: {write_stream(part)}")
 
 

@@ -13,10 +13,12 @@ from revoice.errors import UserError
 
 # keys whose values are paths, or lists of paths, in any command
 PATH_KEYS = frozenset(
-    {"ckpt", "src", "tgt", "out", "path", "init_from", "ckpt_path", "data.root", "data.corpus.csv", "paths.data_dir",
+    {"ckpt", "src", "tgt", "out", "path", "init_from", "ckpt_path", "data.root", "data.corpus.csv",
+     "data.streaming.address", "paths.data_dir",
      "paths.output_dir", "paths.prepared_dir"}
 )  # fmt: skip
 _SWEEP = re.compile(r"^(choice|range|interval|glob|shuffle|sort|tag|str)\(.*\)$")  # Hydra's own functions stay Hydra's
+_PART = re.compile(r"^data\.parts\.\w+\.")
 _KEYWORDS = {"null"}
 
 
@@ -40,7 +42,8 @@ def quoted(value: str) -> str:
 def _quote_argument(argument: str, keys: Collection[str]) -> str:
     key, equals, value = argument.partition("=")
     name = key.lstrip("+~")
-    if not equals or name not in keys or argument.startswith("-"):
+    part = _PART.sub("data.", name)  # of a mixture
+    if not equals or (name not in keys and part not in keys) or argument.startswith("-"):
         return argument
     if value == "" or value in _KEYWORDS or _SWEEP.match(value) or _is_quoted(value):
         return argument

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from revoice.data.corpora.base import CORPORA
-from revoice.data.setup import CorpusSetup, DataSetup, MixtureSetup, Preparation, Streaming
+from revoice.data.prepare import Preparation
+from revoice.data.setup import CorpusSetup, DataSetup, MixtureSetup, Streaming
 from revoice.data.splits import Splits
 from revoice.errors import UserError, choices
 from revoice.registry import from_mapping
@@ -46,7 +47,7 @@ def build(config: Mapping[str, Any]) -> DataSetup:
         config: `name` (of the corpus), `root`, `batch_size`, `device`, `stream`, and the mappings `streaming` (of
             `Streaming`), `corpus` (settings of the reader besides the root), `splits` (of `Splits`), `prepare` (of
             `Preparation`). Or, with the name "mixture": `parts`, each such a mapping, their `weights`, and
-            `splits` and `prepare` with what is to hold for all of them.
+            `splits` and `prepare` with what is to hold for all of them (null: what each says itself).
 
     Raises:
         UserError: an unknown name or key.
@@ -82,7 +83,8 @@ def _mixture(c: _Mixture) -> MixtureSetup:
         )
     parts = {}
     for name, part in c.parts.items():
-        both = {key: {**(part.get(key) or {}), **(getattr(c, key) or {})} for key in ("splits", "prepare")}
+        everywhere = {key: _given(getattr(c, key)) for key in ("splits", "prepare")}
+        both = {key: {**(part.get(key) or {}), **given} for key, given in everywhere.items()}
         parts[name] = _corpus({**part, **both, "stream": c.stream, "device": None}, f"data.parts.{name}")
     first, *others = parts.values()
     for name in ("trim_db", "fields"):
@@ -92,6 +94,10 @@ def _mixture(c: _Mixture) -> MixtureSetup:
         parts=parts, weights=_weights(c.weights, list(parts)), preparation=first.preparation,
         batch_size=int(c.batch_size), device=c.device, stream=c.stream, streaming=streaming,
     )  # fmt: skip
+
+
+def _given(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {key: value for key, value in (settings or {}).items() if value is not None}
 
 
 def _weights(given: Any, names: Sequence[str]) -> dict[str, float] | None:

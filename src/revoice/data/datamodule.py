@@ -12,6 +12,7 @@ from revoice.data.batch import Batch
 from revoice.data.columns import Columns
 from revoice.data.facts import Facts
 from revoice.data.gather import Needs, gather, labels_of
+from revoice.data.levels import PitchLevels
 from revoice.data.manifest import Manifest
 from revoice.data.mixture import Mixed, MixedStore
 from revoice.data.packed import Statistics
@@ -185,17 +186,10 @@ class VoiceDataModule(DataModule):
         """In one pass over the training utterances."""
         if "f0" not in self.requires.fields:
             return []
-        sums = {name: [0.0, 0] for name in self.tables.speakers}
+        levels = PitchLevels(self.tables.speakers)
         for position in self.store.positions("train"):
-            f0 = self.store.utterance("f0", int(position))
-            found = sums[self.store.rows[position].speaker]
-            found[0] += float(f0[f0 > 0].double().log().sum())
-            found[1] += int((f0 > 0).sum())
-        return [total / count if count else None for total, count in sums.values()]
-
-    def sample(self) -> Batch:
-        """The first of training."""
-        return next(iter(self.train_dataloader()))
+            levels.add(self.store.rows[position].speaker, self.store.utterance("f0", int(position)))
+        return levels.means()
 
     def recordings(self) -> Manifest:
         """All of them."""

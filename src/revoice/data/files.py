@@ -30,6 +30,15 @@ def write_lines(path: Path, values: Iterable[Any]) -> None:
     write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
 
 
+def plain_label(label: str) -> str:
+    """The label of a field as part of a file name.
+
+    >>> plain_label("codes:abc")
+    'codes-abc'
+    """
+    return label.replace(":", "-")
+
+
 def remove_parts(folder: Path, shards: Collection[int] | None = None) -> None:
     """Remove what killed processes left half-written in a folder.
 

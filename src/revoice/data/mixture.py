@@ -133,6 +133,11 @@ class MixedStore(Columns):
         return found
 
 
+def shares_of(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights -> shares that add up to 1."""
+    return tuple(float(weight) / sum(weights) for weight in weights)
+
+
 def pooled(parts: Sequence[Statistics], shares: Sequence[float]) -> Statistics:
     """The statistics of a mixture in which each part has its share."""
     mean = sum((share * part.mean.double() for part, share in zip(parts, shares, strict=True)), torch.zeros(1).double())

@@ -1,9 +1,8 @@
 """Prepare a corpus: every field of every utterance into shards, once; the second call returns at once."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,26 @@ from revoice.data.fields.base import Field, build_field
 from revoice.data.files import locked, read_lines, remove_parts
 from revoice.data.manifest import Manifest
 from revoice.data.selection import Selection
-from revoice.data.shards import (
-    shard_path,
-)
+from revoice.data.shards import shard_path
 from revoice.data.splits import Splits
 from revoice.errors import UserError
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How stored fields are made (config group `data.prepare`).
+
+    Attributes:
+        trim_db: silence at both ends of a file that is this many dB below its loudest part is cut; None keeps it.
+        workers: processes; 0 works in this one, None decides by cores and size.
+        shard_utterances: utterances per shard.
+        fields: settings by kind of field.
+    """
+
+    trim_db: float | None = None
+    workers: int | None = None
+    shard_utterances: int = 512
+    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,12 +70,9 @@ def prepare(
     spec: FeatureSpec,
     fields: Sequence[str | Field],
     out_dir: Path,
-    *,
     splits: Splits | None = None,
-    trim_db: float | None = None,
-    workers: int | None = None,
-    shard_utterances: int = 512,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    how: Preparation | None = None,
+    *,
     progress: bool = True,
 ) -> Prepared:
     """Compute and store what is missing; safe to call from several processes at once.
@@ -79,21 +88,17 @@ def prepare(
         fields: labels ("features", "f0", ...) or field objects.
         out_dir: folder of all prepared data.
         splits: how to split; None takes the defaults.
-        trim_db: silence at both ends of a file that is this many dB below its loudest part is cut; None keeps it.
-        workers: processes; 0 works in this one, None decides by cores and size.
-        shard_utterances: utterances per shard.
-        settings: settings by kind of field.
+        how: None takes the defaults.
         progress: show a bar.
 
     Raises:
         UserError: nothing found at the root, unknown field, or no utterance could be prepared.
     """
-    wanted = [f if isinstance(f, Field) else build_field(f, spec, settings) for f in fields]
-    manifest = (splits or Splits()).assign(corpus.manifest())
-    base = Path(out_dir).expanduser().absolute() / manifest.corpus
+    how = how or Preparation()
+    wanted, manifest, base = _task(corpus, spec, fields, out_dir, splits, how)
     with locked(base):
         remove_parts(base)
-        job = Selection.of(manifest, base, trim_db, shard_utterances)
+        job = Selection.of(manifest, base, how.trim_db, how.shard_utterances)
         remove_parts(job.folder)
         missing = job.missing(wanted)
         if missing:
@@ -103,7 +108,7 @@ def prepare(
             with _disk_trouble(job.folder):
                 for f in missing:
                     remove_parts(job.folder / f.folder)
-                job.compute(missing, range(len(job.shards)), workers, progress)
+                job.compute(missing, range(len(job.shards)), how.workers, progress)
                 for f in missing:
                     job.finish(f)
         result = _collect(job.manifest, spec, {f.label: job.folder / f.folder for f in wanted})
@@ -119,12 +124,9 @@ def prepare_share(
     fields: Sequence[str | Field],
     out_dir: Path,
     share: tuple[int, int],
-    *,
     splits: Splits | None = None,
-    trim_db: float | None = None,
-    workers: int | None = None,
-    shard_utterances: int = 512,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    how: Preparation | None = None,
+    *,
     progress: bool = True,
 ) -> int:
     """One machine's part of a preparation into a folder that all of them see: `prepare` then merges what is there.
@@ -139,20 +141,33 @@ def prepare_share(
     k, n = share
     if not 0 <= k < n:
         raise UserError(f"prepare.shard={k} of prepare.shards={n}: expected 0 to {n - 1}")
-    wanted = [f if isinstance(f, Field) else build_field(f, spec, settings) for f in fields]
-    manifest = (splits or Splits()).assign(corpus.manifest())
-    base = Path(out_dir).expanduser().absolute() / manifest.corpus
+    how = how or Preparation()
+    wanted, manifest, base = _task(corpus, spec, fields, out_dir, splits, how)
     with locked(base):
-        job = Selection.of(manifest, base, trim_db, shard_utterances)
+        job = Selection.of(manifest, base, how.trim_db, how.shard_utterances)
     with locked(job.folder, f".share-{k}-of-{n}.lock"), _disk_trouble(job.folder):
         mine, missing = range(k, len(job.shards), n), job.missing(wanted)
         for f in missing:
             remove_parts(job.folder / f.folder, mine)
-        job.compute(missing, mine, workers, progress)
+        job.compute(missing, mine, how.workers, progress)
     written = [
         shard_path(job.folder / f.folder, i).exists() for f in job.missing(wanted) for i in range(len(job.shards))
     ]
     return written.count(False)
+
+
+def _task(
+    corpus: Corpus,
+    spec: FeatureSpec,
+    fields: Sequence[str | Field],
+    out_dir: Path,
+    splits: Splits | None,
+    how: Preparation,
+) -> tuple[list[Field], Manifest, Path]:
+    """The fields, the utterances with their splits, and the folder of the corpus."""
+    wanted = [f if isinstance(f, Field) else build_field(f, spec, how.fields) for f in fields]
+    manifest = (splits or Splits()).assign(corpus.manifest())
+    return wanted, manifest, Path(out_dir).expanduser().absolute() / manifest.corpus
 
 
 @contextmanager

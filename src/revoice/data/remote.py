@@ -23,14 +23,13 @@ def fetch(address: str, tries: Sequence[float] | None = None) -> bytes:
         try:
             with fsspec.open(address, "rb") as file:
                 return file.read()
-        except FileNotFoundError:
-            raise
         except ImportError as error:
             raise UserError(f"{address}: {error}") from error
         except Exception as error:  # each kind of server has its own
+            why = one_line(error.__cause__ or error)  # fsspec says "not found" of servers that cannot be reached
             if pause is None:
-                raise OSError(f"{address}: {one_line(error)}") from error
-            log.warning("%s: %s; again in %g s", address, one_line(error), pause)
+                raise OSError(f"{address}: {why}") from error
+            log.warning("%s: %s; again in %g s", address, why, pause)
             time.sleep(pause)
     raise AssertionError("unreachable")
 

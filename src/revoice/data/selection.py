@@ -63,7 +63,7 @@ class Selection:
     @cached_property
     def shards(self) -> list[tuple[Row, ...]]:
         """The rows of each shard, shuffled: sorted ids would put one speaker's utterances side by side."""
-        rows = sorted(self.manifest, key=lambda row: hashlib.sha256(row.id.encode()).digest())
+        rows = sorted(self.manifest, key=lambda row: shuffled(row.id))
         size = self.shard_utterances
         return [tuple(rows[first : first + size]) for first in range(0, len(rows), size)]
 
@@ -168,6 +168,11 @@ class Selection:
             log.warning(
                 "%d of %d utterances rejected: %s", len(rejected), len(self.manifest), folder / "rejected.jsonl"
             )
+
+
+def shuffled(id: str) -> bytes:
+    """What utterances are sorted by: an order that has nothing to do with their names, the same everywhere."""
+    return hashlib.sha256(id.encode()).digest()
 
 
 def _name(manifest: Manifest, trim_db: float | None, shard_utterances: int) -> str:

@@ -2,18 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.base import Corpus
 from revoice.data.fields.base import Field, build_field
 from revoice.data.gather import Needs, labels_of
 from revoice.data.manifest import Manifest
-from revoice.data.mixture import Mixed, combined, told_apart
-from revoice.data.prepare import Prepared, prepare, prepare_share
+from revoice.data.mixture import Mixed, combined, shares_of, told_apart
+from revoice.data.prepare import Preparation, Prepared, prepare, prepare_share
 from revoice.data.splits import Splits
 from revoice.data.stream import Stream
 from revoice.data.stream_writer import write_stream
@@ -21,16 +21,6 @@ from revoice.errors import UserError
 
 if TYPE_CHECKING:
     from revoice.data.datamodule import DataModule
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preparation:
-    """How stored fields are made (`data.prepare`); the arguments of `prepare` of the same names."""
-
-    trim_db: float | None = None
-    workers: int | None = None
-    shard_utterances: int = 512
-    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,19 +147,18 @@ class CorpusSetup(DataSetup):
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True
     ) -> Prepared:
         """See `DataSetup`."""
-        return prepare(self.corpus, spec, fields, Path(out_dir).expanduser(), **self._how, progress=progress)
+        return prepare(self.corpus, spec, fields, Path(out_dir), self.splits, self.preparation, progress=progress)
 
     def prepare_share(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, share: tuple[int, int]
     ) -> int:
         """See `DataSetup`."""
-        return prepare_share(self.corpus, spec, fields, Path(out_dir).expanduser(), share, **self._how)
+        return prepare_share(self.corpus, spec, fields, Path(out_dir), share, self.splits, self.preparation)
 
     def streams(self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str) -> list[Stream]:
         """One: what `streaming.address` names, or the prepared corpus."""
-        address = self.streaming.address or write_stream(self.prepare(spec, fields, out_dir))
-        stream = Stream.open(address)
-        spec.require_match(stream.spec, "features=", f"the stream {address}")
+        stream = Stream.open(write_stream(self.prepare(spec, fields, out_dir))) if self.at_hand else self._remote
+        spec.require_match(stream.spec, "features=", f"the stream {stream.address}")
         self._require_same_making(stream, spec, fields)
         return [stream]
 
@@ -202,20 +191,16 @@ class CorpusSetup(DataSetup):
 
     def training_speakers(self) -> set[str]:
         """See `DataSetup`."""
-        if not self.at_hand and self.streaming.address:
-            return set(Stream.open(self.streaming.address).tables.speakers)
-        return super().training_speakers()
+        return super().training_speakers() if self.at_hand else set(self._remote.tables.speakers)
 
-    @property
-    def _how(self) -> dict[str, Any]:
-        how = self.preparation
-        return {
-            "splits": self.splits,
-            "trim_db": how.trim_db,
-            "workers": how.workers,
-            "shard_utterances": how.shard_utterances,
-            "settings": how.fields,
-        }
+    def speakers(self) -> list[str]:
+        """Names of all voices, those that are not trained on too."""
+        return self.manifest().speakers if self.at_hand else list(self._remote.everyone)
+
+    @cached_property
+    def _remote(self) -> Stream:
+        assert self.streaming.address
+        return Stream.open(self.streaming.address)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,13 +215,9 @@ class MixtureSetup(DataSetup):
     parts: Mapping[str, CorpusSetup]
     weights: Mapping[str, float] | None
 
-    @cached_property
-    def _manifests(self) -> dict[str, Manifest]:
-        return {name: part.manifest() for name, part in self.parts.items()}
-
     def manifest(self) -> Manifest:
         """See `revoice.data.mixture.combined`."""
-        return combined(self._manifests)
+        return combined({name: part.manifest() for name, part in self.parts.items()})
 
     def prepare(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True
@@ -247,7 +228,7 @@ class MixtureSetup(DataSetup):
         for name, count in zip(parts, counts, strict=True):
             if not count:
                 raise UserError(f"data.parts.{name} has no training utterances: lower its splits.*, or leave it out")
-        return Mixed(parts, self.shares() or tuple(count / max(sum(counts), 1.0) for count in counts))
+        return Mixed(parts, self.shares() or shares_of(counts))
 
     def prepare_share(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, share: tuple[int, int]
@@ -257,9 +238,7 @@ class MixtureSetup(DataSetup):
 
     def streams(self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str) -> list[Stream]:
         """One for each part, speakers of the same name told apart."""
-        found = {name: part.streams(spec, fields, out_dir)[0] for name, part in self.parts.items()}
-        names = told_apart({name: stream.tables.speakers for name, stream in found.items()})
-        return [stream.renamed(names[name]) for name, stream in found.items()]
+        return [part.streams(spec, fields, out_dir)[0].renamed(self._names[name]) for name, part in self.parts.items()]
 
     @property
     def at_hand(self) -> bool:
@@ -270,9 +249,12 @@ class MixtureSetup(DataSetup):
         """The weights, adding up to 1."""
         if self.weights is None:
             return None
-        return tuple(self.weights[name] / sum(self.weights.values()) for name in self.parts)
+        return shares_of([self.weights[name] for name in self.parts])
 
     def training_speakers(self) -> set[str]:
         """See `DataSetup`."""
-        names = told_apart({name: sorted(part.training_speakers()) for name, part in self.parts.items()})
-        return {new for renamed in names.values() for new in renamed.values()}
+        return {self._names[name][own] for name, part in self.parts.items() for own in part.training_speakers()}
+
+    @cached_property
+    def _names(self) -> dict[str, dict[str, str]]:
+        return told_apart({name: part.speakers() for name, part in self.parts.items()})

@@ -2,17 +2,19 @@
 
 import io
 import json
+import math
 import os
 import secrets
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from revoice.data.files import read_lines, write_lines
+from revoice.data.files import plain_label, read_lines, write_lines
 
 
 class ShardWriter:
@@ -25,7 +27,7 @@ class ShardWriter:
     def __init__(self, folder: Path, index: int, kind: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = shard_path(folder, index)
-        self.kind = kind.replace(":", "-")
+        self.kind = plain_label(kind)
         self.lines: list[dict[str, Any]] = []
         self._file = open(self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part"), "wb")
         self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
@@ -115,13 +117,38 @@ def remove_damaged(folder: Path, index: Mapping[str, Any]) -> list[str]:
     return lost
 
 
-def read_shard(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """(utterance id, array) of every member, in order."""
-    with tarfile.open(path, mode="r:") as tar:
+def read_shard(source: Path | bytes) -> Iterator[tuple[str, np.ndarray]]:
+    """(utterance id, array) of every member of a shard, a file or its bytes, in order.
+
+    Raises:
+        tarfile.TarError, ValueError, EOFError: it is damaged.
+    """
+    file = io.BytesIO(source) if isinstance(source, bytes) else None
+    with tarfile.open(None if file else source, mode="r:", fileobj=file) as tar:
         for member in tar:
-            file = tar.extractfile(member)
-            assert file is not None
-            yield _id_of(member), np.lib.format.read_array(io.BytesIO(file.read()), allow_pickle=False)
+            content = tar.extractfile(member)
+            assert content is not None
+            yield _id_of(member), _array(bytearray(content.read()))
+
+
+def _array(content: bytearray) -> np.ndarray:
+    """The array of a .npy file of version 1, as `ShardWriter` writes them."""
+    if content[:8] != b"\x93NUMPY\x01\x00":
+        raise ValueError("a member is no .npy file of version 1")
+    size = 10 + int.from_bytes(content[8:10], "little")
+    shape, kind = _head(bytes(content[:size]))
+    return np.frombuffer(content, kind, offset=size, count=math.prod(shape)).reshape(shape)
+
+
+@lru_cache(maxsize=4096)
+def _head(head: bytes) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that the first bytes of a .npy file tell; parsing them takes longer than all the rest."""
+    file = io.BytesIO(head)
+    np.lib.format.read_magic(file)
+    shape, transposed, kind = np.lib.format.read_array_header_1_0(file)
+    if transposed or kind.hasobject:
+        raise ValueError("a member is no plain array")
+    return shape, kind
 
 
 def _id_of(member: tarfile.TarInfo) -> str:

@@ -1,13 +1,11 @@
 """A prepared corpus as a stream: the shards where they are, and an index that says all a reader needs besides them."""
 
-import io
 import json
 import logging
-import math
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,17 @@ import torch
 from revoice.audio.spec import FeatureSpec
 from revoice.data.columns import Column, Columns
 from revoice.data.facts import Facts
+from revoice.data.files import plain_label
 from revoice.data.manifest import Row
 from revoice.data.packed import Statistics
 from revoice.data.remote import fetch, joined
-from revoice.data.shards import shard_path
+from revoice.data.shards import read_shard, shard_path
 from revoice.data.tables import Tables
 from revoice.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError, tarfile.TarError)  # what reading half a file may raise
 VALIDATION = 1024  # utterances of the validation split that the index carries with it
 
@@ -41,6 +40,7 @@ class Stream:
         fields: for each label the folder of its shards (relative to `address`) and how its arrays are read.
         shards: (file name, training utterances in it) of each.
         tables: the names of speakers and emotions of the training rows.
+        everyone: names of all speakers, those that are not trained on too.
         levels: mean log-f0 of each speaker, empty without the field f0.
         statistics: of the training features.
         facts: counts, for people and for the checkpoint.
@@ -53,6 +53,7 @@ class Stream:
     fields: Mapping[str, Mapping[str, Any]]
     shards: tuple[tuple[str, int], ...]
     tables: Tables
+    everyone: tuple[str, ...]
     levels: tuple[float | None, ...]
     statistics: Statistics
     facts: Facts
@@ -84,6 +85,7 @@ class Stream:
                 fields=values["fields"],
                 shards=tuple((str(name), int(count)) for name, count in values["shards"] if count),
                 tables=tables,
+                everyone=tuple(values["everyone"]),
                 levels=tuple(values["levels"]),
                 statistics=Statistics(**numbers),
                 facts=Facts(**values["facts"]),
@@ -94,7 +96,7 @@ class Stream:
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{address}: no index of a stream there ({one_line(error)}); expected the folder stream-... that "
-                "prepare.py stream=true names"
+                "prepare.py data.stream=true names"
             ) from error
         if not stream.shards:
             raise UserError(f"{address}: a stream without training utterances: lower data.splits.*, prepare again")
@@ -134,7 +136,7 @@ class Stream:
         except DAMAGE as error:
             raise UserError(
                 f"{self.address}: its validation utterances cannot be read ({one_line(error, 160)}); "
-                "write the stream again with python prepare.py stream=true"
+                "write the stream again with python prepare.py data.stream=true"
             ) from error
 
     def _validation(self, labels: Sequence[str]) -> Columns:
@@ -142,7 +144,8 @@ class Stream:
         rows = [Row(**{**line, "speaker": self.names.get(line["speaker"], line["speaker"])}) for line in lines]
         columns = {}
         for label in labels if rows else ():
-            arrays = _members(fetch(f"{self.address}/validation-{plain(label)}/{shard_path(Path(), 0).name}"))
+            name = f"validation-{plain_label(label)}/{shard_path(Path(), 0).name}"
+            arrays = dict(read_shard(fetch(f"{self.address}/{name}")))
             columns[label] = _column([arrays[row.id] for row in rows], self.fields[label])
         return Columns(rows, columns)
 
@@ -157,7 +160,7 @@ class Stream:
             )
         columns = {}
         for label in labels:
-            found = _members(fetch(joined(self.address, f"{self.fields[label]['folder']}/{name}")))
+            found = dict(read_shard(fetch(joined(self.address, f"{self.fields[label]['folder']}/{name}"))))
             columns[label] = [found[row.id] for row in rows]
         return rows, columns
 
@@ -172,37 +175,8 @@ class Stream:
             if label not in self.fields:
                 raise UserError(
                     f"{self.address} has no field '{label}', it has {', '.join(self.fields)}: prepare it with "
-                    f"python prepare.py stream=true fields=[{','.join([*self.fields, label])}]"
+                    f"python prepare.py data.stream=true fields=[{','.join([*self.fields, label])}]"
                 )
-
-
-def _members(data: bytes) -> dict[str, np.ndarray]:
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-        view, found = memoryview(data), {}
-        for member in tar:
-            content = view[member.offset_data : member.offset_data + member.size]
-            found[member.name.partition(".")[0]] = _array(content)
-    return found
-
-
-def _array(content: memoryview) -> np.ndarray:
-    """The array of a .npy file of version 1, as shards hold."""
-    if bytes(content[:8]) != b"\x93NUMPY\x01\x00":
-        raise ValueError("a member is no .npy file of version 1")
-    size = 10 + int.from_bytes(content[8:10], "little")
-    shape, kind = _head(bytes(content[:size]))
-    return np.frombuffer(content, kind, offset=size, count=math.prod(shape)).reshape(shape)
-
-
-@lru_cache(maxsize=4096)
-def _head(head: bytes) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type that the first bytes of a .npy file tell; parsing them takes longer than the rest."""
-    file = io.BytesIO(head)
-    np.lib.format.read_magic(file)
-    shape, transposed, kind = np.lib.format.read_array_header_1_0(file)
-    if transposed or kind.hasobject:
-        raise ValueError("a member is no plain array")
-    return shape, kind
 
 
 def _column(arrays: Sequence[np.ndarray], about: Mapping[str, Any]) -> Column:
@@ -216,8 +190,3 @@ def _column(arrays: Sequence[np.ndarray], about: Mapping[str, Any]) -> Column:
 
 def _lines(data: bytes) -> Iterator[Any]:
     return map(json.loads, data.decode("utf-8").splitlines())
-
-
-def plain(label: str) -> str:
-    """A label as part of a file name."""
-    return label.replace(":", "-")

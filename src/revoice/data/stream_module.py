@@ -8,10 +8,10 @@ from revoice.data.datamodule import DataModule
 from revoice.data.facts import merged_facts
 from revoice.data.gather import Needs, labels_of
 from revoice.data.manifest import Manifest
-from revoice.data.mixture import appended, pooled
+from revoice.data.mixture import appended, pooled, shares_of
 from revoice.data.packed import Statistics
 from revoice.data.stream import Stream
-from revoice.data.streaming import Reading, StreamPlan, stream_loader, total_shares
+from revoice.data.streaming import Reading, StreamPlan, stream_loader
 from revoice.data.tables import merged_tables
 
 log = logging.getLogger(__name__)
@@ -57,14 +57,14 @@ class StreamDataModule(DataModule):
         held = appended([stream.validation(labels) for stream in streams])
         facts = merged_facts([stream.facts for stream in streams])
         super().__init__(held, tables, facts, requires, batch_size, seed, micro_batches, (rank, world_size))
-        self._shares = total_shares(shares or [float(stream.counts.sum()) for stream in streams])
+        self._shares = shares_of(shares or [float(stream.counts.sum()) for stream in streams])
         self._readings = tuple(Reading(s, tables, requires, seed + _APART * i, shards) for i, s in enumerate(streams))
         self._workers, self._recordings = workers, recordings
         for stream in streams:
             company = shards * stream.counts.mean() / len(stream.tables.speakers)
             if company < _COMPANY and (requires.reference or requires.sampler == "by_speaker"):
                 log.warning(
-                    "%s: %.1f utterances of a speaker are in memory at a time, so %s; raise data.streaming.shards=%d",
+                    "%s: %.1f utterances of a speaker are in memory at a time, so %s; raise data.streaming.shards (%d)",
                     stream.address, company,
                     "references are often the utterance itself" if requires.reference else "speakers are not balanced",
                     shards,

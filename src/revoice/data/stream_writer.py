@@ -1,20 +1,23 @@
 """Makes a stream of a prepared corpus: writes the index that a reader needs besides the shards."""
 
 import hashlib
-import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
 from revoice.data.columns import decoded
 from revoice.data.facts import Facts
-from revoice.data.files import locked, write_json, write_lines
+from revoice.data.files import locked, plain_label, write_json, write_lines
+from revoice.data.levels import PitchLevels
+from revoice.data.manifest import Row
 from revoice.data.packed import Sums
 from revoice.data.prepare import Prepared
-from revoice.data.shards import ShardWriter, read_shard, shard_lines
-from revoice.data.stream import FORMAT, VALIDATION, plain
+from revoice.data.selection import shuffled
+from revoice.data.shards import ShardWriter, read_index, read_shard, shard_lines
+from revoice.data.stream import FORMAT, VALIDATION
 from revoice.data.tables import Tables
 from revoice.errors import UserError
 
@@ -26,89 +29,96 @@ def write_stream(prepared: Prepared) -> Path:
     `VALIDATION` utterances. A second call returns at once.
     """
     if "features" not in prepared.folders:
-        raise UserError("stream=true: a stream holds the features besides: add features to fields=[...]")
-    names = "\n".join([prepared.manifest.digest(), *(folder.name for folder in prepared.folders.values())])
-    some = next(iter(prepared.folders.values()))
-    folder = some.parent / f"stream-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
+        raise UserError("data.stream=true: a stream holds the features besides: add features to fields=[...]")
+    names = [str(FORMAT), prepared.manifest.digest(), *(folder.name for folder in prepared.folders.values())]
+    some = prepared.folders["features"]
+    folder = some.parent / f"stream-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"
     with locked(some.parent, ".stream.lock"):
         if not (folder / "index.json").exists():
             try:
-                _write(prepared, folder)
+                _Writer(prepared, folder).write()
             except OSError as error:
                 raise UserError(f"writing {folder} failed: {error.strerror or error}") from error
     return folder
 
 
-def _write(prepared: Prepared, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = {row.id: row for row in prepared.manifest.select("train", "val")}
-    tables = Tables.of(row for row in rows.values() if row.split == "train")
-    if not tables.speakers:
-        raise UserError(f"no training utterances among the {len(prepared.manifest)} prepared: lower data.splits.*")
-    kept = sorted((row.id for row in rows.values() if row.split == "val"), key=_shuffled)[:VALIDATION]
-    about = {k: json.loads((place / "index.json").read_text(encoding="utf-8")) for k, place in prepared.folders.items()}
-    writers = {label: ShardWriter(folder / f"validation-{plain(label)}", 0, label) for label in about}
-    sums, pitches = Sums(), {name: [0.0, 0] for name in tables.speakers}
-    shards, counts = about["features"]["shards"], []
-    try:
-        for index, name in enumerate(shards):
-            whole = [
-                {line["id"] for line in shard_lines(p, index) if "reason" not in line}
-                for p in prepared.folders.values()
-            ]
-            ids = [line["id"] for line in shard_lines(prepared.folders["features"], index)]
-            taught = [
-                rows[id] for id in ids if id in rows and rows[id].split == "train" and all(id in w for w in whole)
-            ]
-            places = tables.index(taught)
-            lines = zip(
-                (row.id for row in taught), *(places[k].tolist() for k in ("speaker", "gender", "emotion")), strict=True
-            )
-            write_lines(folder / f"{Path(name).stem}.jsonl", lines)
-            counts.append((name, len(taught)))
-            train, held = {row.id for row in taught}, set(kept)
-            for label, place in prepared.folders.items():
-                for id, array in read_shard(place / name):
-                    if label == "features" and id in train:
-                        sums.add(decoded(torch.from_numpy(array), about[label]["scale"]))
-                    if label == "f0" and id in train:
-                        voiced, pitch = array[array > 0], pitches[rows[id].speaker]
-                        pitch[0] += float(np.log(voiced.astype(np.float64)).sum())
-                        pitch[1] += len(voiced)
-                    if id in held:
-                        writers[label].add(id, array, rows[id].seconds, 0.0)
-        for writer in writers.values():
-            writer.close()
-    finally:
-        for writer in writers.values():
-            writer.abandon()
-    write_lines(
-        folder / "validation.jsonl",
-        ({f: getattr(rows[id], f) for f in ("id", "path", "speaker", "gender", "emotion", "split")} for id in kept),
-    )
-    found = sums.statistics()
-    write_json(
-        folder / "index.json",
-        {
+class _Writer:
+    """Goes once through all shards of all fields."""
+
+    def __init__(self, prepared: Prepared, folder: Path) -> None:
+        self.prepared, self.folder = prepared, folder
+        manifest = prepared.manifest.select("train", "val")
+        self.rows = {row.id: row for row in manifest}
+        self.tables = Tables.of(manifest.select("train"))
+        if not self.tables.speakers:
+            raise UserError(f"no training utterances among the {len(prepared.manifest)} prepared: lower data.splits.*")
+        self.held = sorted((row.id for row in manifest.select("val")), key=shuffled)[:VALIDATION]
+        self.about = {label: read_index(place) or {} for label, place in prepared.folders.items()}
+        self.sums, self.levels = Sums(), PitchLevels(self.tables.speakers)
+
+    def write(self) -> None:
+        """All files; the index last, since it says that the stream is whole."""
+        folder, rows = self.folder, self.rows
+        folder.mkdir(parents=True, exist_ok=True)
+        writers = {label: ShardWriter(folder / f"validation-{plain_label(label)}", 0, label) for label in self.about}
+        counts = []
+        try:
+            for index, name in enumerate(self.about["features"]["shards"]):
+                train = self._train(index)
+                write_lines(folder / f"{Path(name).stem}.jsonl", self._lines(train))
+                counts.append((name, len(train)))
+                self._pass(name, {row.id for row in train}, writers)
+            for writer in writers.values():
+                writer.close()
+        finally:
+            for writer in writers.values():
+                writer.abandon()
+        kept = ("id", "path", "speaker", "gender", "emotion", "split")
+        write_lines(folder / "validation.jsonl", ({name: getattr(rows[id], name) for name in kept} for id in self.held))
+        write_json(folder / "index.json", self._index(counts))
+
+    def _train(self, index: int) -> list[Row]:
+        """The training utterances of a shard that have every field."""
+        folders = self.prepared.folders
+        lines = [shard_lines(place, index) for place in folders.values()]
+        whole = set.intersection(*({line["id"] for line in shard if "reason" not in line} for shard in lines))
+        rows = (self.rows.get(line["id"]) for line in lines[0])
+        return [row for row in rows if row is not None and row.split == "train" and row.id in whole]
+
+    def _lines(self, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+        """(id, places in the tables) of each."""
+        places = self.tables.index(rows)
+        columns = (places[name].tolist() for name in ("speaker", "gender", "emotion"))
+        return list(zip((row.id for row in rows), *columns, strict=True))
+
+    def _pass(self, name: str, train: set[str], writers: dict[str, ShardWriter]) -> None:
+        """Statistics of one shard of each field, and copies of the validation utterances in it."""
+        held = set(self.held)
+        for label, place in self.prepared.folders.items():
+            for id, array in read_shard(place / name):
+                if label == "features" and id in train:
+                    self.sums.add(decoded(torch.from_numpy(array), self.about[label]["scale"]))
+                if label == "f0" and id in train:
+                    self.levels.add(self.rows[id].speaker, torch.from_numpy(array))
+                if id in held:
+                    writers[label].add(id, array, self.rows[id].seconds, 0.0)
+
+    def _index(self, shards: list[tuple[str, int]]) -> dict[str, Any]:
+        said = ("per_frame", "padding", "scale", "dtype", "parameters")
+        folders, found = self.prepared.folders, self.sums.statistics()
+        return {
             "format": FORMAT,
-            "spec": prepared.spec.to_dict(),
+            "spec": self.prepared.spec.to_dict(),
             "fields": {
-                label: {
-                    "folder": f"../{prepared.folders[label].name}",
-                    **{key: values[key] for key in ("per_frame", "padding", "scale", "dtype", "parameters")},
-                }
-                for label, values in about.items()
+                label: {"folder": f"../{folders[label].name}", **{name: values[name] for name in said}}
+                for label, values in self.about.items()
             },
-            "trim_db": about["features"]["trim_db"],
-            "speakers": tables.speakers,
-            "emotions": tables.emotions,
-            "levels": [total / count if count else None for total, count in pitches.values()] if "f0" in about else [],
+            "trim_db": self.about["features"]["trim_db"],
+            "speakers": self.tables.speakers,
+            "everyone": self.prepared.manifest.speakers,
+            "emotions": self.tables.emotions,
+            "levels": self.levels.means() if "f0" in self.about else [],
             "statistics": {"mean": found.mean.tolist(), "std": found.std.tolist()},
-            "facts": vars(replace(Facts.of(prepared), validation=len(kept))),
-            "shards": counts,
-        },
-    )
-
-
-def _shuffled(id: str) -> bytes:
-    return hashlib.sha256(id.encode()).digest()
+            "facts": vars(replace(Facts.of(self.prepared), validation=len(self.held))),
+            "shards": shards,
+        }

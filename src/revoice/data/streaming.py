@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -284,8 +284,3 @@ def _every(first: int, step: int) -> Iterator[int]:
     while True:
         yield first
         first += step
-
-
-def total_shares(weights: Sequence[float]) -> tuple[float, ...]:
-    """Weights -> shares that add up to 1."""
-    return tuple(float(weight) / sum(weights) for weight in weights)

@@ -10,6 +10,7 @@ import numpy as np
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.clip import Clip
+from revoice.data.files import plain_label
 from revoice.registry import Registry
 
 FIELDS: "Registry[Field]" = Registry("field", "revoice.data.fields")
@@ -72,7 +73,7 @@ class Field(ABC):
     @property
     def folder(self) -> str:
         """Name of the folder that holds the field."""
-        return f"{self.label.replace(':', '-')}-{self.key}"
+        return f"{plain_label(self.label)}-{self.key}"
 
     def describe(self) -> dict[str, Any]:
         """What `index.json` says of the field: enough to read it back without this class."""
