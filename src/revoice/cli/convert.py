@@ -11,32 +11,32 @@ from revoice.cli.app import device, required, run, several, to_json
 from revoice.errors import UserError
 
 EXAMPLE = "python convert.py ckpt=outputs/demo/model.ckpt src=a.wav tgt=b.wav"
-KEYS = ("ckpt", "src", "tgt", "out", "device", "vocoder", "adapt", "controls", "hydra")
+UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
+KEYS = ("ckpt", "model", "features", "src", "tgt", "out", "device", "vocoder", "adapt", "controls", "hydra")
 
 
 def task(values: dict[str, Any], folder: Path) -> list[Path]:
     """Convert all sources; returns the files written."""
-    ckpt = required(values, "ckpt", EXAMPLE)
+    if bool(values.get("ckpt")) == bool(values.get("model")):
+        wrong = "ckpt= and model= both say what converts: give one" if values.get("ckpt") else "ckpt= is missing"
+        raise UserError(f"{wrong}; for example: {EXAMPLE} or {UNTRAINED}")
     sources = required(values, "src", EXAMPLE)
     targets = required(values, "tgt", EXAMPLE)
 
-    from revoice.conversion.adaptation import Adaptation
-    from revoice.conversion.checkpoint import load_checkpoint
-    from revoice.conversion.converter import Converter
+    from revoice.cli.systems import from_checkpoint, from_settings
+    from revoice.cli.watch import Watcher
     from revoice.conversion.jobs import convert_files, plan
-    from revoice.vocoders.base import VOCODERS
 
-    where, adaptation = device(values["device"]), Adaptation.of(values["adapt"])
+    where = device(values["device"])
     references = [Path(t).expanduser() for t in several(targets)]
     default = Path("outputs") / "convert" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     jobs = plan(several(sources), references, Path(str(values["out"])).expanduser() if values["out"] else default)
-    loaded = load_checkpoint(str(ckpt), where)
-    vocoder = dict(values["vocoder"])
-    name = vocoder.pop("name")
-    converter = Converter(loaded, VOCODERS.build(name, {**vocoder, "spec": loaded.spec}), where, adaptation)
-    controls = converter.controls(values["controls"])
+    ckpt = values.get("ckpt")
+    converter = from_checkpoint(str(ckpt), values, where) if ckpt else from_settings(values, where)
+    controls = converter.controls({})
     began = time.perf_counter()
-    result = convert_files(converter, jobs, references, controls, show=sys.stderr.isatty())
+    with Watcher(converter, references, show=sys.stderr.isatty()) as watcher:
+        result = convert_files(converter, jobs, references, controls, sys.stderr.isatty(), watcher.done)
     seconds = time.perf_counter() - began
     for path in result.written:
         print(path)

@@ -14,7 +14,9 @@ EXAMPLE = "python evaluate.py ckpt=outputs/demo/model.ckpt data=synthetic"
 
 def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation]":
     """Evaluate all checkpoints on one corpus; returns the evaluations by system."""
-    checkpoints = several(required(values, "ckpt", EXAMPLE))
+    if not values.get("model"):
+        required(values, "ckpt", EXAMPLE)
+    checkpoints = several(values["ckpt"]) if values.get("ckpt") else []
     default = Path("outputs") / "evaluate" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     out = Path(str(values["out"])).expanduser() if values["out"] else default
     return evaluate(checkpoints, values, out)
@@ -24,23 +26,20 @@ def evaluate(
     checkpoints: list[str], values: dict[str, Any], out: Path, extra: dict[str, Any] | None = None
 ) -> "dict[str, Evaluation]":
     """What the command and the demo share; prints the summary table."""
-    from revoice.conversion.adaptation import Adaptation
-    from revoice.conversion.checkpoint import load_checkpoint
+    from revoice.cli.systems import from_checkpoint, from_settings
     from revoice.conversion.converter import Converter
     from revoice.data.config import build
     from revoice.evaluation.session import Protocol, evaluate_systems
     from revoice.registry import from_mapping
-    from revoice.vocoders.base import VOCODERS
 
-    where, adaptation = device(values["device"]), Adaptation.of(values["adapt"])
-    vocoder = dict(values["vocoder"])
-    kind = vocoder.pop("name")
+    where = device(values["device"])
     converters: dict[str, Converter] = {}
     for path in checkpoints:
-        loaded = load_checkpoint(path, where)
-        name = _name(Path(path), loaded.path, converters)
-        spoken = VOCODERS.build(kind, {**vocoder, "spec": loaded.spec})
-        converters[name] = Converter(loaded, spoken, where, adaptation)
+        converter = from_checkpoint(path, values, where)
+        converters[_name(Path(path), converters)] = converter
+    if values.get("model"):
+        converter = from_settings(values, where)
+        converters[_name(Path(converter.model.name), converters)] = converter
     protocol = from_mapping(
         Protocol, {k: tuple(v) if isinstance(v, list) else v for k, v in values["metrics"].items()}, "metrics"
     )
@@ -63,7 +62,7 @@ def table_line(summary: dict[str, Any]) -> str:
     return "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in shown)
 
 
-def _name(given: Path, file: Path, taken: dict[str, Any]) -> str:
+def _name(given: Path, taken: dict[str, Any]) -> str:
     name = given.stem if given.suffix else given.name
     while name in taken:
         name = f"{name}'"

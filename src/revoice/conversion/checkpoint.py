@@ -93,13 +93,14 @@ class Loaded:
     Attributes:
         model: in eval mode.  spec: its features.
         description: what the file says.
-        path: the file.  sha256: of its bytes (first 16 hex digits).
+        path: the file; None for a model that needs no training.  sha256: of its bytes, or of the description (first 16
+            hex digits).
     """
 
     model: ConversionModel
     spec: FeatureSpec
     description: Description
-    path: Path
+    path: Path | None
     sha256: str
 
 
@@ -133,6 +134,22 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Loa
         spec = FeatureSpec.from_dict(description.features)
         model = _build(description, spec, state)
     return Loaded(model.to(device).eval(), spec, description, file, _digest(file))
+
+
+def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Loaded:
+    """A model that needs no training, from its settings alone.
+
+    Raises:
+        UserError: the model is one that has to be trained, or a setting is not its own.
+    """
+    if MODELS.get(name).trained:
+        raise UserError(
+            f"model {name} has to be trained: python train.py model={name}, then ckpt=RUN_FOLDER instead of model="
+        )
+    arguments = MODELS.typed(name, {"n_features": spec.channels, **settings})
+    description = Description(model=name, arguments=arguments, features=spec.to_dict())
+    digest = hashlib.sha256(json.dumps(description.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+    return Loaded(MODELS.build(name, arguments).eval(), spec, description, None, digest)
 
 
 def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> ConversionModel:

@@ -14,13 +14,14 @@ from torch import Tensor
 from revoice.audio.features import extract
 from revoice.audio.io import Audio, AudioError, is_silent, probe_audio, read_audio, resample
 from revoice.audio.loudness import loudness_db, match_loudness
+from revoice.audio.presets import load_preset
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.trim import trim_silence
 from revoice.conversion.adaptation import Adaptation, adapted
-from revoice.conversion.checkpoint import Loaded, load_checkpoint
+from revoice.conversion.checkpoint import Loaded, load_checkpoint, untrained
 from revoice.data.fields.f0 import F0
 from revoice.errors import UserError, choices
-from revoice.models.base import Controls, ConversionModel, Utterance
+from revoice.models.base import MODELS, Controls, ConversionModel, Utterance
 from revoice.registry import from_mapping
 from revoice.vocoders.base import VOCODERS, Vocoder
 
@@ -68,6 +69,7 @@ class Converter:
         vocoder: features -> waveform; None is Griffin-Lim, which works for every `FeatureSpec`.
         device: where to run.
         adaptation: steps on the target's clips before speaking in its voice.
+        settings: controls of the model where a conversion sets none, by name.
 
     Raises:
         UserError: the vocoder speaks other features than the model.
@@ -79,6 +81,7 @@ class Converter:
         vocoder: Vocoder | None = None,
         device: str | torch.device = "cpu",
         adaptation: Adaptation = BY_DEFAULT,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
         self.model: ConversionModel = loaded.model.to(self.device).eval()
@@ -87,10 +90,12 @@ class Converter:
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()
         self.adaptation = adaptation
+        self.settings = dict(settings or {})
+        self.controls({})
 
-    def controls(self, settings: dict[str, Any]) -> Controls:
+    def controls(self, settings: Mapping[str, Any]) -> Controls:
         """The model's typed controls from plain settings; an unknown one is a `UserError` with the valid names."""
-        kind = type(self.model).Controls
+        kind, settings = type(self.model).Controls, {**self.settings, **settings}
         valid = [f.name for f in fields(kind)]
         for name in settings:
             if name not in valid:
@@ -194,12 +199,13 @@ class Converter:
         with torch.no_grad():
             model = voice.speaker(controls.share)
             features = model.convert(clip, voice.references, controls)
-            return self.vocode(features, model.pitch(clip, voice.references, controls))
+            like = clip.waveform if model.keeps_phase(controls) else None
+            return self.vocode(features, model.pitch(clip, voice.references, controls), like)
 
-    def vocode(self, features: Tensor, f0: Tensor | None = None) -> np.ndarray:
-        """Features (F, T) and, if known, their pitch (T,) -> samples."""
-        f0 = None if f0 is None else f0[None].to(self.device)
-        return self.vocoder(features[None].to(self.device), f0)[0].float().cpu().numpy()
+    def vocode(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> np.ndarray:
+        """Features (F, T) and, if known, their pitch (T,) and samples (S,) whose phases are near theirs -> samples."""
+        known = {name: value[None].to(self.device) for name, value in (("f0", f0), ("like", like)) if value is not None}
+        return self.vocoder(features[None].to(self.device), **known)[0].float().cpu().numpy()
 
     def copy_synthesis(self, clip: Clip) -> Audio:
         """A clip through features and vocoder alone: the best that any model with this vocoder could sound."""
@@ -211,9 +217,10 @@ class Converter:
 
     def describe(self) -> dict[str, Any]:
         """What a conversion's record says about the model."""
-        d = self.loaded.description
+        d, path = self.loaded.description, self.loaded.path
+        file = {"checkpoint": str(path), "checkpoint_sha256": self.loaded.sha256}
         return {
-            "model": d.model, "checkpoint": str(self.loaded.path), "checkpoint_sha256": self.loaded.sha256,
+            "model": d.model, **(file if path else {"arguments": d.arguments}),
             "features": self.spec.fingerprint, "vocoder": self.vocoder.name, "version": d.version,
             "adaptation": asdict(self.adaptation) if self.model.adapts else None,
         }  # fmt: skip
@@ -252,7 +259,14 @@ def load(
 ) -> Converter:
     """`revoice.load("model.ckpt").convert("a.wav", "b.wav")`: a run folder, `.ckpt` or `.safetensors` as converter.
 
+    A model that needs no training is loaded by its name: `revoice.load("random_cnn")`.
+
     `adapt` is the number of steps on the target's clips, or settings of `Adaptation`; None: its defaults, 0: none.
     """
     adaptation = BY_DEFAULT if adapt is None else Adaptation.of(adapt)
-    return Converter(load_checkpoint(checkpoint, device), vocoder, device, adaptation)
+    kind = MODELS.get(str(checkpoint)) if str(checkpoint) in MODELS.names() and not Path(checkpoint).exists() else None
+    if kind is not None and not kind.trained:
+        loaded = untrained(kind.name, {}, load_preset(kind.preset))
+    else:
+        loaded = load_checkpoint(checkpoint, device)
+    return Converter(loaded, vocoder, device, adaptation)

@@ -3,7 +3,7 @@
 import glob
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from os.path import realpath
 from pathlib import Path
@@ -75,11 +75,16 @@ def plan(sources: Sequence[str], references: Sequence[Path], out: Path) -> list[
 
 
 def convert_files(
-    converter: Converter, jobs: Sequence[Job], references: Sequence[Path], controls: Controls, show: bool = False
+    converter: Converter,
+    jobs: Sequence[Job],
+    references: Sequence[Path],
+    controls: Controls,
+    show: bool = False,
+    done: Callable[[Job], None] | None = None,
 ) -> Result:
     """Convert every job; a broken source is skipped and recorded, a broken reference stops everything.
 
-    Beside each output a JSON file says how it was made.
+    Beside each output a JSON file says how it was made. `done` is called after each job that succeeded.
     """
     voice = converter.voice(list(references))
     result = Result()
@@ -96,6 +101,8 @@ def convert_files(
         write_text(job.out.with_suffix(".json"), json.dumps(about, indent=2, ensure_ascii=False) + "\n")
         result.written.append(job.out)
         result.seconds += record["seconds"]
+        if done:
+            done(job)
     return result
 
 

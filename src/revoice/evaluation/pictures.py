@@ -22,10 +22,17 @@ def spectrograms(clips: Mapping[str, Audio]) -> bytes:
     Args:
         clips: by title; the first 15 s of each are shown, in dB under its own loudest point.
     """
+    figure = new_figure(11.0, 2.5)
+    draw_spectrograms(figure, clips, 0.2, 0.67)
+    return to_png(figure)
+
+
+def draw_spectrograms(figure: Any, clips: Mapping[str, Audio], bottom: float, height: float) -> None:
+    """A row of panels and its colour bar, placed in fractions of the figure."""
     seconds = min(SECONDS_MAX, max(clip.seconds for clip in clips.values()))
-    figure, width = _figure(11.0, 2.5), 0.87 / len(clips)
+    width = 0.87 / len(clips)
     for number, (title, clip) in enumerate(clips.items()):
-        panel = figure.add_axes((0.05 + number * width, 0.2, width - 0.015, 0.67))
+        panel = figure.add_axes((0.05 + number * width, bottom, width - 0.015, height))
         levels = spectrogram_db(clip)
         reach = (0.0, levels.shape[1] * HOP / RATE, 0.0, RATE / 2000.0)
         shown = panel.imshow(
@@ -40,16 +47,15 @@ def spectrograms(clips: Mapping[str, Audio]) -> bytes:
         )
         panel.set(title=title, xlabel="time in s", xlim=(0.0, seconds), yticks=range(0, 9, 2))
         panel.set_xticks(range(0, int(seconds) + 1, 1 + int(seconds) // 8))
-        _grey(panel)
+        in_grey(panel)
         panel.set_facecolor("#000004")
         if number:
             panel.tick_params(labelleft=False)
         else:
             panel.set_ylabel("frequency in kHz")
-    bar = figure.add_axes((0.93, 0.2, 0.012, 0.67))
+    bar = figure.add_axes((0.93, bottom, 0.012, height))
     figure.colorbar(shown, cax=bar, ticks=[0, -RANGE_DB / 2, -RANGE_DB], label="dB")
-    _grey(bar)
-    return _png(figure)
+    in_grey(bar)
 
 
 def spectrogram_db(clip: Audio) -> NDArray[np.float32]:
@@ -76,14 +82,14 @@ def cosine_scatter(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     }
     values = [value for group in points.values() for point in group for value in point[:2]] or [0.0, 1.0]
     reach = (min(values) - 0.03, max(values) + 0.03)
-    figure = _figure(5.2 * len(points), 5.2)
+    figure = new_figure(5.2 * len(points), 5.2)
     for number, (title, group) in enumerate(points.items()):
         panel = figure.add_axes(((number + 0.14) / len(points), 0.17, 0.7 / len(points), 0.7))
         _scatter(panel, group, reach)
         panel.set(xlabel="cosine to the source voice", ylabel="cosine to the target voice")
         panel.set_title(title, y=1.1)
-        _grey(panel)
-    return _png(figure)
+        in_grey(panel)
+    return to_png(figure)
 
 
 def _scatter(panel: Any, points: Sequence[tuple[float, float, bool | None]], reach: tuple[float, float]) -> None:
@@ -108,7 +114,7 @@ def _scatter(panel: Any, points: Sequence[tuple[float, float, bool | None]], rea
         margin.set_axis_off()
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """An empty figure (inches); needs no display. Axes are placed by hand: automatic layout is slower than drawing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -118,7 +124,7 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _grey(panel: Any) -> None:
+def in_grey(panel: Any) -> None:
     """Text and lines that can be read on white and on black."""
     panel.set_facecolor("none")
     panel.tick_params(colors=GREY, labelsize=8)
@@ -128,7 +134,7 @@ def _grey(panel: Any) -> None:
         edge.set_color(GREY)
 
 
-def _png(figure: Any) -> bytes:
+def to_png(figure: Any) -> bytes:
     """PNG with a palette of 192 colours: a third of the size, no visible difference."""
     from PIL import Image
 

@@ -88,10 +88,14 @@ class ConversionModel(nn.Module):
         Controls: the dataclass of conversion settings.
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
+        trained: whether there is anything to train; a model without is built from its settings alone, by default for
+            the features `preset`.
     """
 
     name: ClassVar[str]
     target: str = "clips"
+    trained: ClassVar[bool] = True
+    preset: ClassVar[str] = "mel_22k"
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()
     requires: Requires
@@ -107,6 +111,10 @@ class ConversionModel(nn.Module):
     def pitch(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor | None:
         """f0 (T,) in Hz of what `convert` returns, 0 where unvoiced, for the vocoder; None if the model has no say."""
         return None
+
+    def keeps_phase(self, controls: Any) -> bool:
+        """Whether the vocoder should start from the phases of the source, whose waveform the model then requires."""
+        return False
 
     def moved_pitch(self, source: Utterance, targets: list[Utterance], strength: float) -> Tensor | None:
         """The source's contour f0 (T,) at the mean log level of the targets, or `strength` of the way there.

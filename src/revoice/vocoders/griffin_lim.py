@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from revoice.audio.condition import condition
 from revoice.audio.features import FeatureExtractor
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft
@@ -45,8 +46,11 @@ class GriffinLim(Vocoder):
         self.stft = Stft(spec)
 
     @torch.no_grad()
-    def forward(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
-        """Un-standardised features (B, F, T), pitch (B, T) -> waveform (B, spec.samples(T)), pre-emphasis undone."""
+    def forward(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> Tensor:
+        """Un-standardised features (B, F, T) -> waveform (B, spec.samples(T)), pre-emphasis undone.
+
+        The search starts from the phases of `like` (B, S), else from the pitch `f0` (B, T), else as `init` says.
+        """
         if self.spec.samples(features.shape[2]) < 1:
             return features.new_zeros(len(features), 0)
         with torch.autocast(features.device.type, enabled=False):
@@ -55,11 +59,14 @@ class GriffinLim(Vocoder):
                 spectrum = torch.polar(magnitude, self.extractor.to_phase(features.float()))
                 waveform = self.stft.inverse(spectrum.transpose(1, 2).contiguous())
             else:
-                waveform = self._search(features.float(), f0 if self.init == "pitch" else None)
+                waveform = self._search(features.float(), f0 if self.init == "pitch" else None, like)
             return self.extractor.invert_waveform(waveform)
 
-    def _search(self, features: Tensor, f0: Tensor | None) -> Tensor:
-        if f0 is None:
+    def _search(self, features: Tensor, f0: Tensor | None, like: Tensor | None) -> Tensor:
+        if like is not None:
+            magnitude = self.extractor.to_magnitude(features).transpose(1, 2).contiguous()
+            start = _phases(self.stft(condition(like.float(), None, self.spec)[0]), magnitude.shape[1])
+        elif f0 is None:
             magnitude = self.extractor.to_magnitude(features).transpose(1, 2).contiguous()
             start = initial_phase(magnitude, self.init, self.seed).expand_as(magnitude)
         else:
@@ -98,6 +105,13 @@ def griffin_lim(magnitude: Tensor, stft: Stft, start: Tensor, iterations: int, m
         spectrum.real.mul_(gain)  # in place, part by part: a complex-by-real product would first make the real complex
         spectrum.imag.mul_(gain)
     return stft.inverse(spectrum, weight)
+
+
+def _phases(spectrum: Tensor, frames: int) -> Tensor:
+    """Unit complex numbers (B, frames, bins) of a spectrum (B, T, bins); what it lacks starts at phase zero."""
+    lacking = frames - spectrum.shape[1]
+    spectrum = torch.cat([spectrum, spectrum.new_zeros(len(spectrum), max(0, lacking), spectrum.shape[2])], dim=1)
+    return torch.polar(torch.ones_like(spectrum.real), spectrum.angle())[:, :frames]
 
 
 def initial_phase(magnitude: Tensor, init: str, seed: int) -> Tensor:

@@ -1,0 +1,43 @@
+"""The picture of a style transfer: three spectrograms over the two losses."""
+
+from collections.abc import Mapping, Sequence
+
+from revoice.audio.io import Audio
+from revoice.evaluation.pictures import CROSS, GREY, SAME, draw_spectrograms, in_grey, new_figure, to_png
+from revoice.models.random_cnn import Progress
+
+
+def transfer_picture(steps: Sequence[Progress], clips: Mapping[str, Audio]) -> bytes:
+    """PNG of the clips by title, and of both unweighted losses over the iterations, window after window."""
+    from matplotlib.ticker import LogLocator
+
+    figure = new_figure(11.0, 5.0)
+    draw_spectrograms(figure, clips, 0.6, 0.34)
+    panel = figure.add_axes((0.07, 0.1, 0.835, 0.36))
+    other = panel.twinx()
+    spans = _runs(steps)
+    for axes, name, colour in ((panel, "content", CROSS), (other, "style", SAME)):
+        for first, run in spans:
+            places = [first + step.iteration for step in run]
+            axes.plot(places, [getattr(step, name) for step in run], color=colour, lw=1.2)
+        axes.set_ylabel(f"{name} loss")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+        in_grey(axes)
+        axes.yaxis.label.set_color(colour)
+    for first, _ in spans[1:]:
+        panel.axvline(first, color=GREY, lw=0.5)
+    panel.set_xlabel("iterations" if len(spans) == 1 else "iterations, window after window")
+    return to_png(figure)
+
+
+def _runs(steps: Sequence[Progress]) -> list[tuple[int, list[Progress]]]:
+    """The searches in a record, each with the number of iterations before it."""
+    runs: list[tuple[int, list[Progress]]] = []
+    for step in steps:
+        if not runs or step.iteration <= runs[-1][1][-1].iteration:
+            runs.append((runs[-1][0] + runs[-1][1][-1].iteration if runs else 0, []))
+        runs[-1][1].append(step)
+    return runs

@@ -1,0 +1,188 @@
+"""Random-CNN voice style transfer: two clips, no training (mazzzystar/randomCNN-voice-transfer)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from revoice.errors import UserError, choices
+from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Utterance
+from revoice.models.random_features import RandomFeatures, kernel_size
+from revoice.models.style_transfer import Objective, Search, minimise, observe
+
+NORMALISE = ("duration", "energy", "nothing")
+OPTIMISERS = ("lbfgs", "adam")
+STARTS = ("noise", "content", "style")
+PHASES = ("random", "content")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferControls(Controls):
+    """How a spectrogram is sought; the defaults are those of `configs/model/random_cnn.yaml`.
+
+    Attributes:
+        content_weight, style_weight: of the two losses (published: 100 and 1).
+        normalise: what of the style must not matter: its "duration", its "energy" (duration and loudness), or "nothing"
+            as published.
+        optimiser: "lbfgs", or "adam" as published.
+        iterations: at most so many (published: 20000).
+        stop: end when ten iterations lower the loss by less than this share of it; 0 never ends early.
+        rate: of Adam (published: 1e-3).
+        start: "noise" as published, "content", or "style": the content's energy with the mean spectrum of the style.
+        phase: what Griffin-Lim starts from: "random", or the phases of the "content".
+        seed: of the network's weights and of the noise.
+        window: frames that are optimised at once; longer clips are done window by window.
+        precision: share of the features' energy that may be left out for speed; 0 leaves nothing out.
+    """
+
+    content_weight: float = 100.0
+    style_weight: float = 1.0
+    normalise: str = "duration"
+    optimiser: str = "lbfgs"
+    iterations: int = 300
+    stop: float = 1e-3
+    rate: float = 1e-3
+    start: str = "noise"
+    phase: str = "random"
+    seed: int = 0
+    window: int = 512
+    precision: float = 1e-5
+
+    def __post_init__(self) -> None:
+        valid_names = {"normalise": NORMALISE, "optimiser": OPTIMISERS, "start": STARTS, "phase": PHASES}
+        for name, valid in valid_names.items():
+            if getattr(self, name) not in valid:
+                raise choices(getattr(self, name), valid, name)
+        for name, least in (("content_weight", 0), ("style_weight", 0), ("iterations", 1), ("stop", 0), ("window", 16)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name}={getattr(self, name)}: expected {least} or more")
+        if not 0.0 <= self.precision < 0.1 or self.rate <= 0.0:
+            name = "precision" if self.rate > 0.0 else "rate"
+            raise UserError(f"{name}={getattr(self, name)}: expected 0 to 0.1 for precision, more than 0 for rate")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a search is: unweighted losses after so many iterations of one of the windows of a clip."""
+
+    window: int
+    windows: int
+    iteration: int
+    content: float
+    style: float
+
+
+@MODELS.register("random_cnn")
+class RandomCNN(ConversionModel):
+    """A spectrogram is optimised until a frozen random CNN sees the content's structure and the target's texture.
+
+    Args:
+        n_features: F, rows of the spectrogram.
+        kernel: frequencies x frames; "3x1" as published, "3x3" is smoother over time.
+        channels: of every layer.
+        layers: one as published; of several, the losses are averaged.
+        slope: of the leaky ReLU.
+    """
+
+    trained: ClassVar[bool] = False
+    preset: ClassVar[str] = "log1p_22k"
+    Controls = TransferControls
+
+    def __init__(
+        self, n_features: int, kernel: str = "3x1", channels: int = 32, layers: int = 1, slope: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.n_features, self.channels, self.layers, self.slope = n_features, channels, layers, slope
+        self.kernel = kernel_size(kernel)
+        if not 1 <= channels <= 1024 or not 1 <= layers <= 8:
+            raise UserError(f"model.channels={channels}, model.layers={layers}: expected 1 to 1024, and 1 to 8")
+        self.height, self.width = (1 + layers * (size - 1) for size in self.kernel)
+        if self.height > n_features:
+            raise UserError(
+                f"model.kernel={kernel} with {layers} layers sees {self.height} rows, a spectrogram has {n_features}"
+            )
+        self.requires = Requires(fields=("features", "waveform"), frames=self.width, minimum=self.width)
+        self.watch: Callable[[Progress], None] | None = None  # called while a conversion is under way
+
+    def network(self, seed: int, device: torch.device | str = "cpu") -> RandomFeatures:
+        """The frozen network of a seed."""
+        return RandomFeatures.draw(seed, self.channels, self.kernel, self.layers, self.slope, device)
+
+    def convert(self, source: Utterance, targets: list[Utterance], controls: TransferControls) -> Tensor:
+        """Features (F, T) with the structure of `source` and the texture of all `targets`."""
+        content = _padded(source.features, self.width)
+        styles = [_padded(target.features, self.width) for target in targets]
+        network = self.network(controls.seed, content.device)
+        style = observe(network, styles, content, controls.precision)
+        start = _start(content, styles, controls)
+        how = Search(
+            content_weight=controls.content_weight, style_weight=controls.style_weight, optimiser=controls.optimiser,
+            iterations=controls.iterations, stop=controls.stop, rate=controls.rate,
+        )  # fmt: skip
+        made, loud = torch.zeros_like(content), content.square().sum()
+        gain = _gain(content, styles, controls.normalise)
+        spans = _windows(content.shape[1], controls.window, self.width)
+        tail = 0  # where the window before ends
+        for number, (first, last) in enumerate(spans):
+            # a window takes as much of the style as it holds of the content: none if it is silent
+            share = float(content[:, first:last].square().sum() / loud.clamp(min=1e-12))
+            objective = Objective(network, content[:, first:last], style, gain * share)
+            found = minimise(objective, start[:, first:last], how, self._watcher(number, len(spans)))
+            fade = torch.ones(last - first, device=content.device)
+            if first < tail:
+                fade[: tail - first] = torch.linspace(0.0, 1.0, tail - first + 2, device=content.device)[1:-1]
+            made[:, first:last] = made[:, first:last] * (1.0 - fade) + found * fade
+            tail = last
+        return made[:, : source.features.shape[1]].clamp(min=0.0)
+
+    def keeps_phase(self, controls: TransferControls) -> bool:
+        """Whether the waveform is sought from the source's phases."""
+        return controls.phase == "content"
+
+    def _watcher(self, number: int, count: int) -> Callable[[int, float, float], None] | None:
+        watch = self.watch
+        if watch is None:
+            return None
+        return lambda iteration, content, style: watch(Progress(number, count, iteration, content, style))
+
+
+def _padded(features: Tensor, least: int) -> Tensor:
+    """At least so many frames: silence follows."""
+    return torch.nn.functional.pad(features, (0, max(0, least - features.shape[1])))
+
+
+def _gain(content: Tensor, styles: list[Tensor], normalise: str) -> float:
+    if normalise == "nothing":
+        return 1.0
+    if normalise == "duration":
+        return content.shape[1] / sum(style.shape[1] for style in styles)
+    energy = sum(float(style.square().sum()) for style in styles)
+    return float(content.square().sum()) / max(energy, 1e-12)
+
+
+def _start(content: Tensor, styles: list[Tensor], controls: TransferControls) -> Tensor:
+    if controls.start == "content":
+        return content
+    if controls.start == "style":
+        mean = torch.cat(styles, dim=1).mean(dim=1, keepdim=True)
+        level = content.mean(dim=0, keepdim=True) / mean.mean().clamp(min=1e-8)
+        return mean * level
+    noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(controls.seed))
+    return (1e-3 * noise).to(content.device)
+
+
+def _windows(frames: int, size: int, least: int) -> list[tuple[int, int]]:
+    """(first, last) of windows of about `size` frames that overlap by an eighth; one if the clip is hardly longer.
+
+    >>> _windows(100, 80, 1), _windows(130, 80, 1)
+    ([(0, 100)], [(0, 70), (60, 130)])
+    """
+    size = max(size, 8 * least)
+    if frames <= 1.25 * size:
+        return [(0, frames)]
+    shared = size // 8
+    count = -(-(frames - shared) // (size - shared))
+    step = (frames - shared) / count
+    return [(round(i * step), round((i + 1) * step) + shared) for i in range(count)]

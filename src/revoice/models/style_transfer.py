@@ -1,0 +1,172 @@
+"""A spectrogram that keeps the structure of one and takes the texture of others (Gatys et al., arXiv:1508.06576).
+
+With the features of a random CNN, as in mazzzystar/randomCNN-voice-transfer: the spectrogram itself is optimised.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from revoice.models.random_features import RandomFeatures, principal
+from revoice.nn.gram import GramTarget, merged
+
+BLOCK = 512  # frames of the style whose features are held at a time
+STRIDE = 10  # iterations between two looks at whether the loss still falls
+
+
+@dataclass(frozen=True)
+class Style:
+    """The texture to take.
+
+    Attributes:
+        axes: per layer, the combinations of channels that are compared (k, C); None: the channels themselves.
+        factors: per layer, a factor (R, r) of the Gram matrix summed over all frames.
+    """
+
+    axes: list[Tensor | None]
+    factors: list[Tensor]
+
+
+def observe(network: RandomFeatures, styles: Sequence[Tensor], content: Tensor, precision: float) -> Style:
+    """The style of clips (F, T), of any length, in memory for one block of frames and the factors.
+
+    Args:
+        network: whose features.
+        styles: at least one of them with as many frames as the network sees.
+        content: what the style is for (F, T); the channels that are left out carry little in it too.
+        precision: share of energy that may be left out, see `principal` and `merged`; 0: none.
+    """
+    axes: list[Tensor | None] = [None] * len(network.weights)
+    if precision > 0.0:
+        covariances = [torch.zeros(len(w), len(w), dtype=torch.float64, device=w.device) for w in network.weights]
+        for found in _blocks(network, [*styles, content]):
+            for covariance, features in zip(covariances, found, strict=True):
+                flat = features.flatten(1)
+                covariance += flat @ flat.T
+        axes = [principal(covariance, precision) for covariance in covariances]
+    factors: list[list[Tensor]] = [[] for _ in axes]
+    for found in _blocks(network, styles):
+        for held, features in zip(factors, _rows(found, axes), strict=True):
+            held[:] = [merged([*held, features], precision)]
+    return Style(axes, [held[0] for held in factors])
+
+
+class Objective:
+    """How far a spectrogram is from the content, point by point, and from the style, by Gram matrices over time.
+
+    Args:
+        network: whose features are compared.
+        content: spectrogram (F, T).
+        style: of the same network.
+        gain: of the style's Gram matrices, which are sums over its frames (published: 1).
+    """
+
+    def __init__(self, network: RandomFeatures, content: Tensor, style: Style, gain: float = 1.0) -> None:
+        self.network, self.axes = network, style.axes
+        with torch.no_grad():
+            found = network(content)
+            self.sizes = [(len(f), f[0].numel()) for f in found]
+            self.content = _rows(found, style.axes)
+        self.targets = [GramTarget(factor * math.sqrt(gain)) for factor in style.factors]
+
+    def __call__(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """Content and style loss of a spectrogram (F, T), unweighted; the mean of the layers.
+
+        With features (C, H, W): sum of squares / (4 C H W) and || Gram - Gram of the style ||^2 / (4 C^2 H W).
+        """
+        content, style = [], []
+        rows = _rows(self.network(spectrogram), self.axes)
+        for own, kept, target, (channels, size) in zip(rows, self.content, self.targets, self.sizes, strict=True):
+            content.append((own - kept).square().sum() / (4 * channels * size))
+            style.append(target.distance(own) / (4 * channels**2 * size))
+        return torch.stack(content).mean(), torch.stack(style).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How a spectrogram is optimised.
+
+    Attributes:
+        content_weight, style_weight: of the two losses.
+        optimiser: "lbfgs" or "adam".
+        iterations: at most so many.
+        stop: end when ten iterations lower the loss by less than this share of it; 0 never ends early.
+        rate: of Adam.
+    """
+
+    content_weight: float
+    style_weight: float
+    optimiser: str
+    iterations: int
+    stop: float
+    rate: float
+
+
+Watch = Callable[[int, float, float], None]  # iteration, content loss, style loss, unweighted
+
+
+def minimise(objective: Objective, start: Tensor, how: Search, watch: Watch | None = None) -> Tensor:
+    """The spectrogram (F, T) that the search ends with; `start` is not changed."""
+    image = start.detach().clone().requires_grad_(True)
+    seen = (math.inf, math.inf)
+
+    def total() -> Tensor:
+        nonlocal seen
+        image.grad = None
+        content, style = objective(image)
+        loss = how.content_weight * content + how.style_weight * style
+        loss.backward()
+        seen = (float(content.detach()), float(style.detach()))
+        return loss.detach()
+
+    with torch.enable_grad():
+        before = math.inf
+        for iteration, loss in _steps(image, total, how):
+            if watch:
+                watch(iteration, *seen)
+            if how.stop and before - loss < how.stop * loss:
+                break
+            before = loss
+    return image.detach()
+
+
+def _steps(image: Tensor, total: Callable[[], Tensor], how: Search) -> Iterator[tuple[int, float]]:
+    """(iterations done, loss) after every `STRIDE` iterations."""
+    done = 0
+    if how.optimiser == "adam":
+        adam = torch.optim.Adam([image], lr=how.rate)
+        while done < how.iterations:
+            for _ in range(min(STRIDE, how.iterations - done)):
+                loss = float(adam.step(total))
+                done += 1
+            yield done, loss
+        return
+    lbfgs = torch.optim.LBFGS(
+        [image], history_size=20, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+    while done < how.iterations:
+        size = min(STRIDE, how.iterations - done)
+        lbfgs.param_groups[0].update(max_iter=size, max_eval=4 * size)
+        lbfgs.step(total)
+        done += size
+        yield done, float(total())
+
+
+def _rows(found: Sequence[Tensor], axes: Sequence[Tensor | None]) -> list[Tensor]:
+    """Features (C, F', T') of each layer -> (k F', T') of the combinations of channels that are kept."""
+    kept = (f if a is None else (a @ f.flatten(1)).view(-1, *f.shape[1:]) for f, a in zip(found, axes, strict=True))
+    return [features.flatten(0, 1) for features in kept]
+
+
+@torch.no_grad()
+def _blocks(network: RandomFeatures, clips: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Features of all clips, every frame of every layer once; clips shorter than the network sees are left out."""
+    edge = network.field[1] - 1
+    for clip in clips:
+        for first in range(0, clip.shape[1] - edge, BLOCK):
+            found = network(clip[:, first : first + BLOCK + edge])
+            # shallow layers see frames at a block's beginning that they saw at the end of the last one
+            yield [f[..., f.shape[2] - found[-1].shape[2] :] if first else f for f in found]
