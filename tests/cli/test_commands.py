@@ -57,6 +57,11 @@ def clip(workplace: Path) -> str:
         ("train", ["model.norm_position=inside"], "before"),
         ("train", ["a b c"], "command line"),
         ("convert", [], "ckpt= is missing"),
+        ("convert", ["model=random_cnn", "ckpt=x.ckpt", "src=a.wav", "tgt=b.wav"], "give one"),
+        ("convert", ["model=adain_vc_small", "src=a.wav", "tgt=b.wav"], "has to be trained"),
+        ("convert", ["model=random_cn", "src=a.wav", "tgt=b.wav"], "did you mean 'random_cnn'"),
+        ("convert", ["model=random_cnn", "src=missing.wav", "tgt=b.wav"], "missing.wav"),
+        ("train", ["model=random_cnn"], "python convert.py model=random_cnn"),
         ("convert", ["ckpt=x.ckpt", "src=missing.wav", "tgt=missing.wav"], "missing.wav"),
         ("convert", ["ckpt=x.ckpt", "src=x.wav"], "tgt= is missing"),
         ("evaluate", [], "ckpt= is missing"),
@@ -227,3 +232,38 @@ def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None
     assert metrics["systems"]["best"]["unseen"]["pairs"] == 2
     page = (workplace / "outputs" / "report" / "report.html").read_text()
     assert "<audio" in page and "data:image/png" in page and "http" + "://" not in page.replace("http://www.w3.org", "")
+
+
+def test_style_transfer_leaves_sound_picture_and_record(command, clip: str, workplace: Path) -> None:
+    settings = ["iterations=12", "seed=3", "model.channels=4", "stop=0", "phase=content"]
+    status, out, err = command(
+        "convert", "model=random_cnn", f"src={clip}", f"tgt=[{clip},{clip}]", "out=outputs/styled/a.wav", *settings
+    )
+    assert status == 0, err
+    folder = workplace / "outputs" / "styled"
+    assert "content loss" in out and "12 iterations" in out
+    assert read_audio(folder / "a.wav").seconds == pytest.approx(read_audio(Path(clip)).seconds, abs=0.01)
+    record = json.loads((folder / "a.json").read_text())
+    assert record["controls"]["seed"] == 3 and record["arguments"]["channels"] == 4 and "checkpoint" not in record
+    assert (folder / "a.png").read_bytes().startswith(b"\x89PNG")
+    status, out, err = command("convert", "model=random_cnn", f"src={clip}", f"tgt={clip}", "sede=3")
+    assert status == 2 and "did you mean 'seed'" in err
+    published = ["model=random_cnn_published", "iterations=2", f"src={clip}", f"tgt={clip}", "out=outputs/styled/b.wav"]
+    status, out, err = command("convert", *published)
+    assert status == 0, err
+
+
+def test_style_transfer_is_evaluated_beside_a_checkpoint(command, trained: Path, workplace: Path) -> None:
+    status, out, err = command(
+        "evaluate", f"ckpt={trained / 'checkpoints' / 'last.ckpt'}", "model=random_cnn", "controls.iterations=3", *TINY,
+        "metrics.voices=2", "metrics.workers=0", "metrics.groups=[unseen]", "adapt=0", "out=outputs/styled_report",
+    )  # fmt: skip
+    assert status == 0, err
+    systems = json.loads((workplace / "outputs" / "styled_report" / "metrics.json").read_text())["systems"]
+    assert set(systems) == {"last", "random_cnn"} and systems["random_cnn"]["unseen"]["pairs"] == 2
+
+
+def test_models_without_training_by_name(clip: str) -> None:
+    converter = revoice.load("random_cnn")
+    made = converter.convert(clip, clip, iterations=2)
+    assert made.sample_rate == 22050 and np.abs(made.samples).max() > 0.01

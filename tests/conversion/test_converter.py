@@ -149,7 +149,7 @@ def test_a_long_file_keeps_its_melody_across_chunks(
     asked: list[np.ndarray] = []
     vocode = converter.vocode
 
-    def listen(features: torch.Tensor, f0: torch.Tensor | None = None) -> np.ndarray:
+    def listen(features: torch.Tensor, f0: torch.Tensor | None, like: torch.Tensor | None) -> np.ndarray:
         assert f0 is not None
         asked.append(f0[f0 > 0].numpy())
         return vocode(features, f0)

@@ -6,10 +6,12 @@ import pytest
 from omegaconf import OmegaConf
 
 import revoice
-from revoice.audio.presets import config_dir, preset_names
+from revoice.audio.presets import config_dir, load_preset, preset_names
 from revoice.audio.spec import FeatureSpec
+from revoice.cli.systems import from_settings
 from revoice.data.config import build
 from revoice.errors import UserError
+from revoice.models.base import MODELS
 from revoice.training.callbacks import CALLBACKS
 from revoice.training.loggers import LOGGERS
 from revoice.training.run import train
@@ -22,11 +24,17 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
+UNTRAINED = ("random_cnn", "random_cnn_published")
 SLOW = ("adain_vc_code", "adain_vc_paper", "vqvae_legacy", "vqvae_zerospeech")  # at published size
 
 
 @pytest.mark.parametrize(
-    "model", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names("model")]
+    "model",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        for name in names("model")
+        if name not in UNTRAINED
+    ],
 )
 def test_every_model_trains_and_converts(model: str, workplace: Path) -> None:
     config = compose_config("train", f"model={model}", "debug=tiny", "logger=none", *TINY, folder=workplace)
@@ -38,6 +46,20 @@ def test_every_model_trains_and_converts(model: str, workplace: Path) -> None:
     by_name = converter.model.target == "speaker"
     target = converter.loaded.description.speakers[0] if by_name else clip
     assert len(converter.convert(source, target).samples) == len(source.samples)
+
+
+@pytest.mark.parametrize("model", UNTRAINED)
+def test_models_without_training_convert(model: str, workplace: Path) -> None:
+    config = compose_config("convert", f"model={model}", folder=workplace)
+    kind = MODELS.get(config["model"]["name"])
+    assert not kind.trained and FeatureSpec.from_dict(config["features"]) == load_preset(kind.preset)
+    config["controls"]["iterations"] = 3
+    clip = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p901/*.flac"))
+    converter = from_settings(config, "cpu")
+    source = converter.audio(clip)
+    assert len(converter.convert(source, clip).samples) == len(source.samples)
+    with pytest.raises(UserError, match=f"convert.py model={config['model']['name']}"):
+        train(compose_config("train", f"model={model}", folder=workplace), workplace / "outputs" / "nothing")
 
 
 @pytest.mark.parametrize("experiment", names("experiment"))

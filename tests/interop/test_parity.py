@@ -14,6 +14,8 @@ FIXTURES = (
     "adain_vc/inverse",
     "speechsplit/features",
     "random_cnn/features",
+    "random_cnn/losses",
+    "random_cnn/losses_full_257",
     "hifigan/mel",
     "waveglow/mel_tacotron2",
     "speech2speech/vqvae_legacy_stride1",

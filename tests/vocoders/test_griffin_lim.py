@@ -125,3 +125,15 @@ def test_a_gpu_gives_what_a_cpu_gives():
     features = torch.stack([extract(speechlike(9000, 22050, hz), spec) for hz in (110, 160)])
     on_gpu = GriffinLim(spec, iterations=2).cuda()(features.cuda()).cpu()
     torch.testing.assert_close(on_gpu, GriffinLim(spec, iterations=2)(features), atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["log1p_22k", "db_16k384"])
+def test_the_phases_of_a_waveform_give_it_back(name):
+    spec = load_preset(name)
+    wave = speechlike(9000, spec.sample_rate)
+    features = extract(wave, spec)[None]
+    made = GriffinLim(spec, iterations=0)(features, like=wave[None])
+    size = min(made.shape[1], 8000)
+    assert (made[0, 500:size] - wave[500:size]).abs().max() < 0.02 * wave.abs().max()
+    longer = torch.cat([features, features], dim=2)
+    assert GriffinLim(spec, iterations=2)(longer, like=wave[None]).isfinite().all()

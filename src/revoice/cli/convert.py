@@ -30,9 +30,10 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     where = device(values["device"])
     references = [Path(t).expanduser() for t in several(targets)]
     default = Path("outputs") / "convert" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    jobs = plan(several(sources), references, Path(str(values["out"])).expanduser() if values["out"] else default)
     ckpt = values.get("ckpt")
-    converter = from_checkpoint(str(ckpt), values, where) if ckpt else from_settings(values, where)
+    converter = None if ckpt else from_settings(values, where)
+    jobs = plan(several(sources), references, Path(str(values["out"])).expanduser() if values["out"] else default)
+    converter = converter or from_checkpoint(str(ckpt), values, where)
     controls = converter.controls({})
     began = time.perf_counter()
     with Watcher(converter, references, show=sys.stderr.isatty()) as watcher:
@@ -65,4 +66,4 @@ def main() -> None:
 def _as_control(argument: str) -> str:
     key, equals, _ = argument.partition("=")
     own = key.lstrip("+~").split(".")[0] in KEYS or key.startswith("-") or not equals
-    return argument if own else f"+controls.{argument}"
+    return argument if own else f"++controls.{argument}"

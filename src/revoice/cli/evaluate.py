@@ -1,5 +1,6 @@
 """`python evaluate.py ckpt=[A,B] data=...`: systems side by side, with confidence intervals and a report."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,4 +72,5 @@ def _name(given: Path, taken: dict[str, Any]) -> str:
 
 def main() -> None:
     """Entry point of `revoice-evaluate`."""
+    sys.argv = [sys.argv[0], *(f"++{a}" if a.startswith("controls.") else a for a in sys.argv[1:])]
     run("evaluate", task)

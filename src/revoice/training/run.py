@@ -112,7 +112,9 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
 
 def build(config: Mapping[str, Any]) -> Parts:
     """Prepare the data if needed and build the model."""
-    settings = settings_of(config["trainer"])
+    settings, chosen = settings_of(config["trainer"]), config["model"]["name"]
+    if not MODELS.get(chosen).trained:
+        raise UserError(f"model {chosen} needs no training: python convert.py model={chosen} src=a.wav tgt=b.wav")
     place(settings)  # complain about missing GPUs before preparing for an hour
     start = load_checkpoint(config["init_from"]) if config.get("init_from") else None
     spec = start.spec if start else FeatureSpec.from_dict(config["features"])

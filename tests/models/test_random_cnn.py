@@ -1,0 +1,182 @@
+import pytest
+import torch
+from torch.nn.functional import conv2d, leaky_relu
+
+from revoice.errors import UserError
+from revoice.models.base import Utterance
+from revoice.models.random_cnn import Progress, RandomCNN, TransferControls
+from revoice.models.random_features import RandomFeatures, principal
+from revoice.models.style_transfer import Objective, Search, minimise, observe
+
+ROWS = 33
+
+
+def spectrogram(frames: int, seed: int) -> torch.Tensor:
+    """Tilted, smooth and not negative, like speech."""
+    noise = torch.rand(ROWS, frames + 8, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.avg_pool1d(noise, 9, 1)
+    return (smooth - 0.4).clamp(min=0.0) * torch.linspace(6.0, 0.5, ROWS)[:, None]
+
+
+def convert(frames: int = 40, style: int = 50, model: RandomCNN | None = None, **controls: object) -> torch.Tensor:
+    source = Utterance(features=spectrogram(frames, 0))
+    targets = [Utterance(features=spectrogram(style, 1))]
+    settings = TransferControls(**{"iterations": 30, **controls})  # type: ignore[arg-type]
+    return (model or RandomCNN(ROWS)).convert(source, targets, settings)
+
+
+def total(image: torch.Tensor, seed: int = 0, frames: int = 40, style: int = 50, gain: float = 40 / 50) -> float:
+    network, content = RandomFeatures.draw(seed), spectrogram(frames, 0)
+    objective = Objective(network, content, observe(network, [spectrogram(style, 1)], content, 0.0), gain)
+    losses = objective(image)
+    return float(100 * losses[0] + losses[1])
+
+
+@pytest.mark.parametrize(("kernel", "layers"), [((3, 1), 1), ((3, 3), 1), ((3, 3), 3), ((5, 2), 2)])
+def test_features_are_convolutions_and_leaky_relus(kernel: tuple[int, int], layers: int) -> None:
+    network = RandomFeatures.draw(3, channels=4, kernel=kernel, layers=layers)
+    values, image = spectrogram(20, 0)[None, None], spectrogram(20, 0)
+    for weight, found in zip(network.weights, network(image), strict=True):
+        values = leaky_relu(conv2d(values, weight), 0.2)
+        torch.testing.assert_close(found, values[0])
+    assert network.field == (ROWS - found.shape[1] + 1, 20 - found.shape[2] + 1)
+
+
+def test_weights_are_those_of_the_seed() -> None:
+    first, same, other = (RandomFeatures.draw(seed, layers=2).weights for seed in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
+    assert not torch.equal(first[0], other[0])
+    assert abs(float(RandomFeatures.draw(0, channels=1000).weights[0].std()) - 1.0) < 0.05
+
+
+def test_deeper_layers_keep_the_level() -> None:
+    found = RandomFeatures.draw(0, channels=64, kernel=(3, 3), layers=5)(torch.randn(60, 60))
+    levels = [float(f.square().mean().sqrt()) for f in found]
+    assert 0.5 < levels[-1] / levels[0] < 2.0
+
+
+def test_a_style_is_the_same_in_blocks_and_in_several_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    content, clips = spectrogram(30, 0), [spectrogram(90, 1), spectrogram(41, 2), spectrogram(2, 3)]
+    for kernel, layers in (((3, 1), 1), ((3, 3), 2)):
+        network = RandomFeatures.draw(0, channels=3, kernel=kernel, layers=layers)
+        expected = [torch.zeros(())] * layers
+        for clip in clips:
+            for layer, found in enumerate(network(clip) if clip.shape[1] >= network.field[1] else []):
+                rows = found.flatten(0, 1)
+                expected[layer] = expected[layer] + rows @ rows.T
+        for block in (512, 16):
+            monkeypatch.setattr("revoice.models.style_transfer.BLOCK", block)
+            for factor, gram in zip(observe(network, clips, content, 0.0).factors, expected, strict=True):
+                torch.testing.assert_close(factor @ factor.T, gram, rtol=1e-4, atol=1e-2)
+
+
+def test_left_out_channels_hardly_change_the_losses() -> None:
+    network, content, style, image = RandomFeatures.draw(0), *(spectrogram(40, seed) for seed in range(3))
+    exact = Objective(network, content, observe(network, [style], content, 0.0))
+    for precision in (1e-5, 1e-4):
+        seen = observe(network, [style], content, precision)
+        assert seen.axes[0] is not None and len(seen.axes[0]) < 25
+        for close, right in zip(Objective(network, content, seen)(image), exact(image), strict=True):
+            assert abs(float(close / right) - 1.0) < 0.01
+
+
+def test_principal_axes_carry_the_energy() -> None:
+    spread = torch.diag(torch.tensor([1.0, 1e-1, 1e-3, 1e-6], dtype=torch.float64))
+    axes = principal(spread, 1e-2)
+    assert axes is not None and axes.shape == (2, 4)
+    assert principal(spread, 0.0) is None
+    assert principal(torch.eye(3, dtype=torch.float64), 1e-2) is None
+
+
+def test_lbfgs_gets_at_least_as_far_as_the_published_search() -> None:
+    network, content = RandomFeatures.draw(0), spectrogram(40, 0)
+    objective = Objective(network, content, observe(network, [spectrogram(50, 1)], content, 0.0))
+    start = 1e-3 * torch.randn(content.shape, generator=torch.Generator().manual_seed(0))
+    weights = {"content_weight": 100.0, "style_weight": 1.0, "stop": 0.0, "rate": 1e-3}
+    losses = {}
+    for optimiser, iterations in (("adam", 4000), ("lbfgs", 100)):
+        image = minimise(objective, start, Search(**weights, optimiser=optimiser, iterations=iterations))  # type: ignore[arg-type]
+        content_loss, style_loss = objective(image)
+        losses[optimiser] = float(100 * content_loss + style_loss)
+    assert losses["lbfgs"] < 1.01 * losses["adam"]
+
+
+def test_a_conversion_lowers_the_loss_and_is_reproducible() -> None:
+    made, again, other = convert(), convert(), convert(seed=1)
+    assert made.shape == (ROWS, 40) and float(made.min()) >= 0.0
+    assert torch.equal(made, again) and not torch.allclose(made, other)
+    assert total(made) < 0.5 * min(total(spectrogram(40, 0)), total(torch.zeros(ROWS, 40)))
+
+
+@pytest.mark.parametrize(
+    "controls",
+    [
+        {"optimiser": "adam", "rate": 0.05}, {"start": "content"}, {"start": "style"}, {"normalise": "nothing"},
+        {"normalise": "energy"}, {"precision": 0.0}, {"stop": 0.0},
+    ],
+)  # fmt: skip
+def test_every_way_of_searching_works(controls: dict[str, object]) -> None:
+    made = convert(**controls)
+    assert bool(torch.isfinite(made).all()) and float(made.max()) > 0.1
+
+
+@pytest.mark.parametrize("settings", [{"kernel": "3x3"}, {"layers": 2, "channels": 6}, {"channels": 1}, {"slope": 0.0}])
+def test_every_network_works(settings: dict[str, object]) -> None:
+    made = convert(model=RandomCNN(ROWS, **settings))  # type: ignore[arg-type]
+    assert made.shape == (ROWS, 40) and bool(torch.isfinite(made).all())
+
+
+def test_it_ends_when_the_loss_no_longer_falls() -> None:
+    steps: dict[float, list[Progress]] = {}
+    for stop in (0.0, 1e-2):
+        model = RandomCNN(ROWS)
+        model.watch = steps.setdefault(stop, []).append
+        convert(model=model, stop=stop, iterations=200)
+    assert steps[0.0][-1].iteration == 200 and steps[1e-2][-1].iteration < 100
+    last = steps[1e-2][-1]
+    assert 100 * last.content + last.style < 1.1 * (100 * steps[0.0][-1].content + steps[0.0][-1].style)
+
+
+def test_long_clips_are_done_in_windows_that_meet() -> None:
+    model, seen = RandomCNN(ROWS), []
+    model.watch = seen.append
+    made = convert(200, 60, model, window=48)
+    assert {step.windows for step in seen} == {5} and {step.window for step in seen} == set(range(5))
+    whole = convert(200, 60, window=400)
+    assert made.shape == whole.shape == (ROWS, 200)
+    jumps = (made[:, 1:] - made[:, :-1]).square().mean(0)
+    assert float(jumps.max()) < 4 * float((whole[:, 1:] - whole[:, :-1]).square().mean(0).max())
+
+
+def test_a_silent_window_takes_no_texture() -> None:
+    content = torch.cat([torch.zeros(ROWS, 100), spectrogram(100, 0)], dim=1)
+    settings = TransferControls(iterations=30, window=64)
+    made = RandomCNN(ROWS).convert(Utterance(features=content), [Utterance(features=spectrogram(50, 1))], settings)
+    assert float(made[:, :40].square().mean()) < 1e-3 * float(made[:, 120:].square().mean())
+
+
+def test_clips_shorter_than_the_kernel() -> None:
+    assert convert(1, 1, RandomCNN(ROWS, kernel="3x3")).shape == (ROWS, 1)
+
+
+@pytest.mark.parametrize(
+    ("controls", "words"),
+    [
+        ({"optimiser": "lbgfs"}, "did you mean 'lbfgs'"), ({"start": "x"}, "content"), ({"phase": "x"}, "random"),
+        ({"normalise": "x"}, "duration"), ({"iterations": 0}, "iterations=0"), ({"window": 1}, "window=1"),
+        ({"precision": 1.0}, "precision=1.0"), ({"rate": 0.0}, "rate=0.0"), ({"style_weight": -1.0}, "style_weight"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_controls(controls: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        TransferControls(**controls)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"kernel": "3"}, "3x1 or 3x3"), ({"kernel": "0x1"}, "0x1"), ({"channels": 0}, "channels=0"),
+     ({"layers": 9}, "layers=9"), ({"kernel": "9x1", "layers": 5}, "41 rows")],
+)  # fmt: skip
+def test_mistakes_in_settings(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        RandomCNN(ROWS, **settings)  # type: ignore[arg-type]
