@@ -30,7 +30,7 @@ class TransferControls(Controls):
         iterations: at most so many (published: 20000).
         stop: end when ten iterations lower the loss by less than this share of it; 0 never ends early.
         rate: of Adam (published: 1e-3).
-        start: "noise" as published, "content", or "style": the content's energy with the mean spectrum of the style.
+        start: "content", "noise" as published, or "style": the content's energy with the mean spectrum of the style.
         phase: what Griffin-Lim starts from: "random", or the phases of the "content".
         seed: of the network's weights and of the noise.
         window: frames that are optimised at once; longer clips are done window by window.
@@ -44,7 +44,7 @@ class TransferControls(Controls):
     iterations: int = 300
     stop: float = 1e-3
     rate: float = 1e-3
-    start: str = "noise"
+    start: str = "content"
     phase: str = "random"
     seed: int = 0
     window: int = 512
@@ -80,8 +80,8 @@ class RandomCNN(ConversionModel):
 
     Args:
         n_features: F, rows of the spectrogram.
-        kernel: frequencies x frames; "3x1" as published, "3x3" is smoother over time.
-        channels: of every layer.
+        kernel: frequencies x frames (published: "3x1"); one of several frames takes more of the target.
+        channels: of every layer (published: 32).
         layers: one as published; of several, the losses are averaged.
         slope: of the leaky ReLU.
     """
@@ -91,7 +91,7 @@ class RandomCNN(ConversionModel):
     Controls = TransferControls
 
     def __init__(
-        self, n_features: int, kernel: str = "3x1", channels: int = 32, layers: int = 1, slope: float = 0.2
+        self, n_features: int, kernel: str = "5x5", channels: int = 8, layers: int = 1, slope: float = 0.2
     ) -> None:
         super().__init__()
         self.n_features, self.channels, self.layers, self.slope = n_features, channels, layers, slope
