@@ -1,26 +1,66 @@
-"""`python evaluate.py ckpt=[A,B] data=...`: systems side by side, with confidence intervals and a report."""
+"""`python evaluate.py ckpt=[A,B] data=...`: systems side by side, with confidence intervals and a report.
 
 import sys
+`evaluation=NAME` runs another experiment instead.
+"""
+
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from revoice.cli.app import device, required, run, several
+from revoice.errors import UserError, choices
 
 if TYPE_CHECKING:
     from revoice.evaluation.evaluate import Evaluation
+    from revoice.evaluation.gram_protocol import Identification
 
 EXAMPLE = "python evaluate.py ckpt=outputs/demo/model.ckpt data=synthetic"
 
 
-def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation]":
-    """Evaluate all checkpoints on one corpus; returns the evaluations by system."""
-    if not values.get("model"):
-        required(values, "ckpt", EXAMPLE)
-    checkpoints = several(values["ckpt"]) if values.get("ckpt") else []
+def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification":
+    """Evaluate all checkpoints on one corpus, or run the experiment named by `evaluation=`; returns what was found."""
     default = Path("outputs") / "evaluate" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     out = Path(str(values["out"])).expanduser() if values["out"] else default
-    return evaluate(checkpoints, values, out)
+    name = values["evaluation"]["name"]
+    if name not in EXPERIMENTS:
+        raise choices(name, EXPERIMENTS, "evaluation")
+    return EXPERIMENTS[name](values, out)
+
+
+def _conversion(values: dict[str, Any], out: Path) -> "dict[str, Evaluation]":
+    if not values.get("model"):
+        required(values, "ckpt", EXAMPLE)
+    return evaluate(several(values["ckpt"]) if values.get("ckpt") else [], values, out)
+
+
+def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
+    from revoice.audio.spec import FeatureSpec
+    from revoice.data.config import build
+    from revoice.evaluation.gram_identification import identify_speakers
+    from revoice.evaluation.gram_protocol import GramProtocol
+    from revoice.evaluation.gram_report import reference_line, result_line, write_identification
+    from revoice.registry import from_mapping
+
+    if values.get("ckpt") or values.get("model"):
+        raise UserError("evaluation=gram_identification compares recordings: leave ckpt= and model= out")
+    settings = {key: value for key, value in _tuples(values["evaluation"]).items() if key != "name"}
+    protocol = from_mapping(GramProtocol, settings, "evaluation")
+    spec, where = FeatureSpec.from_dict(values["features"]), device(values["device"])
+    found = identify_speakers(build(values["data"]).manifest(), protocol, spec, int(values["seed"]), where)
+    write_identification(out, found)
+    print(reference_line(found))
+    for outcome in found.outcomes:
+        print(result_line(outcome))
+    print(f"report: {out / 'report.html'}")
+    return found
+
+
+EXPERIMENTS: dict[str, Callable[[dict[str, Any], Path], Any]] = {  # by `evaluation.name`
+    "conversion": _conversion,
+    "gram_identification": _gram_identification,
+}
 
 
 def evaluate(
@@ -41,9 +81,7 @@ def evaluate(
     if values.get("model"):
         converter = from_settings(values, where)
         converters[_name(Path(converter.model.name), converters)] = converter
-    protocol = from_mapping(
-        Protocol, {k: tuple(v) if isinstance(v, list) else v for k, v in values["metrics"].items()}, "metrics"
-    )
+    protocol = from_mapping(Protocol, _tuples(values["metrics"]), "metrics")
     manifest = build(values["data"]).manifest()
     evaluations = evaluate_systems(converters, manifest, protocol, out, int(values["seed"]), extra)
     for name, evaluation in evaluations.items():
@@ -61,6 +99,10 @@ def table_line(summary: dict[str, Any]) -> str:
     )  # fmt: skip
     shown = ((key, summary.get(key)) for key in keys)
     return "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in shown)
+
+
+def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
 
 
 def _name(given: Path, taken: dict[str, Any]) -> str:

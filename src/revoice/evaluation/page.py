@@ -1,5 +1,6 @@
 """The empty page of the report: one HTML file without scripts, readable on light and dark screens."""
 
+from collections.abc import Mapping
 from html import escape
 from string import Template
 
@@ -64,3 +65,9 @@ $body
 def page(title: str, body: str) -> str:
     """A whole page; `title` is escaped, `body` is HTML."""
     return _PAGE.substitute(title=escape(title), style=_STYLE, body=body)
+
+
+def facts_list(facts: Mapping[str, object]) -> str:
+    """What was measured, by name, as an HTML list."""
+    listed = "".join(f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>" for key, value in facts.items())
+    return f"<dl>{listed}</dl>"

@@ -14,7 +14,7 @@ from revoice.evaluation.bootstrap import RESAMPLES
 from revoice.evaluation.evaluate import Evaluation
 from revoice.evaluation.examples import Example
 from revoice.evaluation.media import audio_uri, png_uri
-from revoice.evaluation.page import page
+from revoice.evaluation.page import facts_list, page
 from revoice.evaluation.pictures import cosine_scatter, spectrograms
 from revoice.evaluation.tables import (
     comparison_table,
@@ -45,6 +45,11 @@ def write_trials(path: Path, evaluations: Sequence[Evaluation]) -> None:
         for group, records in evaluation.records.items()
         for record in records
     ]
+    write_rows(path, rows)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write mappings as lines of CSV; the columns are all keys, in the order of their appearance."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names)
@@ -72,10 +77,9 @@ def write_report(path: Path, evaluations: Sequence[Evaluation], title: str, fact
 
 
 def _heading(evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, object]) -> str:
-    listed = "".join(f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>" for key, value in facts.items())
     tiles = _tiles(evaluations[0]) if len(evaluations) == 1 else ""
     warnings = "\n".join(_circular(evaluation) for evaluation in evaluations if evaluation.circular)
-    return f"<h1>{escape(title)}</h1>\n<dl>{listed}</dl>\n{tiles}\n{warnings}\n{_legend()}"
+    return f"<h1>{escape(title)}</h1>\n{facts_list(facts)}\n{tiles}\n{warnings}\n{_legend()}"
 
 
 def _legend() -> str:

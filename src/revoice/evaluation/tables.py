@@ -58,7 +58,7 @@ def summary_table(summary: Summary, columns: Sequence[Column]) -> str:
         for c in told(columns)
     ]
     heads = [("", "Metric"), ("n", "Nothing<br>converted"), ("n", "Converted"), ("n", "Vocoder<br>alone")]
-    return _table([*heads, ("", "How to read it")], lines)
+    return table([*heads, ("", "How to read it")], lines)
 
 
 def gender_table(summary: Summary, columns: Sequence[Column]) -> str:
@@ -73,7 +73,7 @@ def gender_table(summary: Summary, columns: Sequence[Column]) -> str:
     lines = [
         [("", escape(c.title)), *(("n", with_interval(part, c)) for part in parts.values())] for c in told(columns)
     ]
-    return _table(heads, lines)
+    return table(heads, lines)
 
 
 def comparison_table(summaries: Mapping[str, Summary], columns: Sequence[Column]) -> str:
@@ -81,7 +81,7 @@ def comparison_table(summaries: Mapping[str, Summary], columns: Sequence[Column]
     shown = told(columns)
     heads = [("", "System"), *(("n", escape(c.title)) for c in shown)]
     lines = [[("", escape(name)), *(("n", with_interval(s, c)) for c in shown)] for name, s in summaries.items()]
-    return _table(heads, lines)
+    return table(heads, lines)
 
 
 def trial_table(records: Sequence[Record], columns: Sequence[Column]) -> str:
@@ -93,7 +93,7 @@ def trial_table(records: Sequence[Record], columns: Sequence[Column]) -> str:
         words = record["text"] or record["sentence"] or ""
         names = [("", escape(str(text))) for text in (record["source"], record["target_speaker"], words)]
         lines.append([*names, *(("n", _single(record.get(c.key), c)) for c in shown)])
-    return _table(heads, lines)
+    return table(heads, lines)
 
 
 def _single(value: float | None, column: Column) -> str:
@@ -101,7 +101,8 @@ def _single(value: float | None, column: Column) -> str:
     return ("yes" if value else "no") if column.share and value is not None else number(value, column)
 
 
-def _table(heads: Sequence[Cell], lines: Iterable[Sequence[Cell]]) -> str:
+def table(heads: Sequence[Cell], lines: Iterable[Sequence[Cell]]) -> str:
+    """HTML of a table; the first cell of each line is its heading."""
     head = "".join(f'<th scope="col"{_class(kind)}>{html}</th>' for kind, html in heads)
     body = "\n".join(_line(line) for line in lines)
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'

@@ -11,15 +11,15 @@ from torch.nn.functional import conv2d, leaky_relu
 from revoice.errors import UserError
 
 
-def kernel_size(text: str) -> tuple[int, int]:
-    """(frequencies, frames) of a kernel.
+def kernel_size(text: str, setting: str = "model.kernel") -> tuple[int, int]:
+    """(frequencies, frames) of a kernel; `setting` is what the user typed it for.
 
     >>> kernel_size("3x1")
     (3, 1)
     """
     match = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", text)
     if not match:
-        raise UserError(f"model.kernel={text}: expected FREQUENCIESxFRAMES, e.g. 3x1 or 3x3")
+        raise UserError(f"{setting}={text}: expected FREQUENCIESxFRAMES, e.g. 3x1 or 3x3")
     return int(match[1]), int(match[2])
 
 

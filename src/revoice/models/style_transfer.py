@@ -42,13 +42,13 @@ def observe(network: RandomFeatures, styles: Sequence[Tensor], content: Tensor, 
     axes: list[Tensor | None] = [None] * len(network.weights)
     if precision > 0.0:
         covariances = [torch.zeros(len(w), len(w), dtype=torch.float64, device=w.device) for w in network.weights]
-        for found in _blocks(network, [*styles, content]):
+        for found in blocks(network, [*styles, content]):
             for covariance, features in zip(covariances, found, strict=True):
                 flat = features.flatten(1)
                 covariance += flat @ flat.T
         axes = [principal(covariance, precision) for covariance in covariances]
     factors: list[list[Tensor]] = [[] for _ in axes]
-    for found in _blocks(network, styles):
+    for found in blocks(network, styles):
         for held, features in zip(factors, _rows(found, axes), strict=True):
             held[:] = [merged([*held, features], precision)]
     return Style(axes, [held[0] for held in factors])
@@ -162,8 +162,11 @@ def _rows(found: Sequence[Tensor], axes: Sequence[Tensor | None]) -> list[Tensor
 
 
 @torch.no_grad()
-def _blocks(network: RandomFeatures, clips: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Features of all clips, every frame of every layer once; clips shorter than the network sees are left out."""
+def blocks(network: RandomFeatures, clips: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Features (C, F', t) of each layer of clips (F, T), so many frames at a time, every frame of every layer once.
+
+    Clips shorter than the network sees are left out.
+    """
     edge = network.field[1] - 1
     for clip in clips:
         for first in range(0, clip.shape[1] - edge, BLOCK):
