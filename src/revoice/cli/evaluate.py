@@ -1,9 +1,9 @@
 """`python evaluate.py ckpt=[A,B] data=...`: systems side by side, with confidence intervals and a report.
 
-import sys
 `evaluation=NAME` runs another experiment instead.
 """
 
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
