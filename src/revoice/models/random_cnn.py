@@ -42,7 +42,7 @@ class TransferControls(Controls):
     normalise: str = "duration"
     optimiser: str = "lbfgs"
     iterations: int = 300
-    stop: float = 1e-3
+    stop: float = 3e-3
     rate: float = 1e-3
     start: str = "content"
     phase: str = "random"
