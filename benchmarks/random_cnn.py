@@ -48,12 +48,12 @@ def clips(options: argparse.Namespace) -> tuple[Tensor, Tensor]:
 
 
 def middle(waveform: Tensor, seconds: float) -> Tensor:
-    """Features of so many seconds of the middle of a clip."""
+    """So many seconds of the middle of a clip."""
     size = round(seconds * SPEC.sample_rate)
     if len(waveform) < size:
         raise SystemExit(f"a clip of {len(waveform) / SPEC.sample_rate:.1f} s is too short for --seconds {seconds}")
     start = (len(waveform) - size) // 2
-    return extract(waveform[start : start + size], SPEC)
+    return waveform[start : start + size]
 
 
 def noise(content: Tensor, seed: int) -> Tensor:
@@ -63,7 +63,7 @@ def noise(content: Tensor, seed: int) -> Tensor:
 
 def exact(network: RandomFeatures, content: Tensor, style: Tensor) -> Objective:
     """The published loss in its cheap form."""
-    return Objective(network, content, observe(network, [style], content, precision=0.0))
+    return Objective(network, content, observe(network, [style], precision=0.0))
 
 
 def total(objective: Objective, image: Tensor) -> float:
@@ -117,7 +117,7 @@ def time_to(
     judge = exact(network, content, style)
     for iterations in range(10, 1000, 10):
         began = time.perf_counter()
-        objective = Objective(network, content, observe(network, [style], content, PRECISION))
+        objective = Objective(network, content, observe(network, [style], PRECISION))
         image = minimise(objective, noise(content, seed), search("lbfgs", iterations))
         spent = time.perf_counter() - began
         if (found := total(judge, image)) <= goal:
@@ -129,8 +129,9 @@ def pairs(options: argparse.Namespace) -> Iterator[tuple[float, str, Tensor, Ten
     """(seconds, key, content, style) of each duration."""
     first, last = clips(options)
     for seconds in options.seconds:
-        content, style = middle(first, seconds), middle(last, seconds)
-        digest = hashlib.sha256(torch.cat([content, style], 1).numpy().tobytes()).hexdigest()[:12]
+        cuts = [middle(first, seconds), middle(last, seconds)]
+        content, style = (extract(cut, SPEC) for cut in cuts)
+        digest = hashlib.sha256((torch.cat(cuts) * 32767).short().numpy().tobytes()).hexdigest()[:12]
         yield seconds, f"{seconds:g} s {digest}", content, style
 
 
@@ -157,7 +158,7 @@ def compare(seconds: float, content: Tensor, style: Tensor, published: dict[str,
     plain = plain_step(network, content, style)
     print(f"{seconds:g} s, {content.shape[1]} frames; an iteration as published: {plain:.3f} s")
     for precision in (0.0, PRECISION):
-        objective = Objective(network, content, observe(network, [style], content, precision))
+        objective = Objective(network, content, observe(network, [style], precision))
         ours = our_step(objective, content)
         print(f"  an iteration at precision {precision:g}: {ours:.4f} s, {plain / ours:.0f}x")
     ratios = []

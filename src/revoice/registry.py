@@ -98,6 +98,12 @@ def accepted(cls: Callable[..., Any]) -> list[str]:
     return [p.name for p in parameters if p.kind in kinds]
 
 
+def defaults(cls: Callable[..., Any]) -> dict[str, Any]:
+    """What `cls(...)` takes for the parameters that are not given."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
 def from_mapping(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """Build a dataclass from a mapping; an unknown or missing key is a one-line `UserError`."""
     if not isinstance(values, Mapping):

@@ -10,6 +10,7 @@ import pytest
 
 import revoice
 from revoice.audio.io import read_audio, write_audio
+from revoice.errors import UserError
 from tests.conftest import TINY
 
 ARGUMENTS = [*TINY, "model=adain_vc_small", "debug=tiny", "logger=csv", "trainer=cpu"]
@@ -59,6 +60,12 @@ def clip(workplace: Path) -> str:
         ("convert", [], "ckpt= is missing"),
         ("convert", ["model=random_cnn", "ckpt=x.ckpt", "src=a.wav", "tgt=b.wav"], "give one"),
         ("convert", ["model=adain_vc_small", "src=a.wav", "tgt=b.wav"], "has to be trained"),
+        ("convert", ["model=random_cnn", "features=mel_22k", "src=a.wav", "tgt=b.wav"], "features=log1p_22k"),
+        ("convert", ["model=random_cnn", "features=stft_16k", "src=a.wav", "tgt=b.wav"], "with phases"),
+        ("convert", ["model=random_cnn", "kernel=3x3", "src=a.wav", "tgt=b.wav"], "type model.kernel=3x3"),
+        ("convert", ["model=random_cnn", "model.kernel=3", "src=a.wav", "tgt=b.wav"], "3x1 or 3x3"),
+        ("convert", ["model=random_cnn", "seed=99999999999999999999", "src=a.wav", "tgt=b.wav"], "seed="),
+        ("evaluate", ["evaluation.name=gram_identification"], "type evaluation=gram_identification"),
         ("convert", ["model=random_cn", "src=a.wav", "tgt=b.wav"], "did you mean 'random_cnn'"),
         ("convert", ["model=random_cnn", "src=missing.wav", "tgt=b.wav"], "missing.wav"),
         ("train", ["model=random_cnn"], "python convert.py model=random_cnn"),
@@ -244,10 +251,11 @@ def test_style_transfer_leaves_sound_picture_and_record(command, clip: str, work
     )
     assert status == 0, err
     folder = workplace / "outputs" / "styled"
-    assert "content loss" in out and "12 iterations" in out
+    assert "a.wav: content loss" in err and "outputs/styled/a.wav" in out and "loss" not in out
     assert read_audio(folder / "a.wav").seconds == pytest.approx(read_audio(Path(clip)).seconds, abs=0.01)
     record = json.loads((folder / "a.json").read_text())
     assert record["controls"]["seed"] == 3 and record["arguments"]["channels"] == 4 and "checkpoint" not in record
+    assert record["arguments"]["kernel"] == "5x5" and record["vocoder_settings"]["momentum"] == 0.99
     assert (folder / "a.png").read_bytes().startswith(b"\x89PNG")
     status, out, err = command("convert", "model=random_cnn", f"src={clip}", f"tgt={clip}", "sede=3")
     assert status == 2 and "did you mean 'seed'" in err
@@ -270,3 +278,17 @@ def test_models_without_training_by_name(clip: str) -> None:
     converter = revoice.load("random_cnn")
     made = converter.convert(clip, clip, iterations=2)
     assert made.sample_rate == 22050 and np.abs(made.samples).max() > 0.01
+    assert revoice.load("random_cnn", settings={"kernel": "3x1"}).loaded.description.arguments["kernel"] == "3x1"
+    with pytest.raises(UserError, match="did you mean 'kernel'"):
+        revoice.load("random_cnn", settings={"kernal": "3x1"})
+
+
+def test_a_source_that_is_skipped_leaves_no_trace_in_the_next_picture(command, clip: str, workplace: Path) -> None:
+    folder = workplace / "mixed"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(b"not audio")
+    write_audio(folder / "b.wav", read_audio(Path(clip), 16000).samples, 16000)
+    settings = ["iterations=3", "model.channels=2", "out=outputs/mixed"]
+    status, out, err = command("convert", "model=random_cnn", "src=mixed", f"tgt={clip}", *settings)
+    assert status == 0 and "skipped" in err and err.count("content loss") == 1
+    assert len(list((workplace / "outputs" / "mixed").glob("*.png"))) == 1

@@ -57,3 +57,13 @@ def test_what_is_left_out_is_bounded(precision: float) -> None:
     assert factor.shape[1] < 30
     total = rows @ rows.T
     assert float((factor @ factor.T - total).norm()) <= precision * float(total.norm()) * (1 + 1e-9)
+
+
+def test_nothing_left_out_is_still_bounded() -> None:
+    factor, total = matrices((6, 1))[0], torch.zeros(6, 6, dtype=torch.float64)
+    total += factor @ factor.T
+    for block in matrices(*[(6, 4)] * 10):
+        factor = merged([factor, block])
+        total += block @ block.T
+        assert factor.shape[1] < 12
+    torch.testing.assert_close(factor @ factor.T, total)

@@ -36,8 +36,9 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     converter = converter or from_checkpoint(str(ckpt), values, where)
     controls = converter.controls({})
     began = time.perf_counter()
-    with Watcher(converter, references, show=sys.stderr.isatty()) as watcher:
-        result = convert_files(converter, jobs, references, controls, sys.stderr.isatty(), watcher.done)
+    show = sys.stderr.isatty()  # one bar at a time: of the files, or of the iterations of a single one
+    with Watcher(converter, references, show and len(jobs) == 1) as watcher:
+        result = convert_files(converter, jobs, references, controls, show, watcher)
     seconds = time.perf_counter() - began
     for path in result.written:
         print(path)

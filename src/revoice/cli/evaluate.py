@@ -43,6 +43,8 @@ def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
     from revoice.evaluation.gram_report import reference_line, result_line, write_identification
     from revoice.registry import from_mapping
 
+    if "features" not in values:
+        raise UserError("evaluation.name is set by its group: type evaluation=gram_identification")
     if values.get("ckpt") or values.get("model"):
         raise UserError("evaluation=gram_identification compares recordings: leave ckpt= and model= out")
     settings = {key: value for key, value in _tuples(values["evaluation"]).items() if key != "name"}

@@ -7,6 +7,9 @@ from revoice.audio.spec import FeatureSpec
 from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.checkpoint import Loaded, load_checkpoint, untrained
 from revoice.conversion.converter import Converter
+from revoice.errors import UserError
+from revoice.models.base import MODELS
+from revoice.registry import accepted
 from revoice.vocoders.base import VOCODERS
 
 
@@ -19,6 +22,10 @@ def from_checkpoint(path: str, values: Mapping[str, Any], device: str) -> Conver
 def from_settings(values: Mapping[str, Any], device: str) -> Converter:
     """A converter of the model named by `model=`, which needs no training."""
     settings = dict(values["model"])
+    known = accepted(MODELS.get(settings["name"]))
+    if misplaced := [name for name in values["controls"] if name in known]:
+        name = misplaced[0]
+        raise UserError(f"{name} is a setting of the model: type model.{name}={values['controls'][name]}")
     loaded = untrained(settings.pop("name"), settings, FeatureSpec.from_dict(values["features"]))
     return _converter(loaded, values, device, values["controls"])
 

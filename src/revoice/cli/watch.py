@@ -1,6 +1,6 @@
 """What is shown and kept of conversions that take many iterations: a progress bar, the losses, a picture."""
 
-import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -8,14 +8,12 @@ from typing import Any
 
 from revoice.conversion.converter import Converter
 from revoice.conversion.jobs import Job
-from revoice.models.random_cnn import Progress, RandomCNN, TransferControls
-
-log = logging.getLogger(__name__)
-SHOWN = 15.0  # seconds of each clip in the picture
+from revoice.errors import UserError
+from revoice.models.base import Progress
 
 
 class Watcher:
-    """Watches a model of style transfer while it converts; other models it leaves alone.
+    """Watches a model while it converts; of models that do not iterate nothing is seen.
 
     Args:
         converter: whose model.
@@ -24,52 +22,65 @@ class Watcher:
     """
 
     def __init__(self, converter: Converter, references: Sequence[Path], show: bool) -> None:
-        self.model = converter.model if isinstance(converter.model, RandomCNN) else None
-        self.references, self.controls = references, converter.controls({})
+        self.model, self.references, self.show = converter.model, references, show
         self.seen: list[Progress] = []
         self.bar: Any = None
-        self.show = show and self.model is not None
 
     def __enter__(self) -> "Watcher":
-        if self.model is not None:
-            self.model.watch = self._step
-        if self.show:
-            from rich.console import Console
-            from rich.progress import Progress as Bar
-
-            self.bar = Bar(console=Console(stderr=True), transient=True)
-            self.bar.start()
-            self.task = self.bar.add_task("", total=1.0)
+        self.model.watch = self._step
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.model is not None:
-            self.model.watch = None
-        if self.bar:
-            self.bar.stop()
+        self.model.watch = None
+        self._close()
+
+    def begin(self, job: Job) -> None:
+        """Before a job: nothing is seen of it yet."""
+        self.seen = []
 
     def done(self, job: Job) -> None:
-        """After a job: say what the losses are and draw `<output>.png`."""
-        if self.model is None or not self.seen:
+        """After a job: draw `<output>.png` and say what the losses are, on standard error."""
+        self._close()
+        if not self.seen:
             return
+        from revoice.evaluation.transfer_picture import mean_losses
+
+        losses = ", ".join(f"{name} loss {value:.4g}" for name, value in mean_losses(self.seen).items())
+        print(f"{job.out.name}: {losses}", file=sys.stderr)
+        try:
+            self._draw(job)
+        except (UserError, OSError) as error:
+            print(f"{job.out.with_suffix('.png')}: not drawn: {error}", file=sys.stderr)
+
+    def _draw(self, job: Job) -> None:
         from revoice.atomic import replacing
         from revoice.audio.io import read_audio
+        from revoice.evaluation.media import SECONDS_MAX
         from revoice.evaluation.transfer_picture import transfer_picture
 
         files = {"content": job.source, "style": self.references[0], "result": job.out}
-        clips = {title: read_audio(file, seconds=SHOWN) for title, file in files.items()}
+        clips = {title: read_audio(file, seconds=SECONDS_MAX) for title, file in files.items()}
         with replacing(job.out.with_suffix(".png")) as picture:
             picture.write(transfer_picture(self.seen, clips))
-        last = self.seen[-1]
-        log.info("%s: content loss %.4g, style loss %.4g, %d iterations", job.out.name, last.content, last.style,
-                 last.iteration)  # fmt: skip
-        self.seen = []
 
     def _step(self, step: Progress) -> None:
         self.seen.append(step)
-        if self.bar and isinstance(self.controls, TransferControls):
-            share = (step.window + step.iteration / self.controls.iterations) / step.windows
-            text = f"content {step.content:.4g} style {step.style:.4g}"
-            self.bar.update(self.task, completed=share, description=text)
+        if not self.show:
+            return
+        if self.bar is None:
+            from rich.console import Console
+            from rich.progress import Progress as Bar
+
+            self.bar = Bar(console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
+            self.bar.start()
+            self.task = self.bar.add_task("", total=1.0)
+        share = (step.part + step.iteration / step.iterations) / step.parts
+        text = " ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
+        self.bar.update(self.task, completed=share, description=text)
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

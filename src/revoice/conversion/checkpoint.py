@@ -19,7 +19,7 @@ from revoice.atomic import replacing
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
-from revoice.registry import from_mapping
+from revoice.registry import defaults, from_mapping
 from revoice.untrusted import LARGEST, plain, read_safetensors, read_torch, refused, require_file, require_fit, sketch
 from revoice.version import __version__
 
@@ -146,7 +146,13 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
         raise UserError(
             f"model {name} has to be trained: python train.py model={name}, then ckpt=RUN_FOLDER instead of model="
         )
-    arguments = MODELS.typed(name, {"n_features": spec.channels, **settings})
+    kind = MODELS.get(name)
+    if spec.phase or (kind.scales and spec.scale not in kind.scales):
+        raise UserError(
+            f"model {name} needs magnitudes on a {' or '.join(kind.scales)} scale, not features of scale {spec.scale}"
+            f"{' with phases' * spec.phase}: leave features= out, or type features={kind.preset}"
+        )
+    arguments = MODELS.typed(name, {**defaults(kind), "n_features": spec.channels, **settings})
     description = Description(model=name, arguments=arguments, features=spec.to_dict())
     digest = hashlib.sha256(json.dumps(description.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
     return Loaded(MODELS.build(name, arguments).eval(), spec, description, None, digest)

@@ -221,7 +221,8 @@ class Converter:
         file = {"checkpoint": str(path), "checkpoint_sha256": self.loaded.sha256}
         return {
             "model": d.model, **(file if path else {"arguments": d.arguments}),
-            "features": self.spec.fingerprint, "vocoder": self.vocoder.name, "version": d.version,
+            "features": self.spec.fingerprint, "vocoder": self.vocoder.name, "vocoder_settings": self.vocoder.settings,
+            "version": d.version,
             "adaptation": asdict(self.adaptation) if self.model.adapts else None,
         }  # fmt: skip
 
@@ -256,17 +257,21 @@ def load(
     device: str | torch.device = "cpu",
     vocoder: Vocoder | None = None,
     adapt: int | Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Converter:
     """`revoice.load("model.ckpt").convert("a.wav", "b.wav")`: a run folder, `.ckpt` or `.safetensors` as converter.
 
-    A model that needs no training is loaded by its name: `revoice.load("random_cnn")`.
+    A model that needs no training is loaded by its name, and may be given settings:
+    `revoice.load("random_cnn", settings={"kernel": "3x1"})`.
 
     `adapt` is the number of steps on the target's clips, or settings of `Adaptation`; None: its defaults, 0: none.
     """
     adaptation = BY_DEFAULT if adapt is None else Adaptation.of(adapt)
-    kind = MODELS.get(str(checkpoint)) if str(checkpoint) in MODELS.names() and not Path(checkpoint).exists() else None
+    kind = MODELS.get(str(checkpoint)) if str(checkpoint) in MODELS.names() else None
     if kind is not None and not kind.trained:
-        loaded = untrained(kind.name, {}, load_preset(kind.preset))
+        loaded = untrained(kind.name, settings or {}, load_preset(kind.preset))
+    elif settings:
+        raise UserError(f"settings: {checkpoint} has its own; only a model that needs no training takes any")
     else:
         loaded = load_checkpoint(checkpoint, device)
     return Converter(loaded, vocoder, device, adaptation)

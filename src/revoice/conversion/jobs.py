@@ -3,11 +3,11 @@
 import glob
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from os.path import realpath
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from revoice.atomic import write_text
 from revoice.audio.io import AUDIO_SUFFIXES, AudioError, probe_audio, write_audio
@@ -24,6 +24,16 @@ class Job:
 
     source: Path
     out: Path
+
+
+class Watch(Protocol):
+    """Who wants to know."""
+
+    def begin(self, job: Job) -> None:
+        """A job begins."""
+
+    def done(self, job: Job) -> None:
+        """Its output is written."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +90,17 @@ def convert_files(
     references: Sequence[Path],
     controls: Controls,
     show: bool = False,
-    done: Callable[[Job], None] | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """Convert every job; a broken source is skipped and recorded, a broken reference stops everything.
 
-    Beside each output a JSON file says how it was made. `done` is called after each job that succeeded.
+    Beside each output a JSON file says how it was made. `watch` is told of each job, and of each that succeeded.
     """
     voice = converter.voice(list(references))
     result = Result()
     for job in _bar(jobs, show):
+        if watch:
+            watch.begin(job)
         try:
             record = _convert(converter, job, voice, controls)
         except AudioError as error:
@@ -101,8 +113,8 @@ def convert_files(
         write_text(job.out.with_suffix(".json"), json.dumps(about, indent=2, ensure_ascii=False) + "\n")
         result.written.append(job.out)
         result.seconds += record["seconds"]
-        if done:
-            done(job)
+        if watch:
+            watch.done(job)
     return result
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +135,13 @@ def evaluate_systems(
             )  # fmt: skip
     count = sum(len(group) for group in trials.values())
     first = next(iter(converters.values()))
+    steps = next((c.adaptation.steps for c in converters.values() if c.model.adapts), 0)
     systems = "; ".join(f"{name}: {c.model.name} ({c.loaded.sha256})" for name, c in converters.items())
     facts = {
         "systems" if len(converters) > 1 else "model": systems,
         "data": f"{manifest.corpus}, {len(manifest.speakers)} voices, manifest {manifest.digest()}",
-        "conversions": f"{count}, each given {protocol.references} clip(s) of the target voice, "
-        f"{first.adaptation.steps} steps of adaptation to them",
+        "conversions": f"{count}, each given {protocol.references} clip(s) of the target voice"
+        + (f", {steps} steps of adaptation to them" if steps else ""),
         "vocoder": first.vocoder.name, "revoice": __version__,
     }  # fmt: skip
     write_report(folder / "report.html", list(evaluations.values()), "Voice conversion report", facts)
@@ -152,7 +153,7 @@ def evaluate_systems(
 def _payload(
     evaluations: Mapping[str, Evaluation], converters: Mapping[str, Converter], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    about = {name: converter.describe() for name, converter in converters.items()}
+    about = {name: {**c.describe(), "controls": asdict(c.controls({}))} for name, c in converters.items()}
     head = {"version": __version__, **{key: value() if callable(value) else value for key, value in extra.items()}}
     if len(evaluations) == 1:
         name, evaluation = next(iter(evaluations.items()))

@@ -1,36 +1,44 @@
 """The picture of a style transfer: three spectrograms over the two losses."""
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 from revoice.audio.io import Audio
 from revoice.evaluation.pictures import CROSS, GREY, SAME, draw_spectrograms, in_grey, new_figure, to_png
-from revoice.models.random_cnn import Progress
+from revoice.models.base import Progress
 
 
 def transfer_picture(steps: Sequence[Progress], clips: Mapping[str, Audio]) -> bytes:
-    """PNG of the clips by title, and of both unweighted losses over the iterations, window after window."""
+    """PNG of the clips by title, and of two losses over the iterations, one part of the clip after another."""
     from matplotlib.ticker import LogLocator
 
     figure = new_figure(11.0, 5.0)
     draw_spectrograms(figure, clips, 0.6, 0.34)
     panel = figure.add_axes((0.07, 0.1, 0.835, 0.36))
-    other = panel.twinx()
-    spans = _runs(steps)
-    for axes, name, colour in ((panel, "content", CROSS), (other, "style", SAME)):
-        for first, run in spans:
-            places = [first + step.iteration for step in run]
-            axes.plot(places, [getattr(step, name) for step in run], color=colour, lw=1.2)
+    runs = _runs(steps)
+    for axes, name, colour in zip((panel, panel.twinx()), steps[0].losses, (CROSS, SAME), strict=False):
+        for first, run in runs:
+            values = [step.losses[name] if step.losses[name] > 0.0 else math.nan for step in run]
+            axes.plot([first + step.iteration for step in run], values, color=colour, lw=1.2, marker=".", ms=3)
         axes.set_ylabel(f"{name} loss")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("")
+        if any(step.losses[name] > 0.0 for step in steps):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
         in_grey(axes)
         axes.yaxis.label.set_color(colour)
-    for first, _ in spans[1:]:
+    for first, _ in runs[1:]:
         panel.axvline(first, color=GREY, lw=0.5)
-    panel.set_xlabel("iterations" if len(spans) == 1 else "iterations, window after window")
+    panel.set_xlabel("iterations" if len(runs) == 1 else "iterations, window after window")
     return to_png(figure)
+
+
+def mean_losses(steps: Sequence[Progress]) -> dict[str, float]:
+    """Where the searches of a record ended: the mean over the parts of the clip."""
+    ends = [run[-1].losses for _, run in _runs(steps)]
+    return {name: statistics.fmean(losses[name] for losses in ends) for name in ends[0]}
 
 
 def _runs(steps: Sequence[Progress]) -> list[tuple[int, list[Progress]]]:

@@ -1,5 +1,6 @@
 """What every conversion model declares and offers. A model is a plain `nn.Module` in the registry `MODELS`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,6 +52,23 @@ class Controls:
         return 1.0
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where a conversion by many iterations is.
+
+    Attributes:
+        part, parts: which part of the clip, of how many.
+        iteration, iterations: how many are done, and at most will be.
+        losses: by name.
+    """
+
+    part: int
+    parts: int
+    iteration: int
+    iterations: int
+    losses: dict[str, float]
+
+
 @dataclass(kw_only=True)
 class Utterance:
     """One clip as a converter sees it; what a model did not require is None.
@@ -89,16 +107,18 @@ class ConversionModel(nn.Module):
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
         trained: whether there is anything to train; a model without is built from its settings alone, by default for
-            the features `preset`.
+            the features `preset`, or others of one of its `scales` (none: any).
     """
 
     name: ClassVar[str]
     target: str = "clips"
     trained: ClassVar[bool] = True
     preset: ClassVar[str] = "mel_22k"
+    scales: ClassVar[tuple[str, ...]] = ()
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()
     requires: Requires
+    watch: Callable[[Progress], None] | None = None  # called while a conversion by many iterations is under way
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Unweighted training losses by name, each a scalar; the weights live in the config (`loss:`)."""

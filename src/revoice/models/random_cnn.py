@@ -1,5 +1,6 @@
 """Random-CNN voice style transfer: two clips, no training (mazzzystar/randomCNN-voice-transfer)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,11 +9,12 @@ import torch
 from torch import Tensor
 
 from revoice.errors import UserError, choices
-from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Utterance
+from revoice.models.base import MODELS, Controls, ConversionModel, Progress, Requires, Utterance
 from revoice.models.random_features import RandomFeatures, kernel_size
-from revoice.models.style_transfer import Objective, Search, minimise, observe
+from revoice.models.style_transfer import Objective, Search, Style, minimise, observe
 
-NORMALISE = ("duration", "energy", "nothing")
+SILENT = 1e-4  # largest feature of a window that is left as it is
+NORMALISE = ("energy", "duration", "nothing")
 OPTIMISERS = ("lbfgs", "adam")
 STARTS = ("noise", "content", "style")
 PHASES = ("random", "content")
@@ -24,8 +26,8 @@ class TransferControls(Controls):
 
     Attributes:
         content_weight, style_weight: of the two losses (published: 100 and 1).
-        normalise: what of the style must not matter: its "duration", its "energy" (duration and loudness), or "nothing"
-            as published.
+        normalise: what of the style must not matter: its "energy" (duration, pauses and loudness), its "duration", or
+            "nothing" as published; but for the last, the style loss is counted per frame.
         optimiser: "lbfgs", or "adam" as published.
         iterations: at most so many (published: 20000).
         stop: end when ten iterations lower the loss by less than this share of it; 0 never ends early.
@@ -39,7 +41,7 @@ class TransferControls(Controls):
 
     content_weight: float = 100.0
     style_weight: float = 1.0
-    normalise: str = "duration"
+    normalise: str = "energy"
     optimiser: str = "lbfgs"
     iterations: int = 300
     stop: float = 3e-3
@@ -55,23 +57,23 @@ class TransferControls(Controls):
         for name, valid in valid_names.items():
             if getattr(self, name) not in valid:
                 raise choices(getattr(self, name), valid, name)
-        for name, least in (("content_weight", 0), ("style_weight", 0), ("iterations", 1), ("stop", 0), ("window", 16)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name}={getattr(self, name)}: expected {least} or more")
-        if not 0.0 <= self.precision < 0.1 or self.rate <= 0.0:
-            name = "precision" if self.rate > 0.0 else "rate"
-            raise UserError(f"{name}={getattr(self, name)}: expected 0 to 0.1 for precision, more than 0 for rate")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a search is: unweighted losses after so many iterations of one of the windows of a clip."""
-
-    window: int
-    windows: int
-    iteration: int
-    content: float
-    style: float
+        least = {
+            "content_weight": 0,
+            "style_weight": 0,
+            "iterations": 1,
+            "stop": 0,
+            "window": 16,
+            "seed": 0,
+            "precision": 0,
+        }
+        for name, smallest in least.items():
+            if not smallest <= getattr(self, name) < math.inf:
+                raise UserError(f"{name}={getattr(self, name)}: expected a number from {smallest} on")
+        for name, highest in (("precision", 0.1), ("seed", 2**63), ("rate", math.inf)):
+            if getattr(self, name) >= highest:
+                raise UserError(f"{name}={getattr(self, name)}: expected less than {highest}")
+        if not self.rate > 0.0:
+            raise UserError(f"rate={self.rate}: expected more than 0, e.g. rate=1e-3")
 
 
 @MODELS.register("random_cnn")
@@ -88,14 +90,15 @@ class RandomCNN(ConversionModel):
 
     trained: ClassVar[bool] = False
     preset: ClassVar[str] = "log1p_22k"
+    scales: ClassVar[tuple[str, ...]] = ("log1p", "linear")  # silence is 0, and nothing is below
     Controls = TransferControls
 
     def __init__(
-        self, n_features: int, kernel: str = "5x5", channels: int = 8, layers: int = 1, slope: float = 0.2
+        self, n_features: int, kernel: str | int = "5x5", channels: int = 8, layers: int = 1, slope: float = 0.2
     ) -> None:
         super().__init__()
         self.n_features, self.channels, self.layers, self.slope = n_features, channels, layers, slope
-        self.kernel = kernel_size(kernel)
+        self.kernel = kernel_size(str(kernel))
         if not 1 <= channels <= 1024 or not 1 <= layers <= 8:
             raise UserError(f"model.channels={channels}, model.layers={layers}: expected 1 to 1024, and 1 to 8")
         self.height, self.width = (1 + layers * (size - 1) for size in self.kernel)
@@ -104,7 +107,7 @@ class RandomCNN(ConversionModel):
                 f"model.kernel={kernel} with {layers} layers sees {self.height} rows, a spectrogram has {n_features}"
             )
         self.requires = Requires(fields=("features", "waveform"), frames=self.width, minimum=self.width)
-        self.watch: Callable[[Progress], None] | None = None  # called while a conversion is under way
+        self._last: tuple[_Seen, int, float] | None = None
 
     def network(self, seed: int, device: torch.device | str = "cpu") -> RandomFeatures:
         """The frozen network of a seed."""
@@ -112,40 +115,72 @@ class RandomCNN(ConversionModel):
 
     def convert(self, source: Utterance, targets: list[Utterance], controls: TransferControls) -> Tensor:
         """Features (F, T) with the structure of `source` and the texture of all `targets`."""
-        content = _padded(source.features, self.width)
-        styles = [_padded(target.features, self.width) for target in targets]
-        network = self.network(controls.seed, content.device)
-        style = observe(network, styles, content, controls.precision)
-        start = _start(content, styles, controls)
+        device = source.features.device
+        where = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+        with torch.inference_mode(False), torch.no_grad():
+            content = _padded(source.features.to(where).clone(), self.width)
+            style, clips = self._style([target.features for target in targets], controls, where)
+            return self._transfer(content, style, clips, controls)[:, : source.features.shape[1]].to(device)
+
+    def _transfer(self, content: Tensor, style: Style, clips: list[Tensor], controls: TransferControls) -> Tensor:
+        network, start = self.network(controls.seed, content.device), _start(content, clips, controls)
         how = Search(
             content_weight=controls.content_weight, style_weight=controls.style_weight, optimiser=controls.optimiser,
             iterations=controls.iterations, stop=controls.stop, rate=controls.rate,
         )  # fmt: skip
-        made, loud = torch.zeros_like(content), content.square().sum()
-        gain = _gain(content, styles, controls.normalise)
+        made, loud = torch.zeros_like(content), float(content.square().sum())
+        gain, per_frame = _gain(content, clips, controls.normalise), controls.normalise != "nothing"
         spans = _windows(content.shape[1], controls.window, self.width)
         tail = 0  # where the window before ends
         for number, (first, last) in enumerate(spans):
-            # a window takes as much of the style as it holds of the content: none if it is silent
-            share = float(content[:, first:last].square().sum() / loud.clamp(min=1e-12))
-            objective = Objective(network, content[:, first:last], style, gain * share)
-            found = minimise(objective, start[:, first:last], how, self._watcher(number, len(spans)))
+            part = content[:, first:last]
+            found = part
+            if float(part.max()) > SILENT:  # a window takes as much of the style as it holds of the content
+                share = float(part.square().sum()) / loud
+                objective = Objective(network, part, style, gain * share, per_frame)
+                found = minimise(objective, start[:, first:last], how, self._watcher(number, len(spans), how))
             fade = torch.ones(last - first, device=content.device)
             if first < tail:
                 fade[: tail - first] = torch.linspace(0.0, 1.0, tail - first + 2, device=content.device)[1:-1]
             made[:, first:last] = made[:, first:last] * (1.0 - fade) + found * fade
             tail = last
-        return made[:, : source.features.shape[1]].clamp(min=0.0)
+        return made.clamp(min=0.0)
+
+    def _style(
+        self, targets: list[Tensor], controls: TransferControls, device: torch.device
+    ) -> tuple[Style, list[Tensor]]:
+        """The style of clips and the clips; kept, since one target is mostly asked for again."""
+        last = self._last
+        if last is None or last[1:] != (controls.seed, controls.precision) or not _same(last[0].of, targets):
+            clips = [_padded(target.to(device).clone(), self.width) for target in targets]
+            style = observe(self.network(controls.seed, device), clips, controls.precision)
+            last = self._last = _Seen(list(targets), clips, style), controls.seed, controls.precision
+        return last[0].style, last[0].clips
 
     def keeps_phase(self, controls: TransferControls) -> bool:
         """Whether the waveform is sought from the source's phases."""
         return controls.phase == "content"
 
-    def _watcher(self, number: int, count: int) -> Callable[[int, float, float], None] | None:
+    def _watcher(self, part: int, parts: int, how: Search) -> Callable[[int, float, float], None] | None:
         watch = self.watch
         if watch is None:
             return None
-        return lambda iteration, content, style: watch(Progress(number, count, iteration, content, style))
+        return lambda iteration, content, style: watch(
+            Progress(part, parts, iteration, how.iterations, {"content": content, "style": style})
+        )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Clips as they were given, as they were used, and their style."""
+
+    of: list[Tensor]
+    clips: list[Tensor]
+    style: Style
+
+
+def _same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
 def _padded(features: Tensor, least: int) -> Tensor:

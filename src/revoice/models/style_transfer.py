@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from revoice.errors import UserError
 from revoice.models.random_features import RandomFeatures, principal
 from revoice.nn.gram import GramTarget, merged
 
+FRAMES = 512  # for which the default weights of the losses were chosen
 BLOCK = 512  # frames of the style whose features are held at a time
 STRIDE = 10  # iterations between two looks at whether the loss still falls
 
@@ -30,19 +32,19 @@ class Style:
     factors: list[Tensor]
 
 
-def observe(network: RandomFeatures, styles: Sequence[Tensor], content: Tensor, precision: float) -> Style:
+def observe(network: RandomFeatures, styles: Sequence[Tensor], precision: float) -> Style:
     """The style of clips (F, T), of any length, in memory for one block of frames and the factors.
 
     Args:
         network: whose features.
         styles: at least one of them with as many frames as the network sees.
-        content: what the style is for (F, T); the channels that are left out carry little in it too.
-        precision: share of energy that may be left out, see `principal` and `merged`; 0: none.
+        precision: share of the channels' energy, and of the Gram matrix at every block, that may be left out; 0: none.
+            See `principal` and `merged`.
     """
     axes: list[Tensor | None] = [None] * len(network.weights)
     if precision > 0.0:
         covariances = [torch.zeros(len(w), len(w), dtype=torch.float64, device=w.device) for w in network.weights]
-        for found in blocks(network, [*styles, content]):
+        for found in blocks(network, styles):
             for covariance, features in zip(covariances, found, strict=True):
                 flat = features.flatten(1)
                 covariance += flat @ flat.T
@@ -62,10 +64,14 @@ class Objective:
         content: spectrogram (F, T).
         style: of the same network.
         gain: of the style's Gram matrices, which are sums over its frames (published: 1).
+        per_frame: count the style loss, which grows with the frames, as if there were `FRAMES` of them.
     """
 
-    def __init__(self, network: RandomFeatures, content: Tensor, style: Style, gain: float = 1.0) -> None:
+    def __init__(
+        self, network: RandomFeatures, content: Tensor, style: Style, gain: float = 1.0, per_frame: bool = False
+    ) -> None:
         self.network, self.axes = network, style.axes
+        self.scale = FRAMES / content.shape[1] if per_frame else 1.0
         with torch.no_grad():
             found = network(content)
             self.sizes = [(len(f), f[0].numel()) for f in found]
@@ -82,7 +88,7 @@ class Objective:
         for own, kept, target, (channels, size) in zip(rows, self.content, self.targets, self.sizes, strict=True):
             content.append((own - kept).square().sum() / (4 * channels * size))
             style.append(target.distance(own) / (4 * channels**2 * size))
-        return torch.stack(content).mean(), torch.stack(style).mean()
+        return torch.stack(content).mean(), self.scale * torch.stack(style).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,25 +115,34 @@ Watch = Callable[[int, float, float], None]  # iteration, content loss, style lo
 
 
 def minimise(objective: Objective, start: Tensor, how: Search, watch: Watch | None = None) -> Tensor:
-    """The spectrogram (F, T) that the search ends with; `start` is not changed."""
+    """The spectrogram (F, T) that the search ends with; `start` is not changed.
+
+    Raises:
+        UserError: the loss is no longer a number.
+    """
     image = start.detach().clone().requires_grad_(True)
-    seen = (math.inf, math.inf)
+    seen, found, version = (math.inf, math.inf), torch.zeros(()), -1
 
     def total() -> Tensor:
-        nonlocal seen
+        nonlocal seen, found, version
+        if image._version == version:  # asked again where it was
+            return found
         image.grad = None
         content, style = objective(image)
         loss = how.content_weight * content + how.style_weight * style
         loss.backward()
-        seen = (float(content.detach()), float(style.detach()))
-        return loss.detach()
+        seen, found, version = (float(content.detach()), float(style.detach())), loss.detach(), image._version
+        return found
 
     with torch.enable_grad():
         before = math.inf
         for iteration, loss in _steps(image, total, how):
             if watch:
                 watch(iteration, *seen)
-            if how.stop and before - loss < how.stop * loss:
+            if not math.isfinite(loss):
+                wrong = f"rate={how.rate:g} is too high" if how.optimiser == "adam" else "other weights may help"
+                raise UserError(f"the loss is {loss} after {iteration} iterations of {how.optimiser}: {wrong}")
+            if how.stop and before - loss <= how.stop * loss:
                 break
             before = loss
     return image.detach()
@@ -140,9 +155,9 @@ def _steps(image: Tensor, total: Callable[[], Tensor], how: Search) -> Iterator[
         adam = torch.optim.Adam([image], lr=how.rate)
         while done < how.iterations:
             for _ in range(min(STRIDE, how.iterations - done)):
-                loss = float(adam.step(total))
+                loss = adam.step(total)
                 done += 1
-            yield done, loss
+            yield done, float(loss)
         return
     lbfgs = torch.optim.LBFGS(
         [image], history_size=20, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe"

@@ -24,8 +24,8 @@ class GramTarget:
 
     def __init__(self, factor: Tensor) -> None:
         self.factor = factor
-        self.energy = _square(factor.T @ factor)
         self._gram: Tensor | None = None
+        self._energy: Tensor | None = None
 
     def distance(self, features: Tensor) -> Tensor:
         """|| M M' - A A' ||^2 of features M (R, T), a float64 scalar; the cheaper form by shape."""
@@ -36,6 +36,13 @@ class GramTarget:
             return plain_distance(features, self._gram)
         distance: Tensor = _Distance.apply(features, self.factor, self.energy)
         return distance
+
+    @property
+    def energy(self) -> Tensor:
+        """|| A A' ||^2, a float64 scalar."""
+        if self._energy is None:
+            self._energy = _square(self.factor.T @ self.factor)
+        return self._energy
 
 
 def plain_distance(features: Tensor, gram: Tensor) -> Tensor:
@@ -48,11 +55,12 @@ def merged(factors: list[Tensor], precision: float = 0.0) -> Tensor:
 
     Args:
         factors: at least one.
-        precision: Frobenius norm of what may be left out, relative to that of the whole; 0 leaves nothing out.
+        precision: Frobenius norm of what may be left out of the sum, relative to its own; 0 leaves nothing out (and r
+            grows to 2 R at most).
     """
     whole = torch.cat(factors, dim=1)
     if precision <= 0.0:
-        return whole
+        return torch.linalg.qr(whole.T, mode="r").R.T if whole.shape[1] >= 2 * whole.shape[0] else whole
     wide = whole.double()
     energy, axes = torch.linalg.eigh(wide.T @ wide)  # ascending
     left_out = energy.clamp_(min=0.0).square().cumsum(0)

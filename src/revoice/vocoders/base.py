@@ -1,5 +1,7 @@
 """What every vocoder is: features in, waveform out, for one kind of features."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
@@ -20,6 +22,7 @@ class Vocoder(nn.Module):
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
         self._spec = spec
+        self.settings: dict[str, Any] = {}  # what a conversion's record says of it
 
     @property
     def spec(self) -> FeatureSpec:

@@ -42,6 +42,7 @@ class GriffinLim(Vocoder):
                 f"Griffin-Lim: iterations ({iterations}) must be >= 0, momentum ({momentum}) 0 or more, under 1"
             )
         self.iterations, self.momentum, self.init, self.seed = iterations, momentum, init, seed
+        self.settings = {"iterations": iterations, "momentum": momentum, "init": init, "seed": seed}
         self.extractor = FeatureExtractor(spec)
         self.stft = Stft(spec)
 

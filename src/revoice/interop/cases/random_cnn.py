@@ -17,7 +17,7 @@ def random_cnn_losses(fixture: Fixture) -> Mapping[str, Result]:
     get = fixture.setting
     network = RandomFeatures([fixture.state["conv1.weight"]], get("leaky_slope"))
     content, style, generated = (fixture.input(name)[0, 0] for name in ("content", "style", "generated"))
-    objective = Objective(network, content, observe(network, [style], content, precision=0.0))
+    objective = Objective(network, content, observe(network, [style], precision=0.0))
     weights = {"content": (1.0, 0.0), "style": (0.0, 1.0), "total": (get("content_weight"), get("style_weight"))}
     results: dict[str, Result] = {"features_content_first": network(content)[0][None, :, :8, :8]}
     for name, pair in weights.items():
