@@ -50,7 +50,7 @@ class TransferControls(Controls):
     phase: str = "random"
     seed: int = 0
     window: int = 512
-    precision: float = 1e-4
+    precision: float = 1e-5
 
     def __post_init__(self) -> None:
         valid_names = {"normalise": NORMALISE, "optimiser": OPTIMISERS, "start": STARTS, "phase": PHASES}

@@ -24,7 +24,7 @@ class Style:
     """The texture to take.
 
     Attributes:
-        axes: per layer, the combinations of channels that are compared (k, C); None: the channels themselves.
+        axes: per layer, the combinations of channels that carry it (k, C); None: the channels themselves.
         factors: per layer, a factor (R, r) of the Gram matrix summed over all frames.
     """
 
@@ -43,12 +43,9 @@ def observe(network: RandomFeatures, styles: Sequence[Tensor], precision: float)
     """
     axes: list[Tensor | None] = [None] * len(network.weights)
     if precision > 0.0:
-        covariances = [torch.zeros(len(w), len(w), dtype=torch.float64, device=w.device) for w in network.weights]
-        for found in blocks(network, styles):
-            for covariance, features in zip(covariances, found, strict=True):
-                flat = features.flatten(1)
-                covariance += flat @ flat.T
-        axes = [principal(covariance, precision) for covariance in covariances]
+        # half of it from noise: what the style lacks must be seen in a result that has it
+        both = zip(_covariances(network, styles), _covariances(network, [_noise(network)]), strict=True)
+        axes = [principal(one / one.trace().clamp(min=1e-30) + other / other.trace(), precision) for one, other in both]
     factors: list[list[Tensor]] = [[] for _ in axes]
     for found in blocks(network, styles):
         for held, features in zip(factors, _rows(found, axes), strict=True):
@@ -73,9 +70,7 @@ class Objective:
         self.network, self.axes = network, style.axes
         self.scale = FRAMES / content.shape[1] if per_frame else 1.0
         with torch.no_grad():
-            found = network(content)
-            self.sizes = [(len(f), f[0].numel()) for f in found]
-            self.content = _rows(found, style.axes)
+            self.content = network(content)
         self.targets = [GramTarget(factor * math.sqrt(gain)) for factor in style.factors]
 
     def __call__(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,10 +79,11 @@ class Objective:
         With features (C, H, W): sum of squares / (4 C H W) and || Gram - Gram of the style ||^2 / (4 C^2 H W).
         """
         content, style = [], []
-        rows = _rows(self.network(spectrogram), self.axes)
-        for own, kept, target, (channels, size) in zip(rows, self.content, self.targets, self.sizes, strict=True):
+        found = self.network(spectrogram)
+        for own, kept, rows, target in zip(found, self.content, _rows(found, self.axes), self.targets, strict=True):
+            channels, size = len(own), own[0].numel()
             content.append((own - kept).square().sum() / (4 * channels * size))
-            style.append(target.distance(own) / (4 * channels**2 * size))
+            style.append(target.distance(rows) / (4 * channels**2 * size))
         return torch.stack(content).mean(), self.scale * torch.stack(style).mean()
 
 
@@ -174,6 +170,23 @@ def _rows(found: Sequence[Tensor], axes: Sequence[Tensor | None]) -> list[Tensor
     """Features (C, F', T') of each layer -> (k F', T') of the combinations of channels that are kept."""
     kept = (f if a is None else (a @ f.flatten(1)).view(-1, *f.shape[1:]) for f, a in zip(found, axes, strict=True))
     return [features.flatten(0, 1) for features in kept]
+
+
+def _covariances(network: RandomFeatures, clips: Sequence[Tensor]) -> list[Tensor]:
+    """Per layer, of the channels (C, C), float64."""
+    sums = [torch.zeros(len(w), len(w), dtype=torch.float64, device=w.device) for w in network.weights]
+    for found in blocks(network, clips):
+        for total, features in zip(sums, found, strict=True):
+            flat = features.flatten(1)
+            total += flat @ flat.T
+    return sums
+
+
+def _noise(network: RandomFeatures) -> Tensor:
+    """Magnitudes (F, T) without any structure, always the same."""
+    height, width = network.field
+    noise = torch.randn(height + 63, width + 255, generator=torch.Generator().manual_seed(0)).abs()
+    return noise.to(network.weights[0].device)
 
 
 @torch.no_grad()
