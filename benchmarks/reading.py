@@ -51,7 +51,7 @@ def corpus(folder: Path, utterances: int, speakers: int = 100) -> Prepared:
         lines += writer.lines
     write_lines(place / "utterances.jsonl", lines)
     write_lines(place / "rejected.jsonl", [])
-    write_json(place / "index.json", {**field.describe(), "shards": names, "stored": len(rows)})
+    write_json(place / "index.json", {**field.describe(), "trim_db": None, "shards": names, "stored": len(rows)})
     return Prepared(Manifest("noise", folder, tuple(rows)), spec, {"features": place}, ())
 
 
