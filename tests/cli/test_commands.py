@@ -66,6 +66,7 @@ def clip(workplace: Path) -> str:
         ("convert", ["model=random_cnn", "model.kernel=3", "src=a.wav", "tgt=b.wav"], "3x1 or 3x3"),
         ("convert", ["model=random_cnn", "seed=99999999999999999999", "src=a.wav", "tgt=b.wav"], "seed="),
         ("evaluate", ["evaluation.name=gram_identification"], "type evaluation=gram_identification"),
+        ("convert", ["ckpt=x.ckpt", "features=mel_22k", "src=a.wav", "tgt=b.wav"], "leave features= out"),
         ("convert", ["model=random_cn", "src=a.wav", "tgt=b.wav"], "did you mean 'random_cnn'"),
         ("convert", ["model=random_cnn", "src=missing.wav", "tgt=b.wav"], "missing.wav"),
         ("train", ["model=random_cnn"], "python convert.py model=random_cnn"),

@@ -20,6 +20,8 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     if bool(values.get("ckpt")) == bool(values.get("model")):
         wrong = "ckpt= and model= both say what converts: give one" if values.get("ckpt") else "ckpt= is missing"
         raise UserError(f"{wrong}; for example: {EXAMPLE} or {UNTRAINED}")
+    if values.get("ckpt") and values.get("features"):
+        raise UserError("a checkpoint has its own features: leave features= out")
     sources = required(values, "src", EXAMPLE)
     targets = required(values, "tgt", EXAMPLE)
 
