@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from revoice.errors import UserError
 from revoice.models.random_features import RandomFeatures, principal
@@ -82,7 +83,7 @@ class Objective:
         found = self.network(spectrogram)
         for own, kept, rows, target in zip(found, self.content, _rows(found, self.axes), self.targets, strict=True):
             channels, size = len(own), own[0].numel()
-            content.append((own - kept).square().sum() / (4 * channels * size))
+            content.append(mse_loss(own, kept, reduction="sum") / (4 * channels * size))
             style.append(target.distance(rows) / (4 * channels**2 * size))
         return torch.stack(content).mean(), self.scale * torch.stack(style).mean()
 
