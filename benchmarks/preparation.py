@@ -1,12 +1,14 @@
 """Preparation against real time on one core: seconds of 48 kHz FLAC turned into stored fields per second of work.
 
-    python benchmarks/preparation.py [--minutes 30] [--workers 2]
+    python benchmarks/preparation.py [--minutes 30] [--workers 2] [--repeats 5]
 
-Decoding, trimming, resampling, features and writing are included; starting the worker processes is not.
+Decoding, trimming, resampling, features and writing are included; starting the worker processes is not. Machines are
+not equally fast from one minute to the next: one worker and several take turns, and the medians count.
 """
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from contextlib import closing
@@ -83,6 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=32.0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
@@ -92,13 +95,13 @@ def main() -> None:
         for labels in FIELDS:
             one = prepare(files, labels, 0, folder / "one")
             print(f"{' + '.join(labels):<28} one process {one:>6.0f} x real time", flush=True)
-            speeds = {n: prepare(files, labels, n, folder / f"w{n}") for n in (1, options.workers)}
-            print(
-                f"{'':<28} workers: "
-                + ", ".join(f"{n}: {speed:.0f} x" for n, speed in speeds.items())
-                + f", ratio {speeds[options.workers] / speeds[1]:.2f}",
-                flush=True,
-            )
+            turns = []
+            for _ in range(options.repeats):
+                turns.append([prepare(files, labels, n, folder / f"w{n}") for n in (1, options.workers)])
+                print(f"{'':<28} 1 worker {turns[-1][0]:>6.0f} x, {options.workers} workers {turns[-1][1]:>6.0f} x, "
+                      f"ratio {turns[-1][1] / turns[-1][0]:.2f}", flush=True)  # fmt: skip
+            ratios = [several / alone for alone, several in turns]
+            print(f"{'':<28} median ratio {statistics.median(ratios):.2f} of {len(ratios)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ The published form makes both Gram matrices (8160 x 8160) in every one of 20,000
 measured over a few of them. The loss that it ends with is found by the same 20,000 steps on the same loss in its cheap
 form, to a precision of 1e-4, and is then evaluated exactly, once for each seed: `--reference` writes it to
 random_cnn_reference.json beside this script; `--precision 0` steps exactly too, twice as long (written beside the
-others under "exact", to see what the precision changes). Ours is `model=random_cnn` with published weights and durations; its time
-counts everything from the two spectrograms on, until the exact loss is within 1 % of the reference.
+others under "exact", to see what the precision changes). Ours is `model=random_cnn` with published weights and
+durations; its time counts everything from the two spectrograms on, until the exact loss is within 1 % of the reference.
 """
 
 import argparse

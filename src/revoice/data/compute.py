@@ -97,7 +97,7 @@ def _compute(f: Field, clips: Sequence[Clip]) -> list[np.ndarray | str]:
 def _stored(f: Field, array: np.ndarray) -> np.ndarray | str:
     """The array in its type on disk, or why it cannot be stored."""
     with np.errstate(over="ignore"):
-        stored = array.astype(f.dtype)
+        stored = array.astype(f.dtype, order="C")
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         return f"{f.label} is not finite as {f.dtype}"
     return stored

@@ -21,7 +21,7 @@ class ShardWriter:
     """Writes `shard-NNNNNN.tar` and, beside it, `shard-NNNNNN.jsonl` with one line per utterance, stored or rejected.
 
     Until `close` the tar has a name of its own that ends in `.part`. Members are named `ID.KIND.npy`, as WebDataset
-    groups them.
+    groups them. All workers of a preparation wait for this one writer, so it copies an array once, into the file.
     """
 
     def __init__(self, folder: Path, index: int, kind: str) -> None:
@@ -30,16 +30,16 @@ class ShardWriter:
         self.kind = plain_label(kind)
         self.lines: list[dict[str, Any]] = []
         self._file = open(self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part"), "wb")
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
 
     def add(self, id: str, array: np.ndarray, seconds: float, start: float) -> None:
         """Store one utterance: of a file of `seconds`, the part from second `start` on."""
-        data = io.BytesIO()
-        np.lib.format.write_array(data, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+        array = np.ascontiguousarray(array)
+        head = _written_head(array.shape, array.dtype)
         info = tarfile.TarInfo(f"{id}.{self.kind}.npy")  # all other metadata at its constant default
-        info.size = data.tell()
-        data.seek(0)
-        self._tar.addfile(info, data)
+        info.size = len(head) + array.nbytes
+        self._file.write(info.tobuf(tarfile.USTAR_FORMAT) + head)
+        self._file.write(array.reshape(-1).data)
+        self._file.write(bytes(-info.size % tarfile.BLOCKSIZE))
         self.lines.append({"id": id, "length": len(array), "seconds": round(seconds, 6), "start": round(start, 6)})
 
     def reject(self, id: str, path: str, reason: str) -> None:
@@ -48,7 +48,8 @@ class ShardWriter:
 
     def close(self) -> None:
         """Give both files their final names; the tar last, since its name says that the shard is whole."""
-        self._tar.close()
+        end = self._file.tell() + 2 * tarfile.BLOCKSIZE
+        self._file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -138,6 +139,15 @@ def _array(content: bytearray) -> np.ndarray:
     size = 10 + int.from_bytes(content[8:10], "little")
     shape, kind = _head(bytes(content[:size]))
     return np.frombuffer(content, kind, offset=size, count=math.prod(shape)).reshape(shape)
+
+
+@lru_cache(maxsize=4096)
+def _written_head(shape: tuple[int, ...], kind: np.dtype) -> bytes:
+    """What a .npy file of version 1 begins with; making it takes longer than all the rest."""
+    file = io.BytesIO()
+    about = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
+    return file.getvalue()
 
 
 @lru_cache(maxsize=4096)
