@@ -1,14 +1,12 @@
 """Random-CNN style transfer against the published form: time per iteration, and time to the published loss.
 
     python benchmarks/random_cnn.py [--seconds 1.4 2] [--seeds 10] [--content a.wav --style b.wav]
-    python benchmarks/random_cnn.py --reference [--seeds 10]     # hours: the losses that the published search ends with
 
 The published form makes both Gram matrices (8160 x 8160) in every one of 20,000 steps of Adam; what a step costs is
-measured over a few of them. The loss that it ends with is found by the same 20,000 steps on the same loss in its cheap
-form, to a precision of 1e-4, and is then evaluated exactly, once for each seed: `--reference` writes it to
-random_cnn_reference.json beside this script; `--precision 0` steps exactly too, twice as long (written beside the
-others under "exact", to see what the precision changes). Ours is `model=random_cnn` with published weights and
-durations; its time counts everything from the two spectrograms on, until the exact loss is within 1 % of the reference.
+measured over a few of them. The loss that it ends with was found once for each seed by
+`benchmarks/random_cnn_reference.py` and lies in random_cnn_reference.json. Ours is `model=random_cnn` with published
+weights and durations; its time counts everything from the two spectrograms on, until the exact loss is within 1 % of
+the reference.
 """
 
 import argparse
@@ -136,23 +134,6 @@ def pairs(options: argparse.Namespace) -> Iterator[tuple[float, str, Tensor, Ten
         yield seconds, f"{seconds:g} s {digest}", content, style
 
 
-def reference(options: argparse.Namespace) -> None:
-    """Add what is missing to the table of losses after the published search."""
-    for seed in range(options.seeds):
-        for _, key, content, style in pairs(options):
-            key = key if options.precision else f"{key} exact"
-            if str(seed) in known().get(key, {}):
-                continue
-            network, began = RandomFeatures.draw(seed), time.perf_counter()
-            objective = Objective(network, content, observe(network, [style], options.precision))
-            image = minimise(objective, noise(content, seed), search("adam", options.steps))
-            loss = total(exact(network, content, style), image)
-            table = known()
-            table.setdefault(key, {})[str(seed)] = round(loss, 6)
-            REFERENCE.write_text(json.dumps(table, indent=1) + "\n")
-            print(f"{key} seed {seed}: {loss:.5f} in {time.perf_counter() - began:.0f} s", flush=True)
-
-
 def compare(seconds: float, content: Tensor, style: Tensor, published: dict[str, float], seeds: int) -> None:
     """Print both ratios for one pair of clips, given the losses of the published search by seed."""
     network = RandomFeatures.draw(0)
@@ -175,7 +156,7 @@ def compare(seconds: float, content: Tensor, style: Tensor, published: dict[str,
             f"  to within 1 %, {len(ratios)} seeds: {low:.0f}x to {high:.0f}x, median {statistics.median(ratios):.0f}x"
         )
     else:
-        print("  no reference for these clips yet: python benchmarks/random_cnn.py --reference, hours")
+        print("  no reference for these clips yet: python benchmarks/random_cnn_reference.py, hours")
 
 
 def known() -> dict[str, dict[str, float]]:
@@ -189,13 +170,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--content", type=Path)
     parser.add_argument("--style", type=Path)
-    parser.add_argument("--reference", action="store_true")
-    parser.add_argument("--precision", type=float, default=1e-4, help="of the steps of --reference")
-    parser.add_argument("--steps", type=int, default=STEPS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.reference:
-        reference(options)
-        return
     print(f"{torch.get_num_threads()} threads; the published search: {STEPS} steps of Adam")
     for seconds, key, content, style in pairs(options):
         compare(seconds, content, style, known().get(key, {}), options.seeds)
