@@ -21,11 +21,25 @@ from revoice.data.store import MemoryStore
 def told_apart(speakers: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
     """New names of each corpus's speakers: a name that two corpora have gets the corpus's in front.
 
+    Twice or more often, where somebody else is called like that.
+
     >>> told_apart({"a": ["p1", "p2"], "b": ["p2"]})
     {'a': {'p1': 'p1', 'p2': 'a-p2'}, 'b': {'p2': 'b-p2'}}
+    >>> told_apart({"a": ["p1", "b-p1"], "b": ["p1"]})
+    {'a': {'p1': 'a-p1', 'b-p1': 'b-p1'}, 'b': {'p1': 'b-b-p1'}}
     """
-    owners = Counter(name for names in speakers.values() for name in set(names))
-    return {part: {n: n if owners[n] == 1 else f"{part}-{n}" for n in names} for part, names in speakers.items()}
+    own = {part: list(dict.fromkeys(names)) for part, names in speakers.items()}
+    owners = Counter(name for names in own.values() for name in names)
+    taken = set(owners)
+    found: dict[str, dict[str, str]] = {part: {} for part in own}
+    for part, names in own.items():
+        for name in names:
+            new = name
+            while new in taken and owners[name] > 1:
+                new = f"{part}-{new}"
+            taken.add(new)
+            found[part][name] = new
+    return found
 
 
 def combined(manifests: Mapping[str, Manifest]) -> Manifest:
