@@ -2,7 +2,7 @@
 
 A pickle is a program. Three things stand before it: the archive's members are plain, whole (CRC) and no larger than
 the file; the program may name nothing but tensors; torch reads it with `weights_only=True`. What comes out is counted,
-so that neither nesting nor tensors that repeat one number can ask for more memory than the file has bytes.
+so that neither nesting nor tensors that repeat one number can ask for more memory than a few times the file's bytes.
 """
 
 import io
@@ -26,6 +26,7 @@ M = TypeVar("M", bound=nn.Module)
 _PROGRAM = 4 << 20  # bytes of pickle, and of a description; ours have some 100,000
 _VALUES, _DEPTH = 200_000, 32  # values in a file and levels of nesting; ours have some thousands and 6
 _LETTERS = 10_000  # of one string
+_SHARED = 8  # tensors of the file's size that may share their numbers: tied weights are two, each a copy in a model
 _WHOLE = 2**53  # largest whole number
 LARGEST = 1_000_000  # of a whole number among a model's arguments: widths, layers, codes, speakers
 _ZIP = b"PK\x03\x04"
@@ -53,9 +54,13 @@ def _reason(error: Exception) -> str:
 
 
 def require_file(path: Path) -> Path:
-    """The path, if it is a file: pipes and devices may never end."""
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path}: not a regular file: give a .ckpt or .safetensors file, or a run folder")
+    """The path, if it is a file or nothing: pipes and devices may never end."""
+    expected = "give a .ckpt or .safetensors file, or a run folder"
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: not a regular file: {expected}")
+    except OSError as error:  # no name, or a folder that may not be entered
+        raise UserError(f"{one_line(path)}: {error.strerror}: {expected}") from error
     return path
 
 
@@ -135,12 +140,15 @@ def require_bounded(program: bytes) -> None:
 def _check_claims(content: Any, size: int) -> None:
     """Refuse nesting without end and tensors of more numbers than the file holds (one number, said to be many)."""
     claimed = 0
+    numbers: dict[int, int] = {}  # the most bytes that one tensor claims of each storage: weights may be tied
     for value in _values(content):
         if isinstance(value, Tensor):
             if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
                 raise UserError("not a readable checkpoint of plain tensors: it has sparse or quantized ones")
-            claimed += value.numel() * value.element_size()
-    if claimed > size:
+            wanted, storage = value.numel() * value.element_size(), value.untyped_storage().data_ptr()
+            claimed += wanted
+            numbers[storage] = max(wanted, numbers.get(storage, 0))
+    if sum(numbers.values()) > size or claimed > _SHARED * size:
         raise UserError(f"its tensors claim {claimed:,} bytes, the file has {size:,}: get it anew from where it is")
 
 

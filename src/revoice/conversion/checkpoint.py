@@ -7,6 +7,8 @@ names and shapes are those of the weights in the file is ever built for real.
 import hashlib
 import io
 import json
+import os
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,7 @@ from revoice.untrusted import LARGEST, plain, read_safetensors, read_torch, refu
 from revoice.version import __version__
 
 KEY = "revoice"  # the entry of a checkpoint (or of a safetensors header) that holds a `Description`
+CHECKSUM = "crc32"  # beside the description in a safetensors header; the zip archive of a .ckpt has its own
 FORMAT = 1
 
 
@@ -107,9 +110,9 @@ class Loaded:
 def find_checkpoint(path: str | Path) -> Path:
     """The file behind `ckpt=`: a run folder means its best checkpoint (`checkpoints/best.ckpt`, else the last)."""
     path = Path(path).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike `Path.is_dir` without an error at a name that is too long
         places = [folder / name for name in ("best.ckpt", "last.ckpt") for folder in (path / "checkpoints", path)]
-        found = next((place for place in places if place.is_file()), None)
+        found = next((place for place in places if os.path.isfile(place)), None)
         if found is None:
             raise UserError(
                 f"{path}: no checkpoint in this folder, expected checkpoints/best.ckpt as train.py leaves it"
@@ -185,10 +188,12 @@ def save(model: ConversionModel, description: Description, path: Path) -> None:
     state = {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
     # in memory first: the libraries' own writers do not say that a disk is full
     if path.suffix == ".safetensors":
-        text = json.dumps(description.to_dict(), indent=2)
+        about = description.to_dict()
+        text = json.dumps(about, indent=2)
+        header = json.dumps({**about, CHECKSUM: _checksum(about, state)})
         with replacing(path.with_suffix(".json")) as beside, replacing(path, sync=True) as file:
             beside.write(f"{text}\n".encode())
-            file.write(serialise(state, metadata={KEY: text}))
+            file.write(serialise(state, metadata={KEY: header}))
     else:
         data = io.BytesIO()
         torch.save({KEY: description.to_dict(), "state_dict": {f"model.{k}": v for k, v in state.items()}}, data)
@@ -222,7 +227,19 @@ def _read_safetensors(file: Path) -> tuple[Any, dict[str, Tensor]]:
     about, state = read_safetensors(file, KEY)
     if about is None:
         raise UserError("a safetensors file without revoice's description: export one with revoice-export")
+    recorded = about.pop(CHECKSUM, None) if isinstance(about, dict) else None  # earlier versions wrote none
+    if recorded is not None and recorded != _checksum(about, state):
+        raise UserError("damaged (its checksum differs): get it anew from where it is")
     return about, state
+
+
+def _checksum(about: Any, state: Mapping[str, Tensor]) -> str:
+    """CRC-32 (8 hex digits) over a description and the names, types, shapes and bytes of tensors."""
+    found = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(state.items()):
+        found = zlib.crc32(f"{name} {value.dtype} {list(value.shape)}".encode(), found)
+        found = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"
 
 
 def _digest(file: Path) -> str:
