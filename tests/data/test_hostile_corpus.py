@@ -241,7 +241,7 @@ def test_damage_that_keeps_its_size_is_told_in_one_line(corpus: Path, tmp_path: 
     prepared = run(corpus, tmp_path)
     shard = prepared.folders["features"] / "shard-000001.tar"
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(UserError, match="is damaged .*: delete it and prepare again") as caught:
+    with pytest.raises(UserError, match="is damaged .*: delete it and index.json") as caught:
         MemoryStore(prepared)
     assert "\n" not in str(caught.value) and not list(shard.parent.glob("*packed*"))
 

@@ -1,14 +1,10 @@
 """One field of a corpus as a single array on disk, mapped into memory and shared by all processes of a machine."""
 
-import json
 import logging
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +13,7 @@ from torch import Tensor
 from revoice.atomic import replacing
 from revoice.data.columns import decoded
 from revoice.data.files import locked, read_lines
-from revoice.data.shards import read_shard
+from revoice.data.shards import damage_told, read_checked, require_index
 from revoice.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -67,11 +63,12 @@ class PackedField:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        lines = read_lines(folder / "utterances.jsonl")
-        self.ids: list[str] = [line["id"] for line in lines]
-        lengths = [line["length"] for line in lines] if self.per_frame is not None else [1] * len(lines)
-        self.offsets = np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64))]).astype(np.int64)
+        self.index = require_index(folder)
+        with damage_told(folder / "utterances.jsonl"):
+            lines = read_lines(folder / "utterances.jsonl")
+            self.ids: list[str] = [line["id"] for line in lines]
+            lengths = [line["length"] for line in lines] if self.per_frame is not None else [1] * len(lines)
+            self.offsets = np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64))]).astype(np.int64)
 
     @property
     def per_frame(self) -> float | None:
@@ -93,7 +90,8 @@ class PackedField:
                 if found is None:
                     self._pack()
                     found = self._mapped()
-        assert found is not None, f"{self.folder} was packed, but cannot be read"
+        if found is None:
+            raise UserError(f"{self.folder / 'index.json'} does not fit the shards there: delete it and prepare again")
         return found
 
     def statistics(self, positions: np.ndarray) -> Statistics:
@@ -114,8 +112,9 @@ class PackedField:
             return None
         try:
             found = np.load(path, mmap_mode="c")
-            whole = found.ndim > 0 and len(found) == self.offsets[-1]
-        except (ValueError, EOFError):  # shorter than its header says, or no header
+            whole = found.dtype == self.index["dtype"] and found.shape[:1] == (self.offsets[-1],)
+            whole = whole and path.stat().st_size == found.offset + found.nbytes  # else a shape that is too small
+        except Exception:  # shorter than its header says, or a header that numpy fails at in many ways
             whole = False
         if not whole:
             log.warning("%s is damaged, so it is made again", path)
@@ -134,16 +133,17 @@ class PackedField:
 
     def _stored(self) -> Iterator[np.ndarray]:
         """The rows of every utterance, in the order and number that the index says."""
-        stored = chain.from_iterable(read_shard(self.folder / name) for name in self.index["shards"])
         rows = np.diff(self.offsets)
-        position = -1
-        try:
-            for position, (id, array) in enumerate(stored):
+        position = 0
+        for name in self.index["shards"]:
+            shard = self.folder / name
+            for id, array in read_checked(shard):
                 values = array if self.per_frame is not None else array[None]
-                if id != self.ids[position] or len(values) != rows[position]:
-                    raise ValueError(f"{id} is not what the index says")
+                with damage_told(shard):
+                    if id != self.ids[position] or len(values) != rows[position]:
+                        raise ValueError(f"{id} is not what utterances.jsonl says")
                 yield values
-            if position + 1 != len(self.ids):
-                raise ValueError(f"{position + 1} of {len(self.ids)} utterances")
-        except (tarfile.TarError, ValueError, LookupError, EOFError, FileNotFoundError) as error:
-            raise UserError(f"{self.folder} is damaged ({error}): delete it and prepare again") from error
+                position += 1
+        with damage_told(self.folder / "utterances.jsonl"):
+            if position != len(self.ids):
+                raise ValueError(f"{len(self.ids)} lines for {position} utterances")

@@ -14,7 +14,7 @@ from revoice.data.manifest import Manifest
 from revoice.data.selection import Selection
 from revoice.data.shards import shard_path
 from revoice.data.splits import Splits
-from revoice.errors import UserError
+from revoice.errors import UserError, one_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +186,20 @@ def _collect(manifest: Manifest, spec: FeatureSpec, folders: dict[str, Path]) ->
     rejected: dict[str, Rejected] = {}
     seconds: dict[str, float] = {}
     for folder in folders.values():
-        for line in read_lines(folder / "rejected.jsonl"):
-            rejected.setdefault(line["id"], Rejected(line["id"], line["path"], line["reason"]))
-        seconds.update((line["id"], line["seconds"]) for line in read_lines(folder / "utterances.jsonl"))
+        try:
+            lines = read_lines(folder / "rejected.jsonl")
+            gone = [Rejected(line["id"], line["path"], line["reason"]) for line in lines]
+            stored = {line["id"]: line["seconds"] for line in read_lines(folder / "utterances.jsonl")}
+            if {*stored, *(r.id for r in gone)} != {row.id for row in manifest}:
+                raise ValueError("they do not tell of the utterances of the corpus")
+        except (ValueError, LookupError, TypeError, OSError) as error:
+            raise UserError(
+                f"{folder}: utterances.jsonl or rejected.jsonl is damaged ({one_line(error, 120)}): delete index.json "
+                "there and prepare again"
+            ) from error
+        for one in gone:
+            rejected.setdefault(one.id, one)
+        seconds |= stored
     rows = [replace(row, seconds=seconds[row.id]) for row in manifest if row.id not in rejected]
     if not rows:
         first = "; ".join(f"{r.path}: {r.reason}" for r in list(rejected.values())[:3])

@@ -6,8 +6,9 @@ import math
 import os
 import secrets
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from revoice.data.files import plain_label, read_lines, write_lines
+from revoice.errors import UserError, one_line
+
+_INDEX = {"per_frame", "padding", "scale", "dtype", "parameters", "trim_db", "shards"}  # what readers ask a field for
 
 
 class ShardWriter:
@@ -37,10 +41,12 @@ class ShardWriter:
         head = _written_head(array.shape, array.dtype)
         info = tarfile.TarInfo(f"{id}.{self.kind}.npy")  # all other metadata at its constant default
         info.size = len(head) + array.nbytes
+        data = array.reshape(-1).data
         self._file.write(info.tobuf(tarfile.USTAR_FORMAT) + head)
-        self._file.write(array.reshape(-1).data)
+        self._file.write(data)
         self._file.write(bytes(-info.size % tarfile.BLOCKSIZE))
-        self.lines.append({"id": id, "length": len(array), "seconds": round(seconds, 6), "start": round(start, 6)})
+        line = {"id": id, "length": len(array), "seconds": round(seconds, 6), "start": round(start, 6)}
+        self.lines.append({**line, "crc32": zlib.crc32(data, zlib.crc32(head))})
 
     def reject(self, id: str, path: str, reason: str) -> None:
         """Record one utterance that could not be stored."""
@@ -78,6 +84,11 @@ def shard_lines(folder: Path, index: int) -> list[dict[str, Any]]:
     return read_lines(lines_path(shard_path(folder, index)))
 
 
+def crcs_of(lines: Iterable[Mapping[str, Any]]) -> dict[str, int | None]:
+    """CRC-32 of the members that utterance lines tell of, by id; None: written by a version that recorded none."""
+    return {line["id"]: line.get("crc32") for line in lines if "reason" not in line}
+
+
 def is_whole(shard: Path, ids: list[str]) -> bool:
     """Whether a shard of an interrupted preparation is there and tells of all `ids`; looks at its members' heads."""
     try:
@@ -103,6 +114,14 @@ def read_index(folder: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def require_index(folder: Path) -> dict[str, Any]:
+    """`index.json` of a field that was prepared; a `UserError` if it is missing or damaged."""
+    found = read_index(folder)
+    if found is None or not found.keys() >= _INDEX:
+        raise UserError(f"{folder / 'index.json'} is damaged: delete it and prepare again")
+    return found
+
+
 def remove_damaged(folder: Path, index: Mapping[str, Any]) -> list[str]:
     """Remove the files that are not as long as the index says, and then the index: they are to be made again.
 
@@ -118,18 +137,52 @@ def remove_damaged(folder: Path, index: Mapping[str, Any]) -> list[str]:
     return lost
 
 
-def read_shard(source: Path | bytes) -> Iterator[tuple[str, np.ndarray]]:
-    """(utterance id, array) of every member of a shard, a file or its bytes, in order.
+@contextmanager
+def damage_told(shard: Path) -> Iterator[None]:
+    """Turn what reading a damaged shard or its lines raises into one line that names it and says what to do."""
+    try:
+        yield
+    except (tarfile.TarError, ValueError, LookupError, TypeError, EOFError, OSError) as error:
+        raise UserError(
+            f"{shard} is damaged ({one_line(error, 120)}): delete it and index.json beside it, then prepare again"
+        ) from error
+
+
+def read_checked(shard: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """`read_shard` of a prepared file, held against the lines beside it.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    with damage_told(shard):
+        yield from read_shard(shard, crcs_of(read_lines(lines_path(shard))))
+
+
+def read_shard(source: Path | bytes, crcs: Mapping[str, int | None] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+    """(utterance id, array) of every member of a shard, in order.
+
+    Args:
+        source: a file or its bytes.
+        crcs: ids that must be there with the CRC-32 of their bytes, see `crcs_of`. tarfile itself looks at no content,
+            and takes a damaged header behind the first for the end.
 
     Raises:
         tarfile.TarError, ValueError, EOFError: it is damaged.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else None
+    missing = dict(crcs or {})
     with tarfile.open(None if file else source, mode="r:", fileobj=file) as tar:
         for member in tar:
-            content = tar.extractfile(member)
-            assert content is not None
-            yield _id_of(member), _array(bytearray(content.read()))
+            reader = tar.extractfile(member)
+            if reader is None:
+                raise ValueError(f"{member.name} is no file")
+            id, content = _id_of(member), bytearray(reader.read())
+            crc = missing.pop(id, None)
+            if crc is not None and zlib.crc32(content) != crc:
+                raise ValueError(f"{member.name} is not what was written: its CRC-32 differs")
+            yield id, _array(content)
+    if missing:
+        raise ValueError(f"{len(missing)} utterances are missing, {next(iter(missing))} is one")
 
 
 def _array(content: bytearray) -> np.ndarray:
@@ -155,7 +208,10 @@ def _head(head: bytes) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type that the first bytes of a .npy file tell; parsing them takes longer than all the rest."""
     file = io.BytesIO(head)
     np.lib.format.read_magic(file)
-    shape, transposed, kind = np.lib.format.read_array_header_1_0(file)
+    try:
+        shape, transposed, kind = np.lib.format.read_array_header_1_0(file)
+    except Exception as error:  # numpy hands out what its parser raises
+        raise ValueError(f"a member's header cannot be read ({error})") from error
     if transposed or kind.hasobject:
         raise ValueError("a member is no plain array")
     return shape, kind

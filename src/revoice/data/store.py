@@ -62,11 +62,16 @@ class MemoryStore(Columns):
         packed, chosen = self._packed[field], self.positions(split)
         names = hashlib.sha256("\n".join(self.ids[chosen]).encode()).hexdigest()[:12]
         path = packed.folder / f"statistics-{names}.json"
-        if not path.exists():
-            found = packed.statistics(self._position[field][chosen])
-            write_json(path, {"mean": found.mean.tolist(), "std": found.std.tolist(), "utterances": len(chosen)})
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Statistics(torch.tensor(values["mean"]), torch.tensor(values["std"]))
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            found = Statistics(torch.tensor(values["mean"]), torch.tensor(values["std"]))
+            if found.mean.numel() == found.std.numel() == packed.array[:1].size:
+                return found
+        except (FileNotFoundError, ValueError, LookupError, TypeError):  # not yet, or damaged
+            pass
+        found = packed.statistics(self._position[field][chosen])
+        write_json(path, {"mean": found.mean.tolist(), "std": found.std.tolist(), "utterances": len(chosen)})
+        return found
 
     def _choose(self, device: str | torch.device | None, utterances: int) -> torch.device | None:
         """Where to copy the arrays; None: leave them mapped."""

@@ -4,6 +4,7 @@ import json
 import logging
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from revoice.data.files import plain_label
 from revoice.data.manifest import Row
 from revoice.data.packed import Statistics
 from revoice.data.remote import fetch, joined
-from revoice.data.shards import read_shard, shard_path
+from revoice.data.shards import crcs_of, lines_path, read_shard, shard_path
 from revoice.data.tables import Tables
 from revoice.errors import UserError, one_line
 
@@ -118,13 +119,13 @@ class Stream:
                 raise
             except DAMAGE as error:
                 why = f"{self.shards[index][0]} of {self.address} cannot be read ({one_line(error)})"
-                log.warning("%s: left out; prepare or copy it again", why)
+                log.warning("%s: left out; delete it, then prepare or copy it again", why)
                 continue
             rows += found
             for label in labels:
                 arrays[label] += columns[label]
         if not rows:
-            raise UserError(f"nothing left to train on: {why}; prepare or copy it again")
+            raise UserError(f"nothing left to train on: {why}; delete it, then prepare or copy it again")
         return Columns(rows, {label: _column(arrays[label], self.fields[label]) for label in labels})
 
     def validation(self, labels: Sequence[str]) -> Columns:
@@ -136,7 +137,7 @@ class Stream:
         except DAMAGE as error:
             raise UserError(
                 f"{self.address}: its validation utterances cannot be read ({one_line(error, 160)}); "
-                "write the stream again with python prepare.py data.stream=true"
+                "delete that folder and write it again with python prepare.py data.stream=true"
             ) from error
 
     def _validation(self, labels: Sequence[str]) -> Columns:
@@ -144,23 +145,30 @@ class Stream:
         rows = [Row(**{**line, "speaker": self.names.get(line["speaker"], line["speaker"])}) for line in lines]
         columns = {}
         for label in labels if rows else ():
-            name = f"validation-{plain_label(label)}/{shard_path(Path(), 0).name}"
-            arrays = dict(read_shard(fetch(f"{self.address}/{name}")))
+            shard = shard_path(Path(f"validation-{plain_label(label)}"), 0).as_posix()
+            crcs = crcs_of(_lines(fetch(f"{self.address}/{lines_path(Path(shard)).as_posix()}")))
+            with _named(shard):
+                arrays = dict(read_shard(fetch(f"{self.address}/{shard}"), crcs))
             columns[label] = _column([arrays[row.id] for row in rows], self.fields[label])
         return Columns(rows, columns)
 
     def _shard(self, index: int, labels: Sequence[str]) -> tuple[list[Row], dict[str, list[np.ndarray]]]:
         name, _ = self.shards[index]
         rows = []
-        for id, speaker, gender, emotion in _lines(fetch(f"{self.address}/{Path(name).stem}.jsonl")):
+        crcs: dict[str, dict[str, int | None]] = {label: {} for label in self.fields}
+        for id, speaker, gender, emotion, *recorded in _lines(fetch(f"{self.address}/{Path(name).stem}.jsonl")):
             emotions, genders = (*self.tables.emotions, None), (*self.tables.genders, None)
             speaker = self.tables.speakers[speaker]
             rows.append(
                 Row(id=id, path="", speaker=speaker, gender=genders[gender], emotion=emotions[emotion], split="train")
             )
+            for label, crc in zip(self.fields, recorded, strict=False):  # earlier versions recorded none
+                crcs[label][id] = crc
         columns = {}
         for label in labels:
-            found = dict(read_shard(fetch(joined(self.address, f"{self.fields[label]['folder']}/{name}"))))
+            place = joined(self.address, f"{self.fields[label]['folder']}/{name}")
+            with _named(place):
+                found = dict(read_shard(fetch(place), crcs[label]))
             columns[label] = [found[row.id] for row in rows]
         return rows, columns
 
@@ -186,6 +194,17 @@ def _column(arrays: Sequence[np.ndarray], about: Mapping[str, Any]) -> Column:
     ends = np.cumsum([len(array) for array in arrays], dtype=np.int64)
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
     return Column(torch.from_numpy(np.concatenate(arrays)), starts, ends, about)
+
+
+@contextmanager
+def _named(shard: str) -> Iterator[None]:
+    """Of several fields, name the one whose shard is damaged."""
+    try:
+        yield
+    except (ValueError, EOFError, tarfile.TarError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise OSError(f"{'/'.join(shard.split('/')[-2:])}: {error}") from error
 
 
 def _lines(data: bytes) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """Makes a stream of a prepared corpus: writes the index that a reader needs besides the shards."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,23 +11,39 @@ import torch
 
 from revoice.data.columns import decoded
 from revoice.data.facts import Facts
-from revoice.data.files import locked, plain_label, write_json, write_lines
+from revoice.data.files import locked, plain_label, remove_parts, write_json, write_lines
 from revoice.data.levels import PitchLevels
 from revoice.data.manifest import Row
 from revoice.data.packed import Sums
 from revoice.data.prepare import Prepared
 from revoice.data.selection import shuffled
-from revoice.data.shards import ShardWriter, read_index, read_shard, shard_lines
+from revoice.data.shards import (
+    ShardWriter,
+    crcs_of,
+    damage_told,
+    file_sizes,
+    read_checked,
+    read_index,
+    remove_damaged,
+    require_index,
+    shard_lines,
+    shard_path,
+)
 from revoice.data.stream import FORMAT, VALIDATION
 from revoice.data.tables import Tables
 from revoice.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def write_stream(prepared: Prepared) -> Path:
     """Write the index of a prepared corpus beside its fields, in one pass over the shards; the folder of the index.
 
     It holds the names of the speakers, which utterances are to be trained on, the statistics, and a copy of
-    `VALIDATION` utterances. A second call returns at once.
+    `VALIDATION` utterances. A second call returns at once, unless files are not as long as they were written.
+
+    Raises:
+        UserError: no features or no training utterances in it, a damaged shard, or the disk is full.
     """
     if "features" not in prepared.folders:
         raise UserError("data.stream=true: a stream holds the features besides: add features to fields=[...]")
@@ -34,7 +51,13 @@ def write_stream(prepared: Prepared) -> Path:
     some = prepared.folders["features"]
     folder = some.parent / f"stream-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"
     with locked(some.parent, ".stream.lock"):
-        if not (folder / "index.json").exists():
+        for place in (folder, *folder.glob("validation-*")):
+            remove_parts(place)
+        index = read_index(folder)
+        lost = [] if index is None else remove_damaged(folder, index)
+        if lost:
+            log.warning("%s: damaged, so it is written again: %s", folder, ", ".join(lost))
+        if index is None or lost:
             try:
                 _Writer(prepared, folder).write()
             except OSError as error:
@@ -53,7 +76,7 @@ class _Writer:
         if not self.tables.speakers:
             raise UserError(f"no training utterances among the {len(prepared.manifest)} prepared: lower data.splits.*")
         self.held = sorted((row.id for row in manifest.select("val")), key=shuffled)[:VALIDATION]
-        self.about = {label: read_index(place) or {} for label, place in prepared.folders.items()}
+        self.about = {label: require_index(place) for label, place in prepared.folders.items()}
         self.sums, self.levels = Sums(), PitchLevels(self.tables.speakers)
 
     def write(self) -> None:
@@ -64,8 +87,8 @@ class _Writer:
         counts = []
         try:
             for index, name in enumerate(self.about["features"]["shards"]):
-                train = self._train(index)
-                write_lines(folder / f"{Path(name).stem}.jsonl", self._lines(train))
+                train, crcs = self._train(index)
+                write_lines(folder / f"{Path(name).stem}.jsonl", self._lines(train, crcs))
                 counts.append((name, len(train)))
                 self._pass(name, {row.id for row in train}, writers)
             for writer in writers.values():
@@ -77,25 +100,27 @@ class _Writer:
         write_lines(folder / "validation.jsonl", ({name: getattr(rows[id], name) for name in kept} for id in self.held))
         write_json(folder / "index.json", self._index(counts))
 
-    def _train(self, index: int) -> list[Row]:
-        """The training utterances of a shard that have every field."""
-        folders = self.prepared.folders
-        lines = [shard_lines(place, index) for place in folders.values()]
-        whole = set.intersection(*({line["id"] for line in shard if "reason" not in line} for shard in lines))
-        rows = (self.rows.get(line["id"]) for line in lines[0])
-        return [row for row in rows if row is not None and row.split == "train" and row.id in whole]
+    def _train(self, index: int) -> tuple[list[Row], list[dict[str, int | None]]]:
+        """The training utterances of a shard that have every field, and the CRC-32 by id in each field."""
+        crcs = []
+        for place in self.prepared.folders.values():
+            with damage_told(shard_path(place, index)):
+                crcs.append(crcs_of(shard_lines(place, index)))
+        rows = (self.rows.get(id) for id in crcs[0] if all(id in field for field in crcs))
+        return [row for row in rows if row is not None and row.split == "train"], crcs
 
-    def _lines(self, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
-        """(id, places in the tables) of each."""
+    def _lines(self, rows: Sequence[Row], crcs: Sequence[dict[str, int | None]]) -> list[tuple[Any, ...]]:
+        """(id, places in the tables, CRC-32 in each field) of each."""
         places = self.tables.index(rows)
-        columns = (places[name].tolist() for name in ("speaker", "gender", "emotion"))
+        columns = [places[name].tolist() for name in ("speaker", "gender", "emotion")]
+        columns += [[field[row.id] for row in rows] for field in crcs]
         return list(zip((row.id for row in rows), *columns, strict=True))
 
     def _pass(self, name: str, train: set[str], writers: dict[str, ShardWriter]) -> None:
         """Statistics of one shard of each field, and copies of the validation utterances in it."""
         held = set(self.held)
         for label, place in self.prepared.folders.items():
-            for id, array in read_shard(place / name):
+            for id, array in read_checked(place / name):
                 if label == "features" and id in train:
                     self.sums.add(decoded(torch.from_numpy(array), self.about[label]["scale"]))
                 if label == "f0" and id in train:
@@ -104,6 +129,7 @@ class _Writer:
                     writers[label].add(id, array, self.rows[id].seconds, 0.0)
 
     def _index(self, shards: list[tuple[str, int]]) -> dict[str, Any]:
+        files = [path.relative_to(self.folder).as_posix() for path in sorted(self.folder.rglob("shard-*"))]
         said = ("per_frame", "padding", "scale", "dtype", "parameters")
         folders, found = self.prepared.folders, self.sums.statistics()
         return {
@@ -121,4 +147,5 @@ class _Writer:
             "statistics": {"mean": found.mean.tolist(), "std": found.std.tolist()},
             "facts": vars(replace(Facts.of(self.prepared), validation=len(self.held))),
             "shards": shards,
+            "bytes": file_sizes(self.folder, [*files, "validation.jsonl"]),
         }
