@@ -77,6 +77,15 @@ def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
         lock.release()
 
 
+def is_locked(file: Path) -> bool:
+    """Whether a process holds that lock of `locked`."""
+    try:
+        with FileLock(file, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def content_hashes(manifest: Manifest, memory: Path) -> dict[str, str]:
     """SHA-256 (hex) of every row's file by utterance id, "" for a file that cannot be read.
 
