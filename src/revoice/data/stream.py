@@ -3,7 +3,7 @@
 import json
 import logging
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,10 @@ import torch
 from revoice.audio.spec import FeatureSpec
 from revoice.data.columns import Column, Columns
 from revoice.data.facts import Facts
-from revoice.data.files import plain_label
+from revoice.data.files import parsed_lines, plain_label
 from revoice.data.manifest import Row
 from revoice.data.packed import Statistics
-from revoice.data.remote import fetch, joined
+from revoice.data.remote import fetch, joined, located
 from revoice.data.shards import read_shard, shard_path
 from revoice.data.tables import Tables
 from revoice.errors import UserError, one_line
@@ -30,12 +30,16 @@ DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError, tarfile.TarErro
 VALIDATION = 1024  # utterances of the validation split that the index carries with it
 
 
+class Unreadable(UserError):
+    """None of the shards asked for can be read."""
+
+
 @dataclass(frozen=True)
 class Stream:
     """What the index of a stream says.
 
     Attributes:
-        address: folder of the index, a path or anything fsspec opens.
+        address: folder of the index, an absolute path without links or anything fsspec opens.
         spec: features.
         fields: for each label the folder of its shards (relative to `address`) and how its arrays are read.
         shards: (file name, training utterances in it) of each.
@@ -69,10 +73,13 @@ class Stream:
     def open(cls, address: str | Path) -> "Stream":
         """Read the index.
 
+        Args:
+            address: its folder; a path may begin with `~` and lead through links.
+
         Raises:
             UserError: nothing there, or something else.
         """
-        address = str(address)
+        address = located(str(address))
         try:
             values = json.loads(fetch(f"{address}/index.json", tries=()))
             if values["format"] != FORMAT:
@@ -102,29 +109,36 @@ class Stream:
             raise UserError(f"{address}: a stream without training utterances: lower data.splits.*, prepare again")
         return stream
 
-    def read(self, shards: Sequence[int], labels: Sequence[str]) -> Columns:
+    def read(self, shards: Sequence[int], labels: Sequence[str], stand_in: bool = False) -> Columns:
         """The training utterances of some shards; a shard that cannot be read is left out with a warning.
 
+        Args:
+            shards: their places in `shards`.
+            labels: the fields.
+            stand_in: they are read in place of others: each is asked for once, and without a warning, which comes
+                when it is its own turn.
+
         Raises:
-            UserError: none of them can be read.
+            Unreadable: none of them can be read.
         """
         rows: list[Row] = []
         arrays: dict[str, list[np.ndarray]] = {label: [] for label in labels}
         why = ""
         for index in shards:
             try:
-                found, columns = self._shard(index, labels)
+                found, columns = self._shard(index, labels, () if stand_in else None)
             except UserError:
                 raise
             except DAMAGE as error:
                 why = f"{self.shards[index][0]} of {self.address} cannot be read ({one_line(error)})"
-                log.warning("%s: left out; prepare or copy it again", why)
+                if not stand_in:
+                    log.warning("%s: left out; prepare or copy it again", why)
                 continue
             rows += found
             for label in labels:
                 arrays[label] += columns[label]
         if not rows:
-            raise UserError(f"nothing left to train on: {why}; prepare or copy it again")
+            raise Unreadable(f"nothing left to train on: {why}; prepare or copy it again")
         return Columns(rows, {label: _column(arrays[label], self.fields[label]) for label in labels})
 
     def validation(self, labels: Sequence[str]) -> Columns:
@@ -140,7 +154,7 @@ class Stream:
             ) from error
 
     def _validation(self, labels: Sequence[str]) -> Columns:
-        lines = _lines(fetch(f"{self.address}/validation.jsonl"))
+        lines = parsed_lines(fetch(f"{self.address}/validation.jsonl").decode("utf-8"))
         rows = [Row(**{**line, "speaker": self.names.get(line["speaker"], line["speaker"])}) for line in lines]
         columns = {}
         for label in labels if rows else ():
@@ -149,10 +163,15 @@ class Stream:
             columns[label] = _column([arrays[row.id] for row in rows], self.fields[label])
         return Columns(rows, columns)
 
-    def _shard(self, index: int, labels: Sequence[str]) -> tuple[list[Row], dict[str, list[np.ndarray]]]:
-        name, _ = self.shards[index]
+    def _shard(
+        self, index: int, labels: Sequence[str], tries: Sequence[float] | None
+    ) -> tuple[list[Row], dict[str, list[np.ndarray]]]:
+        name, count = self.shards[index]
         rows = []
-        for id, speaker, gender, emotion in _lines(fetch(f"{self.address}/{Path(name).stem}.jsonl")):
+        lines = parsed_lines(fetch(f"{self.address}/{Path(name).stem}.jsonl", tries).decode("utf-8"))
+        if len(lines) != count:
+            raise ValueError(f"it lists {len(lines)} utterances, the index {count}")
+        for id, speaker, gender, emotion in lines:
             emotions, genders = (*self.tables.emotions, None), (*self.tables.genders, None)
             speaker = self.tables.speakers[speaker]
             rows.append(
@@ -160,7 +179,7 @@ class Stream:
             )
         columns = {}
         for label in labels:
-            found = dict(read_shard(fetch(joined(self.address, f"{self.fields[label]['folder']}/{name}"))))
+            found = dict(read_shard(fetch(joined(self.address, f"{self.fields[label]['folder']}/{name}"), tries)))
             columns[label] = [found[row.id] for row in rows]
         return rows, columns
 
@@ -186,7 +205,3 @@ def _column(arrays: Sequence[np.ndarray], about: Mapping[str, Any]) -> Column:
     ends = np.cumsum([len(array) for array in arrays], dtype=np.int64)
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
     return Column(torch.from_numpy(np.concatenate(arrays)), starts, ends, about)
-
-
-def _lines(data: bytes) -> Iterator[Any]:
-    return map(json.loads, data.decode("utf-8").splitlines())
