@@ -54,6 +54,14 @@ def test_from_config_to_prepared(tmp_path: Path) -> None:
         ({"name": "vctk", "root": "x", "prepare": {"worker": 1}}, "setting of data.prepare 'worker'"),
         ({"name": "vctk", "root": "x", "corpus": {"subsets": []}}, "setting of corpus vctk 'subsets'"),
         ({"root": "x"}, "name"),
+        (
+            {
+                "name": "mixture",
+                "parts": {"a": {"name": "folder", "root": "x"}, "b": {"name": "folder", "root": "y"}},
+                "weights": {"a": float("nan"), "b": 1},
+            },
+            "data.weights.a=nan: expected a number above 0",
+        ),
     ],
 )
 def test_mistakes_are_one_line(config: dict, message: str) -> None:

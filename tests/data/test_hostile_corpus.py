@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import soundfile
 from data_helpers import speakers_folder, touch
 from test_prepare import SPEC, run, tree
 
+from revoice.audio import io
 from revoice.data import selection as module
 from revoice.data.clip import load_clip
 from revoice.data.compute import Chunk
@@ -146,7 +148,7 @@ def test_ids_that_collide_or_do_not_fit_into_a_shard(tmp_path: Path) -> None:
     assert_consistent(prepared)
 
 
-@pytest.mark.parametrize("path", [".", "/", "a\0b.wav", "..", "pipe.wav"])
+@pytest.mark.parametrize("path", [".", "/", "a\0b.wav", "..", "pipe.wav", "x" * 300 + ".wav"])
 def test_a_csv_may_name_anything(path: str, tmp_path: Path) -> None:
     root = speakers_folder(tmp_path / "corpus", speakers=1, clips=2)
     os.mkfifo(root / "pipe.wav")
@@ -163,12 +165,37 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
 
 
 def test_a_file_that_nobody_may_read(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object, **settings: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
+    def refuse(path: Path, mode: str) -> BinaryIO:
+        if path.name == "clip2.wav":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open(path, mode)
 
-    monkeypatch.setattr(soundfile, "SoundFile", refuse)
-    with pytest.raises(UserError, match=r"none of the 12.*not readable \(Permission denied\)"):
-        run(corpus, tmp_path)
+    monkeypatch.setattr(io, "open", refuse, raising=False)
+    prepared = run(corpus, tmp_path)
+    assert [(r.path, r.reason) for r in prepared.rejected] == [
+        (f"s{n}/clip2.wav", "not readable (Permission denied)") for n in range(3)
+    ]
+    assert len(prepared.manifest) == 9
+    assert_consistent(prepared)
+
+
+def test_a_folder_that_nobody_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = speakers_folder(tmp_path / "corpus", speakers=2, clips=2)
+    shutil.move(root / "s1" / "clip1.wav", touch(root / "s1" / "later" / "x").parent / "clip1.wav")
+    look = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("later"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    prepared = run(root, tmp_path / "out")
+    assert len(prepared.manifest) == 3
+    assert [(r.path, r.reason) for r in prepared.rejected] == [
+        ("s1/later", "is a folder that cannot be read (Permission denied)")
+    ]
+    assert_consistent(prepared)
 
 
 def test_files_that_vanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +21,10 @@ from revoice.audio.presets import load_preset
 from revoice.data import selection as module
 from revoice.data.corpora.folder import Folder
 from revoice.data.fields.base import Field
+from revoice.data.files import locked
 from revoice.data.manifest import Manifest
 from revoice.data.prepare import Preparation, Prepared, prepare, prepare_share
+from revoice.data.setup import MixtureSetup
 from revoice.data.shards import read_shard, shard_lines
 from revoice.data.splits import Splits
 from revoice.errors import UserError
@@ -253,8 +257,42 @@ def test_shares_of_several_machines_make_the_same_corpus(corpus: Path, tmp_path:
     prepare(*parts[:3], tmp_path / "alone", **settings)
     made = {name: data for name, data in tree(tmp_path / "out").items() if not name.endswith(".lock")}
     assert made == tree(tmp_path / "alone")
-    with pytest.raises(UserError, match="shard=4 of prepare.shards=4: expected 0 to 3"):
-        prepare_share(*parts, (4, 4), **settings)
+    for wrong in (4, 4), (-1, 4), (0, 0):
+        with pytest.raises(UserError, match=rf"shard={wrong[0]} of prepare.shards={wrong[1]}: expected 0 to"):
+            prepare_share(*parts, wrong, **settings)
+
+
+def test_shares_of_another_number_are_refused_while_some_are_at_work(corpus: Path, tmp_path: Path) -> None:
+    settings = {"how": Preparation(shard_utterances=2), "progress": False}
+    parts = [Folder(corpus), SPEC, ("features",), tmp_path / "out"]
+    assert prepare_share(*parts, (0, 3), **settings) == 4
+    folder = next((tmp_path / "out").rglob(".share-0-of-3.lock")).parent
+    with locked(folder, ".share-1-of-3.lock"):
+        with pytest.raises(UserError, match=r"in 3 shares, and this is one of 2: type prepare.shards=3"):
+            prepare_share(*parts, (0, 2), **settings)
+        assert prepare_share(*parts, (2, 3), **settings) == 2
+    assert prepare_share(*parts, (1, 2), **settings) == 1  # nobody at work: any number will do
+
+
+def test_shares_of_a_mixture_are_counted_when_all_parts_are_done() -> None:
+    """While this share was at the second part, another one finished the first."""
+    left = {"first": [2, 0], "second": [1, 1]}
+    parts = {name: SimpleNamespace(prepare_share=lambda *_, name=name: left[name].pop(0)) for name in left}
+    assert MixtureSetup.prepare_share(SimpleNamespace(parts=parts), SPEC, ("features",), "out", (0, 2)) == 1
+    assert left == {"first": [], "second": []}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"shard_utterances": 0}, {"workers": -1}, {"trim_db": -5.0}, {"trim_db": math.nan}]
+)
+def test_settings_that_make_no_sense(settings: dict) -> None:
+    with pytest.raises(UserError, match=f"data.prepare.{next(iter(settings))}=.*: expected"):
+        Preparation(**settings)
+
+
+def test_no_fields_at_all(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"fields=\[\]: expected at least one"):
+        run(corpus, tmp_path, ())
 
 
 def until(condition, seconds: float = 120.0) -> None:

@@ -6,9 +6,10 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -19,10 +20,12 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from data_helpers import speakers_folder
+from data_helpers import speakers_folder, write_tone
 
 from revoice.audio.presets import load_preset
+from revoice.data import reader_signals
 from revoice.data.batch import Batch
+from revoice.data.columns import Columns
 from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
 from revoice.data.datamodule import VoiceDataModule
@@ -32,6 +35,7 @@ from revoice.data.splits import Splits
 from revoice.data.stream import FORMAT, Stream
 from revoice.data.stream_module import StreamDataModule
 from revoice.data.stream_writer import write_stream
+from revoice.data.streaming import StreamPlan
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")
@@ -232,6 +236,101 @@ def test_a_shard_that_cannot_be_read_is_left_out(copy: Stream, caplog: pytest.Lo
         batches(module(copy), 1)
 
 
+def lose(stream: Stream, *places: int) -> set[str]:
+    """Damage shards; the utterances that were in them."""
+    lost = set()
+    for place in places:
+        name, _ = stream.shards[place]
+        lines = Path(stream.address, f"{Path(name).stem}.jsonl").read_text(encoding="utf-8").split("\n")
+        lost |= {json.loads(line)[0] for line in lines if line}
+        shard = Path(stream.address, stream.fields["features"]["folder"], name)
+        shard.write_bytes(shard.read_bytes()[:100])
+    return lost
+
+
+def lines_of_work(plan: StreamPlan, start: int, count: int) -> list[Batch]:
+    """The batches from `start` on, as the loader asks its workers for them, in turn."""
+    workers = max(plan.workers, 1)
+    lines = [replace(plan, start=start).batches(worker) for worker in range(workers)]
+    return [next(lines[number % workers]) for number in range(count)]
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3])
+@pytest.mark.parametrize("readers", ["one", "as many as shards"])
+def test_a_group_that_cannot_be_read_is_replaced_and_resumes_alike(
+    copy: Stream, caplog: pytest.LogCaptureFixture, shards: int, readers: str
+) -> None:
+    copy = replace(copy, shards=copy.shards[:7])  # of one reader, the last group of an epoch is a single shard
+    order = np.random.default_rng([1, 0]).permutation(7)
+    lost = lose(copy, order[-1], order[-2]) if shards == 1 else lose(copy, order[-1])
+    plan = module(copy, shards=shards, batch_size=3, workers=0 if readers == "one" else 7).train_dataloader().plan
+    whole = lines_of_work(plan, 0, 42)
+    heard = {id for batch in whole for id in batch.id}
+    assert "left out" in caplog.text and not heard & lost
+    assert len(heard | lost) == copy.counts.sum()
+    for start in range(0, 34, 3):
+        assert all(equal(a, b) for a, b in zip(lines_of_work(plan, start, 8), whole[start : start + 8], strict=True))
+
+
+@pytest.mark.parametrize("left", [0, 6])
+def test_one_shard_is_enough_to_go_on(copy: Stream, left: int) -> None:
+    copy = replace(copy, shards=copy.shards[:7])
+    lost = lose(copy, *(place for place in range(7) if place != left))
+    heard = {id for batch in batches(module(copy, shards=1), 12) for id in batch.id}
+    assert len(heard) == copy.counts[left] and not heard & lost
+
+
+def test_a_shorter_list_of_utterances_is_damage(copy: Stream, caplog: pytest.LogCaptureFixture) -> None:
+    for name, _ in copy.shards:
+        Path(copy.address, f"{Path(name).stem}.jsonl").write_text("")
+    with pytest.raises(UserError, match=r"nothing left to train on: shard-.*it lists 0 utterances, the index [123]"):
+        batches(module(copy, shards=1), 1)
+    assert caplog.text.count("left out") == 1  # not again for those that could have stood in
+
+
+def test_those_that_stand_in_are_asked_for_once(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise an address without its shards is waited for as often as there are shards."""
+    monkeypatch.setattr("revoice.data.remote.TRIES", (0.01, 0.01))
+    remote = Stream.open(server)
+    fields = {label: {**about, "folder": "../gone"} for label, about in remote.fields.items()}
+    data = module(replace(remote, fields=fields), shards=1)
+    _Quiet.asked.clear()  # of the validation utterances
+    with pytest.raises(UserError, match="nothing left to train on"):
+        batches(data, 1)
+    asked = sorted(_Quiet.asked[name] for name, _ in remote.shards)
+    assert asked == [*[1] * (len(asked) - 1), 4]
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85"])
+def test_names_with_separators_that_are_no_newlines(tmp_path: Path, character: str) -> None:
+    root = speakers_folder(tmp_path / "voices", speakers=1, clips=4)
+    for clip in range(4):
+        write_tone(root / f"s{character}x" / f"clip{character}{clip}.wav", seed=clip)
+    config = {"name": "folder", "root": str(root), "stream": True, "streaming": {"workers": 0}, "batch_size": 2}
+    config |= {"splits": {"unseen_speakers": 0, "val": 0.3, "test_sentences": 0}, "prepare": {"workers": 0}}
+    data = build(config).open(SPEC, needs(), tmp_path / "out")
+    assert data.tables.speakers == tuple(sorted(("s0", f"s{character}x")))
+    assert {row.speaker for row in data.store.rows} == set(data.tables.speakers)
+    assert {int(i) for batch in batches(data, 10) for i in batch.speaker} == {0, 1}
+
+
+def test_an_address_may_be_a_link(stream: Stream, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(stream.address, target_is_directory=True)
+    linked = Stream.open(tmp_path / "link")
+    assert linked.address == stream.address
+    assert all(equal(a, b) for a, b in zip(batches(module(linked), 3), batches(module(stream), 3), strict=True))
+
+
+def test_an_address_may_begin_at_home(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(stream.address)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(folder.parent))
+    assert Stream.open(f"~/{folder.name}").address == stream.address
+    with pytest.raises(UserError, match="~nobody-of-that-name/x: no folder") as caught:
+        Stream.open("~nobody-of-that-name/x")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_damaged_index_is_one_line(copy: Stream) -> None:
     index = Path(copy.address, "index.json")
     text = index.read_text()
@@ -292,6 +391,50 @@ def test_readers_leave_signals_to_the_training(stream: Stream) -> None:
     for reader in readers:
         reader.join(30)
         assert not reader.is_alive()
+
+
+@dataclass(frozen=True)
+class Slow(Stream):
+    """Each of its shards arrives when a file says so."""
+
+    marks: str = ""
+
+    def read(self, shards: Sequence[int], labels: Sequence[str], stand_in: bool = False) -> Columns:
+        reader_signals.IDLE = 1.0  # in the reader's process
+        number = len(list(Path(self.marks).glob("asked-*")))
+        Path(self.marks, f"asked-{number}").touch()
+        wait_for(Path(self.marks, f"go-{number}"))
+        return super().read(shards, labels, stand_in)
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end, f"{path.name} never came"
+        time.sleep(0.05)
+
+
+def test_a_reader_that_waits_for_data_is_not_idle(stream: Stream, tmp_path: Path) -> None:
+    others = set(multiprocessing.active_children())
+    slow = Slow(**vars(replace(stream, shards=stream.shards[:7])), marks=str(tmp_path))
+    loader = iter(module(slow, workers=1, batch_size=1, shards=1).train_dataloader())
+    found: list[Batch] = []
+    training = threading.Thread(target=lambda: found.extend(islice(loader, 8)))
+    training.start()  # it waits for its first batch
+    wait_for(tmp_path / "asked-0")
+    (reader,) = set(multiprocessing.active_children()) - others
+    os.kill(reader.pid, signal.SIGTERM)
+    for number in range(2):  # a reader waits for its first shard, and for the one behind what it delivered
+        reader.join(2)
+        assert reader.is_alive()
+        (tmp_path / f"go-{number}").touch()
+        wait_for(tmp_path / f"asked-{number + 1}")
+    for number in range(2, 99):
+        (tmp_path / f"go-{number}").touch()
+    training.join(60)
+    assert len(found) == 8
+    reader.join(30)  # the loader is still there, but nothing more is asked of it
+    assert not reader.is_alive()
 
 
 def test_no_validation_and_shards_without_training_utterances(tmp_path: Path) -> None:

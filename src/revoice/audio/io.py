@@ -222,6 +222,8 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
             raise AudioError(f"{path}: is {kind}, expected an audio file")
         if path.stat().st_size == 0:
             raise AudioError(f"{path}: is empty (0 bytes)")
+        with open(path, "rb"):  # libsndfile tells "System error" where the system has a reason
+            pass
         with soundfile.SoundFile(path) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise AudioError(f"{path}: has {file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from revoice.cli import sweep
 from revoice.cli.app import run
-from revoice.errors import UserError
+from revoice.errors import UserError, one_line
 
 
 def task(values: dict[str, Any], folder: Path) -> None:
@@ -41,7 +41,7 @@ def _prepare(values: dict[str, Any]) -> None:
     hours = sum(row.seconds for row in manifest) / 3600
     print(f"{len(manifest)} utterances of {len(manifest.speakers)} speakers, {hours:.2f} h: {splits}")
     for rejected in prepared.rejected[:10]:
-        print(" ".join(f"rejected {rejected.path}: {rejected.reason}".split()))
+        print(one_line(f"rejected {rejected.path}: {rejected.reason}", limit=500))
     if prepared.rejected:
         lists = " ".join(
             str(next(iter(p.folders.values())).parent / "*" / "rejected.jsonl") for p in parts if p.rejected

@@ -1,5 +1,6 @@
 """From plain settings (`configs/data/*.yaml`) to a corpus or several, their splits and their preparation."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,6 +112,6 @@ def _weights(given: Any, names: Sequence[str]) -> dict[str, float] | None:
         if name not in names:
             raise choices(name, names, "part (data.weights)")
     for name in names:
-        if not isinstance(given.get(name), (int, float)) or given[name] <= 0:
+        if not isinstance(given.get(name), (int, float)) or not 0 < given[name] < math.inf:
             raise UserError(f"data.weights.{name}={given.get(name)}: expected a number above 0 for each part")
     return {name: float(given[name]) for name in names}

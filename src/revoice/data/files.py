@@ -52,8 +52,16 @@ def remove_parts(folder: Path, shards: Collection[int] | None = None) -> None:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """JSON lines back."""
-    lines = path.read_text(encoding="utf-8").split("\n")  # `splitlines` would cut at U+2028 inside a text too
-    return [json.loads(line) for line in lines if line]
+    return parsed_lines(path.read_text(encoding="utf-8"))
+
+
+def parsed_lines(text: str) -> list[Any]:
+    r"""The values of JSON lines.
+
+    >>> parsed_lines('["a\u2028b"]\n[2]\n')
+    [['a\u2028b'], [2]]
+    """
+    return [json.loads(line) for line in text.split("\n") if line]  # `splitlines` would cut at U+2028 in a text too
 
 
 @contextmanager
@@ -75,6 +83,15 @@ def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a process holds that lock of `locked`."""
+    try:
+        with FileLock(file, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def content_hashes(manifest: Manifest, memory: Path) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Prepare a corpus: every field of every utterance into shards, once; the second call returns at once."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.base import Corpus
 from revoice.data.fields.base import Field, build_field
-from revoice.data.files import locked, read_lines, remove_parts
+from revoice.data.files import is_locked, locked, read_lines, remove_parts
 from revoice.data.manifest import Manifest
 from revoice.data.selection import Selection
 from revoice.data.shards import shard_path
@@ -32,6 +33,14 @@ class Preparation:
     workers: int | None = None
     shard_utterances: int = 512
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.trim_db is not None and not 0 < self.trim_db < math.inf:
+            raise UserError(f"data.prepare.trim_db={self.trim_db}: expected decibels above 0, or null")
+        if self.workers is not None and self.workers < 0:
+            raise UserError(f"data.prepare.workers={self.workers}: expected 0 or more, or null")
+        if self.shard_utterances < 1:
+            raise UserError(f"data.prepare.shard_utterances={self.shard_utterances}: expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -140,12 +149,15 @@ def prepare_share(
     """
     k, n = share
     if not 0 <= k < n:
-        raise UserError(f"prepare.shard={k} of prepare.shards={n}: expected 0 to {n - 1}")
+        raise UserError(f"prepare.shard={k} of prepare.shards={n}: expected 0 to {n - 1} of 1 or more")
     how = how or Preparation()
     wanted, manifest, base = _task(corpus, spec, fields, out_dir, splits, how)
-    with locked(base):
-        job = Selection.of(manifest, base, how.trim_db, how.shard_utterances)
-    with locked(job.folder, f".share-{k}-of-{n}.lock"), _disk_trouble(job.folder):
+    with ExitStack() as held:
+        with locked(base):
+            job = Selection.of(manifest, base, how.trim_db, how.shard_utterances)
+            _same_shares(job.folder, n)
+            held.enter_context(locked(job.folder, f".share-{k}-of-{n}.lock"))
+        held.enter_context(_disk_trouble(job.folder))
         mine, missing = range(k, len(job.shards), n), job.missing(wanted)
         for f in missing:
             remove_parts(job.folder / f.folder, mine)
@@ -154,6 +166,17 @@ def prepare_share(
         shard_path(job.folder / f.folder, i).exists() for f in job.missing(wanted) for i in range(len(job.shards))
     ]
     return written.count(False)
+
+
+def _same_shares(folder: Path, n: int) -> None:
+    """Shares of one number at a time: those of another would write the same shards."""
+    for other in folder.glob(".share-*.lock"):
+        count = other.stem.rpartition("-")[2]
+        if count != str(n) and is_locked(other):
+            raise UserError(
+                f"{folder} is being prepared in {count} shares, and this is one of {n}: "
+                f"type prepare.shards={count}, or wait until those are done"
+            )
 
 
 def _task(
@@ -165,6 +188,8 @@ def _task(
     how: Preparation,
 ) -> tuple[list[Field], Manifest, Path]:
     """The fields, the utterances with their splits, and the folder of the corpus."""
+    if not fields:
+        raise UserError("fields=[]: expected at least one, e.g. fields=[features]")
     wanted = [f if isinstance(f, Field) else build_field(f, spec, how.fields) for f in fields]
     manifest = (splits or Splits()).assign(corpus.manifest())
     return wanted, manifest, Path(out_dir).expanduser().absolute() / manifest.corpus

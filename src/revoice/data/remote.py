@@ -13,6 +13,20 @@ log = logging.getLogger(__name__)
 TRIES = (1.0, 4.0, 15.0)  # seconds of waiting before an address is tried again
 
 
+def located(address: str) -> str:
+    """An address as it is; a path without `~` and links, since `..` of a link is the folder above what it names.
+
+    Raises:
+        UserError: a path that leads nowhere.
+    """
+    if "://" in address:
+        return address
+    try:
+        return Path(address).expanduser().resolve().as_posix()
+    except (OSError, ValueError, RuntimeError) as error:  # links in a circle, a zero byte, ~somebody unknown
+        raise UserError(f"{one_line(address)}: no folder ({one_line(error)}); expected a path or a URL") from error
+
+
 def fetch(address: str, tries: Sequence[float] | None = None) -> bytes:
     """The bytes at a path or at any address that fsspec opens; what is not a local file is tried several times."""
     if "://" not in address:

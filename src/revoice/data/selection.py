@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -189,7 +189,8 @@ def _chunk_size(files: Sequence[Path]) -> int:
     """How many of the files fit into `CHUNK_BYTES`; at least one."""
     total = 0
     for count, file in enumerate(files):
-        total += file.stat().st_size if file.is_file() else 0
+        with suppress(OSError, ValueError):  # whatever is wrong with it is for the worker to tell
+            total += file.stat().st_size
         if total > CHUNK_BYTES and count:
             return count
     return len(files)

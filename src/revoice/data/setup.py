@@ -233,7 +233,9 @@ class MixtureSetup(DataSetup):
     def prepare_share(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, share: tuple[int, int]
     ) -> int:
-        """A share of each."""
+        """A share of each; counted when all are done, or two shares could each find the other one missing."""
+        for part in self.parts.values():
+            part.prepare_share(spec, fields, out_dir, share)
         return sum(part.prepare_share(spec, fields, out_dir, share) for part in self.parts.values())
 
     def streams(self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str) -> list[Stream]:

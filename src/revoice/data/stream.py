@@ -16,10 +16,10 @@ import torch
 from revoice.audio.spec import FeatureSpec
 from revoice.data.columns import Column, Columns
 from revoice.data.facts import Facts
-from revoice.data.files import plain_label
+from revoice.data.files import parsed_lines, plain_label
 from revoice.data.manifest import Row
 from revoice.data.packed import Statistics
-from revoice.data.remote import fetch, joined
+from revoice.data.remote import fetch, joined, located
 from revoice.data.shards import crcs_of, lines_path, read_shard, shard_path
 from revoice.data.tables import Tables
 from revoice.errors import UserError, one_line
@@ -31,12 +31,16 @@ DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError, tarfile.TarErro
 VALIDATION = 1024  # utterances of the validation split that the index carries with it
 
 
+class Unreadable(UserError):
+    """None of the shards asked for can be read."""
+
+
 @dataclass(frozen=True)
 class Stream:
     """What the index of a stream says.
 
     Attributes:
-        address: folder of the index, a path or anything fsspec opens.
+        address: folder of the index, an absolute path without links or anything fsspec opens.
         spec: features.
         fields: for each label the folder of its shards (relative to `address`) and how its arrays are read.
         shards: (file name, training utterances in it) of each.
@@ -70,10 +74,13 @@ class Stream:
     def open(cls, address: str | Path) -> "Stream":
         """Read the index.
 
+        Args:
+            address: its folder; a path may begin with `~` and lead through links.
+
         Raises:
             UserError: nothing there, or something else.
         """
-        address = str(address)
+        address = located(str(address))
         try:
             values = json.loads(fetch(f"{address}/index.json", tries=()))
             if values["format"] != FORMAT:
@@ -103,29 +110,36 @@ class Stream:
             raise UserError(f"{address}: a stream without training utterances: lower data.splits.*, prepare again")
         return stream
 
-    def read(self, shards: Sequence[int], labels: Sequence[str]) -> Columns:
+    def read(self, shards: Sequence[int], labels: Sequence[str], stand_in: bool = False) -> Columns:
         """The training utterances of some shards; a shard that cannot be read is left out with a warning.
 
+        Args:
+            shards: their places in `shards`.
+            labels: the fields.
+            stand_in: they are read in place of others: each is asked for once, and without a warning, which comes
+                when it is its own turn.
+
         Raises:
-            UserError: none of them can be read.
+            Unreadable: none of them can be read.
         """
         rows: list[Row] = []
         arrays: dict[str, list[np.ndarray]] = {label: [] for label in labels}
         why = ""
         for index in shards:
             try:
-                found, columns = self._shard(index, labels)
+                found, columns = self._shard(index, labels, () if stand_in else None)
             except UserError:
                 raise
             except DAMAGE as error:
                 why = f"{self.shards[index][0]} of {self.address} cannot be read ({one_line(error)})"
-                log.warning("%s: left out; delete it, then prepare or copy it again", why)
+                if not stand_in:
+                    log.warning("%s: left out; delete it, then prepare or copy it again", why)
                 continue
             rows += found
             for label in labels:
                 arrays[label] += columns[label]
         if not rows:
-            raise UserError(f"nothing left to train on: {why}; delete it, then prepare or copy it again")
+            raise Unreadable(f"nothing left to train on: {why}; delete it, then prepare or copy it again")
         return Columns(rows, {label: _column(arrays[label], self.fields[label]) for label in labels})
 
     def validation(self, labels: Sequence[str]) -> Columns:
@@ -141,22 +155,27 @@ class Stream:
             ) from error
 
     def _validation(self, labels: Sequence[str]) -> Columns:
-        lines = _lines(fetch(f"{self.address}/validation.jsonl"))
+        lines = parsed_lines(fetch(f"{self.address}/validation.jsonl").decode("utf-8"))
         rows = [Row(**{**line, "speaker": self.names.get(line["speaker"], line["speaker"])}) for line in lines]
         columns = {}
         for label in labels if rows else ():
             shard = shard_path(Path(f"validation-{plain_label(label)}"), 0).as_posix()
-            crcs = crcs_of(_lines(fetch(f"{self.address}/{lines_path(Path(shard)).as_posix()}")))
+            lines = parsed_lines(fetch(f"{self.address}/{lines_path(Path(shard)).as_posix()}").decode("utf-8"))
             with _named(shard):
-                arrays = dict(read_shard(fetch(f"{self.address}/{shard}"), crcs))
+                arrays = dict(read_shard(fetch(f"{self.address}/{shard}"), crcs_of(lines)))
             columns[label] = _column([arrays[row.id] for row in rows], self.fields[label])
         return Columns(rows, columns)
 
-    def _shard(self, index: int, labels: Sequence[str]) -> tuple[list[Row], dict[str, list[np.ndarray]]]:
-        name, _ = self.shards[index]
+    def _shard(
+        self, index: int, labels: Sequence[str], tries: Sequence[float] | None
+    ) -> tuple[list[Row], dict[str, list[np.ndarray]]]:
+        name, count = self.shards[index]
         rows = []
         crcs: dict[str, dict[str, int | None]] = {label: {} for label in self.fields}
-        for id, speaker, gender, emotion, *recorded in _lines(fetch(f"{self.address}/{Path(name).stem}.jsonl")):
+        lines = parsed_lines(fetch(f"{self.address}/{Path(name).stem}.jsonl", tries).decode("utf-8"))
+        if len(lines) != count:
+            raise ValueError(f"it lists {len(lines)} utterances, the index {count}")
+        for id, speaker, gender, emotion, *recorded in lines:
             emotions, genders = (*self.tables.emotions, None), (*self.tables.genders, None)
             speaker = self.tables.speakers[speaker]
             rows.append(
@@ -168,7 +187,7 @@ class Stream:
         for label in labels:
             place = joined(self.address, f"{self.fields[label]['folder']}/{name}")
             with _named(place):
-                found = dict(read_shard(fetch(place), crcs[label]))
+                found = dict(read_shard(fetch(place, tries), crcs[label]))
             columns[label] = [found[row.id] for row in rows]
         return rows, columns
 
@@ -205,7 +224,3 @@ def _named(shard: str) -> Iterator[None]:
         if isinstance(error, UserError):
             raise
         raise OSError(f"{'/'.join(shard.split('/')[-2:])}: {error}") from error
-
-
-def _lines(data: bytes) -> Iterator[Any]:
-    return map(json.loads, data.decode("utf-8").splitlines())

@@ -1,12 +1,10 @@
 """Endless training batches from streams: each reader has shards of its own, a few in memory at a time."""
 
 import logging
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,15 +15,15 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from revoice.data.batch import Batch
 from revoice.data.columns import Columns
 from revoice.data.gather import Needs, concatenated, gather, labels_of
+from revoice.data.reader_signals import READER, leave_signals_to_the_parent
 from revoice.data.sampler import Crops, CropSampler
-from revoice.data.stream import Stream
+from revoice.data.stream import Stream, Unreadable
 from revoice.data.tables import Tables
 from revoice.errors import UserError
 from revoice.nn.draws import Draws
 
 log = logging.getLogger(__name__)
 
-_IDLE = 20.0  # seconds without a request after which a reader obeys SIGTERM
 _AT_ONCE = 1 << 20  # items whose streams are counted at once
 _GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly however many there are
 
@@ -86,7 +84,7 @@ class Reading:
         """(epoch, number, shards, items, items already delivered) of each group; each epoch holds every shard once."""
         counts, epoch = self.stream.counts, 0
         while True:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(counts))[reader::readers]
+            order = self._order(epoch)[reader::readers]
             total = int(counts[order].sum())
             if not total:
                 raise UserError(f"{self.stream.address}: no training utterances for reader {reader} of {readers}")
@@ -101,8 +99,28 @@ class Reading:
                     skip = max(0, skip - count)
             epoch += 1
 
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.stream.shards))
+
+    def _store(self, epoch: int, number: int, shards: np.ndarray) -> Columns:
+        """The utterances of a group; if none of its shards can be read, those of the next shards that can.
+
+        The group keeps its number, which is its place in the order of the epoch, and its count of items: a run that
+        resumes there or behind it meets the same ones. All shards may stand in, not only those of this reader, which
+        perhaps has no other.
+        """
+        labels = labels_of(self.requires)
+        try:
+            return self.stream.read(shards.tolist(), labels)
+        except Unreadable:
+            behind = np.roll(self._order(epoch), -number - 1)
+            for first in range(0, len(behind), self.shards):
+                with suppress(Unreadable):
+                    return self.stream.read(behind[first : first + self.shards].tolist(), labels, stand_in=True)
+            raise
+
     def _read(self, epoch: int, number: int, shards: np.ndarray, count: int) -> Group:
-        store = self.stream.read(shards.tolist(), labels_of(self.requires))
+        store = self._store(epoch, number, shards)
         places = self.tables.index(store.rows)
         mode = "each" if self.requires.sampler == "uniform" else self.requires.sampler
         sampler = CropSampler(
@@ -201,9 +219,11 @@ class _Batches(IterableDataset[Batch | UserError]):
         here = get_worker_info()
         try:
             for batch in self.plan.batches(here.id if here else 0):
-                _READER.asked = time.monotonic()
+                READER.idle_since = time.monotonic()
                 yield batch
+                READER.idle_since = None
         except UserError as error:  # torch would wrap it in a traceback
+            READER.idle_since = time.monotonic()
             yield error
 
 
@@ -214,7 +234,7 @@ class StreamLoader:
         how: dict[str, Any] = {}
         if workers:
             how = {"multiprocessing_context": "spawn", "persistent_workers": True, "prefetch_factor": 4}
-            how["worker_init_fn"] = _leave_signals_to_the_parent
+            how["worker_init_fn"] = leave_signals_to_the_parent
         self.plan = plan
         self._loader = DataLoader(_Batches(plan), batch_size=None, num_workers=workers, **how)
 
@@ -223,35 +243,6 @@ class StreamLoader:
             if isinstance(found, UserError):
                 raise found
             yield found
-
-
-class _Reader:
-    """What a reading process knows of itself."""
-
-    asked = 0.0  # when it was last asked for a batch
-    ending = False
-
-
-_READER = _Reader()
-
-
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """A scheduler signals every process: the training decides when to stop, and its readers read on until then."""
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_when_idle)
-
-
-def _end_when_idle(number: int, frame: object) -> None:
-    if not _READER.ending:
-        _READER.ending = True
-        threading.Thread(target=_end, daemon=True).start()
-
-
-def _end() -> None:
-    while time.monotonic() - _READER.asked < _IDLE:
-        time.sleep(0.5)
-    os._exit(0)
 
 
 def stream_loader(plan: StreamPlan, start: int) -> StreamLoader:

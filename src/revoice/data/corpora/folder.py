@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,12 +59,15 @@ class Folder(Corpus):
         if not speakers and any(visible(self.root, AUDIO_SUFFIXES)):
             raise self.problem(f"{self.root} holds files but no speaker subfolders")
         for speaker in speakers:
-            for path in sorted(speaker.rglob("*")):
-                hidden = any(part.startswith(".") for part in path.relative_to(speaker).parts)
-                if path.suffix.lower() in AUDIO_SUFFIXES and not hidden:
-                    name = path.relative_to(self.root).as_posix()
-                    text = read_text(path.with_suffix(".txt"))
-                    yield Row(id=_id(name), path=name, speaker=speaker.name, text=text, sentence=sentence_id(text))
+            unreadable: list[OSError] = []
+            for path in sorted(_below(speaker, unreadable.append)):
+                name = path.relative_to(self.root).as_posix()
+                text = read_text(path.with_suffix(".txt"))
+                yield Row(id=_id(name), path=name, speaker=speaker.name, text=text, sentence=sentence_id(text))
+            for error in unreadable:  # nobody knows what is in there: told as one recording that cannot be used
+                name = Path(error.filename).relative_to(self.root).as_posix()
+                problem = f"is a folder that cannot be read ({error.strerror})"
+                yield Row(id=_id(name), path=name, speaker=speaker.name, problem=problem)
 
     def _from_csv(self, table: Path) -> Iterator[Row]:
         lines = [line for line in _read_csv(table) if line.get("path")]
@@ -86,6 +89,15 @@ class Folder(Corpus):
                 emotion=line.get("emotion") or None,
                 split=split,
             )
+
+
+def _below(folder: Path, tell: Callable[[OSError], None]) -> Iterator[Path]:
+    """Everything at any depth that is called like a recording and is not hidden; `tell` of folders nobody may read."""
+    for place, folders, files in os.walk(folder, onerror=tell):
+        for name in folders + files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
+                yield Path(place, name)
+        folders[:] = [name for name in folders if not name.startswith(".")]
 
 
 def _read_csv(table: Path) -> Iterator[dict[str, str]]:
