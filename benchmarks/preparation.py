@@ -1,8 +1,8 @@
 """Preparation against real time on one core: seconds of 48 kHz FLAC turned into stored fields per second of work.
 
-    python benchmarks/preparation.py [--minutes 30] [--workers 2] [--repeats 5]
+    python benchmarks/preparation.py [--minutes 120] [--workers 2] [--repeats 5]
 
-Decoding, trimming, resampling, features and writing are included; starting the worker processes is not. Machines are
+Decoding, trimming, resampling, features and writing are included; starting and ending the worker processes is not. Machines are
 not equally fast from one minute to the next: one worker and several take turns, and the medians count.
 """
 
@@ -64,7 +64,7 @@ def prepare(files: list[Path], labels: tuple[str, ...], workers: int, out: Path)
         for i in range(0, len(files), CHUNK)
     ]
     writers = [ShardWriter(out / field.folder, 0, field.label) for field in fields]
-    seconds, began = 0.0, 0.0
+    seconds, began, ended = 0.0, 0.0, 0.0
     warm = 2 * max(workers, 1)
     with closing(ordered_map(compute_chunk, chunks, workers, rescue_chunk)) as results:
         for number, outcomes in enumerate(results):
@@ -75,15 +75,15 @@ def prepare(files: list[Path], labels: tuple[str, ...], workers: int, out: Path)
                 began = time.perf_counter()
             elif number > warm:
                 seconds += sum(outcome.seconds for outcome in outcomes)
-    speed = seconds / (time.perf_counter() - began)
+            ended = time.perf_counter()
     for writer in writers:
         writer.close()
-    return speed
+    return seconds / (ended - began)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=32.0)
+    parser.add_argument("--minutes", type=float, default=120.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
