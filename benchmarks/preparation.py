@@ -2,8 +2,8 @@
 
     python benchmarks/preparation.py [--minutes 120] [--workers 2] [--repeats 5]
 
-Decoding, trimming, resampling, features and writing are included; starting and ending the worker processes is not. Machines are
-not equally fast from one minute to the next: one worker and several take turns, and the medians count.
+Decoding, trimming, resampling, features and writing are included; starting and ending the worker processes is not.
+Machines are not equally fast from one minute to the next: one worker and several take turns, and the medians count.
 """
 
 import argparse

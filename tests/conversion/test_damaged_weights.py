@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from revoice.conversion.checkpoint import KEY, load_checkpoint, save
 from revoice.errors import UserError
 from revoice.untrusted import read_torch
-from tests.conversion.untrusted_helpers import refusal, require_one_line, small
+from tests.conversion.untrusted_helpers import load_or_refuse, refusal, small
 
 
 def test_a_flipped_bit_in_safetensors_is_refused(tmp_path: Path) -> None:
@@ -29,11 +29,7 @@ def test_a_flipped_bit_in_safetensors_is_refused(tmp_path: Path) -> None:
         broken = bytearray(whole)
         broken[place] ^= 1
         file.write_bytes(broken)
-        try:
-            loaded = load_checkpoint(file)
-        except UserError as error:
-            require_one_line(error, file)
-        else:
+        if loaded := load_or_refuse(file):
             assert loaded.description.to_dict() == about.to_dict()
     changed = whole.replace(rb"\"trim_db\": 15.0", rb"\"trim_db\": 16.0")
     assert changed != whole

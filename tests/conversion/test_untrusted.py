@@ -15,7 +15,6 @@ import torch
 from revoice.audio.io import write_audio
 from revoice.audio.speaker import _weights as resemblyzer_weights
 from revoice.conversion.checkpoint import load_checkpoint, save
-from revoice.errors import UserError
 from revoice.interop.adain_vc import published_model, read_statistics
 from tests.conftest import TINY
 from tests.conversion.untrusted_helpers import (
@@ -25,8 +24,8 @@ from tests.conversion.untrusted_helpers import (
     calls,
     command,
     deep,
+    load_or_refuse,
     refusal,
-    require_one_line,
     small,
     torch_zip,
     trust,
@@ -176,11 +175,7 @@ def test_archives_that_lie_are_refused(tmp_path: Path) -> None:
         broken = bytearray(whole)
         broken[place] ^= 4
         file.write_bytes(broken)
-        try:
-            loaded = load_checkpoint(file)
-        except UserError as error:
-            require_one_line(error, file)
-        else:
+        if loaded := load_or_refuse(file):
             for name, value in small()[0].state_dict().items():
                 assert torch.equal(loaded.model.state_dict()[name], value)
 

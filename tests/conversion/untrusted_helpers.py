@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from revoice.audio.presets import load_preset
-from revoice.conversion.checkpoint import KEY, Description
+from revoice.conversion.checkpoint import KEY, Description, Loaded, load_checkpoint
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
 
@@ -173,6 +173,15 @@ def refusal(file: Path, read: Callable[[], Any]) -> str:
         read()
     require_one_line(error.value, file)
     return str(error.value)
+
+
+def load_or_refuse(file: Path) -> Loaded | None:
+    """The model of a file that may be damaged, or None if one line refused it."""
+    try:
+        return load_checkpoint(file)
+    except UserError as error:
+        require_one_line(error, file)
+        return None
 
 
 def deep(levels: int) -> dict[str, Any]:
