@@ -156,25 +156,40 @@ def test_gpus_are_held_by_one_job_at_a_time(tmp_path: Path) -> None:
     assert len(most) == 5 and max(most) == 3
 
 
+def prepare(place: Path, *overrides: str) -> subprocess.CompletedProcess:
+    """Prepare six clips, one to a shard, by a sweep of shares."""
+    for clip in range(6):
+        path = place / "voices" / f"s{clip % 2}" / f"{clip}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.1 * np.sin(np.arange(8000) * 0.05 * (clip + 1)), 16000)
+    command = [sys.executable, "-m", "revoice.cli.prepare", "-m", "data=folder", "data.root=voices"]
+    command += ["data.prepare.shard_utterances=1", "data.prepare.workers=0", *overrides]
+    environment = {**os.environ, "REVOICE_DATA": str(place / "data")}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=200)
+
+
 @pytest.mark.slow
 def test_a_preparation_is_shared_by_the_jobs_of_a_sweep(tmp_path: Path) -> None:
-    rate = 16000
-    for clip in range(6):
-        path = tmp_path / "voices" / f"s{clip % 2}" / f"{clip}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, 0.1 * np.sin(np.arange(rate // 2) * 0.05 * (clip + 1)), rate)
-    command = [sys.executable, "-m", "revoice.cli.prepare", "-m", "prepare.shard=range(0,3)", "data=folder"]
-    command += ["data.root=voices", "data.prepare.shard_utterances=1", "data.prepare.workers=0"]
-    environment = {**os.environ, "REVOICE_DATA": str(tmp_path / "data")}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    done = prepare(tmp_path, "prepare.shard=range(0,3)")
     assert done.returncode == 0, done.stderr
     assert "share 0 of 3 is done; other shares have 4 shards to write" in done.stdout
     assert "6 utterances of 2 speakers" in done.stdout  # the last share merges
     index = next((tmp_path / "data").rglob("index.json"))
     assert json.loads(index.read_text())["stored"] == 6
-    done = subprocess.run(
-        [command[0], *command[1:4], "prepare.shard=1,7", *command[5:], "fields=[f0]"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+    done = prepare(tmp_path, "prepare.shard=1,7", "fields=[f0]")
     assert done.returncode == 1 and "job 1 failed: prepare.shard=7 of prepare.shards=2" in done.stderr
     assert "share 1 of 2 is done" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [["joblib", "hydra.launcher.n_jobs=2"], ["submitit_local"]], ids=lambda x: x[0])
+def test_shares_at_once_are_merged_by_whichever_ends_last(tmp_path: Path, launcher: list[str]) -> None:
+    done = prepare(tmp_path, "prepare.shard=range(0,3)", f"hydra/launcher={launcher[0]}", *launcher[1:])
+    assert done.returncode == 0, done.stderr
+    index = next((tmp_path / "data").rglob("index.json"))
+    assert json.loads(index.read_text())["stored"] == 6
+    alone = prepare(tmp_path / "alone", "prepare.shard=0", "prepare.shards=1")
+    assert alone.returncode == 0, alone.stderr
+    folders = [index.parent, next((tmp_path / "alone" / "data").rglob("index.json")).parent]
+    written = [{path.name: path.read_bytes() for path in folder.glob("shard-*")} for folder in folders]
+    assert len(written[0]) >= 12 and written[0] == written[1]
