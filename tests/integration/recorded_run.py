@@ -1,19 +1,37 @@
-"""A training run that records its losses and first gradients: `recorded_run.py CONFIG.json FOLDER`, or by torchrun."""
+"""A training run that records its losses and first gradients: `recorded_run.py CONFIG.json FOLDER`, or by torchrun.
+
+All of it in double precision: the order of a sum, which differs between processors and numbers of processes, then
+changes nothing that a mistake could hide behind.
+"""
 
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from revoice.data.batch import Batch
+from revoice.models.base import ConversionModel
 from revoice.nn.collective import processes, summed
 from revoice.training.module import VoiceModule
 from revoice.training.run import train
 
 record: dict[str, Any] = {"losses": []}
-step = VoiceModule.training_step
+step, make, to = VoiceModule.training_step, VoiceModule.__init__, Batch.to
+
+
+def in_double(self: Batch, device: Any, non_blocking: bool = False) -> Batch:
+    moved = to(self, device, non_blocking)
+    given = {name: value for name, value in vars(moved).items() if isinstance(value, torch.Tensor)}
+    return replace(moved, **{name: value.double() for name, value in given.items() if value.is_floating_point()})
+
+
+def of_doubles(self: VoiceModule, model: ConversionModel, *arguments: Any, **options: Any) -> None:
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]  # models widen what is half precision
+    make(self, model.double(), *arguments, **options)
 
 
 def recorded_step(self: VoiceModule, batch: Any, index: int) -> torch.Tensor:
@@ -29,6 +47,8 @@ def record_gradients(self: VoiceModule) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    VoiceModule.__init__ = of_doubles  # type: ignore[method-assign]
+    Batch.to = in_double  # type: ignore[method-assign]
     VoiceModule.training_step = recorded_step  # type: ignore[method-assign]
     VoiceModule.on_after_backward = record_gradients  # type: ignore[method-assign]
     folder = Path(sys.argv[2])
