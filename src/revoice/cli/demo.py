@@ -31,8 +31,10 @@ def task(values: dict[str, Any], folder: Path) -> None:
     model = out / "model.ckpt"
     shutil.copyfile(trained.checkpoint, model)
     seconds = {"training_seconds": trained.metrics["seconds"], "wall_seconds": lambda: round(time.time() - began, 1)}
-    evaluation = evaluate([str(model)], {**values, "device": None}, out, seconds)["model"]
-    folder = _example(out, evaluation.examples["unseen"][0])
+    settings = {**values, "device": None, "model": None, "controls": {}}  # the model is that of the checkpoint
+    evaluation = evaluate([str(model)], settings, out, seconds)["model"]
+    examples = evaluation.examples.get("unseen") or next(iter(evaluation.examples.values()))
+    folder = _example(out, examples[0])
     print(f"checkpoint: {model}\nlisten:     {folder}\nall of it took {time.time() - began:.0f} s")
 
 
