@@ -198,6 +198,15 @@ def test_it_ends_when_the_loss_no_longer_falls() -> None:
     assert last < 1.1 * best
 
 
+def test_adam_is_not_stopped_while_it_begins() -> None:
+    """Ten of its steps change next to nothing of a loud spectrogram."""
+    model, steps = RandomCNN(ROWS), []
+    model.watch = steps.append
+    convert(model=model, optimiser="adam", start="noise", iterations=60)
+    assert steps[-1].iteration == 60
+    assert (TransferControls().stop, TransferControls(optimiser="adam", stop=1e-4).stop) == (3e-3, 1e-4)
+
+
 def test_a_perfect_start_ends_at_once() -> None:
     model, seen = RandomCNN(ROWS), []
     model.watch = seen.append
@@ -247,7 +256,8 @@ def test_mistakes_in_controls(controls: dict[str, object], words: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [({"kernel": 3}, "3x1 or 3x3"), ({"kernel": "0x1"}, "0x1"), ({"channels": 0}, "channels=0"),
-     ({"layers": 9}, "layers=9"), ({"kernel": "9x1", "layers": 5}, "41 rows")],
+     ({"layers": 9}, "layers=9"), ({"slope": float("nan")}, "slope=nan"), ({"slope": 1e12}, "slope"),
+     ({"kernel": "9x1", "layers": 5}, "41 rows")],
 )  # fmt: skip
 def test_mistakes_in_settings(settings: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):

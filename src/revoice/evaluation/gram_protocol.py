@@ -11,7 +11,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.manifest import Manifest, Row
 from revoice.errors import UserError, choices
 from revoice.evaluation.bootstrap import Interval, interval
-from revoice.models.random_features import RandomFeatures, kernel_size
+from revoice.models.random_features import RandomFeatures, check_network, kernel_size
 
 PUBLISHED = {(30, 15, 9): 0.456, (4, 100, 60): 0.925}  # accuracy on VCTK by speakers, utterances, train
 WEIGHTS: Mapping[str, Callable[[Tensor], float]] = {  # of the Gram matrix of a spectrogram (F, T)
@@ -72,8 +72,9 @@ class GramProtocol:
                 f"evaluation.seeds={self.seeds} kernels={list(self.kernels)} normalise={list(self.normalise)}: nothing "
                 "to do; expected e.g. evaluation.seeds=5 or [0,7], evaluation.kernels=[3x1,3x3]"
             )
-        if not 1 <= self.channels <= 1024 or not 1 <= self.layers <= 8:
-            raise UserError(f"evaluation.channels={self.channels} layers={self.layers}: expected 1 to 1024, and 1 to 8")
+        if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**63 for seed in seeds):
+            raise UserError(f"evaluation.seeds={self.seeds}: expected different numbers from 0 to 2^63 - 1")
+        check_network("evaluation", self.channels, self.layers, self.slope)
         for name, value in (("cap", self.cap), ("seconds", self.seconds)):
             if value is not None and value <= 0:
                 raise UserError(f"evaluation.{name}={value}: expected more than 0, or null")

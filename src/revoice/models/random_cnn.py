@@ -10,7 +10,7 @@ from torch import Tensor
 
 from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Controls, ConversionModel, Progress, Requires, Utterance
-from revoice.models.random_features import RandomFeatures, kernel_size
+from revoice.models.random_features import RandomFeatures, check_network, kernel_size
 from revoice.models.style_transfer import Objective, Search, Style, minimise, observe
 
 SILENT = 1e-4  # largest feature of a window that is left as it is
@@ -30,7 +30,8 @@ class TransferControls(Controls):
             "nothing" as published; but for the last, the style loss is counted per frame.
         optimiser: "lbfgs", or "adam" as published.
         iterations: at most so many (published: 20000).
-        stop: end when ten iterations lower the loss by less than this share of it; 0 never ends early.
+        stop: end when ten iterations lower the loss by less than this share of it; 0 never ends early. None is 3e-3,
+            and 0 for Adam, whose steps are too small to tell its end from its beginning.
         rate: of Adam (published: 1e-3).
         start: "content", "noise" as published, or "style": the content's energy with the mean spectrum of the style.
         phase: what Griffin-Lim starts from: "random", or the phases of the "content".
@@ -44,7 +45,7 @@ class TransferControls(Controls):
     normalise: str = "energy"
     optimiser: str = "lbfgs"
     iterations: int = 300
-    stop: float = 3e-3
+    stop: float | None = None
     rate: float = 1e-3
     start: str = "content"
     phase: str = "random"
@@ -57,6 +58,8 @@ class TransferControls(Controls):
         for name, valid in valid_names.items():
             if getattr(self, name) not in valid:
                 raise choices(getattr(self, name), valid, name)
+        if self.stop is None:
+            object.__setattr__(self, "stop", 3e-3 if self.optimiser == "lbfgs" else 0.0)
         least = {
             "content_weight": 0,
             "style_weight": 0,
@@ -99,8 +102,7 @@ class RandomCNN(ConversionModel):
         super().__init__()
         self.n_features, self.channels, self.layers, self.slope = n_features, channels, layers, slope
         self.kernel = kernel_size(str(kernel))
-        if not 1 <= channels <= 1024 or not 1 <= layers <= 8:
-            raise UserError(f"model.channels={channels}, model.layers={layers}: expected 1 to 1024, and 1 to 8")
+        check_network("model", channels, layers, slope)
         self.height, self.width = (1 + layers * (size - 1) for size in self.kernel)
         if self.height > n_features:
             raise UserError(
@@ -126,7 +128,7 @@ class RandomCNN(ConversionModel):
         network, start = self.network(controls.seed, content.device), _start(content, clips, controls)
         how = Search(
             content_weight=controls.content_weight, style_weight=controls.style_weight, optimiser=controls.optimiser,
-            iterations=controls.iterations, stop=controls.stop, rate=controls.rate,
+            iterations=controls.iterations, stop=controls.stop or 0.0, rate=controls.rate,
         )  # fmt: skip
         made, loud = torch.zeros_like(content), float(content.square().sum())
         gain, per_frame = _gain(content, clips, controls.normalise), controls.normalise != "nothing"

@@ -23,6 +23,14 @@ def kernel_size(text: str, setting: str = "model.kernel") -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def check_network(group: str, channels: int, layers: int, slope: float) -> None:
+    """Refuse what no network can be drawn with; `group` is where the user typed it, "model" or "evaluation"."""
+    if not 1 <= channels <= 1024 or not 1 <= layers <= 8:
+        raise UserError(f"{group}.channels={channels}, {group}.layers={layers}: expected 1 to 1024, and 1 to 8")
+    if not 0.0 <= slope <= 1.0:
+        raise UserError(f"{group}.slope={slope}: expected 0 to 1, e.g. {group}.slope=0.2")
+
+
 class RandomFeatures:
     """Convolutions with weights drawn once, without bias, each followed by a leaky ReLU.
 
