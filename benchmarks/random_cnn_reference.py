@@ -1,6 +1,7 @@
 """The losses that the published search ends with, for `benchmarks/random_cnn.py` to compare with: hours.
 
     OMP_NUM_THREADS=1 python benchmarks/random_cnn_reference.py [--seconds 1.4 2] [--seeds 10] [--exact]
+    OMP_NUM_THREADS=1 python benchmarks/random_cnn_reference.py --content a.wav --style b.wav
 
 20,000 steps of Adam from noise on the published loss in its cheap form: the first 14,000 to a precision of 1e-3, which
 is enough to come near, 4,000 to 1e-5 and the last 2,000 exactly; `--exact` takes all of them exactly. What they end
@@ -13,6 +14,7 @@ import fcntl
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -161,8 +163,9 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--exact", action="store_true")
+    parser.add_argument("--content", type=Path)
+    parser.add_argument("--style", type=Path)
     options = parser.parse_args()
-    options.content = options.style = None
     with torch.no_grad():
         clips = list(pairs(options))
     for seed in range(options.first, options.seeds):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -15,23 +15,24 @@ from revoice.models.style_transfer import Objective, Search, Style, minimise, ob
 
 SILENT = 1e-4  # largest feature of a window that is left as it is
 NORMALISE = ("energy", "duration", "nothing")
-OPTIMISERS = ("lbfgs", "adam")
 STARTS = ("noise", "content", "style")
 PHASES = ("random", "content")
+# steps of Adam are too small to tell its end from its beginning: as many as published
+BY_OPTIMISER = {"lbfgs": {"iterations": 300, "stop": 3e-3}, "adam": {"iterations": 20000, "stop": 0.0}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferControls(Controls):
-    """How a spectrogram is sought; the defaults are those of `configs/model/random_cnn.yaml`.
+    """How a spectrogram is sought.
 
     Attributes:
         content_weight, style_weight: of the two losses (published: 100 and 1).
         normalise: what of the style must not matter: its "energy" (duration, pauses and loudness), its "duration", or
             "nothing" as published; but for the last, the style loss is counted per frame.
         optimiser: "lbfgs", or "adam" as published.
-        iterations: at most so many (published: 20000).
+        iterations: at most so many; None is 300, and 20000 for Adam as published.
         stop: end when ten iterations lower the loss by less than this share of it; 0 never ends early. None is 3e-3,
-            and 0 for Adam, whose steps are too small to tell its end from its beginning.
+            and 0 for Adam.
         rate: of Adam (published: 1e-3).
         start: "content", "noise" as published, or "style": the content's energy with the mean spectrum of the style.
         phase: what Griffin-Lim starts from: "random", or the phases of the "content".
@@ -44,7 +45,7 @@ class TransferControls(Controls):
     style_weight: float = 1.0
     normalise: str = "energy"
     optimiser: str = "lbfgs"
-    iterations: int = 300
+    iterations: int | None = None
     stop: float | None = None
     rate: float = 1e-3
     start: str = "content"
@@ -54,12 +55,13 @@ class TransferControls(Controls):
     precision: float = 1e-5
 
     def __post_init__(self) -> None:
-        valid_names = {"normalise": NORMALISE, "optimiser": OPTIMISERS, "start": STARTS, "phase": PHASES}
+        valid_names = {"normalise": NORMALISE, "optimiser": BY_OPTIMISER, "start": STARTS, "phase": PHASES}
         for name, valid in valid_names.items():
             if getattr(self, name) not in valid:
                 raise choices(getattr(self, name), valid, name)
-        if self.stop is None:
-            object.__setattr__(self, "stop", 3e-3 if self.optimiser == "lbfgs" else 0.0)
+        for name, value in BY_OPTIMISER[self.optimiser].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
         least = {
             "content_weight": 0,
             "style_weight": 0,
@@ -126,10 +128,7 @@ class RandomCNN(ConversionModel):
 
     def _transfer(self, content: Tensor, style: Style, clips: list[Tensor], controls: TransferControls) -> Tensor:
         network, start = self.network(controls.seed, content.device), _start(content, clips, controls)
-        how = Search(
-            content_weight=controls.content_weight, style_weight=controls.style_weight, optimiser=controls.optimiser,
-            iterations=controls.iterations, stop=controls.stop or 0.0, rate=controls.rate,
-        )  # fmt: skip
+        how = Search(**{field.name: getattr(controls, field.name) for field in fields(Search)})
         made, loud = torch.zeros_like(content), float(content.square().sum())
         gain, per_frame = _gain(content, clips, controls.normalise), controls.normalise != "nothing"
         spans = _windows(content.shape[1], controls.window, self.width)
