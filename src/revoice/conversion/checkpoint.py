@@ -20,7 +20,7 @@ from torch import Tensor
 from revoice.atomic import replacing
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
-from revoice.models.base import MODELS, ConversionModel
+from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import defaults, from_mapping
 from revoice.untrusted import LARGEST, plain, read_safetensors, read_torch, refused, require_file, require_fit, sketch
 from revoice.version import __version__
@@ -100,7 +100,7 @@ class Loaded:
             hex digits).
     """
 
-    model: ConversionModel
+    model: Trainable
     spec: FeatureSpec
     description: Description
     path: Path | None
@@ -145,11 +145,13 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
     Raises:
         UserError: the model is one that has to be trained, or a setting is not its own.
     """
-    if MODELS.get(name).trained:
+    kind = MODELS.get(name)
+    if not issubclass(kind, ConversionModel):
+        raise UserError(f"model {name} converts nothing: it is what others stand on")
+    if kind.trained:
         raise UserError(
             f"model {name} has to be trained: python train.py model={name}, then ckpt=RUN_FOLDER instead of model="
         )
-    kind = MODELS.get(name)
     if spec.phase or (kind.scales and spec.scale not in kind.scales):
         raise UserError(
             f"model {name} needs magnitudes on a {' or '.join(kind.scales)} scale, not features of scale {spec.scale}"
@@ -161,7 +163,7 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
     return Loaded(MODELS.build(name, arguments).eval(), spec, description, None, digest)
 
 
-def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> ConversionModel:
+def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> Trainable:
     """The described model with the weights of the file, once both are found to agree."""
     arguments = MODELS.typed(description.model, description.arguments)
     facts = {"n_features": spec.channels, "n_speakers": len(description.speakers)}
@@ -169,7 +171,7 @@ def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tens
         if arguments.get(name) not in (said, None) and (name == "n_features" or description.speakers):
             raise UserError(f"the description contradicts itself: {name} is {arguments[name]}, elsewhere {said}")
 
-    def build() -> ConversionModel:
+    def build() -> Trainable:
         return MODELS.build(description.model, arguments)
 
     require_fit(sketch(build, len(state)).state_dict(), state, description.model)
@@ -178,7 +180,7 @@ def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tens
     return model
 
 
-def save(model: ConversionModel, description: Description, path: Path) -> None:
+def save(model: Trainable, description: Description, path: Path) -> None:
     """Write a model: `.safetensors` (description in the header, and readable JSON beside it) or `.ckpt`.
 
     Whole or not at all; a `UserError` says why it cannot be written.

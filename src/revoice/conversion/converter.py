@@ -84,6 +84,10 @@ class Converter:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
+        if not isinstance(loaded.model, ConversionModel):
+            raise UserError(
+                f"{loaded.path} holds a {loaded.model.name}, which converts nothing: give a conversion model"
+            )
         self.model: ConversionModel = loaded.model.to(self.device).eval()
         self.f0 = from_mapping(F0, {**loaded.description.fields.get("f0", {}), "spec": self.spec}, "fields.f0")
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})

@@ -13,7 +13,7 @@ from revoice.nn.pitch import log_level, moved
 from revoice.registry import Registry
 
 SAMPLERS = ("uniform", "by_speaker")
-MODELS: "Registry[ConversionModel]" = Registry("model", "revoice.models")
+MODELS: "Registry[Trainable]" = Registry("model", "revoice.models")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,33 +96,52 @@ class Utterance:
         return log_level(self.f0)
 
 
-class ConversionModel(nn.Module):
-    """Base of all models.
+class Trainable(nn.Module):
+    """Base of everything in the registry: networks that convert, and networks that those stand on or are judged by.
 
     Class attributes:
         name: registry name, set by the decorator.
+        trained: whether `train.py` trains it.
+        preset: the features that it takes if it has no say of its own in the config.
+        target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
+    """
+
+    name: ClassVar[str]
+    trained: ClassVar[bool] = True
+    preset: ClassVar[str] = "mel_22k"
+    target: str = "none"
+    requires: Requires
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted training losses by name, each a scalar; the weights live in the config (`loss:`)."""
+        raise NotImplementedError
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Take the per-channel statistics (F,) of the training features; models that do not standardise ignore them."""
+
+    def speaker_codes(self, features: Tensor) -> Tensor | None:
+        """Speaker representation (B, D) of features (B, F, T) for the speaker map; None if the model has none."""
+        return None
+
+
+class ConversionModel(Trainable):
+    """Base of all models that convert.
+
+    Class attributes:
         target: what tells the target voice: "clips" (one or more recordings), "speaker" (a name in the model's
             table), "none". Instances may differ.
         Controls: the dataclass of conversion settings.
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
-        trained: whether there is anything to train; a model without is built from its settings alone, by default for
-            the features `preset`, or others of one of its `scales` (none: any).
+        scales: a model with nothing to train is built from its settings alone, for the features `preset` or others of
+            one of these scales (none: any).
     """
 
-    name: ClassVar[str]
     target: str = "clips"
-    trained: ClassVar[bool] = True
-    preset: ClassVar[str] = "mel_22k"
     scales: ClassVar[tuple[str, ...]] = ()
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()
-    requires: Requires
     watch: Callable[[Progress], None] | None = None  # called while a conversion by many iterations is under way
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Unweighted training losses by name, each a scalar; the weights live in the config (`loss:`)."""
-        raise NotImplementedError
 
     def convert(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor:
         """Features (F, T) of what `source` says in the voice of `targets`."""
@@ -145,13 +164,6 @@ class ConversionModel(nn.Module):
         if source.f0 is None or own is None or not levels:
             return source.f0
         return moved(source.f0, strength * (torch.stack(levels).mean() - own))
-
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Take the per-channel statistics (F,) of the training features; models that do not standardise ignore them."""
-
-    def speaker_codes(self, features: Tensor) -> Tensor | None:
-        """Speaker representation (B, D) of features (B, F, T) for the speaker map; None if the model has none."""
-        return None
 
 
 class Standardiser(nn.Module):

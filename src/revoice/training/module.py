@@ -12,14 +12,14 @@ from torch import Tensor
 from revoice.conversion.checkpoint import KEY, Description
 from revoice.data.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import ConversionModel
+from revoice.models.base import Trainable
 from revoice.nn.collective import processes, summed
 from revoice.training.objective import Objective
 from revoice.training.optimisers import build_optimiser, learning_rate_factor
 
 
 class VoiceModule(LightningModule):
-    """Trains any `ConversionModel` that offers `losses(batch)`.
+    """Trains any `Trainable` that offers `losses(batch)`.
 
     Args:
         model: the network.
@@ -33,7 +33,7 @@ class VoiceModule(LightningModule):
 
     def __init__(
         self,
-        model: ConversionModel,
+        model: Trainable,
         description: Description,
         loss: Mapping[str, Any],
         optimizer: Mapping[str, Any],

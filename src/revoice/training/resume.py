@@ -10,7 +10,7 @@ import torch
 from revoice.conversion.checkpoint import KEY, Description, find_checkpoint, read_checkpoint, weights_in
 from revoice.data.datamodule import DataModule
 from revoice.errors import UserError, one_line
-from revoice.models.base import ConversionModel
+from revoice.models.base import Trainable
 from revoice.training.stop import Stop
 from revoice.untrusted import refused, require_fit
 
@@ -25,9 +25,7 @@ class Resume:
     done: int
 
 
-def resume_from(
-    value: Any, folder: Path, iterations: int, model: ConversionModel, description: Description
-) -> Resume | None:
+def resume_from(value: Any, folder: Path, iterations: int, model: Trainable, description: Description) -> Resume | None:
     """`ckpt_path`: None, a run folder, a file, or a word.
 
     "last" is the newest run beside this one that has a checkpoint; "auto" is this run folder itself if it has a

@@ -17,7 +17,7 @@ from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint
 from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.errors import UserError
-from revoice.models.base import MODELS, ConversionModel
+from revoice.models.base import MODELS, Trainable
 from revoice.training.callbacks import Run, build_callbacks
 from revoice.training.loggers import build_loggers
 from revoice.training.module import VoiceModule
@@ -53,7 +53,7 @@ class Parts:
 
     data: DataModule
     spec: FeatureSpec
-    model: ConversionModel
+    model: Trainable
     description: Description
     trainer: TrainerSettings
 
@@ -184,7 +184,7 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _continue(start: Loaded, name: str) -> tuple[ConversionModel, dict[str, Any]]:
+def _continue(start: Loaded, name: str) -> tuple[Trainable, dict[str, Any]]:
     if start.description.model != name:
         raise UserError(
             f"init_from={start.path} holds a {start.description.model}, not a {name}: "

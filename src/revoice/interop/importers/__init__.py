@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from revoice.audio.spec import FeatureSpec
-from revoice.models.base import ConversionModel
+from revoice.models.base import Trainable
 from revoice.registry import Registry
 
 
@@ -18,7 +18,7 @@ class Imported:
         spec: the features it was trained on.  trim_db: silence trimming of its training data.
     """
 
-    model: ConversionModel
+    model: Trainable
     name: str
     arguments: dict[str, Any]
     spec: FeatureSpec

@@ -15,6 +15,7 @@ from revoice.conversion.converter import Converter
 from revoice.data.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation.pictures import spectrograms
+from revoice.models.base import ConversionModel
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -70,19 +71,20 @@ class _Samples(Callback):
         if self.rounds % self.every == 0:
             module = cast(VoiceModule, pl_module)
             training = module.model.training
-            self._speak(module, trainer.global_step)
+            if isinstance(module.model, ConversionModel):
+                self._speak(module, module.model, trainer.global_step)
             module.model.train(training)
 
-    def _speak(self, module: VoiceModule, iteration: int) -> None:
+    def _speak(self, module: VoiceModule, model: ConversionModel, iteration: int) -> None:
         description = module.description
-        loaded = Loaded(module.model, FeatureSpec.from_dict(description.features), description, Path(), "")
+        loaded = Loaded(model, FeatureSpec.from_dict(description.features), description, Path(), "")
         with torch.autocast(module.device.type, enabled=False):
             converter = Converter(loaded, device=module.device, adaptation=Adaptation(steps=0))
             for source, target in self.chosen:
                 try:
                     clips = {"source": self.manifest.file(source), "target": self.manifest.file(target)}
                     heard = {name: converter.audio(path) for name, path in clips.items()}
-                    by_name = module.model.target == "speaker"
+                    by_name = model.target == "speaker"
                     converted = converter.convert(heard["source"], target.speaker if by_name else [heard["target"]])
                 except (AudioError, UserError):  # a file that vanished since preparation; a voice not in the table
                     continue

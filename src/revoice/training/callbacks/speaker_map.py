@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from revoice.data.datamodule import DataModule
-from revoice.models.base import ConversionModel
+from revoice.models.base import Trainable
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -46,7 +46,7 @@ class _SpeakerMap(Callback):
 
 
 @torch.no_grad()
-def speaker_codes(model: ConversionModel, data: DataModule, speakers: int, clips: int) -> tuple[np.ndarray, list[str]]:
+def speaker_codes(model: Trainable, data: DataModule, speakers: int, clips: int) -> tuple[np.ndarray, list[str]]:
     """Codes (N, D) of up to `clips` utterances for each of up to `speakers` speakers, and their names."""
     device = next(model.parameters()).device
     store = data.store
