@@ -28,6 +28,8 @@ from revoice.version import __version__
 KEY = "revoice"  # the entry of a checkpoint (or of a safetensors header) that holds a `Description`
 CHECKSUM = "crc32"  # beside the description in a safetensors header; the zip archive of a .ckpt has its own
 FORMAT = 1
+DEFAULT = "default"  # the name of the converter that ships
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +110,13 @@ class Loaded:
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The file behind `ckpt=`: a run folder means its best checkpoint (`checkpoints/best.ckpt`, else the last)."""
+    """The file behind `ckpt=`: a run folder means its best checkpoint (`checkpoints/best.ckpt`, else the last).
+
+    "default" is the converter that ships, unless something of that name is there.
+    """
     path = Path(path).expanduser()
+    if str(path) == DEFAULT and not path.exists():
+        return shipped("voice")
     if os.path.isdir(path):  # unlike `Path.is_dir` without an error at a name that is too long
         places = [folder / name for name in ("best.ckpt", "last.ckpt") for folder in (path / "checkpoints", path)]
         found = next((place for place in places if os.path.isfile(place)), None)
@@ -120,6 +127,14 @@ def find_checkpoint(path: str | Path) -> Path:
         return found
     if not require_file(path).is_file():
         raise UserError(f"checkpoint {path} does not exist: give a run folder, a .ckpt or a .safetensors file")
+    return path
+
+
+def shipped(name: str) -> Path:
+    """Weights that come with the package."""
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        raise UserError(f"{path} is missing, which comes with revoice: install it anew, or give a checkpoint")
     return path
 
 
@@ -163,12 +178,17 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
     return Loaded(MODELS.build(name, arguments).eval(), spec, description, None, digest)
 
 
+def spec_facts(spec: FeatureSpec) -> dict[str, int]:
+    """What a model may ask of its features by the names of its parameters."""
+    return {"n_features": spec.channels, "sample_rate": spec.sample_rate, "hop": spec.hop}
+
+
 def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> Trainable:
     """The described model with the weights of the file, once both are found to agree."""
     arguments = MODELS.typed(description.model, description.arguments)
-    facts = {"n_features": spec.channels, "n_speakers": len(description.speakers)}
+    facts = {**spec_facts(spec), "n_speakers": len(description.speakers)}
     for name, said in facts.items():
-        if arguments.get(name) not in (said, None) and (name == "n_features" or description.speakers):
+        if arguments.get(name) not in (said, None) and (name != "n_speakers" or description.speakers):
             raise UserError(f"the description contradicts itself: {name} is {arguments[name]}, elsewhere {said}")
 
     def build() -> Trainable:

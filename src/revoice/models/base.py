@@ -26,6 +26,8 @@ class Requires:
         minimum: utterances shorter than this many frames are left out; shorter than `frames` are padded.
         sampler: "uniform" over utterances, "by_speaker" (speakers equally often).
         reference: frames of a crop from another utterance of the same speaker (0: none).
+        analysis: what conversion computes of a clip, if that is not what training reads: a stored field may have been
+            made by a part of the model, which conversion runs itself.
     """
 
     fields: tuple[str, ...] = ("features",)
@@ -33,6 +35,7 @@ class Requires:
     minimum: int = 32
     sampler: str = "uniform"
     reference: int = 0
+    analysis: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
@@ -40,6 +43,11 @@ class Requires:
         for name, least in (("frames", 1), ("minimum", 0), ("reference", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"model.{name}={getattr(self, name)}: expected {least} or more")
+
+    @property
+    def of_clip(self) -> tuple[str, ...]:
+        """What conversion computes of a clip."""
+        return self.fields if self.analysis is None else self.analysis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +111,16 @@ class Trainable(nn.Module):
         name: registry name, set by the decorator.
         trained: whether `train.py` trains it.
         preset: the features that it takes if it has no say of its own in the config.
+        may_change: settings that are about training alone: `init_from` takes them from the config.
+        stands_on: networks of others that taught it or are a part of it: what they judge, they flatter.
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
     """
 
     name: ClassVar[str]
     trained: ClassVar[bool] = True
     preset: ClassVar[str] = "mel_22k"
+    may_change: ClassVar[tuple[str, ...]] = ()
+    stands_on: ClassVar[tuple[str, ...]] = ()
     target: str = "none"
     requires: Requires
 
