@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export REVOICE_DEMO_BEGAN := $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint type bench lock clean
+.PHONY: help setup try demo test test-all lint type bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -21,6 +21,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 setup: $(VENV)/.installed ## create .venv from requirements.lock
+
+try: setup ## convert an embedded voice into another, or yours: make try SRC=me.wav TGT=you.wav
+	$(BIN)/revoice-try $(if $(SRC),'src=$(SRC)') $(if $(TGT),'tgt=$(TGT)')
 
 demo: setup ## speak the embedded corpus, train AdaIN-VC, convert unseen voices, write outputs/demo/report.html
 	$(BIN)/revoice-demo
