@@ -144,7 +144,9 @@ class RecSyn(ConversionModel):
     """Any voice to any voice, by recognition and synthesis.
 
     The training loss is the L1 distance of the reconstruction. Content is read from a stored field, which the frozen
-    encoder made of whole utterances; with `tune` the encoder hears the crops themselves and learns too.
+    encoder made of whole utterances. With `tune` the encoder hears the crops themselves and learns too; the loss
+    `distill` then holds it to the stored content of its teacher (L1, both without mean and deviation over time), from
+    which it may be shortened: `content.layers` fewer than the teacher has.
 
     Args:
         n_features: feature channels F.
@@ -159,7 +161,7 @@ class RecSyn(ConversionModel):
 
     Controls = RecSynControls
     stands_on = ("whisper", "resemblyzer")
-    may_change = ("tune", "frames", "reference_frames", "sampler")
+    may_change = ("content", "tune", "frames", "reference_frames", "sampler")
 
     def __init__(
         self,
@@ -181,7 +183,7 @@ class RecSyn(ConversionModel):
         size = from_mapping(DecoderSize, {k: _tuple(v) for k, v in (decoder or {}).items()}, "decoder")
         self.noise, self.tune = narrow.noise, tune
         self.requires = Requires(
-            fields=("features", "f0", "embedding", "waveform" if tune else "content"),
+            fields=("features", "f0", "embedding", "content", *(("waveform",) if tune else ())),
             frames=frames,
             minimum=SHORTEST,
             sampler=sampler,
@@ -196,20 +198,22 @@ class RecSyn(ConversionModel):
         self.decoder = Decoder(n_features, narrow.channels, size)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """L1 reconstruction over the valid frames."""
+        """Reconstruction and distillation, each a mean over the valid frames; the latter is 0 without `tune`."""
         x = self.standardiser(batch.features)
-        assert batch.f0 is not None and batch.embedding is not None and batch.reference is not None
-        content = batch.content
-        if content is None:
+        assert batch.f0 is not None and batch.embedding is not None
+        assert batch.reference is not None and batch.content is not None
+        content, distill = batch.content, x.new_zeros(())
+        if self.tune:
             assert batch.waveform is not None
             content = self.content(batch.waveform, x.shape[-1])
+            distill = masked_l1(instance_norm(content), instance_norm(batch.content), batch.lengths)
         code = self.neck(content)
         if batch.draws is not None and self.noise:
             code = code + self.noise * batch.draws.normal("code", *code.shape[1:], device=code.device)
         voice = self.voice(batch.embedding, self.standardiser(batch.reference))
         y = self.decoder(code, batch.f0, voice)
         with torch.autocast(x.device.type, enabled=False):
-            return {"reconstruction": masked_l1(y.float(), x, batch.lengths)}
+            return {"reconstruction": masked_l1(y.float(), x, batch.lengths), "distill": distill}
 
     @torch.no_grad()
     def convert(self, source: Utterance, targets: list[Utterance], controls: RecSynControls) -> Tensor:

@@ -1,5 +1,6 @@
 """The encoder that a model stands on: where its weights come from, and the stored field that it makes."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
 from revoice.conversion.checkpoint import Loaded, load_checkpoint
@@ -33,7 +35,7 @@ class Content(Field):
     Attributes:
         spec: gives the frames.
         weights: checkpoint of the encoder, or of a model that holds it.
-        sha256: of that file.
+        sha256: of the encoder's weights.
     """
 
     spec: FeatureSpec
@@ -85,20 +87,43 @@ def settle(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], Loaded
     if not values["content_from"]:
         raise UserError(f"model {name} stands on the encoder of a recognizer: {HOW}")
     loaded = load_checkpoint(str(values["content_from"]))
-    size = encoder_of(loaded).size
-    return {**values, "content": dict(vars(size)), "content_from": None}, loaded
+    sizes = {**vars(encoder_of(loaded).size), **(values.get("content") or {})}
+    return {**values, "content": sizes, "content_from": None}, loaded
 
 
 def adopt(model: Trainable, source: Loaded | None) -> None:
-    """Copy the encoder's weights into a new model."""
-    if source is not None:
-        assert isinstance(model, RecSyn)
-        model.content.encoder.load_state_dict(encoder_of(source).state_dict())
+    """Copy the encoder's weights into a new model, without the last layers if it has fewer."""
+    if isinstance(model, RecSyn) and source is not None:
+        load_shortened(model.content.encoder, encoder_of(source).state_dict(), "")
+
+
+def load_shortened(network: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
+    """Load weights of which there may be more than layers in the encoder at `prefix`.
+
+    Raises:
+        UserError: they differ in anything else.
+    """
+    own = network.state_dict()
+    left = [name for name in state if name not in own and not name.startswith(f"{prefix}blocks.")]
+    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
+    if left or wrong:
+        raise UserError(
+            f"model.content: the encoder differs in {(left or wrong)[0]}: only its `layers` can be changed, to fewer"
+        )
+    network.load_state_dict({name: value for name, value in state.items() if name in own})
 
 
 def made_fields(model: Trainable, source: Loaded | None, spec: FeatureSpec) -> dict[str, Field]:
-    """The stored fields that the model's encoder makes, by label; `source` is the file that holds it."""
+    """The stored fields by label that the model's encoder makes, or its teacher: what `source` holds."""
     if "content" not in model.requires.fields:
         return {}
     assert source is not None and source.path is not None
-    return {"content": Content(spec, source.path.absolute(), source.sha256)}
+    return {"content": Content(spec, source.path.absolute(), _digest(encoder_of(source)))}
+
+
+def _digest(encoder: WhisperEncoder) -> str:
+    """Of the weights: files that hold the same encoder make the same field."""
+    found = hashlib.sha256()
+    for name, value in sorted(encoder.state_dict().items()):
+        found.update(name.encode() + value.float().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]

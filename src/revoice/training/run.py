@@ -19,7 +19,7 @@ from revoice.data.datamodule import DataModule
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Trainable
 from revoice.training.callbacks import Run, build_callbacks
-from revoice.training.content import adopt, made_fields, settle
+from revoice.training.content import adopt, load_shortened, made_fields, settle
 from revoice.training.loggers import build_loggers
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -203,10 +203,11 @@ def _continue(start: Loaded, name: str, values: Mapping[str, Any]) -> tuple[Trai
     log.info("model settings, features and statistics are those of %s", start.path)
     arguments = dict(start.description.arguments)
     again = {key: values[key] for key in type(start.model).may_change if key in values}
+    again |= {key: {**arguments[key], **value} for key, value in again.items() if isinstance(value, Mapping)}
     if any(arguments.get(key) != value for key, value in again.items()):
         arguments |= again
         model = MODELS.build(name, arguments)
-        model.load_state_dict(start.model.state_dict())
+        load_shortened(model, start.model.state_dict(), "content.encoder.")
         return model, arguments
     return start.model.train(), arguments
 
