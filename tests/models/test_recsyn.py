@@ -1,6 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
+from revoice.audio.presets import load_preset
 from revoice.data.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import Utterance
@@ -61,6 +63,26 @@ def test_it_converts_any_length(frames: int) -> None:
     net = model().eval()
     made = net.convert(clip(frames, 100.0), [clip(20, 200.0, 1), clip(7, 200.0, 2)], RecSynControls())
     assert made.shape == (10, frames) and bool(torch.isfinite(made).all())
+
+
+def test_voices_are_matched_with_gradients_to_the_decoder() -> None:
+    spec = load_preset("mel_22k")
+    torch.manual_seed(0)
+    net = RecSyn(80, 22050, 256, frames=128, **TINY, match_voice=True).train()
+    net.set_features(spec)
+    generator = torch.Generator().manual_seed(0)
+    items = Batch(
+        id=("a", "b", "c"), features=torch.randn(3, 80, 128, generator=generator) - 4, lengths=torch.full((3,), 128),
+        f0=torch.full((3, 128), 120.0), embedding=F.normalize(torch.rand(3, 256, generator=generator), dim=1),
+        reference=torch.randn(3, 80, 40, generator=generator) - 4, content=torch.randn(3, 8, 128),
+        draws=Draws(0, 0, 0, 3, 3),
+    )  # fmt: skip
+    loss = net.losses(items)["voice"]
+    assert 0 < loss.item() < 1
+    loss.backward()
+    assert net.decoder.out.weight.grad.abs().sum() > 0
+    with pytest.raises(UserError, match="like mel_22k"):
+        net.set_features(load_preset("stft_16k"))
 
 
 def test_the_code_has_no_mean_and_no_deviation_of_its_own() -> None:

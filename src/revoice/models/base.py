@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from revoice.audio.spec import FeatureSpec
 from revoice.data.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.nn.pitch import log_level, moved
@@ -127,6 +128,9 @@ class Trainable(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Unweighted training losses by name, each a scalar; the weights live in the config (`loss:`)."""
         raise NotImplementedError
+
+    def set_features(self, spec: FeatureSpec) -> None:
+        """Called before training: what the features are, for losses that listen to them."""
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Take the per-channel statistics (F,) of the training features; models that do not standardise ignore them."""

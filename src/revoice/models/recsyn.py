@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revoice.audio.spec import FeatureSpec
 from revoice.data.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
@@ -21,6 +22,7 @@ from revoice.nn.content import RecognizedContent
 from revoice.nn.convnext import ConvNeXtBlock
 from revoice.nn.masked import masked_l1
 from revoice.nn.pitch import PitchEmbedding, moved, spread
+from revoice.nn.voice_match import require_mels, voice_distance
 from revoice.nn.whisper import WhisperSize
 from revoice.registry import from_mapping
 
@@ -146,7 +148,9 @@ class RecSyn(ConversionModel):
     The training loss is the L1 distance of the reconstruction. Content is read from a stored field, which the frozen
     encoder made of whole utterances. With `tune` the encoder hears the crops themselves and learns too; the loss
     `distill` then holds it to the stored content of its teacher (L1, both without mean and deviation over time), from
-    which it may be shortened: `content.layers` fewer than the teacher has.
+    which it may be shortened: `content.layers` fewer than the teacher has. With `match_voice` every crop is also said
+    in the voice of another item, and the loss `voice` asks the speaker encoder whether it sounds like that; what is
+    trained so is flattered by cosines of that encoder.
 
     Args:
         n_features: feature channels F.
@@ -155,13 +159,14 @@ class RecSyn(ConversionModel):
         content_from: checkpoint that the encoder's weights and sizes come from; only looked at where training starts.
         neck: `NeckSize`.  decoder: `DecoderSize` settings.
         tune: train the encoder too.
+        match_voice: compute the loss `voice`.
         frames: training crop.  reference_frames: of another utterance of the speaker, which tells the voice.
         sampler: "uniform" over utterances or "by_speaker".
     """
 
     Controls = RecSynControls
     stands_on = ("whisper", "resemblyzer")
-    may_change = ("content", "tune", "frames", "reference_frames", "sampler")
+    may_change = ("content", "tune", "match_voice", "frames", "reference_frames", "sampler")
 
     def __init__(
         self,
@@ -174,6 +179,7 @@ class RecSyn(ConversionModel):
         neck: Mapping[str, Any] | None = None,
         decoder: Mapping[str, Any] | None = None,
         tune: bool = False,
+        match_voice: bool = False,
         frames: int = 128,
         reference_frames: int = 256,
         sampler: str = "uniform",
@@ -181,7 +187,8 @@ class RecSyn(ConversionModel):
         super().__init__()
         narrow = from_mapping(NeckSize, neck or {}, "neck")
         size = from_mapping(DecoderSize, {k: _tuple(v) for k, v in (decoder or {}).items()}, "decoder")
-        self.noise, self.tune = narrow.noise, tune
+        self.spec: FeatureSpec | None = None
+        self.noise, self.tune, self.match_voice = narrow.noise, tune, match_voice
         self.requires = Requires(
             fields=("features", "f0", "embedding", "content", *(("waveform",) if tune else ())),
             frames=frames,
@@ -213,7 +220,22 @@ class RecSyn(ConversionModel):
         voice = self.voice(batch.embedding, self.standardiser(batch.reference))
         y = self.decoder(code, batch.f0, voice)
         with torch.autocast(x.device.type, enabled=False):
-            return {"reconstruction": masked_l1(y.float(), x, batch.lengths), "distill": distill}
+            return {
+                "reconstruction": masked_l1(y.float(), x, batch.lengths),
+                "distill": distill,
+                "voice": self._mismatch(code, voice, batch) if self.match_voice else x.new_zeros(()),
+            }
+
+    def _mismatch(self, code: Tensor, voice: Tensor, batch: Batch) -> Tensor:
+        """How little every code sounds like the voice of its neighbor, said at that one's pitch."""
+        assert batch.f0 is not None and batch.embedding is not None
+        assert self.spec is not None, "set_features comes before training"
+        other = (torch.arange(len(batch), device=code.device) ^ 1).clamp(max=len(batch) - 1)  # 1 0 3 2 ...
+        level = _levels(batch.f0)
+        f0 = batch.f0 * (level[other] - level).exp()[:, None]
+        y = self.decoder(code, f0, voice[other])
+        features = self.standardiser.inverse(y.float())
+        return voice_distance(features, batch.embedding[other], self.spec)
 
     @torch.no_grad()
     def convert(self, source: Utterance, targets: list[Utterance], controls: RecSynControls) -> Tensor:
@@ -237,6 +259,12 @@ class RecSyn(ConversionModel):
             return None
         return spread(moved(f0, controls.semitones * math.log(2) / 12), controls.pitch_range)
 
+    def set_features(self, spec: FeatureSpec) -> None:
+        """Remember what the features are, for the loss that listens to them."""
+        if self.match_voice:
+            require_mels(spec)
+        self.spec = spec
+
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""
         self.standardiser.set(mean, std)
@@ -245,6 +273,14 @@ class RecSyn(ConversionModel):
         embedding = torch.stack([clip.embedding for clip in clips if clip.embedding is not None]).mean(0)
         frames = self.standardiser(torch.cat([clip.features for clip in clips], dim=-1)[None])
         return self.voice(F.normalize(embedding, dim=0)[None], frames)
+
+
+def _levels(f0: Tensor) -> Tensor:
+    """Mean log-f0 (B,) of crops (B, T); that of 150 Hz where nothing is voiced."""
+    voiced = f0 > 0
+    total = torch.where(voiced, f0.clamp(min=1).log(), 0).sum(1)
+    count = voiced.sum(1)
+    return torch.where(count > 0, total / count.clamp(min=1), math.log(150.0))
 
 
 def _tuple(value: Any) -> Any:

@@ -150,6 +150,7 @@ def build(config: Mapping[str, Any]) -> Parts:
     if not start:
         statistics = data.statistics()
         model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
+    model.set_features(spec)
     description = Description(
         model=name,
         arguments=arguments,
