@@ -21,6 +21,7 @@ from revoice.nn.adain import instance_norm
 from revoice.nn.content import RecognizedContent
 from revoice.nn.convnext import ConvNeXtBlock
 from revoice.nn.masked import masked_l1
+from revoice.nn.microphone import recorded
 from revoice.nn.pitch import PitchEmbedding, moved, spread
 from revoice.nn.voice_match import require_mels, voice_distance
 from revoice.nn.whisper import WhisperSize
@@ -146,11 +147,14 @@ class RecSyn(ConversionModel):
     """Any voice to any voice, by recognition and synthesis.
 
     The training loss is the L1 distance of the reconstruction. Content is read from a stored field, which the frozen
-    encoder made of whole utterances. With `tune` the encoder hears the crops themselves and learns too; the loss
-    `distill` then holds it to the stored content of its teacher (L1, both without mean and deviation over time), from
-    which it may be shortened: `content.layers` fewer than the teacher has. With `match_voice` every crop is also said
-    in the voice of another item, and the loss `voice` asks the speaker encoder whether it sounds like that; what is
-    trained so is flattered by cosines of that encoder.
+    encoder made of whole utterances.
+
+    With `tune` the encoder hears the crops themselves, as other microphones would have recorded them, and learns too;
+    the loss `distill` then holds it to the stored content of its teacher (L1, both without mean and deviation over
+    time), from which it may be shortened: `content.layers` fewer than the teacher has.
+
+    With `match_voice` every crop is also said in the voice of another item, and the loss `voice` asks the speaker
+    encoder whether it sounds like that; what is trained so is flattered by cosines of that encoder.
 
     Args:
         n_features: feature channels F.
@@ -212,19 +216,21 @@ class RecSyn(ConversionModel):
         content, distill = batch.content, x.new_zeros(())
         if self.tune:
             assert batch.waveform is not None
-            content = self.content(batch.waveform, x.shape[-1])
+            heard = batch.waveform
+            if batch.draws is not None:
+                heard = recorded(heard, self.content.sample_rate, batch.draws)
+            content = self.content(heard, x.shape[-1])
             distill = masked_l1(instance_norm(content), instance_norm(batch.content), batch.lengths)
         code = self.neck(content)
         if batch.draws is not None and self.noise:
             code = code + self.noise * batch.draws.normal("code", *code.shape[1:], device=code.device)
         voice = self.voice(batch.embedding, self.standardiser(batch.reference))
         y = self.decoder(code, batch.f0, voice)
+        mismatch = self._mismatch(code, voice, batch) if self.match_voice else x.new_zeros(())
         with torch.autocast(x.device.type, enabled=False):
             return {
-                "reconstruction": masked_l1(y.float(), x, batch.lengths),
-                "distill": distill,
-                "voice": self._mismatch(code, voice, batch) if self.match_voice else x.new_zeros(()),
-            }
+                "reconstruction": masked_l1(y.float(), x, batch.lengths), "distill": distill, "voice": mismatch,
+            }  # fmt: skip
 
     def _mismatch(self, code: Tensor, voice: Tensor, batch: Batch) -> Tensor:
         """How little every code sounds like the voice of its neighbor, said at that one's pitch."""
