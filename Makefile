@@ -30,9 +30,8 @@ demo: setup ## speak the embedded corpus, train AdaIN-VC, convert unseen voices,
 
 voice: setup ## train the converter that ships anew: TEACHER=FILE (Whisper's encoder), REVOICE_REAL=FOLDER (real speech)
 	$(BIN)/python train.py experiment=voice model.content_from=$(TEACHER) hydra.run.dir=outputs/voice/1
-	$(BIN)/python train.py experiment=voice_match init_from=outputs/voice/1 hydra.run.dir=outputs/voice/2
-	$(BIN)/python train.py experiment=voice_tune init_from=outputs/voice/2 hydra.run.dir=outputs/voice/3
-	$(BIN)/revoice-export ckpt=outputs/voice/3 half=true out=src/revoice/weights/voice.safetensors
+	$(BIN)/python train.py experiment=voice_tune init_from=outputs/voice/1 hydra.run.dir=outputs/voice/2
+	$(BIN)/revoice-export ckpt=outputs/voice/2 half=true out=src/revoice/weights/voice.safetensors
 
 test: setup ## run the test suite (under ten minutes on two cores)
 	$(BIN)/python -m pytest

@@ -7,7 +7,7 @@ from revoice.audio.features import extract
 from revoice.audio.io import read_audio, resample
 from revoice.audio.presets import load_preset
 from revoice.audio.speaker import speaker_encoder
-from revoice.nn.voice_match import voice_distance, voice_of
+from revoice.nn.voice_match import voice_mismatch, voice_of
 
 
 def test_features_sound_like_the_voice_of_their_recording(shared: Path) -> None:
@@ -27,7 +27,7 @@ def test_quiet_features_are_raised_and_have_gradients() -> None:
     spec = load_preset("mel_22k")
     features = (torch.randn(2, 80, 138, generator=torch.Generator().manual_seed(0)) - 4).requires_grad_()
     voices = torch.from_numpy(np.eye(256, dtype=np.float32)[:2])
-    voice_distance(features, voices, spec).backward()
+    voice_mismatch(features, voices, voices.flip(0), spec).backward()
     assert bool(torch.isfinite(features.grad).all()) and features.grad.abs().sum() > 0
     with torch.no_grad():
         torch.testing.assert_close(voice_of(features - 20, spec), voice_of(features - 22, spec), atol=1e-4, rtol=0)

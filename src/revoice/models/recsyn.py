@@ -23,7 +23,8 @@ from revoice.nn.convnext import ConvNeXtBlock
 from revoice.nn.masked import masked_l1
 from revoice.nn.microphone import recorded
 from revoice.nn.pitch import PitchEmbedding, moved, spread
-from revoice.nn.voice_match import require_mels, voice_distance
+from revoice.nn.remel import require_mels
+from revoice.nn.voice_match import voice_mismatch
 from revoice.nn.whisper import WhisperSize
 from revoice.registry import from_mapping
 
@@ -153,8 +154,9 @@ class RecSyn(ConversionModel):
     the loss `distill` then holds it to the stored content of its teacher (L1, both without mean and deviation over
     time), from which it may be shortened: `content.layers` fewer than the teacher has.
 
-    With `match_voice` every crop is also said in the voice of another item, and the loss `voice` asks the speaker
-    encoder whether it sounds like that; what is trained so is flattered by cosines of that encoder.
+    With `match` every crop is also said in the voice of another item. The loss `voice` asks the speaker encoder whether
+    it sounds like that one, and not like its own; the loss `words` asks the content encoder whether it says the same
+    (L1, as `distill`). What is trained so is flattered by judges that are these encoders.
 
     Args:
         n_features: feature channels F.
@@ -163,14 +165,14 @@ class RecSyn(ConversionModel):
         content_from: checkpoint that the encoder's weights and sizes come from; only looked at where training starts.
         neck: `NeckSize`.  decoder: `DecoderSize` settings.
         tune: train the encoder too.
-        match_voice: compute the loss `voice`.
+        match: compute the losses `voice` and `words`.
         frames: training crop.  reference_frames: of another utterance of the speaker, which tells the voice.
         sampler: "uniform" over utterances or "by_speaker".
     """
 
     Controls = RecSynControls
     stands_on = ("whisper", "resemblyzer")
-    may_change = ("content", "tune", "match_voice", "frames", "reference_frames", "sampler")
+    may_change = ("content", "tune", "match", "frames", "reference_frames", "sampler")
 
     def __init__(
         self,
@@ -183,7 +185,7 @@ class RecSyn(ConversionModel):
         neck: Mapping[str, Any] | None = None,
         decoder: Mapping[str, Any] | None = None,
         tune: bool = False,
-        match_voice: bool = False,
+        match: bool = False,
         frames: int = 128,
         reference_frames: int = 256,
         sampler: str = "uniform",
@@ -192,7 +194,7 @@ class RecSyn(ConversionModel):
         narrow = from_mapping(NeckSize, neck or {}, "neck")
         size = from_mapping(DecoderSize, {k: _tuple(v) for k, v in (decoder or {}).items()}, "decoder")
         self.spec: FeatureSpec | None = None
-        self.noise, self.tune, self.match_voice = narrow.noise, tune, match_voice
+        self.noise, self.tune, self.match = narrow.noise, tune, match
         self.requires = Requires(
             fields=("features", "f0", "embedding", "content", *(("waveform",) if tune else ())),
             frames=frames,
@@ -213,7 +215,8 @@ class RecSyn(ConversionModel):
         x = self.standardiser(batch.features)
         assert batch.f0 is not None and batch.embedding is not None
         assert batch.reference is not None and batch.content is not None
-        content, distill = batch.content, x.new_zeros(())
+        zero = x.new_zeros(())
+        content, distill = batch.content, zero
         if self.tune:
             assert batch.waveform is not None
             heard = batch.waveform
@@ -226,22 +229,23 @@ class RecSyn(ConversionModel):
             code = code + self.noise * batch.draws.normal("code", *code.shape[1:], device=code.device)
         voice = self.voice(batch.embedding, self.standardiser(batch.reference))
         y = self.decoder(code, batch.f0, voice)
-        mismatch = self._mismatch(code, voice, batch) if self.match_voice else x.new_zeros(())
+        judged = self._judged(code, voice, content, batch) if self.match else {"voice": zero, "words": zero}
         with torch.autocast(x.device.type, enabled=False):
-            return {
-                "reconstruction": masked_l1(y.float(), x, batch.lengths), "distill": distill, "voice": mismatch,
-            }  # fmt: skip
+            return {"reconstruction": masked_l1(y.float(), x, batch.lengths), "distill": distill, **judged}
 
-    def _mismatch(self, code: Tensor, voice: Tensor, batch: Batch) -> Tensor:
-        """How little every code sounds like the voice of its neighbor, said at that one's pitch."""
+    def _judged(self, code: Tensor, voice: Tensor, content: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Every code said in the voice of its neighbor in the batch, at that one's pitch: whose voice, which words?"""
         assert batch.f0 is not None and batch.embedding is not None
         assert self.spec is not None, "set_features comes before training"
         other = (torch.arange(len(batch), device=code.device) ^ 1).clamp(max=len(batch) - 1)  # 1 0 3 2 ...
         level = _levels(batch.f0)
         f0 = batch.f0 * (level[other] - level).exp()[:, None]
-        y = self.decoder(code, f0, voice[other])
-        features = self.standardiser.inverse(y.float())
-        return voice_distance(features, batch.embedding[other], self.spec)
+        features = self.standardiser.inverse(self.decoder(code, f0, voice[other]).float())
+        said = instance_norm(self.content.of_mels(features, self.spec))
+        return {
+            "voice": voice_mismatch(features, batch.embedding[other], batch.embedding, self.spec),
+            "words": masked_l1(said, instance_norm(content.detach()), batch.lengths),
+        }
 
     @torch.no_grad()
     def convert(self, source: Utterance, targets: list[Utterance], controls: RecSynControls) -> Tensor:
@@ -267,8 +271,8 @@ class RecSyn(ConversionModel):
 
     def set_features(self, spec: FeatureSpec) -> None:
         """Remember what the features are, for the loss that listens to them."""
-        if self.match_voice:
-            require_mels(spec)
+        if self.match:
+            require_mels(spec, "model.match")
         self.spec = spec
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:

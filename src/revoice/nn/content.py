@@ -6,6 +6,9 @@ from torch import Tensor, nn
 
 from revoice.audio.features import extractor
 from revoice.audio.presets import load_preset
+from revoice.audio.scale import to_scale
+from revoice.audio.spec import FeatureSpec
+from revoice.nn.remel import interpolated, remel
 from revoice.nn.whisper import RATE, WhisperEncoder, WhisperSize
 
 PRESET = "whisper_16k"
@@ -30,6 +33,16 @@ class RecognizedContent(nn.Module):
         """D."""
         return self.encoder.size.width
 
+    def of_mels(self, features: Tensor, spec: FeatureSpec) -> Tensor:
+        """(B, D, T) of log-mels (B, F, T) that somebody makes; gradients reach those, and not the encoder's weights."""
+        wanted = load_preset(PRESET)
+        with torch.autocast(features.device.type, enabled=False):
+            power, _ = remel(features, spec, wanted)
+            log_mel = to_scale(power.transpose(1, 2), wanted).transpose(1, 2)
+        still = {name: value.detach() for name, value in self.encoder.state_dict(keep_vars=True).items()}
+        steps = torch.func.functional_call(self.encoder, still, (log_mel,)).transpose(1, 2)
+        return interpolated(steps, features.shape[-1], RATE * self.hop / self.sample_rate)
+
     def forward(self, waveform: Tensor, frames: int | None = None) -> Tensor:
         """(B, S) -> (B, D, T), T = `frames`, by default S // hop."""
         frames = waveform.shape[-1] // self.hop if frames is None else frames
@@ -41,18 +54,3 @@ class RecognizedContent(nn.Module):
             log_mel = extractor(spec, str(waveform.device))(heard)
         steps = self.encoder(log_mel).transpose(1, 2)
         return interpolated(steps, frames, RATE * self.hop / self.sample_rate)
-
-
-def interpolated(steps: Tensor, frames: int, per_frame: float) -> Tensor:
-    """Linear interpolation of (B, D, N) at the centers of frames, `per_frame` steps each -> (B, D, frames).
-
-    Step n lies at n, frame t at (t + 1/2) per_frame; what lies behind the last step holds its value.
-
-    >>> interpolated(torch.tensor([[[0.0, 1.0, 2.0]]]), 4, 0.5).tolist()
-    [[[0.25, 0.75, 1.25, 1.75]]]
-    """
-    last = steps.shape[-1] - 1
-    at = ((torch.arange(frames, device=steps.device) + 0.5) * per_frame).clamp(max=last)
-    low = at.long().clamp(max=max(last - 1, 0))
-    share = (at - low).to(steps.dtype)
-    return torch.lerp(steps[..., low], steps[..., (low + 1).clamp(max=last)], share)
