@@ -30,7 +30,7 @@ class Phones(Recognizer):
     """
 
     unit = "phones"
-    stands_on = ("whisper",)
+    stands_on: tuple[str, ...] = ("whisper",)
     languages = ("en",)
 
     def __init__(self, path: str | None = None, device: str = "cpu") -> None:
@@ -48,6 +48,7 @@ class Phones(Recognizer):
         self.model: Any = loaded.model
         self.spec, self.device = loaded.spec, device
         self.weights = loaded.sha256
+        self.stands_on = tuple(dict.fromkeys([*type(self).stands_on, *loaded.model.stands_on]))
         self.known_error = _table(loaded.description.data.get("phone_error"))
 
     @classmethod
