@@ -74,6 +74,8 @@ def clip(workplace: Path) -> str:
         ("convert", ["ckpt=x.ckpt", "src=x.wav"], "tgt= is missing"),
         ("evaluate", [], "ckpt= is missing"),
         ("evaluate", ["ckpt=missing.ckpt"], "does not exist"),
+        ("evaluate", ["ckpt=x.ckpt", "metrics.recogniser.name=whisper"], "unknown setting"),
+        ("train", ["callbacks.samples={count: 1, recognizer: wisper}"], "did you mean 'whisper'"),
         ("evaluate", ["evaluation=gram_idenification"], "did you mean 'gram_identification'"),
         ("evaluate", ["evaluation=gram_identification", "ckpt=x.ckpt"], "leave ckpt= and model= out"),
         ("evaluate", ["evaluation=gram_identification", "evaluation.train=15"], "evaluation.train=9"),
@@ -143,6 +145,24 @@ def test_training_leaves_a_whole_run_folder(command, workplace: Path) -> None:
     samples = {p.suffix for p in (folder / "samples").rglob("*") if p.is_file()}
     assert samples == {".wav", ".png"}
     assert list((folder / "samples").rglob("speaker_map.png"))
+
+
+def test_checkpoints_may_be_chosen_by_the_errors_of_samples(command, workplace: Path) -> None:
+    # what it hears changes from clip to clip: the first rounds cannot all be alike
+    program = "python3 -c 'import sys, hashlib; print(hashlib.md5(open(sys.argv[1], \"rb\").read()).hexdigest())' {wav}"
+    samples = f"callbacks.samples={{count: 2, every: 1, recognizer: {{name: command, command: {json.dumps(program)}}}}}"
+    chosen = ["callbacks.checkpoint.monitor=samples/error_rate", "optimized_metric=best/samples/error_rate"]
+    status, out, err = command("train", *ARGUMENTS, samples, *chosen, "hydra.run.dir=outputs/by_errors")
+    assert status == 0, err
+    folder = workplace / "outputs" / "by_errors"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert 0 < metrics["best/samples/error_rate"] <= metrics["samples/error_rate"]
+    assert metrics["samples/error_rate_copy"] > 0 and (folder / "checkpoints" / "best.ckpt").is_file()
+    assert "heard by command" in out and "samples/error_rate" in (folder / "logs" / "metrics.csv").read_text()
+    for setting, words in (("recognizer: null", "no recognizer counts errors"), ("every: 2", "samples.every=1")):
+        bad = samples.replace("every: 1", setting) if "every" in setting else f"callbacks.samples={{{setting}}}"
+        status, _, err = command("train", *ARGUMENTS, bad, *chosen, "hydra.run.dir=outputs/by_nothing")
+        assert status == 2 and words in err and "Traceback" not in err
 
 
 def test_show_builds_and_stops(command, workplace: Path) -> None:
@@ -233,20 +253,23 @@ def test_a_table_of_speakers_is_spoken_and_measured_by_name(command, workplace: 
     )
     assert status == 0, err
     metrics = json.loads((workplace / "outputs" / "table_report" / "metrics.json").read_text())
-    assert "unseen" not in metrics and metrics["seen"]["pairs"] == 2
+    assert "unseen" not in metrics and metrics["seen"]["pairs"] == 2 and metrics["seen"]["recognizer"] is None
 
 
 def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None:
     best, last = trained / "checkpoints" / "best.ckpt", trained / "checkpoints" / "last.ckpt"
     status, out, err = command(
-        "evaluate", f"ckpt=[{best},{last}]", *TINY, "metrics.voices=2", "metrics.workers=0", "metrics.recognizer=null", "adapt.steps=2",
-        "out=outputs/report",
+        "evaluate", f"ckpt=[{best},{last}]", *TINY, "metrics.voices=2", "metrics.workers=0", "adapt.steps=2",
+        "out=outputs/report", "metrics.recognizer.name=command", "metrics.recognizer.command=printf same%.0s {wav}",
     )  # fmt: skip
     assert status == 0, err
     metrics = json.loads((workplace / "outputs" / "report" / "metrics.json").read_text())
     assert set(metrics["systems"]) == {"best", "last"}
     assert metrics["systems"]["best"]["adaptation"]["steps"] == 2
-    assert metrics["systems"]["best"]["unseen"]["pairs"] == 2
+    unseen = metrics["systems"]["best"]["unseen"]
+    assert unseen["pairs"] == 2 and unseen["cer_converted"] == unseen["cer_copy"] == 0.0 < unseen["cer_source"]
+    assert unseen["recognizer"]["name"] == "command" and unseen["recognizer"]["weights"] == "printf same%.0s {wav}"
+    assert "cer_converted 0.000" in out
     page = (workplace / "outputs" / "report" / "report.html").read_text()
     assert "<audio" in page and "data:image/png" in page and "http" + "://" not in page.replace("http://www.w3.org", "")
 
@@ -274,7 +297,8 @@ def test_style_transfer_leaves_sound_picture_and_record(command, clip: str, work
 def test_style_transfer_is_evaluated_beside_a_checkpoint(command, trained: Path, workplace: Path) -> None:
     status, out, err = command(
         "evaluate", f"ckpt={trained / 'checkpoints' / 'last.ckpt'}", "model=random_cnn", "controls.iterations=3", *TINY,
-        "metrics.voices=2", "metrics.workers=0", "metrics.recognizer=null", "metrics.groups=[unseen]", "adapt=0", "out=outputs/styled_report",
+        "metrics.voices=2", "metrics.workers=0", "metrics.recognizer=null", "metrics.groups=[unseen]", "adapt=0",
+        "out=outputs/styled_report",
     )  # fmt: skip
     assert status == 0, err
     systems = json.loads((workplace / "outputs" / "styled_report" / "metrics.json").read_text())["systems"]
