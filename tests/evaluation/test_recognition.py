@@ -20,6 +20,7 @@ from revoice.evaluation.recognition import (
     Transcript,
     error_rate,
     is_circular,
+    mean_rate,
     normalized,
 )
 from revoice.evaluation.recognizers import phones
@@ -46,6 +47,11 @@ def test_error_rates_by_hand(reference: str, heard: str, rate: float) -> None:
 def test_phones_are_counted_as_wholes() -> None:
     assert error_rate(("tʃ", "iː", "z"), ("ʃ", "iː", "z")) == pytest.approx(1 / 3)
     assert math.isnan(error_rate((), ("a",)))
+
+
+def test_long_sources_count_more() -> None:
+    pairs = [(Transcript.of_text(a), Transcript.of_text(b)) for a, b in (("abcdefgh", "abcd"), ("ab", "ab"), ("", "x"))]
+    assert mean_rate(pairs) == pytest.approx(0.4) and math.isnan(mean_rate(pairs[2:]))
 
 
 def test_text_is_normalized() -> None:

@@ -100,6 +100,12 @@ def error_rate(reference: Sequence[str], heard: Sequence[str]) -> float:
     return float(jiwer.wer(_as_words(reference), _as_words(heard)))
 
 
+def mean_rate(pairs: Sequence[tuple[Transcript, Transcript]]) -> float:
+    """Error rate over (what is heard in the source, what is heard instead), long sources counting more; nan if none."""
+    counted = [(error_rate(a.tokens, b.tokens), len(a.tokens)) for a, b in pairs if a.tokens]
+    return sum(rate * size for rate, size in counted) / sum(size for _, size in counted) if counted else math.nan
+
+
 def _as_words(tokens: Sequence[str]) -> str:
     return " ".join("␣" if token == " " else token for token in tokens)
 

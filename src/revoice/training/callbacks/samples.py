@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from revoice.data.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation.listeners import DEFAULT, build_recognizer
 from revoice.evaluation.pictures import spectrograms
-from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript, error_rate
+from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript, mean_rate
 from revoice.models.base import ConversionModel
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
@@ -170,9 +170,3 @@ class _Samples(Callback):
         log.info("iteration %d: error rate of the samples %.3f, of copies %.3f, heard by %s", iteration, rate, copy,
                  recognizer.name)  # fmt: skip
         return {ERRORS: rate, f"{ERRORS}_copy": copy}
-
-
-def mean_rate(pairs: Sequence[tuple[Transcript, Transcript]]) -> float:
-    """Error rate over (what is heard in the source, what is heard instead), long sources counting more; nan if none."""
-    counted = [(error_rate(a.tokens, b.tokens), len(a.tokens)) for a, b in pairs if a.tokens]
-    return sum(rate * size for rate, size in counted) / sum(size for _, size in counted) if counted else math.nan
