@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -149,7 +150,8 @@ def test_training_leaves_a_whole_run_folder(command, workplace: Path) -> None:
 
 def test_checkpoints_may_be_chosen_by_the_errors_of_samples(command, workplace: Path) -> None:
     # what it hears changes from clip to clip: the first rounds cannot all be alike
-    program = f"{sys.executable} -c 'import sys, hashlib; print(hashlib.md5(open(sys.argv[1], \"rb\").read()).hexdigest())' {wav}"
+    code = "import sys, hashlib; print(hashlib.md5(open(sys.argv[1], 'rb').read()).hexdigest())"
+    program = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} {{wav}}"
     samples = f"callbacks.samples={{count: 2, every: 1, recognizer: {{name: command, command: {json.dumps(program)}}}}}"
     chosen = ["callbacks.checkpoint.monitor=samples/error_rate", "optimized_metric=best/samples/error_rate"]
     status, out, err = command("train", *ARGUMENTS, samples, *chosen, "hydra.run.dir=outputs/by_errors")

@@ -133,7 +133,7 @@ class _Samples(Callback):
                     self.rates = self._errors(self.recognizer, done, trainer.global_step)
             self.rates = trainer.strategy.broadcast(self.rates)  # every process chooses the same checkpoint
         for name, rate in self.rates.items():
-            module.log(name, rate, rank_zero_only=False, sync_dist=False)
+            module.log(name, rate, sync_dist=True)
 
     def _speak(self, module: VoiceModule, model: ConversionModel, iteration: int) -> _Round:
         description, done = module.description, _Round()
