@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import shlex
 import sys
 from pathlib import Path
 
@@ -75,8 +74,6 @@ def clip(workplace: Path) -> str:
         ("convert", ["ckpt=x.ckpt", "src=x.wav"], "tgt= is missing"),
         ("evaluate", [], "ckpt= is missing"),
         ("evaluate", ["ckpt=missing.ckpt"], "does not exist"),
-        ("evaluate", ["ckpt=x.ckpt", "metrics.recogniser.name=whisper"], "unknown setting"),
-        ("train", ["callbacks.samples={count: 1, recognizer: wisper}"], "did you mean 'whisper'"),
         ("evaluate", ["evaluation=gram_idenification"], "did you mean 'gram_identification'"),
         ("evaluate", ["evaluation=gram_identification", "ckpt=x.ckpt"], "leave ckpt= and model= out"),
         ("evaluate", ["evaluation=gram_identification", "evaluation.train=15"], "evaluation.train=9"),
@@ -146,25 +143,6 @@ def test_training_leaves_a_whole_run_folder(command, workplace: Path) -> None:
     samples = {p.suffix for p in (folder / "samples").rglob("*") if p.is_file()}
     assert samples == {".wav", ".png"}
     assert list((folder / "samples").rglob("speaker_map.png"))
-
-
-def test_checkpoints_may_be_chosen_by_the_errors_of_samples(command, workplace: Path) -> None:
-    # what it hears changes from clip to clip: the first rounds cannot all be alike
-    code = "import sys, hashlib; print(hashlib.md5(open(sys.argv[1], 'rb').read()).hexdigest())"
-    program = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} {{wav}}"
-    samples = f"callbacks.samples={{count: 2, every: 1, recognizer: {{name: command, command: {json.dumps(program)}}}}}"
-    chosen = ["callbacks.checkpoint.monitor=samples/error_rate", "optimized_metric=best/samples/error_rate"]
-    status, out, err = command("train", *ARGUMENTS, samples, *chosen, "hydra.run.dir=outputs/by_errors")
-    assert status == 0, err
-    folder = workplace / "outputs" / "by_errors"
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert 0 < metrics["best/samples/error_rate"] <= metrics["samples/error_rate"]
-    assert metrics["samples/error_rate_copy"] > 0 and (folder / "checkpoints" / "best.ckpt").is_file()
-    assert "heard by command" in out and "samples/error_rate" in (folder / "logs" / "metrics.csv").read_text()
-    for setting, words in (("recognizer: null", "no recognizer counts errors"), ("every: 2", "samples.every=1")):
-        bad = samples.replace("every: 1", setting) if "every" in setting else f"callbacks.samples={{{setting}}}"
-        status, _, err = command("train", *ARGUMENTS, bad, *chosen, "hydra.run.dir=outputs/by_nothing")
-        assert status == 2 and words in err and "Traceback" not in err
 
 
 def test_show_builds_and_stops(command, workplace: Path) -> None:
@@ -245,14 +223,9 @@ def test_a_table_of_speakers_is_spoken_and_measured_by_name(command, workplace: 
     status, _, err = command("convert", f"ckpt={run}", f"src={clip}", f"tgt={clip}", f"out={out}")
     assert status == 2 and len(err.strip().splitlines()) == 1 and "speaker" in err and known[1] in err
     status, _, err = command(
-        "evaluate",
-        f"ckpt={run}",
-        *TINY,
-        "metrics.voices=2",
-        "metrics.workers=0",
-        "metrics.recognizer=null",
+        "evaluate", f"ckpt={run}", *TINY, "metrics.voices=2", "metrics.workers=0", "metrics.recognizer=null",
         "out=outputs/table_report",
-    )
+    )  # fmt: skip
     assert status == 0, err
     metrics = json.loads((workplace / "outputs" / "table_report" / "metrics.json").read_text())
     assert "unseen" not in metrics and metrics["seen"]["pairs"] == 2 and metrics["seen"]["recognizer"] is None
@@ -270,8 +243,7 @@ def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None
     assert metrics["systems"]["best"]["adaptation"]["steps"] == 2
     unseen = metrics["systems"]["best"]["unseen"]
     assert unseen["pairs"] == 2 and unseen["cer_converted"] == unseen["cer_copy"] == 0.0 < unseen["cer_source"]
-    assert unseen["recognizer"]["name"] == "command" and unseen["recognizer"]["weights"] == "printf same%.0s {wav}"
-    assert "cer_converted 0.000" in out
+    assert unseen["recognizer"]["weights"] == "printf same%.0s {wav}" and "cer_converted 0.000" in out
     page = (workplace / "outputs" / "report" / "report.html").read_text()
     assert "<audio" in page and "data:image/png" in page and "http" + "://" not in page.replace("http://www.w3.org", "")
 
