@@ -20,7 +20,7 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     out = Path(str(required(values, "out", EXAMPLE))).expanduser()
     if out.suffix not in (".ckpt", ".safetensors"):
         raise UserError(f"out={out}: expected a name that ends in .ckpt or .safetensors; for example: {EXAMPLE}")
-    half = values["half"]
+    half = values.get("half")
     if half not in (None, True, False):
         raise UserError(f"half={half}: expected true, false or null, which means as in the published file")
     extra = {key: Path(str(values[key])).expanduser() for key in ("config", "statistics") if values.get(key)}
