@@ -57,7 +57,7 @@ def clip(workplace: Path) -> str:
         ("train", ["data.batch_size=0"], "batch_size"),
         ("train", ["model.norm_position=inside"], "before"),
         ("train", ["a b c"], "command line"),
-        ("convert", [], "ckpt= is missing"),
+        ("convert", [], "src= is missing"),
         ("convert", ["model=random_cnn", "ckpt=x.ckpt", "src=a.wav", "tgt=b.wav"], "give one"),
         ("convert", ["model=adain_vc_small", "src=a.wav", "tgt=b.wav"], "has to be trained"),
         ("convert", ["model=random_cnn", "features=mel_22k", "src=a.wav", "tgt=b.wav"], "features=log1p_22k"),

@@ -163,6 +163,7 @@ class RecSyn(ConversionModel):
         sample_rate, hop: of the features.
         content: sizes of the encoder, see `WhisperSize`.
         content_from: checkpoint that the encoder's weights and sizes come from; only looked at where training starts.
+            With `init_from`, which brings an encoder, it is the teacher that makes the stored content.
         neck: `NeckSize`.  decoder: `DecoderSize` settings.
         tune: train the encoder too.
         match: compute the losses `voice` and `words`.

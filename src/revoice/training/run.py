@@ -125,7 +125,8 @@ def build(config: Mapping[str, Any]) -> Parts:
     facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers())}
     if start:
         model, arguments = _continue(start, name, values)
-        encoder: Loaded | None = start
+        teacher = values.get("content_from")
+        encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
     else:
         values, encoder = settle(name, values)
         arguments = MODELS.arguments(name, values, facts)
