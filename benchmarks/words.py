@@ -1,6 +1,6 @@
 """How many of the words a conversion keeps: what a speech recognizer hears in it, against what it hears in the source.
 
-    python benchmarks/words.py outputs/demo/model.ckpt OTHER.ckpt [--adapt 20] [--judge FOLDER] [--real FOLDER]
+    python benchmarks/words.py outputs/demo/model.ckpt OTHER.ckpt [--adapt 20 --rate 2e-3] [--judge FOLDER] [--real FOLDER]
 
 Character error rate (CER; case and punctuation do not count, a clip counts 1 at most) of the source through features
 and Griffin-Lim alone (copy), of the source into its own voice, and of conversions into other voices, with its standard
@@ -27,6 +27,7 @@ import torch
 from revoice import load
 from revoice.audio.io import Audio, read_audio, resample
 from revoice.audio.speaker import speaker_encoder
+from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.converter import Converter
 from revoice.data.espeak.make import Recipe, make_corpus
 from revoice.errors import UserError
@@ -129,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="*", default=["outputs/demo/model.ckpt"])
     parser.add_argument("--adapt", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=Adaptation().rate)
     parser.add_argument("--judge", help="folder of a Whisper model in faster-whisper's format")
     shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
     parser.add_argument("--real", type=Path, default=shared / "data")
@@ -142,7 +144,7 @@ def main() -> None:
     print(f"{'':<40}{'':<10}{'copy':>7}{'own':>7}{'converted':>18}{'target':>8}{'source':>8}")
     for path in options.checkpoints:
         try:
-            converter = load(path, adapt=options.adapt)
+            converter = load(path, adapt={"steps": options.adapt, "rate": options.rate})
         except UserError as error:
             sys.exit(str(error))
         for name, sources in corpora.items():
