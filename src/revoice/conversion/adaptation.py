@@ -27,13 +27,13 @@ class Adaptation:
     """How far a model is moved towards a target voice.
 
     Attributes:
-        steps: of Adam; 0 leaves the model as it was trained.
+        steps: of Adam; 0 leaves the model as it was trained: what it gains in voice, it loses in words (docs/words.md).
         rate: learning rate of the first step; it falls linearly to zero.
         crops: random crops of a target clip in each step, each as long as a training crop.
         seed: of the crops and of the random numbers that the loss draws.
     """
 
-    steps: int = 20
+    steps: int = 0
     rate: float = 2e-3
     crops: int = 4
     seed: int = 0
@@ -43,7 +43,7 @@ class Adaptation:
         """From a setting: a number of steps, or a mapping of what to set.
 
         >>> Adaptation.of(0).steps, Adaptation.of({"rate": 1e-3}).steps
-        (0, 20)
+        (0, 0)
         """
         if isinstance(value, bool) or not isinstance(value, int | Mapping):
             raise UserError(f"adapt={value}: expected a number of steps, e.g. adapt=20 (adapt=0: none)")

@@ -268,7 +268,7 @@ def load(
     A model that needs no training is loaded by its name, and may be given settings:
     `revoice.load("random_cnn", settings={"kernel": "3x1"})`.
 
-    `adapt` is the number of steps on the target's clips, or settings of `Adaptation`; None: its defaults, 0: none.
+    `adapt` is the number of steps on the target's clips, or settings of `Adaptation`; None or 0: none.
     """
     adaptation = BY_DEFAULT if adapt is None else Adaptation.of(adapt)
     kind = MODELS.get(str(checkpoint)) if str(checkpoint) in MODELS.names() else None

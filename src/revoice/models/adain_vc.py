@@ -45,10 +45,11 @@ class AdaINVC(ConversionModel):
             speaker encoder; each decoder layer receives the statistics that the content encoder's mirror-image layer
             removed from the target clip; needs as many decoder as encoder blocks).
         norm_position: "before" the activation (published code) or "after" it (paper).
-        perturb: largest relative stretch of the frequency axis (and, in standard deviations, change of level and tilt)
-            of what the content encoder hears in training: each crop sounds like somebody else, so that the voice is not
-            in the content that explains it (information perturbation, Choi et al., arXiv:2110.14513). 0 is as
-            published.
+        perturb: what the content encoder hears in training is changed in level and tilt by up to three times as many
+            standard deviations: each crop sounds like somebody else, so that the voice is not in the content that
+            explains it (information perturbation, Choi et al., arXiv:2110.14513). 0 is as published.
+        stretch: largest relative stretch of the frequency axis that goes with it; None is as much as `perturb`. More
+            than the tenth that tells vocal tracts apart turns vowels into others, and the words are lost.
         frames: training crop.
         minimum: shorter utterances are left out, others padded to the crop; None is as few as the network takes.
         reference_frames: 0 trains the speaker encoder on the crop itself, as published; more takes that many frames of
@@ -70,6 +71,7 @@ class AdaINVC(ConversionModel):
         conditioning: str = "adain",
         norm_position: str = "before",
         perturb: float = 0.0,
+        stretch: float | None = None,
         frames: int = 128,
         minimum: int | None = None,
         reference_frames: int = 0,
@@ -86,7 +88,7 @@ class AdaINVC(ConversionModel):
         hop = prod(content.subsample)
         upsample = size.upsample or spread_upsampling(hop, size.blocks)
         _check(upsample, size, content, hop, conditioning)
-        self.hop, self.perturb = hop, perturb
+        self.hop, self.perturb, self.stretch = hop, perturb, stretch
         speaker = from_mapping(EncoderSize, as_tuples(speaker_encoder), "speaker_encoder")
         # reflection at the coarser encoder's slowest rate needs more frames than a kernel of 5 reaches
         self.shortest = 3 * max(hop, prod(speaker.subsample if conditioning == "adain" else ()))
@@ -130,7 +132,9 @@ class AdaINVC(ConversionModel):
         """L1 reconstruction and KL of a batch, each a mean over all elements (reconstruction over valid frames)."""
         x = self.standardiser(batch.features)
         reference = x if batch.reference is None else self.standardiser(batch.reference)
-        heard = x if batch.draws is None or not self.perturb else perturbed(x, self.perturb, batch.draws)
+        heard = x
+        if batch.draws is not None and self.perturb:
+            heard = perturbed(x, self.perturb, batch.draws, self.stretch)
         content = self.content_encoder(heard)
         z = content.mean
         if batch.draws is not None:

@@ -85,7 +85,7 @@ class VQVAE(ConversionModel):
         n_speakers: training speakers, for `voice="speaker"`.
         encoder: `VQEncoderSize`.  quantizer: `QuantizerSize`.  decoder: `DecoderSize` settings.
         voice: "embedding" (any voice, by Resemblyzer) or "speaker" (a table).  voice_dim: of its code.
-        perturb: see `AdaINVC`.
+        perturb, stretch: see `AdaINVC`.
         frames: training crop, a multiple of the hop.
         sampler: "uniform" over utterances or "by_speaker".
     """
@@ -104,6 +104,7 @@ class VQVAE(ConversionModel):
         voice: str = "embedding",
         voice_dim: int = 128,
         perturb: float = 0.0,
+        stretch: float | None = None,
         frames: int = 128,
         sampler: str = "uniform",
     ) -> None:
@@ -112,7 +113,7 @@ class VQVAE(ConversionModel):
         codes = from_mapping(QuantizerSize, quantizer or {}, "quantizer")
         size = from_mapping(DecoderSize, as_tuples(decoder), "decoder")
         self.encoder = VQEncoder(n_features, codes.dim, sizes)
-        self.hop, self.perturb = prod(sizes.strides), perturb
+        self.hop, self.perturb, self.stretch = prod(sizes.strides), perturb, stretch
         upsample = size.upsample or spread_upsampling(self.hop, size.blocks)
         if prod(upsample) != self.hop:
             raise UserError(f"decoder.upsample={list(upsample)} must multiply to the encoder's hop {self.hop}")
@@ -146,7 +147,9 @@ class VQVAE(ConversionModel):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction (over valid frames), codebook, commitment, perplexity."""
         x = self.standardiser(batch.features)
-        heard = x if batch.draws is None or not self.perturb else perturbed(x, self.perturb, batch.draws)
+        heard = x
+        if batch.draws is not None and self.perturb:
+            heard = perturbed(x, self.perturb, batch.draws, self.stretch)
         codes = self.encode(heard, batch)
         y = self.decode(codes.values, self.voice.of_batch(batch), batch.f0)[..., : x.shape[-1]]
         with torch.autocast(x.device.type, enabled=False):
