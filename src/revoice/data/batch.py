@@ -25,6 +25,8 @@ class Batch:
         waveform: (B, S) aligned with `features`.
         paired: (B, F, T) a changed copy of the same utterance.  codes: (B, T') int64.
         reference: (B, F, R) crops of *other* utterances of the same speakers.
+        phones: (B, T) integers, see `data.fields.phones`: which phone each frame belongs to, and where its middle is.
+        posteriors: (B, C, T') float32, what a teacher hears, T' = T / 2 steps; 0 throughout where it was not asked.
         draws: the batch's random numbers (absent in evaluation: models then take means instead of samples).
     """
 
@@ -41,6 +43,8 @@ class Batch:
     paired: Tensor | None = None
     codes: Tensor | None = None
     reference: Tensor | None = None
+    phones: Tensor | None = None
+    posteriors: Tensor | None = None
     draws: Draws | None = None
 
     def __len__(self) -> int:

@@ -104,17 +104,27 @@ class Trainable(nn.Module):
         trained: whether `train.py` trains it.
         preset: the features that it takes if it has no say of its own in the config.
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
+        grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
     """
 
     name: ClassVar[str]
     trained: ClassVar[bool] = True
     preset: ClassVar[str] = "mel_22k"
     target: str = "none"
+    grows_from: ClassVar[str] = ""
     requires: Requires
+
+    def grow_from(self, other: "Trainable") -> None:
+        """Take the weights of a model named `grows_from`."""
+        raise NotImplementedError
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Unweighted training losses by name, each a scalar; the weights live in the config (`loss:`)."""
         raise NotImplementedError
+
+    def measures(self, batch: Batch) -> dict[str, Tensor]:
+        """Numbers to watch in validation besides the losses, each a scalar; always of the same names."""
+        return {}
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Take the per-channel statistics (F,) of the training features; models that do not standardise ignore them."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import revoice.conversion.posteriors  # noqa: F401  a field that no module of `data.fields` can offer
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
@@ -122,6 +123,8 @@ def build(config: Mapping[str, Any]) -> Parts:
     values = dict(config["model"])
     name = values.pop("name")
     facts = {"n_features": spec.channels, "n_speakers": len(setup.training_speakers())}
+    under = start if start and start.description.model == MODELS.get(name).grows_from else None
+    start = None if under else start
     if start:
         model, arguments = _continue(start, name)
     else:
@@ -142,6 +145,8 @@ def build(config: Mapping[str, Any]) -> Parts:
     if not start:
         statistics = data.statistics()
         model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
+    if under:
+        model.grow_from(under.model)
     description = Description(
         model=name,
         arguments=arguments,
