@@ -17,7 +17,7 @@ from revoice.conversion.checkpoint import Loaded, load_checkpoint
 from revoice.data.clip import Clip
 from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.errors import UserError
-from revoice.models.phones import Recognizer
+from revoice.models.phones import BLANK, Recognizer
 
 
 @FIELDS.register("posteriors")
@@ -28,15 +28,17 @@ class Posteriors(Field):
     Attributes:
         spec: of the frames.
         teacher: checkpoint of a recognizer.
+        lift: nats taken from "nothing new": a teacher leaves phones out on speech unlike that which it learned from.
     """
 
     spec: FeatureSpec
     teacher: str = ""
+    lift: float = 1.0
     dtype = "float16"
 
     def parameters(self) -> dict[str, Any]:
         """Frames, and the bytes of the teacher."""
-        return {**frame_rule(self.spec), "teacher": _teacher(self.teacher).sha256}
+        return {**frame_rule(self.spec), "teacher": _teacher(self.teacher).sha256, "lift": self.lift}
 
     @property
     def per_frame(self) -> float:
@@ -55,7 +57,9 @@ class Posteriors(Field):
         if clip.phones is not None:
             steps = (self.spec.frames(len(samples)) + 1) // 2
             return np.zeros((steps, 1 + len(loaded.model.inventory)))
-        return loaded.model.log_probs(extract(samples, loaded.spec)[None])[0].exp().T.numpy()
+        heard = loaded.model.log_probs(extract(samples, loaded.spec)[None])[0]
+        heard[BLANK] -= self.lift
+        return heard.softmax(0).T.numpy()
 
 
 @cache

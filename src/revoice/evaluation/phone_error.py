@@ -192,5 +192,7 @@ def save(found: PhoneErrors, name: str, about: Mapping[str, Any], out: Path, see
         table = csv.writer(file)
         table.writerow(["id", "speaker", "said", "heard", "copy"])
         for clip in found.clips:
-            table.writerow([clip.row.id, clip.row.speaker, *(" ".join(p or []) for p in (clip.said, clip.heard, clip.copy))])
+            table.writerow(
+                [clip.row.id, clip.row.speaker, *(" ".join(p or []) for p in (clip.said, clip.heard, clip.copy))]
+            )
     return summary

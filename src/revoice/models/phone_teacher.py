@@ -54,9 +54,28 @@ class PhoneTeacher(Recognizer):
     def encode(self, log_mel: Tensor, lengths: Tensor, batch: Batch | None = None) -> Tensor:
         """See `Recognizer`."""
         with torch.no_grad():
-            x = self.encoder(log_mel, lengths)
+            x = self._whisper(log_mel, lengths)
         there = (torch.arange(x.shape[1], device=x.device) < ((lengths + 1) // 2)[:, None])[..., None]
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, there)
         return x
+
+    def _whisper(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
+        """Longer clips in windows of the training crops' length: without its padding to 30 s Whisper loses the thread.
+
+        Neighboring windows share a third, of which each gives its half.
+        """
+        window = self.requires.frames // 2 * 2
+        if log_mel.shape[-1] <= window:
+            return self.encoder(log_mel, lengths)
+        hop, joined = window // 6 * 4, []
+        for start in range(0, log_mel.shape[-1], hop):
+            piece = log_mel[..., start : start + window]
+            found = self.encoder(piece, (lengths - start).clamp(0, piece.shape[-1]))
+            last = start + window >= log_mel.shape[-1]
+            keep = (window - hop) // 4 if start else 0
+            joined.append(found[:, keep : None if last else hop // 2 + (window - hop) // 4])
+            if last:
+                break
+        return torch.cat(joined, dim=1)

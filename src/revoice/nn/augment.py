@@ -27,7 +27,7 @@ def varied(x: Tensor, lengths: Tensor, draws: Draws) -> Tensor:
 
     About a quarter of each change is left out, so that what is clean stays known.
     """
-    device, (batch, bins, _) = x.device, x.shape
+    device, bins = x.device, x.shape[1]
     u = draws.uniform("varied", 16, device=device)
     spread = u * 2 - 1
     done = (draws.uniform("varied/done", 8, device=device) < 0.75).to(x.dtype)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import revoice.conversion.posteriors  # noqa: F401  a field that no module of `data.fields` can offer
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
+import revoice.conversion.posteriors  # noqa: F401  a field that no module of `data.fields` can offer
 from revoice.audio.spec import FeatureSpec
 from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint
 from revoice.data.config import build as build_data

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from revoice.data.espeak.make import serve
 from revoice.errors import UserError
@@ -23,7 +24,7 @@ def spoken(texts: Sequence[str], accent: str = "en-us") -> list[list[tuple[str, 
         with serve(1) as server:
             job = {"voice": accent, "definition": "", "items": items}
             out, error = server.communicate(json.dumps(job) + "\n")
-    answer = json.loads(out) if out else {"error": (error.strip().splitlines() or ["it died"])[-1]}
+    answer: dict[str, Any] = json.loads(out) if out else {"error": (error.strip().splitlines() or ["it died"])[-1]}
     if "error" in answer:
         raise UserError(f"espeak-ng could not speak: {answer['error']}")
     return [[(name, start) for name, start in item["phones"]] for item in answer["items"]]
