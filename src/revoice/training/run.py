@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
-import revoice.conversion.posteriors  # noqa: F401  a field that no module of `data.fields` can offer
+import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
 from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint
 from revoice.data.config import build as build_data
