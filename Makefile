@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export REVOICE_DEMO_BEGAN := $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint type bench lock clean
+.PHONY: help setup try demo voice test test-all lint type bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -22,8 +22,16 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 setup: $(VENV)/.installed ## create .venv from requirements.lock
 
+try: setup ## convert an embedded voice into another, or yours: make try SRC=me.wav TGT=you.wav
+	$(BIN)/revoice-try $(if $(SRC),'src=$(SRC)') $(if $(TGT),'tgt=$(TGT)')
+
 demo: setup ## speak the embedded corpus, train AdaIN-VC, convert unseen voices, write outputs/demo/report.html
 	$(BIN)/revoice-demo
+
+voice: setup ## train the converter that ships anew: TEACHER=FILE (Whisper's encoder), REVOICE_REAL=FOLDER (real speech)
+	$(BIN)/python train.py experiment=voice model.content_from=$(TEACHER) hydra.run.dir=outputs/voice/1
+	$(BIN)/python train.py experiment=voice_tune init_from=outputs/voice/1 hydra.run.dir=outputs/voice/2
+	$(BIN)/revoice-export ckpt=outputs/voice/2 half=true out=src/revoice/weights/voice.safetensors
 
 test: setup ## run the test suite (under ten minutes on two cores)
 	$(BIN)/python -m pytest

@@ -5,8 +5,9 @@
 
 Each setting is a list of `name=value` after commas, controls of the model or its own arguments; the defaults come
 first. All ordered pairs of so many voices are converted, given one clip of the target voice, and judged by other
-recordings: cosine to the target and to the source speaker, the share closer to the target, and how much of the source
-is still there, the correlation of log-mel spectrograms whose mean over time is taken away (1: all of it). Beside them:
+recordings: cosine to the target and to the source speaker, the share closer to the target, the error rate of what a
+recognizer hears against what it hears in the source (`--recognizer`), and how much of the source is still there, the
+correlation of log-mel spectrograms whose mean over time is taken away (1: all of it). Beside them:
 the source as it is, through features and Griffin-Lim alone, mixed with the target's clip, and the target's clip itself.
 """
 
@@ -31,7 +32,9 @@ from revoice.conversion.converter import Converter
 from revoice.data.clip import load_clip
 from revoice.data.config import build
 from revoice.data.manifest import Manifest, Row
+from revoice.evaluation.listeners import DEFAULT, build_recognizer
 from revoice.evaluation.pairs import Trial
+from revoice.evaluation.recognition import mean_rate
 from revoice.evaluation.session import Protocol, usable_trials
 from revoice.models.random_cnn import TransferControls
 from revoice.vocoders.base import VOCODERS
@@ -104,7 +107,9 @@ def main() -> None:
     parser.add_argument("--voices", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cut", type=float, default=3.0, help="seconds of the middle of each clip; 0: all of it")
+    parser.add_argument("--recognizer", default=DEFAULT)
     options = parser.parse_args()
+    recognizer = build_recognizer(options.recognizer)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         data: Any = OmegaConf.to_container(compose("evaluate", options.data).data, resolve=True)
     manifest = build(data).manifest()
@@ -119,20 +124,23 @@ def main() -> None:
     for text in ["", *options.settings]:
         made = converter(text)
         systems[text or "defaults"] = lambda source, target, made=made: made.convert(source, target)  # type: ignore[misc]
-    print(f"{len(trials)} conversions, {manifest.corpus}")
-    print(f"{'':<44}{'to target':>10}{'to source':>10}{'closer':>8}{'kept':>7}{'seconds':>9}")
+    print(f"{len(trials)} conversions, {manifest.corpus}, errors by {recognizer.name if recognizer else 'nobody'}")
+    print(f"{'':<44}{'to target':>10}{'to source':>10}{'closer':>8}{'errors':>8}{'kept':>7}{'seconds':>9}")
     for name, make in systems.items():
-        rows = []
+        rows, clips = [], []
         for trial in trials:
             source, target = (cut(judge.read(r), options.cut) for r in (trial.source, trial.references[0]))
             began = time.perf_counter()
             clip = make(source, target)
             spent = time.perf_counter() - began
+            clips += [source, clip]
             own = judge.embed([clip])[0]
             to_target, to_source = (float(own @ judge.means[n]) for n in (trial.target, trial.source.speaker))
             rows.append((to_target, to_source, to_target > to_source, kept(source, clip), spent))
         m = np.mean(np.array(rows, dtype=float), axis=0)
-        print(f"{name:<44}{m[0]:>10.3f}{m[1]:>10.3f}{m[2]:>8.2f}{m[3]:>7.2f}{m[4]:>9.2f}", flush=True)
+        heard = recognizer.transcribe(clips) if recognizer else []
+        errors = mean_rate(list(zip(heard[::2], heard[1::2], strict=True)))
+        print(f"{name:<44}{m[0]:>10.3f}{m[1]:>10.3f}{m[2]:>8.2f}{errors:>8.3f}{m[3]:>7.2f}{m[4]:>9.2f}", flush=True)
 
 
 if __name__ == "__main__":

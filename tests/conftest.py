@@ -69,3 +69,20 @@ def trained(workplace: Path) -> Path:
 
     config = compose_config("train", "model=adain_vc_small", "debug=tiny", "logger=csv", *TINY, folder=workplace)
     return train(config, workplace / "outputs" / "trained").folder
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny encoder of Whisper's form with random weights, as `import_checkpoint.py kind=whisper` leaves them."""
+    import torch
+
+    from revoice.audio.presets import load_preset
+    from revoice.conversion.checkpoint import Description, save
+    from revoice.models.base import MODELS
+
+    torch.manual_seed(0)
+    arguments = {"n_features": 80, "width": 16, "heads": 2, "layers": 1}
+    features = load_preset("whisper_16k").to_dict()
+    path = tmp_path_factory.mktemp("teacher") / "whisper.safetensors"
+    save(MODELS.build("whisper", arguments), Description(model="whisper", arguments=arguments, features=features), path)
+    return path

@@ -190,15 +190,17 @@ def plain(values: Any, what: str, largest: int = _WHOLE) -> Any:
     return values
 
 
-def read_safetensors(file: Path, key: str) -> tuple[Any, dict[str, Tensor]]:
-    """The JSON that the header holds under `key` (None if it does not), and the tensors."""
+def read_safetensors(
+    file: Path, key: str, wanted: Callable[[str], bool] = lambda name: True
+) -> tuple[Any, dict[str, Tensor]]:
+    """The JSON that the header holds under `key` (None if it does not), and the tensors whose names are wanted."""
     from safetensors import safe_open
 
     with safe_open(require_file(file), framework="pt") as handle:
         text = (handle.metadata() or {}).get(key, "null")
         if len(text) > _PROGRAM:
             raise UserError(f"not a readable safetensors file (a description of {len(text):,} letters)")
-        return json.loads(text), {name: handle.get_tensor(name) for name in handle.keys()}
+        return json.loads(text), {name: handle.get_tensor(name) for name in handle.keys() if wanted(name)}
 
 
 def sketch(build: Callable[[], M], tensors: int) -> M:
@@ -217,6 +219,12 @@ def sketch(build: Callable[[], M], tensors: int) -> M:
             return build()
     finally:
         hook.remove()
+
+
+def widened(value: Any, dtype: torch.dtype) -> Any:
+    """A tensor of 16-bit floats as one of `dtype`, where that holds every number of it; anything else as it is."""
+    short = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.to(dtype) if short and dtype in (torch.float32, torch.float64) else value
 
 
 def require_fit(expected: Mapping[str, Tensor], found: Mapping[str, Any], model: str) -> None:

@@ -57,7 +57,7 @@ def clip(workplace: Path) -> str:
         ("train", ["data.batch_size=0"], "batch_size"),
         ("train", ["model.norm_position=inside"], "before"),
         ("train", ["a b c"], "command line"),
-        ("convert", [], "ckpt= is missing"),
+        ("convert", [], "src= is missing"),
         ("convert", ["model=random_cnn", "ckpt=x.ckpt", "src=a.wav", "tgt=b.wav"], "give one"),
         ("convert", ["model=adain_vc_small", "src=a.wav", "tgt=b.wav"], "has to be trained"),
         ("convert", ["model=random_cnn", "features=mel_22k", "src=a.wav", "tgt=b.wav"], "features=log1p_22k"),
@@ -223,24 +223,27 @@ def test_a_table_of_speakers_is_spoken_and_measured_by_name(command, workplace: 
     status, _, err = command("convert", f"ckpt={run}", f"src={clip}", f"tgt={clip}", f"out={out}")
     assert status == 2 and len(err.strip().splitlines()) == 1 and "speaker" in err and known[1] in err
     status, _, err = command(
-        "evaluate", f"ckpt={run}", *TINY, "metrics.voices=2", "metrics.workers=0", "out=outputs/table_report"
-    )
+        "evaluate", f"ckpt={run}", *TINY, "metrics.voices=2", "metrics.workers=0", "metrics.recognizer=null",
+        "out=outputs/table_report",
+    )  # fmt: skip
     assert status == 0, err
     metrics = json.loads((workplace / "outputs" / "table_report" / "metrics.json").read_text())
-    assert "unseen" not in metrics and metrics["seen"]["pairs"] == 2
+    assert "unseen" not in metrics and metrics["seen"]["pairs"] == 2 and metrics["seen"]["recognizer"] is None
 
 
 def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None:
     best, last = trained / "checkpoints" / "best.ckpt", trained / "checkpoints" / "last.ckpt"
     status, out, err = command(
         "evaluate", f"ckpt=[{best},{last}]", *TINY, "metrics.voices=2", "metrics.workers=0", "adapt.steps=2",
-        "out=outputs/report",
+        "out=outputs/report", "metrics.recognizer.name=command", "metrics.recognizer.command=printf same%.0s {wav}",
     )  # fmt: skip
     assert status == 0, err
     metrics = json.loads((workplace / "outputs" / "report" / "metrics.json").read_text())
     assert set(metrics["systems"]) == {"best", "last"}
     assert metrics["systems"]["best"]["adaptation"]["steps"] == 2
-    assert metrics["systems"]["best"]["unseen"]["pairs"] == 2
+    unseen = metrics["systems"]["best"]["unseen"]
+    assert unseen["pairs"] == 2 and unseen["cer_converted"] == unseen["cer_copy"] == 0.0 < unseen["cer_source"]
+    assert unseen["recognizer"]["weights"] == "printf same%.0s {wav}" and "cer_converted 0.000" in out
     page = (workplace / "outputs" / "report" / "report.html").read_text()
     assert "<audio" in page and "data:image/png" in page and "http" + "://" not in page.replace("http://www.w3.org", "")
 
@@ -268,7 +271,8 @@ def test_style_transfer_leaves_sound_picture_and_record(command, clip: str, work
 def test_style_transfer_is_evaluated_beside_a_checkpoint(command, trained: Path, workplace: Path) -> None:
     status, out, err = command(
         "evaluate", f"ckpt={trained / 'checkpoints' / 'last.ckpt'}", "model=random_cnn", "controls.iterations=3", *TINY,
-        "metrics.voices=2", "metrics.workers=0", "metrics.groups=[unseen]", "adapt=0", "out=outputs/styled_report",
+        "metrics.voices=2", "metrics.workers=0", "metrics.recognizer=null", "metrics.groups=[unseen]", "adapt=0",
+        "out=outputs/styled_report",
     )  # fmt: skip
     assert status == 0, err
     systems = json.loads((workplace / "outputs" / "styled_report" / "metrics.json").read_text())["systems"]

@@ -11,6 +11,7 @@ from revoice.audio.io import read_audio
 SHRUNK = [
     "debug=tiny", "data.splits.limit=null", "data.corpus.max_voices=4", "data.corpus.tested_voices=3",
     "data.corpus.sentences=12", "data.corpus.test_sentences=4", "metrics.voices=3", "metrics.workers=1",
+    "metrics.recognizer=null",
 ]  # fmt: skip
 
 

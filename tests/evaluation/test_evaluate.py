@@ -208,7 +208,7 @@ def test_progress_reaches_the_end_of_every_stage(corpus: Manifest, trials: dict)
 def test_metrics_come_from_the_registry(corpus: Manifest) -> None:
     built = build_metrics(corpus)
     assert [metric.name for metric in built] == ["speaker", "spectral", "speed"]
-    assert set(METRICS.names()) >= {"speaker", "spectral", "speed"}
+    assert set(METRICS.names()) >= {"speaker", "spectral", "speed", "words"}
     with pytest.raises(UserError, match="unknown metric 'mcd'"):
         build_metrics(corpus, ["mcd"])
 

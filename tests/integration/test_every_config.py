@@ -21,6 +21,7 @@ from revoice.training.run import train
 from revoice.training.trainer import settings_of
 from revoice.vocoders.base import VOCODERS
 from tests.conftest import TINY, compose_config
+from tests.data.data_helpers import speakers_folder
 
 
 def names(group: str) -> list[str]:
@@ -29,6 +30,7 @@ def names(group: str) -> list[str]:
 
 LISTENING = ("phones", "phone_teacher")
 UNTRAINED = ("random_cnn", "random_cnn_published")
+STANDS_ON = ("recsyn",)  # models that need the encoder of a recognizer
 SLOW = ("adain_vc_code", "adain_vc_paper", "vqvae_legacy", "vqvae_zerospeech")  # at published size
 
 
@@ -40,8 +42,9 @@ SLOW = ("adain_vc_code", "adain_vc_paper", "vqvae_legacy", "vqvae_zerospeech")  
         if name not in UNTRAINED + LISTENING
     ],
 )
-def test_every_model_trains_and_converts(model: str, workplace: Path) -> None:
-    config = compose_config("train", f"model={model}", "debug=tiny", "logger=none", *TINY, folder=workplace)
+def test_every_model_trains_and_converts(model: str, workplace: Path, teacher: Path) -> None:
+    stands_on = [f"model.content_from={teacher}"] if model in STANDS_ON else []
+    config = compose_config("train", f"model={model}", "debug=tiny", "logger=none", *TINY, *stands_on, folder=workplace)
     outcome = train(config, workplace / "outputs" / f"model_{model}")
     assert outcome.metrics["iterations"] == 4 and outcome.checkpoint is not None
     clip = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p901/*.flac"))
@@ -98,13 +101,46 @@ def test_models_without_training_convert(model: str, workplace: Path) -> None:
         train(compose_config("train", f"model={model}", folder=workplace), workplace / "outputs" / "nothing")
 
 
-@pytest.mark.parametrize("experiment", [name for name in names("experiment") if name != "phones_taught"])
+@pytest.mark.parametrize(
+    "experiment", [name for name in names("experiment") if not name.startswith(("voice", "phones_t"))]
+)
 def test_every_experiment_trains_on_the_embedded_corpus(experiment: str, workplace: Path) -> None:
     # one process: a second one would be started by repeating this program, the test run
     one = ["trainer=cpu", "trainer.devices=1"]
     overrides = [f"experiment={experiment}", "data=synthetic", "debug=tiny", "logger=none", *TINY, *one]
     config = compose_config("train", *overrides, folder=workplace)
     assert train(config, workplace / "outputs" / f"experiment_{experiment}").metrics["iterations"] == 4
+
+
+def test_the_recipe_of_the_converter_that_ships_trains(workplace: Path, teacher: Path, tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    for name, clips in (("vctk_mini/p225", 3), ("vctk_mini/p300", 3), ("librispeech_mini/LibriSpeech/7", 2)):
+        speakers_folder(real / name, speakers=1, clips=clips)
+    tiny = [setting.replace("data.corpus", "data.parts.embedded.corpus") for setting in TINY]
+    overrides = ["experiment=voice", f"real={real}", f"model.content_from={teacher}", "held_out=[p225]"]
+    config = compose_config("train", *overrides, "debug=tiny", "logger=none", *tiny, folder=workplace)
+    for part in config["data"]["parts"].values():  # plain folders stand for corpora whose layout is not the point here
+        if part["name"] in ("vctk", "librispeech"):
+            part["name"], part["corpus"], part["splits"]["unseen_speakers"] = "folder", {}, 0
+        elif part["name"] == "speeds":
+            part["corpus"]["of"] = {"name": "folder", "root": part["corpus"]["of"]["root"]}
+    first = train(config, tmp_path / "first")
+    assert first.metrics["iterations"] == 4
+    speakers = revoice.load(first.checkpoint).loaded.description.speakers
+    assert "p300-x088" in speakers and not any(name.startswith("p225-x") for name in speakers)
+    config["init_from"], config["model"]["tune"] = str(first.checkpoint), True
+    before = revoice.load(first.checkpoint).model.content.encoder.conv1.weight
+    second = revoice.load(train(config, tmp_path / "second").checkpoint)
+    assert second.loaded.description.arguments["tune"] and not second.model.content.encoder.conv1.weight.equal(before)
+
+
+def test_a_model_that_stands_on_an_encoder_says_how_to_get_one(workplace: Path, trained: Path) -> None:
+    config = compose_config("train", "model=recsyn", "debug=tiny", "logger=none", *TINY, folder=workplace)
+    with pytest.raises(UserError, match="import_checkpoint.py kind=whisper"):
+        train(config, workplace / "outputs" / "nothing")
+    config["model"]["content_from"] = str(trained)
+    with pytest.raises(UserError, match="holds a adain_vc, expected the encoder"):
+        train(config, workplace / "outputs" / "nothing")
 
 
 @pytest.mark.parametrize("data", names("data"))
@@ -114,6 +150,8 @@ def test_every_corpus_config_is_understood(data: str, tmp_path: Path) -> None:
     if data == "mixture":
         part = compose_config("prepare", "data=vctk", folder=tmp_path)["data"] | {"root": config["data"].pop("root")}
         config["data"]["parts"] = {"a": part, "b": part}
+    if data == "speeds":
+        config["data"]["corpus"]["of"] = {"name": "folder", "root": config["data"]["root"]}
     setup = build(config["data"])
     if data != "synthetic":  # which makes itself
         with pytest.raises(UserError, match="nowhere"):

@@ -3,9 +3,10 @@ import torch
 
 from revoice.data.batch import Batch
 from revoice.errors import UserError
-from revoice.models.adain_vc import AdaINVC, StyleControls, kl_to_standard_normal, masked_l1, spread_upsampling
+from revoice.models.adain_vc import AdaINVC, StyleControls, kl_to_standard_normal, spread_upsampling
 from revoice.models.base import MODELS, Utterance
 from revoice.nn.draws import Draws
+from revoice.nn.masked import masked_l1
 
 SMALL = {"channels": 12, "out": 8, "bank": 3, "bank_channels": 4}
 

@@ -19,7 +19,7 @@ from revoice.untrusted import read_torch, refused
 SAMPLE_RATE = 16000
 EMBEDDING = 256
 
-_SPEC = FeatureSpec(  # librosa's default power mel, without logarithm
+ENCODER_SPEC = FeatureSpec(  # librosa's default power mel, without logarithm
     sample_rate=SAMPLE_RATE, n_fft=400, hop=160, win=400, pad_mode="constant", power=2, mels=40, scale="linear"
 )
 _FRAMES = 160  # of one partial utterance
@@ -44,8 +44,8 @@ class SpeakerEncoder(nn.Module):
     def __init__(self, weights: str | Path | None = None, vad: bool = True) -> None:
         super().__init__()
         self.vad = vad
-        self.mel = FeatureExtractor(_SPEC)
-        self.lstm = nn.LSTM(_SPEC.mels, 256, 3, batch_first=True)
+        self.mel = FeatureExtractor(ENCODER_SPEC)
+        self.lstm = nn.LSTM(ENCODER_SPEC.mels, 256, 3, batch_first=True)
         self.linear = nn.Linear(256, EMBEDDING)
         self.load_state_dict(_weights(Path(weights) if weights else _packaged_weights()))
         self.requires_grad_(False).eval()
@@ -87,7 +87,7 @@ class SpeakerEncoder(nn.Module):
     def _embed_group(self, clips: list[np.ndarray]) -> Tensor:
         """Embeddings (N, 256) of preprocessed clips of like length: one mel call, all partials in few LSTM calls."""
         starts = [partial_starts(len(samples)) for samples in clips]
-        size = max(max(len(c), (s[-1] + _FRAMES) * _SPEC.hop) for c, s in zip(clips, starts, strict=True))
+        size = max(max(len(c), (s[-1] + _FRAMES) * ENCODER_SPEC.hop) for c, s in zip(clips, starts, strict=True))
         batch = torch.from_numpy(np.stack([_fit(samples, size) for samples in clips])).to(self.linear.weight.device)
         mels = self.mel(batch).transpose(1, 2)
         partials = torch.cat([mels[row].unfold(0, _FRAMES, _STEP)[: len(s)] for row, s in enumerate(starts)]).mT
@@ -101,9 +101,9 @@ def partial_starts(samples: int) -> list[int]:
     >>> partial_starts(48000)
     [0, 77, 154]
     """
-    frames = -(-(samples + 1) // _SPEC.hop)
+    frames = -(-(samples + 1) // ENCODER_SPEC.hop)
     starts = list(range(0, max(1, frames - _FRAMES + _STEP + 1), _STEP))
-    coverage = (samples - starts[-1] * _SPEC.hop) / (_FRAMES * _SPEC.hop)
+    coverage = (samples - starts[-1] * ENCODER_SPEC.hop) / (_FRAMES * ENCODER_SPEC.hop)
     return starts[:-1] if coverage < _COVERAGE and len(starts) > 1 else starts
 
 

@@ -10,32 +10,34 @@ from revoice.atomic import write_text
 from revoice.cli.app import device, required, run, several, to_json
 from revoice.errors import UserError
 
-EXAMPLE = "python convert.py ckpt=outputs/demo/model.ckpt src=a.wav tgt=b.wav"
+EXAMPLE = "python convert.py src=a.wav tgt=b.wav"
 UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
 KEYS = ("ckpt", "model", "features", "src", "tgt", "out", "device", "vocoder", "adapt", "controls", "hydra")
 
 
 def task(values: dict[str, Any], folder: Path) -> list[Path]:
     """Convert all sources; returns the files written."""
-    if bool(values.get("ckpt")) == bool(values.get("model")):
-        wrong = "ckpt= and model= both say what converts: give one" if values.get("ckpt") else "ckpt= is missing"
-        raise UserError(f"{wrong}; for example: {EXAMPLE} or {UNTRAINED}")
-    if values.get("ckpt") and values.get("features"):
+    if values.get("ckpt") and values.get("model"):
+        raise UserError(f"ckpt= and model= both say what converts: give one; for example: {EXAMPLE} or {UNTRAINED}")
+    if not values.get("model") and values.get("features"):
         raise UserError("a checkpoint has its own features: leave features= out")
     sources = required(values, "src", EXAMPLE)
     targets = required(values, "tgt", EXAMPLE)
 
     from revoice.cli.systems import from_checkpoint, from_settings
     from revoice.cli.watch import Watcher
+    from revoice.conversion.checkpoint import DEFAULT
     from revoice.conversion.jobs import convert_files, plan
 
     where = device(values["device"])
     references = [Path(t).expanduser() for t in several(targets)]
     default = Path("outputs") / "convert" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    ckpt = values.get("ckpt")
+    ckpt = values.get("ckpt") or (None if values.get("model") else DEFAULT)
     converter = None if ckpt else from_settings(values, where)
     jobs = plan(several(sources), references, Path(str(values["out"])).expanduser() if values["out"] else default)
     converter = converter or from_checkpoint(str(ckpt), values, where)
+    if not values.get("ckpt") and not values.get("model"):
+        print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
     controls = converter.controls({})
     began = time.perf_counter()
     show = sys.stderr.isatty()  # one bar at a time: of the files, or of the iterations of a single one

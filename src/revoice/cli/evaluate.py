@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from revoice.evaluation.evaluate import Evaluation
     from revoice.evaluation.gram_protocol import Identification
 
+ERRORS = ("converted", "copy", "source")
 EXAMPLE = "python evaluate.py ckpt=outputs/demo/model.ckpt data=synthetic"
 PHONES_EXAMPLE = "python evaluate.py evaluation=phones ckpt=phones.safetensors data=synthetic"
 
@@ -120,9 +121,10 @@ def evaluate(
 
 def table_line(summary: dict[str, Any]) -> str:
     """The main numbers of one group on one line."""
+    errors = [f"{p}{u}_{what}" for p in ("", "second_") for u in ("per", "cer") for what in ERRORS]
     keys = (
-        "pairs", "closer_to_target", "cosine_target", "cosine_source", "mcd_converted", "mcd_unconverted",
-        "mcd_ceiling", "f0_correlation", "real_time_factor",
+        "pairs", "closer_to_target", "cosine_target", "cosine_source", *(key for key in errors if key in summary),
+        "mcd_converted", "mcd_unconverted", "mcd_ceiling", "f0_correlation", "real_time_factor",
     )  # fmt: skip
     shown = ((key, summary.get(key)) for key in keys)
     return "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in shown)

@@ -21,8 +21,12 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     out = Path(str(required(values, "out", EXAMPLE))).expanduser()
     if out.suffix != ".safetensors":
         raise UserError(f"out={out}: expected a name that ends in .safetensors; for example: {EXAMPLE}")
+    half = values.get("half", False)
+    if half not in (True, False):
+        raise UserError(f"half={half}: expected true or false")
     loaded = load_checkpoint(required(values, "ckpt", EXAMPLE))
-    save(loaded.model, with_facts(loaded.description, several(values["facts"]) if values["facts"] else []), out)
+    description = with_facts(loaded.description, several(values["facts"]) if values.get("facts") else [])
+    save(loaded.model, description, out, half=half)
     print(f"wrote {out} and {out.with_suffix('.json')}")
     return out
 

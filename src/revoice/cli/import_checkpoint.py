@@ -10,7 +10,7 @@ EXAMPLE = "python import_checkpoint.py kind=adain_vc path=vctk_model.ckpt out=ad
 
 
 def task(values: dict[str, Any], folder: Path) -> Path:
-    """Convert one file."""
+    """Read one published model and write ours."""
     from revoice.conversion.checkpoint import Description, save
     from revoice.errors import UserError
     from revoice.interop.importers import IMPORTERS
@@ -20,16 +20,18 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     out = Path(str(required(values, "out", EXAMPLE))).expanduser()
     if out.suffix not in (".ckpt", ".safetensors"):
         raise UserError(f"out={out}: expected a name that ends in .ckpt or .safetensors; for example: {EXAMPLE}")
-    if not path.is_file():
-        raise UserError(f"path={path} does not exist: give the published file; for example: {EXAMPLE}")
+    half = values.get("half")
+    if half not in (None, True, False):
+        raise UserError(f"half={half}: expected true, false or null, which means as in the published file")
     extra = {key: Path(str(values[key])).expanduser() for key in ("config", "statistics") if values.get(key)}
     imported = importer().read(path, **extra)
     description = Description(
         model=imported.name, arguments=imported.arguments, features=imported.spec.to_dict(), trim_db=imported.trim_db,
-        data={"imported_from": path.name},
+        data={"imported_from": path.name, **imported.data},
     )  # fmt: skip
-    save(imported.model, description, out)
-    print(f"wrote {out}; convert with: python convert.py ckpt={out} src=a.wav tgt=b.wav")
+    safe = out.suffix == ".safetensors"
+    save(imported.model, description, out, half=imported.half and safe if half is None else half)
+    print(f"wrote {out}; {imported.use.format(out=out)}")
     return out
 
 

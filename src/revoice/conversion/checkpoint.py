@@ -22,12 +22,24 @@ from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import defaults, from_mapping
-from revoice.untrusted import LARGEST, plain, read_safetensors, read_torch, refused, require_file, require_fit, sketch
+from revoice.untrusted import (
+    LARGEST,
+    plain,
+    read_safetensors,
+    read_torch,
+    refused,
+    require_file,
+    require_fit,
+    sketch,
+    widened,
+)
 from revoice.version import __version__
 
 KEY = "revoice"  # the entry of a checkpoint (or of a safetensors header) that holds a `Description`
 CHECKSUM = "crc32"  # beside the description in a safetensors header; the zip archive of a .ckpt has its own
 FORMAT = 1
+DEFAULT = "default"  # the name of the converter that ships
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +120,13 @@ class Loaded:
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The file behind `ckpt=`: a run folder means its best checkpoint (`checkpoints/best.ckpt`, else the last)."""
+    """The file behind `ckpt=`: a run folder means its best checkpoint (`checkpoints/best.ckpt`, else the last).
+
+    "default" is the converter that ships, unless something of that name is there.
+    """
     path = Path(path).expanduser()
+    if str(path) == DEFAULT and not path.exists():
+        return shipped("voice")
     if os.path.isdir(path):  # unlike `Path.is_dir` without an error at a name that is too long
         places = [folder / name for name in ("best.ckpt", "last.ckpt") for folder in (path / "checkpoints", path)]
         found = next((place for place in places if os.path.isfile(place)), None)
@@ -120,6 +137,14 @@ def find_checkpoint(path: str | Path) -> Path:
         return found
     if not require_file(path).is_file():
         raise UserError(f"checkpoint {path} does not exist: give a run folder, a .ckpt or a .safetensors file")
+    return path
+
+
+def shipped(name: str) -> Path:
+    """Weights that come with the package."""
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        raise UserError(f"{path} is missing, which comes with revoice: install it anew, or give a checkpoint")
     return path
 
 
@@ -163,31 +188,46 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
     return Loaded(MODELS.build(name, arguments).eval(), spec, description, None, digest)
 
 
+def spec_facts(spec: FeatureSpec) -> dict[str, int]:
+    """What a model may ask of its features by the names of its parameters."""
+    return {"n_features": spec.channels, "sample_rate": spec.sample_rate, "hop": spec.hop}
+
+
 def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> Trainable:
-    """The described model with the weights of the file, once both are found to agree."""
+    """The described model with the weights of the file, once both are found to agree; 16-bit ones are widened."""
     arguments = MODELS.typed(description.model, description.arguments)
-    facts = {"n_features": spec.channels, "n_speakers": len(description.speakers)}
+    facts = {**spec_facts(spec), "n_speakers": len(description.speakers)}
     for name, said in facts.items():
-        if arguments.get(name) not in (said, None) and (name == "n_features" or description.speakers):
+        if arguments.get(name) not in (said, None) and (name != "n_speakers" or description.speakers):
             raise UserError(f"the description contradicts itself: {name} is {arguments[name]}, elsewhere {said}")
 
     def build() -> Trainable:
         return MODELS.build(description.model, arguments)
 
-    require_fit(sketch(build, len(state)).state_dict(), state, description.model)
+    expected = sketch(build, len(state)).state_dict()
+    state = {name: widened(value, expected[name].dtype) if name in expected else value for name, value in state.items()}
+    require_fit(expected, state, description.model)
     model = build()
     model.load_state_dict(dict(state))
     return model
 
 
-def save(model: Trainable, description: Description, path: Path) -> None:
+def save(model: Trainable, description: Description, path: Path, half: bool = False) -> None:
     """Write a model: `.safetensors` (description in the header, and readable JSON beside it) or `.ckpt`.
 
     Whole or not at all; a `UserError` says why it cannot be written.
+
+    Args:
+        model: its `state_dict` is written.  description: what the file says about it.
+        path: the name says the form.
+        half: write float16 where the model has float32 (`.safetensors` only); `load_checkpoint` gives float32 again.
     """
     from safetensors.torch import save as serialise
 
+    if half and path.suffix != ".safetensors":
+        raise UserError(f"{path}: half=true writes float16 into a .safetensors file, no other")
     state = {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
+    state = {name: _halved(name, value) for name, value in state.items()} if half else state
     # in memory first: the libraries' own writers do not say that a disk is full
     if path.suffix == ".safetensors":
         about = description.to_dict()
@@ -201,6 +241,16 @@ def save(model: Trainable, description: Description, path: Path) -> None:
         torch.save({KEY: description.to_dict(), "state_dict": {f"model.{k}": v for k, v in state.items()}}, data)
         with replacing(path, sync=True) as file:
             file.write(data.getbuffer())
+
+
+def _halved(name: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    if bool(value.isfinite().all() & ~value.half().isfinite().all()):
+        raise UserError(
+            f"{name} has numbers beyond {torch.finfo(torch.float16).max:,.0f}, the last of float16: half=false"
+        )
+    return value.half()
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -228,7 +278,10 @@ def _read_ckpt(file: Path) -> tuple[Any, dict[str, Tensor]]:
 def _read_safetensors(file: Path) -> tuple[Any, dict[str, Tensor]]:
     about, state = read_safetensors(file, KEY)
     if about is None:
-        raise UserError("a safetensors file without revoice's description: export one with revoice-export")
+        raise UserError(
+            "a safetensors file without revoice's description: export one with revoice-export, or bring published "
+            "weights in by import_checkpoint.py"
+        )
     recorded = about.pop(CHECKSUM, None) if isinstance(about, dict) else None  # earlier versions wrote none
     if recorded is not None and recorded != _checksum(about, state):
         raise UserError("damaged (its checksum differs): get it anew from where it is")

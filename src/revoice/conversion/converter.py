@@ -18,7 +18,7 @@ from revoice.audio.presets import load_preset
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.trim import trim_silence
 from revoice.conversion.adaptation import Adaptation, adapted
-from revoice.conversion.checkpoint import Loaded, load_checkpoint, untrained
+from revoice.conversion.checkpoint import DEFAULT, Loaded, load_checkpoint, untrained
 from revoice.data.fields.f0 import F0
 from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Controls, ConversionModel, Utterance
@@ -179,7 +179,7 @@ class Converter:
     def utterance(self, clip: Audio, f0: np.ndarray | None = None) -> Utterance:
         """What the model requires of a clip at its rate, by the functions of preparation; `f0` (T,) if it is known."""
         waveform = torch.from_numpy(clip.samples).to(self.device)
-        features, wanted = extract(waveform, self.spec), self.model.requires.fields
+        features, wanted = extract(waveform, self.spec), self.model.requires.of_clip
         return Utterance(
             features=features,
             waveform=waveform if "waveform" in wanted else None,
@@ -257,13 +257,13 @@ def fit(samples: np.ndarray, size: int) -> np.ndarray:
 
 
 def load(
-    checkpoint: str | Path,
+    checkpoint: str | Path = DEFAULT,
     device: str | torch.device = "cpu",
     vocoder: Vocoder | None = None,
     adapt: int | Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Converter:
-    """`revoice.load("model.ckpt").convert("a.wav", "b.wav")`: a run folder, `.ckpt` or `.safetensors` as converter.
+    """`revoice.load().convert("a.wav", "b.wav")`: the converter that ships, or a run folder, `.ckpt` or `.safetensors`.
 
     A model that needs no training is loaded by its name, and may be given settings:
     `revoice.load("random_cnn", settings={"kernel": "3x1"})`.

@@ -76,7 +76,7 @@ def speak_long(converter: Converter, source: Path, voice: Voice, controls: Contr
     fade = np.linspace(0.0, 1.0, shared, dtype=np.float32)
     contours: list[np.ndarray | None] = []
     level = None
-    if "f0" in converter.model.requires.fields:
+    if "f0" in converter.model.requires.of_clip:
         contours = [converter.contour(chunk.audio) for chunk in _chunks(source, rate)]
         level = log_level(torch.from_numpy(np.concatenate([c for c in contours if c is not None])))
     tail = np.zeros(0, np.float32)

@@ -20,10 +20,11 @@ class Batch:
         features: (B, F, T) float32, un-standardised, as `audio.features` computes them.
         lengths: (B,) int64, valid frames of each item (the rest is padding).
         f0: (B, T) Hz, 0 where unvoiced.  voiced: (B, T) bool.
-        embedding: (B, 256) speaker embedding of the utterance.
+        embedding: (B, 256) speaker embedding of the utterance, or of the one that `reference` is a crop of.
         speaker, emotion, gender: (B,) int64 indices into the tables of the data; -1 where unknown.
         waveform: (B, S) aligned with `features`.
         paired: (B, F, T) a changed copy of the same utterance.  codes: (B, T') int64.
+        content: (B, D, T) what a recognizer's encoder made of the whole utterance, aligned with `features`.
         reference: (B, F, R) crops of *other* utterances of the same speakers.
         phones: (B, T) integers, see `data.fields.phones`: which phone each frame belongs to, and where its middle is.
         posteriors: (B, C, T') float32, what a teacher hears, T' = T / 2 steps; 0 throughout where it was not asked.
@@ -42,6 +43,7 @@ class Batch:
     waveform: Tensor | None = None
     paired: Tensor | None = None
     codes: Tensor | None = None
+    content: Tensor | None = None
     reference: Tensor | None = None
     phones: Tensor | None = None
     posteriors: Tensor | None = None

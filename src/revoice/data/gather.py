@@ -59,8 +59,8 @@ def gather(
     found: dict[str, Any] = {}
     for label in requires.fields:
         name = label.partition(":")[0]
-        if label == "embedding":
-            found[name] = store.vectors(label, chosen)
+        if label == "embedding":  # another clip's where there is one: a voice must not be told by the clip to be said
+            found[name] = store.vectors(label, crops.references if requires.reference else chosen)
         elif label != "features":
             found[name] = store.crops(label, chosen, crops.starts, frames)
     if "f0" in found:

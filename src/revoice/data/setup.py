@@ -111,15 +111,18 @@ class DataSetup(ABC):
         out_dir: Path | str,
         seed: int = 0,
         micro_batches: int = 1,
+        made: Mapping[str, Field] | None = None,
     ) -> "DataModule":
-        """Prepare what is missing, and the batches of it."""
+        """Prepare what is missing, and the batches of it; `made` are fields by label that somebody's network makes."""
         from revoice.data.datamodule import VoiceDataModule
         from revoice.data.stream_module import StreamDataModule
 
+        made = made or {}
         if not self.stream:
-            prepared = self.prepare(spec, requires.fields, out_dir)
+            prepared = self.prepare(spec, [made.get(label, label) for label in requires.fields], out_dir)
             return VoiceDataModule(prepared, requires, self.batch_size, seed, micro_batches, device=self.device)
-        how, streams = self.streaming, self.streams(spec, labels_of(requires), out_dir)
+        fields = [made.get(label, label) for label in labels_of(requires)]
+        how, streams = self.streaming, self.streams(spec, fields, out_dir)
         return StreamDataModule(
             streams, requires, self.batch_size, seed, micro_batches, shares=self.shares(), shards=how.shards,
             workers=how.workers, recordings=self.manifest().select("val") if self.at_hand else None,

@@ -1,7 +1,7 @@
 """Convert, measure, summarise."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,9 @@ from revoice.data.manifest import Manifest, Row
 from revoice.evaluation.examples import Example, choose_examples
 from revoice.evaluation.mcd import PEAK_MIN, SECONDS_MIN
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
+from revoice.evaluation.metrics.words import Words
 from revoice.evaluation.pairs import Trial
+from revoice.evaluation.recognition import Listener, Recognizer
 from revoice.evaluation.summary import Record, Summary, summarise
 from revoice.evaluation.verification import VERIFIERS
 from revoice.evaluation.workers import Workers
@@ -29,7 +31,7 @@ class Request(NamedTuple):
 Convert = Callable[[list[Request]], Sequence[Audio]]
 Vocode = Callable[[Audio], Audio]
 
-DEFAULT_METRICS = ("speaker", "spectral", "speed")
+DEFAULT_METRICS = ("speaker", "words", "spectral", "speed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class Evaluation:
         examples: a few trials with their sound, by group.
         verifier: who judged the voices.
         circular: the system was conditioned on, or trained against, that verifier, which then flatters it.
+        listeners: who counted the errors; none if nobody did.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Evaluation:
     examples: dict[str, list[Example]]
     verifier: str
     circular: bool
+    listeners: tuple[Listener, ...] = ()
 
 
 def build_metrics(
@@ -61,6 +65,8 @@ def build_metrics(
     verifier: str = "resemblyzer",
     workers: Workers | None = None,
     device: str = "cpu",
+    recognizer: Recognizer | None = None,
+    second_recognizer: Recognizer | None = None,
 ) -> list[Metric]:
     """Metrics by registry name. Reuse the list for every system evaluated on `manifest`: it remembers the recordings.
 
@@ -70,9 +76,18 @@ def build_metrics(
         verifier: registry name of the speaker encoder that judges.
         workers: processes for the WORLD analyses.
         device: where the verifier runs.
+        recognizer: counts the errors; without one, the metric `words` is left out.
+        second_recognizer: counts them too, in columns of its own.
     """
     judge = VERIFIERS.build(verifier, {}, {"device": device})
-    return [METRICS.build(name, {}, {"verifier": judge, "manifest": manifest, "workers": workers}) for name in names]
+    facts = {"verifier": judge, "manifest": manifest, "workers": workers, "recognizer": recognizer}
+    metrics = []
+    for name in names:
+        if name != "words" or recognizer:
+            metrics.append(METRICS.build(name, {}, facts))
+        if name == "words" and second_recognizer:
+            metrics.append(Words(second_recognizer, manifest, prefix="second_"))
+    return metrics
 
 
 def run(
@@ -85,6 +100,7 @@ def run(
     name: str = "model",
     verifier: str = "resemblyzer",
     circular: bool = False,
+    stands_on: Collection[str] = (),
     batch_size: int = 16,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
@@ -100,12 +116,14 @@ def run(
         name: of the system, for the report.
         verifier: name of the judge, for the report.
         circular: see `Evaluation`.
+        stands_on: names of recognizers and encoders that the system is made of or was taught by.
         batch_size: conversions per call of `convert`; clips of like length share a call.
         seed: of the confidence intervals.
         progress: called with (stage, done, total).
     """
     flat = [(group, trial) for group, group_trials in trials.items() for trial in group_trials]
-    results = convert_all([trial for _, trial in flat], convert, vocode, manifest, batch_size, progress)
+    copies = any(metric.copies_sources for metric in metrics)
+    results = convert_all([trial for _, trial in flat], convert, vocode, manifest, batch_size, progress, copies)
     columns = tuple(column for metric in metrics for column in metric.columns)
     progress("measuring", 0, len(results))
     records = _measure(results, metrics, columns)
@@ -113,14 +131,20 @@ def run(
     by_group: dict[str, list[tuple[Record, Result]]] = {group: [] for group in trials}
     for (group, _), record, result in zip(flat, records, results, strict=True):
         by_group[group].append((record, result))
+    listeners = tuple(metric.listener(stands_on) for metric in metrics if isinstance(metric, Words))
+    summaries = {group: summarise([record for record, _ in both], columns, seed) for group, both in by_group.items()}
+    for summary in summaries.values():
+        summary["recognizer"] = None
+        summary |= {f"{listener.prefix}recognizer": listener.facts(summary) for listener in listeners}
     return Evaluation(
         name=name,
         columns=columns,
         records={group: [record for record, _ in both] for group, both in by_group.items()},
-        summaries={group: summarise([record for record, _ in both], columns, seed) for group, both in by_group.items()},
+        summaries=summaries,
         examples={group: choose_examples(both) for group, both in by_group.items()},
         verifier=verifier,
         circular=circular,
+        listeners=listeners,
     )
 
 
@@ -131,8 +155,9 @@ def convert_all(
     manifest: Manifest,
     batch_size: int = 16,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    copies_sources: bool = False,
 ) -> list[Result]:
-    """All conversions first, with nothing else running, so that their time is theirs; then the ceilings, each once."""
+    """All conversions first, with nothing else running, so that their time is theirs; then the copies, each once."""
     recordings: dict[str, Audio] = {}
 
     def read(row: Row) -> Audio:
@@ -156,16 +181,17 @@ def convert_all(
         for i, outcome, request in zip(batch, outcomes, requests, strict=True):
             converted[i] = (outcome, share * request.source.seconds)
         progress("converting", at + len(batch), len(order))
-    truths = {trial.true_target.id: trial.true_target for trial in trials if trial.true_target}
-    ceilings: dict[str, Audio] = {}
-    for done, (key, row) in enumerate(truths.items(), start=1):
-        ceilings[key] = vocode(read(row))
-        progress("resynthesising", done, len(truths))
-    return [_result(trial, read, ceilings, *converted[i]) for i, trial in enumerate(trials)]
+    wanted = {trial.true_target.id: trial.true_target for trial in trials if trial.true_target}
+    wanted |= {trial.source.id: trial.source for trial in trials if copies_sources}
+    copies: dict[str, Audio] = {}
+    for done, (key, row) in enumerate(wanted.items(), start=1):
+        copies[key] = vocode(read(row))
+        progress("resynthesising", done, len(wanted))
+    return [_result(trial, read, copies, *converted[i]) for i, trial in enumerate(trials)]
 
 
 def _result(
-    trial: Trial, read: Callable[[Row], Audio], ceilings: Mapping[str, Audio], converted: Audio, wall: float
+    trial: Trial, read: Callable[[Row], Audio], copies: Mapping[str, Audio], converted: Audio, wall: float
 ) -> Result:
     source, truth = read(trial.source), trial.true_target
     return Result(
@@ -174,7 +200,8 @@ def _result(
         references=tuple(read(row) for row in trial.references),
         converted=converted,
         true_target=read(truth) if truth else None,
-        ceiling=ceilings[truth.id] if truth else None,
+        ceiling=copies[truth.id] if truth else None,
+        source_copy=copies.get(trial.source.id),
         seconds=source.seconds,
         wall_seconds=wall,
         failed=_failure(converted),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from revoice.atomic import write_text
+from revoice.evaluation import report_words
 from revoice.evaluation.bootstrap import RESAMPLES
 from revoice.evaluation.evaluate import Evaluation
 from revoice.evaluation.examples import Example
@@ -29,7 +30,11 @@ TITLES = {
     "unseen": ("Unseen voices", "Neither the voices nor the sentences were in training."),
     "seen": ("Seen voices", "The voices were in training, the sentences were not."),
 }
-TILES = ("closer_to_target", "cosine_target", "mcd_converted", "f0_correlation", "real_time_factor")
+TILES = (
+    "closer_to_target", "cosine_target", "cer_converted", "per_converted", "second_cer_converted",
+    "second_per_converted", "mcd_converted", "f0_correlation", "real_time_factor",
+)  # fmt: skip
+BRIEF = ("cosine_target", "cosine_source", *TILES[2:6], "closer_to_target", "mcd_converted")  # under an example
 
 
 def write_metrics(path: Path, payload: Mapping[str, Any]) -> None:
@@ -58,7 +63,9 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def write_report(path: Path, evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, object]) -> None:
+def write_report(
+    path: Path, evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, object], remark: str = ""
+) -> None:
     """Write the page: tables, pictures and players, all inside one HTML file.
 
     Args:
@@ -66,9 +73,10 @@ def write_report(path: Path, evaluations: Sequence[Evaluation], title: str, fact
         evaluations: one per system, of the same trials.
         title: heading.
         facts: what was measured, shown as a list (model, checkpoint, data, ...).
+        remark: why there are no error rates, or no second opinion on them.
     """
     assert evaluations, "nothing to report"
-    parts = [_heading(evaluations, title, facts)]
+    parts = [_heading(evaluations, title, facts, remark)]
     if len(evaluations) > 1:
         parts.append(_comparison(evaluations))
     for evaluation in evaluations:
@@ -76,10 +84,13 @@ def write_report(path: Path, evaluations: Sequence[Evaluation], title: str, fact
     write_text(path, page(title, "\n".join(parts)))
 
 
-def _heading(evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, object]) -> str:
+def _heading(evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, object], remark: str) -> str:
     tiles = _tiles(evaluations[0]) if len(evaluations) == 1 else ""
-    warnings = "\n".join(_circular(evaluation) for evaluation in evaluations if evaluation.circular)
-    return f"<h1>{escape(title)}</h1>\n{facts_list(facts)}\n{tiles}\n{warnings}\n{_legend()}"
+    warnings = [_circular(evaluation) for evaluation in evaluations if evaluation.circular]
+    warnings += report_words.notes(evaluations, remark)
+    about = facts_list({**facts, **report_words.facts(evaluations[0])})
+    legend = _legend() + (report_words.reading() if evaluations[0].listeners else "")
+    return "\n".join([f"<h1>{escape(title)}</h1>", about, tiles, *warnings, legend])
 
 
 def _legend() -> str:
@@ -148,15 +159,18 @@ def _failures(summary: Mapping[str, Any]) -> str:
     if not summary["failed"]:
         return ""
     return (
-        f" {summary['failed']} gave no usable sound: they count as not closer to the target and are left out elsewhere."
+        f" {summary['failed']} gave no usable sound: they count as not closer to the target and wholly in error, and "
+        "are left out elsewhere."
     )
 
 
 def _scatter(evaluation: Evaluation) -> str:
     picture = png_uri(cosine_scatter({_title(group): records for group, records in evaluation.records.items()}))
+    errors = [column for column in evaluation.columns if column.key in TILES[2:6]]
     shares = "; ".join(
         f"{_title(group)}: {100 * summary['closer_to_target']:.1f} % closer to the target, mean cosine "
         f"{summary['cosine_target']:.3f} to the target and {summary['cosine_source']:.3f} to the source"
+        + "".join(f", {c.title.lower()} {number(summary.get(c.key), c)}" for c in errors)
         for group, summary in evaluation.summaries.items()
     )
     alt = (
@@ -182,13 +196,15 @@ def _example(example: Example, evaluation: Evaluation) -> str:
     players = {"source": result.source, "reference": result.references[0], **clips}
     who = f"{_voice(record, 'source')} to {_voice(record, 'target')}"
     values = ", ".join(
-        f"{column.title.lower()} {number(record.get(column.key), column)}" for column in told(evaluation.columns)[:4]
+        f"{column.title.lower()} {number(record.get(column.key), column)}"
+        for column in evaluation.columns
+        if column.key in BRIEF
     )
     said = f"“{record['text']}” " if record["text"] else ""
     alt = f"Spectrograms of {', '.join(clips)} for the {example.kind} conversion from {who}."
     return (
         f'<article class="card"><h4>{escape(example.kind.capitalize())}: {escape(who)}</h4>'
-        f'<p class="soft">{escape(said + values)}</p>'
+        f'<p class="soft">{escape(said + values)}</p>{report_words.heard(record, evaluation.listeners)}'
         f'<figure><img src="{png_uri(spectrograms(clips))}" alt="{escape(alt)}"></figure>'
         f'<div class="players">{"".join(_player(name, clip, who) for name, clip in players.items())}</div></article>'
     )

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from revoice.data.clip import load_clip
 from revoice.data.manifest import Manifest
 from revoice.errors import UserError, choices
 from revoice.evaluation.evaluate import Convert, Evaluation, Request, build_metrics, run
+from revoice.evaluation.listeners import AUTO, DEFAULT, choose
 from revoice.evaluation.pairs import GROUPS, Trial, pick_trials
 from revoice.evaluation.report import write_metrics, write_report, write_trials
 from revoice.evaluation.workers import Workers
@@ -30,6 +31,8 @@ class Protocol:
         sentences_per_pair: sentences of each pair.
         references: recordings of the target voice that the model is given.
         workers: processes for the analyses; None is one per core.
+        recognizer: who counts errors, `{name: ..., setting: ...}`; None: nobody.
+        second_recognizer: who gives a second opinion; name "auto": another one where the first is circular.
     """
 
     groups: tuple[str, ...] = GROUPS
@@ -37,6 +40,8 @@ class Protocol:
     sentences_per_pair: int = 1
     references: int = 1
     workers: int | None = None
+    recognizer: Mapping[str, Any] | str | None = field(default_factory=lambda: {"name": DEFAULT})
+    second_recognizer: Mapping[str, Any] | str | None = field(default_factory=lambda: {"name": AUTO})
 
 
 def trials_for(
@@ -126,12 +131,17 @@ def evaluate_systems(
     closed = next((name for name, c in converters.items() if c.model.target == "speaker"), "")
     trials = usable_trials(manifest, protocol, speakers, seed, closed)
     evaluations = {}
+    listening = choose(
+        protocol.recognizer, protocol.second_recognizer, {name: c.model.stands_on for name, c in converters.items()}
+    )
     with Workers(_workers(protocol)) as workers:
-        metrics = build_metrics(manifest, workers=workers)
+        metrics = build_metrics(
+            manifest, workers=workers, recognizer=listening.first, second_recognizer=listening.second
+        )
         for name, converter in converters.items():
             evaluations[name] = run(
                 trials, _batch(converter), converter.copy_synthesis, manifest, metrics,
-                name=name, circular="embedding" in converter.model.requires.fields, seed=seed,
+                name=name, circular=_knows_verifier(converter), stands_on=converter.model.stands_on, seed=seed,
             )  # fmt: skip
     count = sum(len(group) for group in trials.values())
     first = next(iter(converters.values()))
@@ -144,10 +154,14 @@ def evaluate_systems(
         + (f", {steps} steps of adaptation to them" if steps else ""),
         "vocoder": first.vocoder.name, "revoice": __version__,
     }  # fmt: skip
-    write_report(folder / "report.html", list(evaluations.values()), "Voice conversion report", facts)
+    write_report(folder / "report.html", list(evaluations.values()), "Voice conversion report", facts, listening.remark)
     write_trials(folder / "trials.csv", list(evaluations.values()))
     write_metrics(folder / "metrics.json", _payload(evaluations, converters, extra or {}))
     return evaluations
+
+
+def _knows_verifier(converter: Converter) -> bool:
+    return "embedding" in converter.model.requires.fields or "resemblyzer" in converter.model.stands_on
 
 
 def _payload(

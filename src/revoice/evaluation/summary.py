@@ -43,12 +43,19 @@ def _summary(records: Sequence[Record], columns: Sequence[Column], seed: int) ->
     for column in columns:
         used = [record for record in records if math.isfinite(record.get(column.key, math.nan))]
         values = [float(record[column.key]) for record in used]
-        weights = [float(record[column.weight]) for record in used] if column.weight else None
+        weights = _weights(used, column.weight) if column.weight else None
         found = interval(values, [_pair(record) for record in used], weights, seed)
         summary[column.key] = weighted_mean(values, weights)
         intervals[column.key] = list(found) if found else None
         counts[column.key] = len(values)
     return {**summary, "ci": intervals, "counts": counts}
+
+
+def _weights(records: Sequence[Record], key: str) -> list[float]:
+    """Weights of records; one that failed before its own was known weighs as much as the others do on average."""
+    known = [float(record[key]) for record in records if key in record]
+    average = sum(known) / len(known) if known else 1.0
+    return [float(record.get(key, average)) for record in records]
 
 
 def _pair(record: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Golden tensors of a published program: what went in, what came out, and how exact that is."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from revoice.errors import UserError
+from revoice.errors import UserError, one_line
 from revoice.untrusted import refused
 
 
@@ -24,6 +25,7 @@ class Fixture:
         tolerance: largest absolute error allowed per output.
         mode: how the network was run.  notes: remarks on the outputs.
         order: all tensor names as the description lists them.
+        weights: file of the published weights, where they are not part of the fixture.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class Fixture:
     mode: str = ""
     notes: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
+    weights: Path | None = None
 
     def listed(self, kind: str) -> list[str]:
         """Names of the tensors of a kind ("in", "out", "state") in the order of the description."""
@@ -84,7 +87,19 @@ def load_fixture(path: str | Path) -> Fixture:
         mode=described.get("mode", ""),
         notes=tuple(described.get("notes", ())),
         order=tuple(described.get("tensors") or tensors),
+        weights=_weights(path, described.get("weights")),
     )
+
+
+def _weights(path: Path, named: Any) -> Path | None:
+    """The file of weights, named from one of the folders above the fixture."""
+    if named is None:
+        return None
+    places = [folder / str(named) for folder in path.resolve().parents]
+    found = next((file for file in places if os.path.isfile(file)), None)
+    if found is None:
+        raise UserError(f"{path}: its weights {one_line(named)} are in none of the folders above it")
+    return found
 
 
 def _group(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from revoice.errors import UserError, choices
 from revoice.models.adain_layers import ContentEncoder, Decoder, DecoderSize, EncoderSize, SpeakerEncoder
 from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
 from revoice.nn.adain import TimeStatistics
-from revoice.nn.collective import processes, summed
+from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import perturbed
 from revoice.registry import from_mapping
 
@@ -203,16 +203,6 @@ def spread_upsampling(hop: int, blocks: int) -> tuple[int, ...]:
         )
     every = max(1, blocks // steps) if steps else 1
     return tuple(2 if i % every == 0 and i // every < steps else 1 for i in range(blocks))
-
-
-def masked_l1(prediction: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
-    """Mean absolute error over the valid frames of (B, F, T); equal to the plain mean when nothing is padded.
-
-    The valid frames are counted over all processes, so that the mean of their losses is the loss of the whole batch.
-    """
-    mask = (torch.arange(target.shape[-1], device=target.device) < lengths[:, None])[:, None]
-    valid = summed(mask.sum()) / processes()
-    return ((prediction - target).abs() * mask).sum() / (valid * target.shape[1])
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from revoice.audio.spec import FeatureSpec
 from revoice.data.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.nn.pitch import log_level, moved
@@ -26,6 +27,8 @@ class Requires:
         minimum: utterances shorter than this many frames are left out; shorter than `frames` are padded.
         sampler: "uniform" over utterances, "by_speaker" (speakers equally often).
         reference: frames of a crop from another utterance of the same speaker (0: none).
+        analysis: what conversion computes of a clip, if that is not what training reads: a stored field may have been
+            made by a part of the model, which conversion runs itself.
     """
 
     fields: tuple[str, ...] = ("features",)
@@ -33,6 +36,7 @@ class Requires:
     minimum: int = 32
     sampler: str = "uniform"
     reference: int = 0
+    analysis: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
@@ -40,6 +44,11 @@ class Requires:
         for name, least in (("frames", 1), ("minimum", 0), ("reference", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"model.{name}={getattr(self, name)}: expected {least} or more")
+
+    @property
+    def of_clip(self) -> tuple[str, ...]:
+        """What conversion computes of a clip."""
+        return self.fields if self.analysis is None else self.analysis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +112,8 @@ class Trainable(nn.Module):
         name: registry name, set by the decorator.
         trained: whether `train.py` trains it.
         preset: the features that it takes if it has no say of its own in the config.
+        may_change: settings that are about training alone: `init_from` takes them from the config.
+        stands_on: networks of others that taught it or are a part of it: what they judge, they flatter.
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
         grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
     """
@@ -110,6 +121,8 @@ class Trainable(nn.Module):
     name: ClassVar[str]
     trained: ClassVar[bool] = True
     preset: ClassVar[str] = "mel_22k"
+    may_change: ClassVar[tuple[str, ...]] = ()
+    stands_on: ClassVar[tuple[str, ...]] = ()
     target: str = "none"
     grows_from: ClassVar[str] = ""
     requires: Requires
@@ -125,6 +138,9 @@ class Trainable(nn.Module):
     def measures(self, batch: Batch) -> dict[str, Tensor]:
         """Numbers to watch in validation besides the losses, each a scalar; always of the same names."""
         return {}
+
+    def set_features(self, spec: FeatureSpec) -> None:
+        """Called before training: what the features are, for losses that listen to them."""
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Take the per-channel statistics (F,) of the training features; models that do not standardise ignore them."""

@@ -54,6 +54,8 @@ class Recognizer(Trainable):
     """
 
     preset = "whisper_16k"
+    may_change = ("frames", "minimum", "taught", "dropout")
+    stands_on = ("whisper",)
 
     def __init__(
         self,

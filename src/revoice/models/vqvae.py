@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from revoice.data.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.adain_layers import Decoder, DecoderSize, check_factors
-from revoice.models.adain_vc import StyleControls, as_tuples, masked_l1, spread_upsampling
+from revoice.models.adain_vc import StyleControls, as_tuples, spread_upsampling
 from revoice.models.base import MODELS, ConversionModel, Requires, Standardiser, Utterance
 from revoice.models.voice import VoiceCode
 from revoice.nn.adain import TimeStatistics, instance_norm
 from revoice.nn.batch_norm import BatchNorm1d
+from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import perturbed
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.registry import from_mapping

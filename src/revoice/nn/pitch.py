@@ -47,3 +47,15 @@ def moved(f0: Tensor, by: Tensor | float) -> Tensor:
     [0.0, 200.0]
     """
     return f0 * torch.as_tensor(by, dtype=f0.dtype, device=f0.device).exp()
+
+
+def spread(f0: Tensor, factor: float) -> Tensor:
+    """f0 (T,) in Hz whose log moves `factor` times as far from its mean; unvoiced frames stay 0.
+
+    >>> spread(torch.tensor([0.0, 100.0, 400.0]), 0.5).round().tolist()
+    [0.0, 141.0, 283.0]
+    """
+    level = log_level(f0)
+    if factor == 1.0 or level is None:
+        return f0
+    return torch.where(f0 > 0, (level + factor * (f0.clamp(min=1e-3).log() - level)).exp(), f0)

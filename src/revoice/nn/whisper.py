@@ -99,7 +99,8 @@ class WhisperEncoder(nn.Module):
 
         Args:
             log_mel: (B, mels, T) at 100 frames a second.
-            lengths: (B,) frames that are there (the rest is padding, which is not attended to); None: all.
+            lengths: (B,) frames that are there; None: all. The rest is padding, which changes nothing: a clip gives
+                what it gives alone.
 
         Returns:
             (B, ceil(T / 2), width) at 50 steps a second.
@@ -113,20 +114,29 @@ class WhisperEncoder(nn.Module):
             there = None if lengths is None else (lengths - 2 * start).clamp(0, piece.shape[-1])
             keep = _OVERLAP // 2 if start else 0  # of the second shared by two windows, each gives its own half
             found = self._window(piece, there)
-            joined[:, start + keep : start + found.shape[1]] = found[:, keep:].to(joined.dtype)
+            rows = slice(None) if lengths is None or not start else (lengths + 1) // 2 > start + _OVERLAP  # as alone
+            joined[rows, start + keep : start + found.shape[1]] = found[rows, keep:].to(joined.dtype)
         return joined
 
     def _window(self, log_mel: Tensor, lengths: Tensor | None) -> Tensor:
-        x = F.gelu(self.conv1(log_mel))
+        if lengths is not None:  # both convolutions meet zeros after the clip, as they do after a clip alone
+            frames = _before(lengths, log_mel)
+            x = F.gelu(self.conv1(log_mel.where(frames, 0))).where(frames, 0)
+        else:
+            x = F.gelu(self.conv1(log_mel))
         x = F.gelu(self.conv2(x)).transpose(1, 2)
         x = x + self.positional_embedding[: x.shape[1]].to(x.dtype)
         mask = None
         if lengths is not None:  # a clip without a single step sees its padding, or nothing would be finite
-            there = ((lengths + 1) // 2).clamp(min=1).to(x.device)
-            mask = (torch.arange(x.shape[1], device=x.device) < there[:, None])[:, None, None]
+            mask = _before(((lengths + 1) // 2).clamp(min=1), x.transpose(1, 2))[:, None]
         for block in self.blocks:
             x = block(x, mask)
         return self.ln_post(x)
+
+
+def _before(lengths: Tensor, x: Tensor) -> Tensor:
+    """(B, 1, T): which columns of x (B, C, T) come before each length (B,)."""
+    return (torch.arange(x.shape[-1], device=x.device) < lengths.to(x.device)[:, None])[:, None]
 
 
 def sinusoids(length: int, channels: int) -> Tensor:

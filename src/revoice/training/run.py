@@ -14,12 +14,13 @@ from pytorch_lightning import Trainer, seed_everything
 
 import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
-from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint
+from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint, spec_facts
 from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Trainable
 from revoice.training.callbacks import Run, build_callbacks
+from revoice.training.content import adopt, load_shortened, made_fields, settle
 from revoice.training.loggers import build_loggers
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -122,21 +123,29 @@ def build(config: Mapping[str, Any]) -> Parts:
     setup = build_data(config["data"])
     values = dict(config["model"])
     name = values.pop("name")
-    facts = {"n_features": spec.channels, "n_speakers": len(setup.training_speakers())}
+    facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers())}
     under = start if start and start.description.model == MODELS.get(name).grows_from else None
     start = None if under else start
     if start:
-        model, arguments = _continue(start, name)
+        model, arguments = _continue(start, name, values)
+        teacher = values.get("content_from")
+        encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
     else:
+        values, encoder = settle(name, values)
         arguments = MODELS.arguments(name, values, facts)
         model = MODELS.build(name, arguments)
-    data = setup.open(spec, model.requires, config["paths"]["prepared_dir"], int(config["seed"]), settings.accumulate)
+        adopt(model, encoder)
+    data = setup.open(
+        spec, model.requires, config["paths"]["prepared_dir"], int(config["seed"]), settings.accumulate,
+        made=made_fields(model, encoder, spec),
+    )  # fmt: skip
     if arguments.get("n_speakers", len(data.tables.speakers)) != len(data.tables.speakers):
         # of a checkpoint with any voice, or counted before every clip of a speaker was rejected
         arguments = {**arguments, "n_speakers": len(data.tables.speakers)}
         if not start:
             seed_everything(int(config["seed"]), verbose=False)
             model = MODELS.build(name, arguments)
+            adopt(model, encoder)
     if start and model.target == "speaker" and list(data.tables.speakers) != start.description.speakers:
         raise UserError(
             f"init_from={start.path} speaks with the {len(start.description.speakers)} voices of its table, the data "
@@ -147,6 +156,7 @@ def build(config: Mapping[str, Any]) -> Parts:
         model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
     if under:
         model.grow_from(under.model)
+    model.set_features(spec)
     description = Description(
         model=name,
         arguments=arguments,
@@ -159,6 +169,7 @@ def build(config: Mapping[str, Any]) -> Parts:
             "corpus": data.facts.corpus,
             "manifest": data.facts.manifest,
             "utterances": data.facts.utterances,
+            **_origin(encoder),
         },
     )
     return Parts(data, spec, model, description, settings)
@@ -189,14 +200,23 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _continue(start: Loaded, name: str) -> tuple[Trainable, dict[str, Any]]:
+def _continue(start: Loaded, name: str, values: Mapping[str, Any]) -> tuple[Trainable, dict[str, Any]]:
+    """The model of a checkpoint; what is about training alone may be set anew."""
     if start.description.model != name:
         raise UserError(
             f"init_from={start.path} holds a {start.description.model}, not a {name}: "
             f"add model={start.description.model}"
         )
     log.info("model settings, features and statistics are those of %s", start.path)
-    return start.model.train(), dict(start.description.arguments)
+    arguments = dict(start.description.arguments)
+    again = {key: values[key] for key in type(start.model).may_change if key in values}
+    again |= {key: {**arguments[key], **value} for key, value in again.items() if isinstance(value, Mapping)}
+    if any(arguments.get(key) != value for key, value in again.items()):
+        arguments |= again
+        model = MODELS.build(name, arguments)
+        load_shortened(model, start.model.state_dict(), "content.encoder.")
+        return model, arguments
+    return start.model.train(), arguments
 
 
 def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float) -> Outcome:
@@ -226,6 +246,11 @@ def _finish_wandb(loggers: list[Any]) -> None:
         import wandb
 
         wandb.finish()
+
+
+def _origin(encoder: Loaded | None) -> dict[str, Any]:
+    """Where the encoder came from that a model stands on."""
+    return {"content_from": encoder.description.data or encoder.sha256} if encoder else {}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

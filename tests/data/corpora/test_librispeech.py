@@ -66,11 +66,11 @@ def test_libritts(tmp_path: Path) -> None:
 
 def test_real_recordings(shared: Path) -> None:
     manifest = LibriSpeech(shared / "data" / "librispeech_mini").manifest()
-    assert Counter(row.path.split("/")[0] for row in manifest) == {"train-clean-100": 137, "test-other": 60}
+    assert Counter(row.path.split("/")[0] for row in manifest) == {"train-clean-100": 227, "test-other": 60}
     genders = {row.speaker: row.gender for row in manifest}
     assert {name: genders[name] for name in ("1688", "2033", "2414", "1998", "3331", "533")} == dict(
         zip(("1688", "2033", "2414", "1998", "3331", "533"), "MMMFFF", strict=True)
     )
-    assert None not in genders.values() and len(genders) == 143
+    assert None not in genders.values() and len(genders) == 233
     assert sum(row.text is not None for row in manifest) == 60
     assert len(LibriSpeech(shared / "data" / "librispeech_mini", ["test-other"]).manifest()) == 60

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from revoice.audio.io import Audio
 from revoice.evaluation.pairs import Trial
@@ -11,7 +11,7 @@ from revoice.registry import Registry
 
 METRICS: "Registry[Metric]" = Registry("metric", "revoice.evaluation.metrics")
 
-Values = dict[str, float]
+Values = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class Result:
         converted: the outcome.
         true_target: the target voice saying the same sentence, None if not recorded.
         ceiling: `true_target` through the features and the vocoder of the system, without conversion.
+        source_copy: `source` likewise; None if no metric asks for it (`Metric.copies_sources`).
         seconds: length of the source.
         wall_seconds: time the conversion took (its share, by length, of the time of its batch).
         failed: why the outcome cannot be measured, "" if it can.
@@ -68,6 +69,7 @@ class Result:
     seconds: float
     wall_seconds: float
     failed: str = ""
+    source_copy: Audio | None = None
 
 
 class Metric(ABC):
@@ -76,16 +78,19 @@ class Metric(ABC):
     Attributes:
         name: registry name, set by the decorator.
         columns: what `start` delivers.
+        copies_sources: whether it needs `Result.source_copy`.
     """
 
     name: ClassVar[str]
     columns: tuple[Column, ...]
+    copies_sources: ClassVar[bool] = False
 
     @abstractmethod
     def start(self, results: Sequence[Result]) -> Callable[[], list[Values]]:
         """Begin to measure conversions that did not fail.
 
         Returns:
-            A function that waits for the end and gives each result's values by column key; nan where there is none.
+            A function that waits for the end and gives each result's values by column key, nan where there is none, and
+            whatever else its record should hold.
             All metrics are started before the first one is waited for.
         """

@@ -8,7 +8,7 @@ import yaml
 from revoice.audio.presets import load_preset
 from revoice.errors import UserError
 from revoice.interop.adain_vc import arguments, published_model, read_statistics
-from revoice.interop.importers import IMPORTERS, Imported
+from revoice.interop.importers import IMPORTERS, Imported, published_file
 from revoice.untrusted import LARGEST, plain, read_small, refused
 
 TRIM_DB = 15.0  # of the published preparation
@@ -20,6 +20,7 @@ class PublishedAdaINVC:
 
     def read(self, path: Path, config: Path | None = None, statistics: Path | None = None) -> Imported:
         """Weights, sizes and statistics."""
+        published_file(path)
         described = config or _beside(path, "config.yaml", "config")
         with refused(described, "config.yaml of a published AdaIN-VC"):
             settings = plain(yaml.safe_load(read_small(described).decode()), "config.yaml", LARGEST)

@@ -1,46 +1,64 @@
 """Conversions made while training: what a falling loss does not tell."""
 
 import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from revoice.audio.io import AudioError
+from revoice.audio.io import Audio, AudioError
 from revoice.audio.spec import FeatureSpec
 from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.checkpoint import Loaded
 from revoice.conversion.converter import Converter
 from revoice.data.manifest import Manifest, Row
 from revoice.errors import UserError
+from revoice.evaluation.listeners import DEFAULT, build_recognizer
 from revoice.evaluation.pictures import spectrograms
+from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript, mean_rate
 from revoice.models.base import ConversionModel
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
 
 log = logging.getLogger(__name__)
+ERRORS = "samples/error_rate"
 
 
 @CALLBACKS.register("samples")
 class Samples:
-    """Converts a few validation clips into other voices every `every` validations: audio and spectrograms.
+    """Converts a few validation clips into other voices every `every` validations: audio, spectrograms, error rate.
+
+    The error rate of a round is logged as `samples/error_rate`: what a recognizer hears in the conversions against what
+    it hears in their sources. Checkpoints may be chosen by it (`callbacks.checkpoint.monitor=samples/error_rate`).
+    `samples/error_rate_copy` is the same for the sources through features and vocoder alone: no model gets below it.
 
     Args:
         count: conversions.
         every: validations between two rounds.
+        recognizer: name, or `{name: ..., setting: ...}`; None counts no errors, and so does the default where its
+            weights are not.
     """
 
-    def __init__(self, count: int = 2, every: int = 1) -> None:
-        self.count, self.every = count, every
+    def __init__(self, count: int = 2, every: int = 1, recognizer: Mapping[str, Any] | str | None = DEFAULT) -> None:
+        self.count, self.every, self.recognizer = count, every, recognizer
 
     def make(self, run: Run) -> Callback | list[Callback]:
         """The callback; none if there are no recordings to convert, only their features."""
         if run.recordings is None:
             log.info("no samples are converted: the recordings are not here, only their features")
             return []
-        return _Samples(pairs(run.recordings, self.count), run.recordings, run.reporter, self.every)
+        chosen = pairs(run.recordings, self.count)
+        return _Samples(chosen, run.recordings, run.reporter, self.every, self._recognizer())
+
+    def _recognizer(self) -> Recognizer | None:
+        if self.recognizer in (DEFAULT, {"name": DEFAULT}) and RECOGNIZERS.get(DEFAULT).missing():
+            return None
+        return build_recognizer(self.recognizer, what="callbacks.samples.recognizer")
 
 
 def pairs(manifest: Manifest, count: int) -> list[tuple[Row, Row]]:
@@ -59,24 +77,66 @@ def pairs(manifest: Manifest, count: int) -> list[tuple[Row, Row]]:
     return found
 
 
-class _Samples(Callback):
-    def __init__(self, chosen: list[tuple[Row, Row]], manifest: Manifest, reporter: Reporter, every: int) -> None:
-        self.chosen, self.manifest, self.reporter, self.every = chosen, manifest, reporter, every
-        self.rounds = 0
+@dataclass
+class _Round:
+    """What came of one round.
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
+    Attributes:
+        sources: by utterance id.  copies: of the same, through features and vocoder.
+        converted: (id of the source, conversion).
+    """
+
+    sources: dict[str, Audio] = field(default_factory=dict)
+    copies: dict[str, Audio] = field(default_factory=dict)
+    converted: list[tuple[str, Audio]] = field(default_factory=list)
+
+
+class _Samples(Callback):
+    def __init__(
+        self,
+        chosen: list[tuple[Row, Row]],
+        manifest: Manifest,
+        reporter: Reporter,
+        every: int,
+        recognizer: Recognizer | None = None,
+    ) -> None:
+        self.chosen, self.manifest, self.reporter, self.every = chosen, manifest, reporter, every
+        self.recognizer, self.rounds = recognizer, 0
+        self.heard: dict[str, Transcript] = {}  # in the sources, by utterance id
+        self.copies: dict[str, Transcript] = {}  # in their copies
+        self.rates: dict[str, float] = {}  # of the last round
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse to choose checkpoints by a number that will not be there."""
+        if any(getattr(other, "monitor", None) == ERRORS for other in trainer.callbacks):  # type: ignore[attr-defined]
+            if self.recognizer is None:
+                raise UserError(
+                    f"monitor={ERRORS}: no recognizer counts errors: type e.g. callbacks.samples.recognizer=whisper"
+                )
+            if self.every != 1 or not self.chosen:
+                raise UserError(
+                    f"monitor={ERRORS}: expected samples at every validation: type callbacks.samples.every=1 and "
+                    "callbacks.samples.count=2 or more"
+                )
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         self.rounds += 1
-        if self.rounds % self.every == 0:
-            module = cast(VoiceModule, pl_module)
-            training = module.model.training
-            if isinstance(module.model, ConversionModel):
-                self._speak(module, module.model, trainer.global_step)
-            module.model.train(training)
+        module = cast(VoiceModule, pl_module)
+        if self.rounds % self.every == 0 and isinstance(module.model, ConversionModel):
+            if trainer.is_global_zero:
+                training = module.model.training
+                done = self._speak(module, module.model, trainer.global_step)
+                module.model.train(training)
+                if self.recognizer is not None:
+                    self.rates = self._errors(self.recognizer, done, trainer.global_step)
+            self.rates = trainer.strategy.broadcast(self.rates)  # every process chooses the same checkpoint
+        for name, rate in self.rates.items():
+            module.log(name, rate, sync_dist=True)
 
-    def _speak(self, module: VoiceModule, model: ConversionModel, iteration: int) -> None:
-        description = module.description
+    def _speak(self, module: VoiceModule, model: ConversionModel, iteration: int) -> _Round:
+        description, done = module.description, _Round()
         loaded = Loaded(model, FeatureSpec.from_dict(description.features), description, Path(), "")
         with torch.autocast(module.device.type, enabled=False):
             converter = Converter(loaded, device=module.device, adaptation=Adaptation(steps=0))
@@ -92,3 +152,21 @@ class _Samples(Callback):
                 self.reporter.audio(name, converted, iteration)
                 shown = {"source": heard["source"], "converted": converted, "reference of the target": heard["target"]}
                 self.reporter.image(name, spectrograms(shown), iteration)
+                done.converted.append((source.id, converted))
+                if self.recognizer is not None and source.id not in self.heard:
+                    done.sources[source.id] = heard["source"]
+                    done.copies[source.id] = converter.copy_synthesis(heard["source"])
+        return done
+
+    def _errors(self, recognizer: Recognizer, done: _Round, iteration: int) -> dict[str, float]:
+        self.heard |= zip(done.sources, recognizer.transcribe(list(done.sources.values())), strict=True)
+        self.copies |= zip(done.copies, recognizer.transcribe(list(done.copies.values())), strict=True)
+        spoken = recognizer.transcribe([clip for _, clip in done.converted])
+        keys = [key for key, _ in done.converted]
+        rate = mean_rate([(self.heard[key], found) for key, found in zip(keys, spoken, strict=True)])
+        copy = mean_rate([(self.heard[key], self.copies[key]) for key in dict.fromkeys(keys)])
+        if math.isnan(rate):  # nothing is heard in the sources
+            return self.rates
+        log.info("iteration %d: error rate of the samples %.3f, of copies %.3f, heard by %s", iteration, rate, copy,
+                 recognizer.name)  # fmt: skip
+        return {ERRORS: rate, f"{ERRORS}_copy": copy}

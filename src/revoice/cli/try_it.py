@@ -1,0 +1,78 @@
+"""`make try`: what the converter that ships makes of two voices that are there on every machine, or of two of yours."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from revoice.cli.app import run, several
+from revoice.cli.quoting import PATH_KEYS
+from revoice.errors import UserError
+
+FROM, TO = "p901", "p905"  # a woman and a man of the embedded corpus whom no model has heard
+
+
+def task(values: dict[str, Any], folder: Path) -> Path:
+    """Convert one clip, print where it is, how similar the voices are and what was heard; returns the folder."""
+    from revoice.audio.io import write_audio
+    from revoice.conversion.converter import load
+
+    if bool(values["src"]) != bool(values["tgt"]):
+        raise UserError("src= and tgt= belong together: type make try SRC=me.wav TGT=you.wav, or neither")
+    if values["src"]:
+        source, targets = Path(str(values["src"])).expanduser(), [Path(t).expanduser() for t in several(values["tgt"])]
+    else:
+        source, targets = embedded(Path(values["paths"]["data_dir"]) / "synthetic")
+    out = Path(str(values["out"])).expanduser()
+    began = time.perf_counter()
+    converter = load(values["ckpt"])
+    clips = {"source": converter.heard(source), "target": converter.heard(targets[0])}
+    loaded = time.perf_counter()
+    clips["converted"] = converter.convert(source, targets)
+    done = time.perf_counter()
+    copy = converter.copy_synthesis(source)
+    for name, clip in clips.items():
+        write_audio(out / f"{name}.wav", clip.samples, clip.sample_rate)
+    print(f"loaded in {loaded - began:.1f} s, converted {clips['source'].seconds:.1f} s in {done - loaded:.1f} s")
+    for name in clips:
+        print(f"{name:<10} {out / f'{name}.wav'}")
+    print(_similarity(clips))
+    print(_words(values["recognizer"], {**clips, "copy": copy}))
+    return out
+
+
+def embedded(root: Path) -> tuple[Path, list[Path]]:
+    """A clip of one embedded voice and one of another, who says something else; spoken at the first use."""
+    from revoice.data.corpora.synthetic import Synthetic
+
+    manifest = Synthetic(root, limit=1).manifest()
+    own = {name: [row for row in manifest if row.speaker == name] for name in (FROM, TO)}
+    return manifest.file(own[FROM][0]), [manifest.file(own[TO][-1])]
+
+
+def _similarity(clips: dict[str, Any]) -> str:
+    from revoice.audio.speaker import speaker_encoder
+
+    source, target, converted = speaker_encoder().embed([clips[name] for name in ("source", "target", "converted")])
+    reached, left, apart = float(converted @ target), float(converted @ source), float(source @ target)
+    return f"voice      cosine {reached:.2f} to the target, {left:.2f} to the source; source and target {apart:.2f}"
+
+
+def _words(recognizer: dict[str, Any] | None, clips: dict[str, Any]) -> str:
+    """What was heard; the error rates are relative to what is heard in the source."""
+    from revoice.evaluation.recognition import RECOGNIZERS, error_rate
+
+    if not recognizer:
+        return "words      not measured: recognizer=null"
+    settings = dict(recognizer)
+    judge = RECOGNIZERS.build(settings.pop("name"), settings)
+    source, converted, copy = judge.transcribe([clips[name] for name in ("source", "converted", "copy")])
+    lines = [f"heard in   source:    {source.text}", f"           converted: {converted.text}"]
+    rates = f"{100 * error_rate(source.tokens, converted.tokens):.0f} % of the {judge.unit} differ from the source's"
+    return "\n".join(
+        [*lines, f"words      {rates}; {100 * error_rate(source.tokens, copy.tokens):.0f} % by the vocoder alone"]
+    )
+
+
+def main() -> None:
+    """Entry point of `revoice-try`."""
+    run("try", task, PATH_KEYS)

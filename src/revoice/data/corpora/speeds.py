@@ -1,0 +1,98 @@
+"""Recordings of another corpus played faster and slower: each speed makes another voice of every speaker.
+
+Pitch and formants move together, as with another size of the body; a larger number of voices is what a model for any
+voice lacks most (speed perturbation, Ko et al., Interspeech 2015; as new speakers, Yamamoto et al., Interspeech 2019).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from revoice.audio.io import AudioError, read_audio, resample, write_audio
+from revoice.data.corpora.base import CORPORA, Corpus
+from revoice.data.files import locked, read_lines, write_lines
+from revoice.data.manifest import Manifest, Row
+from revoice.data.progress import Progress
+from revoice.errors import UserError
+
+SLOWEST, FASTEST = 0.5, 2.0
+
+
+@CORPORA.register("speeds")
+class Speeds(Corpus):
+    """Copies of another corpus's recordings at other speeds, made at the first use.
+
+    Args:
+        root: the copies lie in a folder of this one, named after what they are made of.
+        of: the other corpus: `name`, `root` and its settings.
+        speeds: 1.1 is faster and higher by a tenth.
+        leave_out: speakers that are not copied, since they are held out.
+        sample_rate: of the copies, Hz.
+    """
+
+    title = "copies at other speeds"
+    where_to_get = "they are made of another corpus: data.corpus.of={name: vctk, root: FOLDER}"
+    layout = "recordings of that corpus"
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        of: Mapping[str, Any] | None = None,
+        speeds: Sequence[float] = (0.88, 1.13),
+        leave_out: Sequence[str] = (),
+        sample_rate: int = 22050,
+    ) -> None:
+        super().__init__(root)
+        settings = dict(of or {})
+        if not settings.get("name"):
+            raise UserError("data=speeds: of which corpus? expected data.corpus.of={name: vctk, root: FOLDER}")
+        for speed in speeds:
+            if not isinstance(speed, (int, float)) or not SLOWEST <= speed <= FASTEST or speed == 1:
+                raise UserError(f"data.corpus.speeds={speed}: expected numbers from {SLOWEST} to {FASTEST}, and not 1")
+        self.source = CORPORA.build(settings.pop("name"), settings)
+        self.speeds, self.leave_out, self.sample_rate = tuple(map(float, speeds)), tuple(leave_out), sample_rate
+        about = json.dumps([str(self.source.root), sorted(settings.items()), self.speeds, sample_rate], default=str)
+        key = hashlib.sha256(json.dumps([about, sorted(self.leave_out)]).encode()).hexdigest()[:10]
+        self.root = self.root / f"{self.source.name}-{key}"
+
+    def make(self) -> None:
+        """Write the copies unless they are there; other processes wait."""
+        if (self.root / "utterances.jsonl").is_file():
+            return
+        manifest = self.source.manifest()
+        rows = [row for row in manifest if row.speaker not in self.leave_out and not row.problem]
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.root.parent), Progress("making copies at other speeds", len(rows), True) as bar:
+            if not (self.root / "utterances.jsonl").is_file():
+                lines = []
+                for row in rows:
+                    copies, seconds = self._copies(row, manifest)
+                    lines += copies
+                    bar.advance(1, seconds)
+                write_lines(self.root / "utterances.jsonl", lines)
+
+    def _copies(self, row: Row, manifest: Manifest) -> tuple[list[dict[str, Any]], float]:
+        """Lines of the copies of one recording, and its seconds; what cannot be read is told by its own corpus."""
+        try:
+            audio = read_audio(manifest.file(row))
+        except AudioError:
+            return [], 0.0
+        lines = []
+        for speed in self.speeds:
+            mark = f"x{round(100 * speed):03d}"
+            speaker, id = f"{row.speaker}-{mark}", f"{row.id}-{mark}"
+            path = self.root / speaker / f"{id}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            samples = resample(audio.samples, round(audio.sample_rate * speed), self.sample_rate)
+            write_audio(path, samples, self.sample_rate)
+            lines.append({"id": id, "path": f"{speaker}/{path.name}", "speaker": speaker, "text": row.text})
+        return lines, audio.seconds
+
+    def rows(self) -> Iterable[Row]:
+        """The copies; they say what their originals say, but are of no use as true recordings: `sentence` is None."""
+        blank = Row(id="", path="", speaker="")
+        for line in read_lines(self.root / "utterances.jsonl"):
+            yield replace(blank, **line)

@@ -1,0 +1,1 @@
+"""Recognizers that count errors, one file each."""

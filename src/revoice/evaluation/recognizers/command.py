@@ -1,0 +1,69 @@
+"""Any program that prints what it hears."""
+
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from revoice.audio.io import Audio, resample, write_audio
+from revoice.errors import UserError
+from revoice.evaluation.recognition import RATE, RECOGNIZERS, Recognizer, Transcript
+
+EXAMPLE = "recognizer.command='my_asr {wav}'"
+
+
+@RECOGNIZERS.register("command")
+class Command(Recognizer):
+    """Words by a program of yours, called once for each clip, without a shell; it prints the text.
+
+    Args:
+        command: program and arguments; `{wav}` stands for a WAV file, mono, 16 bits, 16 kHz.
+        stands_on: names of recognizers that it is made of, e.g. whisper; systems that stand on these are flattered.
+        timeout: seconds that one clip may take.
+    """
+
+    def __init__(self, command: str | None = None, stands_on: Sequence[str] = (), timeout: float = 600.0) -> None:
+        if not command or not str(command).strip():
+            raise UserError(f"recognizer command: which one? Type {EXAMPLE}")
+        try:
+            self.arguments = shlex.split(str(command))
+        except ValueError as error:
+            raise UserError(f"recognizer.command={command}: {error}: expected e.g. {EXAMPLE}") from error
+        if not any("{wav}" in argument for argument in self.arguments[1:]):
+            raise UserError(f"recognizer.command={command}: no {{wav}} in its arguments: expected e.g. {EXAMPLE}")
+        self.weights, self.timeout = str(command), timeout
+        self.stands_on = tuple([stands_on] if isinstance(stands_on, str) else stands_on)
+
+    @classmethod
+    def missing(cls) -> str:
+        """The command line."""
+        return f"it needs {EXAMPLE}"
+
+    def transcribe(self, clips: Sequence[Audio]) -> list[Transcript]:
+        """One call of the program for each clip."""
+        with tempfile.TemporaryDirectory() as folder:
+            return [self._heard(clip, Path(folder) / f"{number}.wav") for number, clip in enumerate(clips)]
+
+    def _heard(self, clip: Audio, wav: Path) -> Transcript:
+        write_audio(wav, resample(clip.samples, clip.sample_rate, RATE), RATE)
+        arguments = [argument.replace("{wav}", str(wav)) for argument in self.arguments]
+        try:
+            done = subprocess.run(
+                arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                timeout=self.timeout,
+            )  # fmt: skip
+        except OSError as error:
+            raise UserError(
+                f"recognizer.command: {arguments[0]} cannot be run ({error.strerror}): expected a program"
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"recognizer.command: {arguments[0]} took more than {self.timeout:g} s for one clip: raise "
+                "recognizer.timeout"
+            ) from error
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise UserError(f"recognizer.command: {arguments[0]} failed with status {done.returncode}: {last}")
+        wav.unlink()
+        return Transcript.of_text(done.stdout)

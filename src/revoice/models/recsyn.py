@@ -1,0 +1,298 @@
+"""Recognition-synthesis: what a recognizer's encoder hears, through a narrow neck, said again in another voice.
+
+The idea is that of phonetic posteriorgrams (Sun et al., ICME 2016) and of later systems on soft speech units (van
+Niekerk et al., arXiv:2111.02392); the voice comes from a speaker embedding and the sound of reference clips.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from revoice.audio.spec import FeatureSpec
+from revoice.data.batch import Batch
+from revoice.errors import UserError
+from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
+from revoice.nn.adain import instance_norm
+from revoice.nn.content import RecognizedContent
+from revoice.nn.convnext import ConvNeXtBlock
+from revoice.nn.masked import masked_l1
+from revoice.nn.microphone import recorded
+from revoice.nn.pitch import PitchEmbedding, moved, spread
+from revoice.nn.remel import require_mels
+from revoice.nn.voice_match import voice_mismatch
+from revoice.nn.whisper import WhisperSize
+from revoice.registry import from_mapping
+
+EMBEDDING = 256  # Resemblyzer's
+SHORTEST = 16  # frames; statistics over time need some
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecSynControls(Controls):
+    """What may be steered.
+
+    Attributes:
+        strength: 0 speaks with the source's own voice, 1 with the target's, between mixes.
+        semitones: added to the target's pitch.
+        pitch_range: factor on how far the melody moves from its mean (1: as the source's).
+    """
+
+    strength: float = 1.0
+    semitones: float = 0.0
+    pitch_range: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.pitch_range <= 10 and abs(self.semitones) <= 48 and math.isfinite(self.strength)):
+            raise UserError(
+                f"semitones={self.semitones:g} pitch_range={self.pitch_range:g} strength={self.strength:g}: expected "
+                "-48..48, 0..10 and a number"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeckSize:
+    """What of the content gets through.
+
+    Attributes:
+        hidden: width inside.  channels: of the code; few, so that the voice stays out.
+        noise: standard deviation of what is added in training to the code, whose own is 1.
+    """
+
+    hidden: int = 256
+    channels: int = 48
+    noise: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderSize:
+    """Sizes of the decoder.
+
+    Attributes:
+        channels, hidden, blocks, kernel: of the ConvNeXt blocks.  dilations: of their convolutions, in turn.
+        voice: width of the voice code.  pitch_bins: see `PitchEmbedding`.
+    """
+
+    channels: int = 256
+    hidden: int = 1024
+    blocks: int = 8
+    kernel: int = 7
+    dilations: tuple[int, ...] = (1, 2, 1, 4)
+    voice: int = 256
+    pitch_bins: int = 128
+
+
+class Neck(nn.Module):
+    """Content (B, D, T) -> code (B, C, T) without mean and deviation over time, which are a voice's."""
+
+    def __init__(self, content: int, size: NeckSize) -> None:
+        super().__init__()
+        self.reduce = nn.Conv1d(content, size.hidden, 3, padding=1)
+        self.out = nn.Conv1d(size.hidden, size.channels, 3, padding=1)
+
+    def forward(self, content: Tensor) -> Tensor:
+        """Narrow."""
+        return instance_norm(self.out(F.gelu(self.reduce(instance_norm(content)))))
+
+
+class VoiceEncoder(nn.Module):
+    """A voice from a speaker embedding and from the sound of reference frames, pooled over time with attention."""
+
+    def __init__(self, n_features: int, out: int) -> None:
+        super().__init__()
+        self.frames = nn.Sequential(
+            nn.Conv1d(n_features, out, 5, padding=2), nn.GELU(), nn.Conv1d(out, out, 5, padding=2), nn.GELU()
+        )
+        self.attention = nn.Conv1d(out, out, 1)
+        self.sound = nn.Linear(2 * out, out)
+        self.identity = nn.Linear(EMBEDDING, out)
+        self.out = nn.Sequential(nn.GELU(), nn.Linear(out, out), nn.GELU())
+
+    def forward(self, embedding: Tensor, frames: Tensor) -> Tensor:
+        """(B, 256) and standardized features (B, F, R) -> (B, out)."""
+        h = self.frames(frames)
+        weight = self.attention(h).float().softmax(dim=-1)
+        mean = (weight * h).sum(-1)
+        deviation = ((weight * (h - mean[..., None]) ** 2).sum(-1) + 1e-5).sqrt()
+        return self.out(self.sound(torch.cat([mean, deviation], dim=1)) + self.identity(embedding * EMBEDDING**0.5))
+
+
+class Decoder(nn.Module):
+    """Code, pitch and voice -> standardized features."""
+
+    def __init__(self, n_features: int, code: int, size: DecoderSize) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv1d(code, size.channels, 3, padding=1)
+        self.pitch = PitchEmbedding(size.pitch_bins, size.channels)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(size.channels, size.hidden, size.kernel, size.dilations[i % len(size.dilations)], size.voice)
+            for i in range(size.blocks)
+        )
+        self.norm = nn.LayerNorm(size.channels)
+        self.out = nn.Linear(size.channels, n_features)
+
+    def forward(self, code: Tensor, f0: Tensor, voice: Tensor) -> Tensor:
+        """(B, C, T), (B, T) in Hz, (B, D) -> (B, F, T)."""
+        h = self.conv_in(code) + self.pitch(f0)
+        for block in self.blocks:
+            h = block(h, voice)
+        return self.out(self.norm(h.transpose(1, 2))).transpose(1, 2)
+
+
+@MODELS.register("recsyn")
+class RecSyn(ConversionModel):
+    """Any voice to any voice, by recognition and synthesis.
+
+    The training loss is the L1 distance of the reconstruction. Content is read from a stored field, which the frozen
+    encoder made of whole utterances.
+
+    With `tune` the encoder hears the crops themselves, as other microphones would have recorded them, and learns too;
+    the loss `distill` then holds it to the stored content of its teacher (L1, both without mean and deviation over
+    time), from which it may be shortened: `content.layers` fewer than the teacher has.
+
+    With `match` every crop is also said in the voice of another item. The loss `voice` asks the speaker encoder whether
+    it sounds like that one, and not like its own; the loss `words` asks the content encoder whether it says the same
+    (L1, as `distill`). What is trained so is flattered by judges that are these encoders.
+
+    Args:
+        n_features: feature channels F.
+        sample_rate, hop: of the features.
+        content: sizes of the encoder, see `WhisperSize`.
+        content_from: checkpoint that the encoder's weights and sizes come from; only looked at where training starts.
+            With `init_from`, which brings an encoder, it is the teacher that makes the stored content.
+        neck: `NeckSize`.  decoder: `DecoderSize` settings.
+        tune: train the encoder too.
+        match: compute the losses `voice` and `words`.
+        frames: training crop.  reference_frames: of another utterance of the speaker, which tells the voice.
+        sampler: "uniform" over utterances or "by_speaker".
+    """
+
+    Controls = RecSynControls
+    stands_on = ("whisper", "resemblyzer")
+    may_change = ("content", "tune", "match", "frames", "reference_frames", "sampler")
+
+    def __init__(
+        self,
+        n_features: int,
+        sample_rate: int,
+        hop: int,
+        *,
+        content: Mapping[str, Any] | None = None,
+        content_from: str | None = None,
+        neck: Mapping[str, Any] | None = None,
+        decoder: Mapping[str, Any] | None = None,
+        tune: bool = False,
+        match: bool = False,
+        frames: int = 128,
+        reference_frames: int = 256,
+        sampler: str = "uniform",
+    ) -> None:
+        super().__init__()
+        narrow = from_mapping(NeckSize, neck or {}, "neck")
+        size = from_mapping(DecoderSize, {k: _tuple(v) for k, v in (decoder or {}).items()}, "decoder")
+        self.spec: FeatureSpec | None = None
+        self.noise, self.tune, self.match = narrow.noise, tune, match
+        self.requires = Requires(
+            fields=("features", "f0", "embedding", "content", *(("waveform",) if tune else ())),
+            frames=frames,
+            minimum=SHORTEST,
+            sampler=sampler,
+            reference=reference_frames,
+            analysis=("features", "f0", "embedding", "waveform"),
+        )
+        self.standardiser = Standardiser(n_features)
+        self.content = RecognizedContent(from_mapping(WhisperSize, content or {}, "content"), sample_rate, hop)
+        self.content.requires_grad_(tune)
+        self.neck = Neck(self.content.channels, narrow)
+        self.voice = VoiceEncoder(n_features, size.voice)
+        self.decoder = Decoder(n_features, narrow.channels, size)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Reconstruction and distillation, each a mean over the valid frames; the latter is 0 without `tune`."""
+        x = self.standardiser(batch.features)
+        assert batch.f0 is not None and batch.embedding is not None
+        assert batch.reference is not None and batch.content is not None
+        zero = x.new_zeros(())
+        content, distill = batch.content, zero
+        if self.tune:
+            assert batch.waveform is not None
+            heard = batch.waveform
+            if batch.draws is not None:
+                heard = recorded(heard, self.content.sample_rate, batch.draws)
+            content = self.content(heard, x.shape[-1])
+            distill = masked_l1(instance_norm(content), instance_norm(batch.content), batch.lengths)
+        code = self.neck(content)
+        if batch.draws is not None and self.noise:
+            code = code + self.noise * batch.draws.normal("code", *code.shape[1:], device=code.device)
+        voice = self.voice(batch.embedding, self.standardiser(batch.reference))
+        y = self.decoder(code, batch.f0, voice)
+        judged = self._judged(code, voice, content, batch) if self.match else {"voice": zero, "words": zero}
+        with torch.autocast(x.device.type, enabled=False):
+            return {"reconstruction": masked_l1(y.float(), x, batch.lengths), "distill": distill, **judged}
+
+    def _judged(self, code: Tensor, voice: Tensor, content: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Every code said in the voice of its neighbor in the batch, at that one's pitch: whose voice, which words?"""
+        assert batch.f0 is not None and batch.embedding is not None
+        assert self.spec is not None, "set_features comes before training"
+        other = (torch.arange(len(batch), device=code.device) ^ 1).clamp(max=len(batch) - 1)  # 1 0 3 2 ...
+        level = _levels(batch.f0)
+        f0 = batch.f0 * (level[other] - level).exp()[:, None]
+        features = self.standardiser.inverse(self.decoder(code, f0, voice[other]).float())
+        said = instance_norm(self.content.of_mels(features, self.spec))
+        return {
+            "voice": voice_mismatch(features, batch.embedding[other], batch.embedding, self.spec),
+            "words": masked_l1(said, instance_norm(content.detach()), batch.lengths),
+        }
+
+    @torch.no_grad()
+    def convert(self, source: Utterance, targets: list[Utterance], controls: RecSynControls) -> Tensor:
+        """Features (F, T) of what the source says in the voice of the target clips."""
+        assert source.waveform is not None and source.f0 is not None
+        frames = source.features.shape[-1]
+        size = max(frames, SHORTEST)
+        code = self.neck(self.content(source.waveform[None], size))
+        voice = self._voice(targets)
+        if controls.strength != 1.0:
+            voice = torch.lerp(self._voice([source]), voice, controls.strength)
+        f0 = self.pitch(source, targets, controls)
+        assert f0 is not None
+        y = self.decoder(code, F.pad(f0, (0, size - frames))[None], voice)
+        return self.standardiser.inverse(y)[0, :, :frames]
+
+    def pitch(self, source: Utterance, targets: list[Utterance], controls: RecSynControls) -> Tensor | None:
+        """The source's contour (T,) at the targets' level, as the controls say."""
+        f0 = self.moved_pitch(source, targets, controls.strength)
+        if f0 is None:
+            return None
+        return spread(moved(f0, controls.semitones * math.log(2) / 12), controls.pitch_range)
+
+    def set_features(self, spec: FeatureSpec) -> None:
+        """Remember what the features are, for the loss that listens to them."""
+        if self.match:
+            require_mels(spec, "model.match")
+        self.spec = spec
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """z-score with these per-channel statistics (F,)."""
+        self.standardiser.set(mean, std)
+
+    def _voice(self, clips: Sequence[Utterance]) -> Tensor:
+        embedding = torch.stack([clip.embedding for clip in clips if clip.embedding is not None]).mean(0)
+        frames = self.standardiser(torch.cat([clip.features for clip in clips], dim=-1)[None])
+        return self.voice(F.normalize(embedding, dim=0)[None], frames)
+
+
+def _levels(f0: Tensor) -> Tensor:
+    """Mean log-f0 (B,) of crops (B, T); that of 150 Hz where nothing is voiced."""
+    voiced = f0 > 0
+    total = torch.where(voiced, f0.clamp(min=1).log(), 0).sum(1)
+    count = voiced.sum(1)
+    return torch.where(count > 0, total / count.clamp(min=1), math.log(150.0))
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,129 @@
+"""The encoder that a model stands on: where its weights come from, and the stored field that it makes."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from revoice.audio.spec import FeatureSpec
+from revoice.conversion.checkpoint import Loaded, load_checkpoint
+from revoice.data.clip import Clip
+from revoice.data.fields.base import Field, frame_rule
+from revoice.errors import UserError
+from revoice.models.base import Trainable
+from revoice.models.recsyn import RecSyn
+from revoice.models.whisper import Whisper
+from revoice.nn.content import RecognizedContent
+from revoice.nn.whisper import WhisperEncoder
+
+HOW = (
+    "python import_checkpoint.py kind=whisper path=FILE out=whisper.safetensors, "
+    "then model.content_from=whisper.safetensors"
+)
+
+
+@dataclass(frozen=True)
+class Content(Field):
+    """What a recognizer's encoder makes of whole utterances, interpolated to the feature frames (T, D).
+
+    Attributes:
+        spec: gives the frames.
+        weights: checkpoint of the encoder, or of a model that holds it.
+        sha256: of the encoder's weights.
+    """
+
+    spec: FeatureSpec
+    weights: Path
+    sha256: str
+    name = "content"
+    dtype = "float16"
+
+    def parameters(self) -> dict[str, Any]:
+        """Weights and frames."""
+        return {"encoder": self.sha256, **frame_rule(self.spec)}
+
+    def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
+        """(T, D) per clip, each as if alone."""
+        made = []
+        for clip in clips:
+            waveform = torch.from_numpy(clip.at(self.spec.sample_rate))
+            with torch.inference_mode():
+                found = _network(self.weights, self.spec)(waveform[None], self.spec.frames(len(waveform)))
+            made.append(found[0].T.numpy())
+        return made
+
+
+@lru_cache(maxsize=2)
+def _network(weights: Path, spec: FeatureSpec) -> RecognizedContent:
+    encoder = encoder_of(load_checkpoint(weights))
+    network = RecognizedContent(encoder.size, spec.sample_rate, spec.hop)
+    network.encoder.load_state_dict(encoder.state_dict())
+    return network.eval()
+
+
+def encoder_of(loaded: Loaded) -> WhisperEncoder:
+    """The recognizer's encoder in a checkpoint."""
+    if isinstance(loaded.model, Whisper):
+        return loaded.model.encoder
+    if isinstance(loaded.model, RecSyn):
+        return loaded.model.content.encoder
+    raise UserError(f"{loaded.path} holds a {loaded.model.name}, expected the encoder of a recognizer: {HOW}")
+
+
+def settle(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], Loaded | None]:
+    """The settings of a new model with the sizes of the encoder that it stands on, and where that is.
+
+    Raises:
+        UserError: the model needs one and none is given.
+    """
+    if "content_from" not in values:
+        return dict(values), None
+    if not values["content_from"]:
+        raise UserError(f"model {name} stands on the encoder of a recognizer: {HOW}")
+    loaded = load_checkpoint(str(values["content_from"]))
+    sizes = {**vars(encoder_of(loaded).size), **(values.get("content") or {})}
+    return {**values, "content": sizes, "content_from": None}, loaded
+
+
+def adopt(model: Trainable, source: Loaded | None) -> None:
+    """Copy the encoder's weights into a new model, without the last layers if it has fewer."""
+    if isinstance(model, RecSyn) and source is not None:
+        load_shortened(model.content.encoder, encoder_of(source).state_dict(), "")
+
+
+def load_shortened(network: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
+    """Load weights of which there may be more than layers in the encoder at `prefix`.
+
+    Raises:
+        UserError: they differ in anything else.
+    """
+    own = network.state_dict()
+    left = [name for name in state if name not in own and not name.startswith(f"{prefix}blocks.")]
+    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
+    if left or wrong:
+        raise UserError(
+            f"model.content: the encoder differs in {(left or wrong)[0]}: only its `layers` can be changed, to fewer"
+        )
+    network.load_state_dict({name: value for name, value in state.items() if name in own})
+
+
+def made_fields(model: Trainable, source: Loaded | None, spec: FeatureSpec) -> dict[str, Field]:
+    """The stored fields by label that the model's encoder makes, or its teacher: what `source` holds."""
+    if "content" not in model.requires.fields:
+        return {}
+    assert source is not None and source.path is not None
+    return {"content": Content(spec, source.path.absolute(), _digest(encoder_of(source)))}
+
+
+def _digest(encoder: WhisperEncoder) -> str:
+    """Of the weights: files that hold the same encoder make the same field."""
+    found = hashlib.sha256()
+    for name, value in sorted(encoder.state_dict().items()):
+        found.update(name.encode() + value.float().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]

@@ -1,0 +1,83 @@
+"""What a newcomer types first: the converter that ships, without a checkpoint of one's own."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import revoice
+from revoice.audio.io import read_audio
+from revoice.audio.speaker import speaker_encoder
+from revoice.cli import convert, try_it
+from revoice.conversion.checkpoint import shipped
+from revoice.errors import UserError
+
+CARD = Path(__file__).resolve().parents[2] / "docs" / "voice.md"
+
+
+@pytest.fixture
+def typed(workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs a command's `main` with arguments in the shared workplace."""
+    monkeypatch.chdir(workplace)
+
+    def run(module: object, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        module.main()  # type: ignore[attr-defined]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def clips(workplace: Path) -> dict[str, Path]:
+    folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
+    return {name: sorted((folder / name).glob("*.flac"))[0] for name in ("p901", "p905")}
+
+
+@pytest.mark.parametrize("name", ["voice", "phones"])
+def test_the_weights_are_those_of_the_cards(name: str) -> None:
+    card = CARD if name == "voice" else CARD.with_name("recognizer.md")
+    assert hashlib.sha256(shipped(name).read_bytes()).hexdigest() in card.read_text(encoding="utf-8")
+
+
+def test_all_weights_together_stay_small() -> None:
+    assert sum(file.stat().st_size for file in shipped("voice").parent.glob("*.safetensors")) < 45e6
+
+
+def test_it_speaks_with_the_target_s_voice(clips: dict[str, Path]) -> None:
+    converter = revoice.load()
+    converted = converter.convert(clips["p901"], clips["p905"])
+    assert converted.seconds == pytest.approx(read_audio(clips["p901"]).seconds, abs=0.02)
+    judge = speaker_encoder().embed([converted, read_audio(clips["p905"]), read_audio(clips["p901"])])
+    assert judge[0] @ judge[1] > 0.7 and judge[0] @ judge[1] > judge[0] @ judge[2] + 0.1
+
+
+def test_convert_without_a_checkpoint_says_what_speaks(
+    typed, clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed(convert, f"src={clips['p901']}", f"tgt={clips['p905']}", f"out={tmp_path / 'o.wav'}", "semitones=2")
+    assert "the converter that ships" in capsys.readouterr().err
+    record = json.loads((tmp_path / "o.json").read_text())
+    assert record["model"] == "recsyn" and "semitones" in json.dumps(record)
+
+
+def test_try_converts_two_embedded_voices(typed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed(try_it, f"out={tmp_path / 'try'}")
+    said = capsys.readouterr().out
+    assert "to the target" in said and "differ from the source's" in said
+    assert {path.name for path in (tmp_path / "try").iterdir()} == {"source.wav", "target.wav", "converted.wav"}
+
+
+def test_try_takes_one_s_own_recordings(typed, clips, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed(try_it, f"src={clips['p901']}", f"tgt={clips['p905']}", f"out={tmp_path / 'try'}", "recognizer=null")
+    assert "not measured" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        typed(try_it, f"src={clips['p901']}")
+    assert "belong together" in capsys.readouterr().err
+
+
+def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("revoice.conversion.checkpoint.WEIGHTS", tmp_path)
+    with pytest.raises(UserError, match="voice.safetensors is missing"):
+        revoice.load()

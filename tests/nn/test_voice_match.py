@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from revoice.audio.features import extract
+from revoice.audio.io import read_audio, resample
+from revoice.audio.presets import load_preset
+from revoice.audio.speaker import speaker_encoder
+from revoice.nn.voice_match import voice_mismatch, voice_of
+
+
+def test_features_sound_like_the_voice_of_their_recording(shared: Path) -> None:
+    spec, found, true = load_preset("mel_22k"), [], []
+    for folder in sorted((shared / "data" / "librispeech_mini" / "LibriSpeech" / "test-other").iterdir()):
+        clip = read_audio(sorted(folder.rglob("*.flac"))[0])
+        features = extract(resample(clip.samples, clip.sample_rate, spec.sample_rate), spec)
+        parts = features[:, : features.shape[1] // 138 * 138].unflatten(1, (-1, 138)).transpose(0, 1)  # 1.6 s each
+        found.append(torch.nn.functional.normalize(voice_of(parts, spec).mean(0), dim=0))
+        true.append(speaker_encoder(vad=False).embed([clip])[0])
+    cosines = torch.stack(found) @ torch.stack(true).T
+    assert cosines.diag().mean() > 0.9 and cosines.diag().min() > 0.85
+    assert bool((cosines.argmax(1) == torch.arange(len(cosines))).all())
+
+
+def test_quiet_features_are_raised_and_have_gradients() -> None:
+    spec = load_preset("mel_22k")
+    features = (torch.randn(2, 80, 138, generator=torch.Generator().manual_seed(0)) - 4).requires_grad_()
+    voices = torch.from_numpy(np.eye(256, dtype=np.float32)[:2])
+    voice_mismatch(features, voices, voices.flip(0), spec).backward()
+    assert bool(torch.isfinite(features.grad).all()) and features.grad.abs().sum() > 0
+    with torch.no_grad():
+        torch.testing.assert_close(voice_of(features - 20, spec), voice_of(features - 22, spec), atol=1e-4, rtol=0)
