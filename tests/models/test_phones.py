@@ -10,7 +10,7 @@ from revoice.data.batch import Batch
 from revoice.data.phones import INVENTORY, phones_of
 from revoice.errors import UserError
 from revoice.models.base import MODELS
-from revoice.models.phones import Phones, _targets
+from revoice.models.phones import Phones, _targets, _taught
 from revoice.models.whisper import Whisper
 from revoice.nn.augment import masked, resampled, varied
 from revoice.nn.draws import Draws
@@ -113,8 +113,15 @@ def test_a_teacher_speaks_where_labels_are_silent() -> None:
     unlabelled = model.losses(batch(known=False, posteriors=soft))
     assert unlabelled["ctc"].item() == unlabelled["moments"].item() == 0.0 < unlabelled["teacher"].item()
     assert model.losses(batch(posteriors=torch.zeros_like(soft)))["teacher"].item() == 0.0
-    own = model.log_probs(batch().features, batch().lengths).exp().detach()
-    assert abs(model.losses(batch(posteriors=own))["teacher"].item()) < 1e-3
+
+
+def test_a_teacher_gives_the_order_of_what_it_hears() -> None:
+    best = torch.tensor([[0, 3, 3, 0, 3, 5, 0, 7], [0] * 8])
+    soft = torch.nn.functional.one_hot(best, 9).transpose(1, 2).float()
+    phones, counts = _taught(soft, torch.tensor([16, 16]), torch.ones(2))
+    assert phones.tolist() == [[3, 3, 5, 7], [0] * 4] and counts.tolist() == [4, 0]
+    assert _taught(soft, torch.tensor([10, 10]), torch.ones(2))[0][0].tolist() == [3, 3]
+    assert _taught(soft * 0, torch.tensor([16, 16]), torch.ones(2))[1].tolist() == [0, 0]
 
 
 def test_a_file_holds_its_inventory(tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ class Recognizer(Trainable):
         """Losses by name; a clip with labels has the first two, one without the third.
 
         ctc: nats per phone.  moments: cross-entropy of the phone (or none) of each step.
-        teacher: divergence from the teacher's posteriors, nats per step.
+        teacher: as ctc, for the phones that the teacher hears: in their order alone, since two networks need not agree
+            when a phone is heard (held to the teacher's moments, the student says nothing rather than too late).
         """
         assert batch.phones is not None
         x, lengths, draws = batch.features, batch.lengths, batch.draws
@@ -132,10 +133,8 @@ class Recognizer(Trainable):
         moments = F.nll_loss(self._log_probs(self.moments, encoded), labels, reduction="none")
         result["moments"] = _mean(moments, there & known[:, None])
         if batch.posteriors is not None:
-            soft = resampled(batch.posteriors, speed)
-            weight = there & (soft.sum(1) > 0.5)
-            divergence = (soft * (soft.clamp(min=1e-6).log() - found)).sum(1)
-            result["teacher"] = _mean(divergence, weight)
+            taught, counts = _taught(batch.posteriors, lengths, speed)
+            result["teacher"] = _ctc(found, taught, steps, counts, counts > 0)
         return result
 
     def measures(self, batch: Batch) -> dict[str, Tensor]:
@@ -209,10 +208,23 @@ def _targets(numbers: Tensor, lengths: Tensor, speed: Tensor) -> tuple[Tensor, T
     """
     place = torch.arange(numbers.shape[1], device=numbers.device) / speed[:, None]
     middle = (numbers >= 0) & (numbers % 2 == 1) & (place < lengths[:, None])
-    counts = middle.sum(1)
-    order = (~middle).long().argsort(dim=1, stable=True)[:, : max(1, int(counts.max()))]
-    classes = (numbers.long() // 2 + 1).gather(1, order)
-    return classes * (torch.arange(order.shape[1], device=numbers.device) < counts[:, None]), counts
+    return _chosen(numbers.long() // 2 + 1, middle)
+
+
+def _taught(posteriors: Tensor, lengths: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of a teacher's posteriors (B, 1 + P, T'): its best class of each step, repeats joined."""
+    best = posteriors.argmax(1)
+    place = torch.arange(best.shape[1], device=best.device) * 2 / speed[:, None]
+    new = (best != BLANK) & (best != F.pad(best, (1, 0))[:, :-1])
+    return _chosen(best, new & (place < lengths[:, None]) & (posteriors.sum(1) > 0.5))
+
+
+def _chosen(classes: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of the classes (B, T) that are wanted, moved to the front (B, N) and filled up with 0; how many (B,)."""
+    counts = where.sum(1)
+    order = (~where).long().argsort(dim=1, stable=True)[:, : max(1, int(counts.max()))]
+    there = torch.arange(order.shape[1], device=classes.device) < counts[:, None]
+    return classes.gather(1, order) * there, counts
 
 
 def _ctc(log_probs: Tensor, phones: Tensor, steps: Tensor, counts: Tensor, known: Tensor) -> Tensor:
