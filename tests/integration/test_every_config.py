@@ -3,15 +3,18 @@
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 import revoice
 from revoice.audio.presets import config_dir, load_preset, preset_names
 from revoice.audio.spec import FeatureSpec
 from revoice.cli.systems import from_settings
+from revoice.conversion.checkpoint import Description, load_checkpoint, save
 from revoice.data.config import build
 from revoice.errors import UserError
 from revoice.models.base import MODELS
+from revoice.models.phones import Recognizer
 from revoice.training.callbacks import CALLBACKS
 from revoice.training.loggers import LOGGERS
 from revoice.training.run import train
@@ -25,6 +28,7 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
+LISTENING = ("phones", "phone_teacher")
 UNTRAINED = ("random_cnn", "random_cnn_published")
 STANDS_ON = ("recsyn",)  # models that need the encoder of a recognizer
 SLOW = ("adain_vc_code", "adain_vc_paper", "vqvae_legacy", "vqvae_zerospeech")  # at published size
@@ -35,7 +39,7 @@ SLOW = ("adain_vc_code", "adain_vc_paper", "vqvae_legacy", "vqvae_zerospeech")  
     [
         pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
         for name in names("model")
-        if name not in UNTRAINED
+        if name not in UNTRAINED + LISTENING
     ],
 )
 def test_every_model_trains_and_converts(model: str, workplace: Path, teacher: Path) -> None:
@@ -49,6 +53,38 @@ def test_every_model_trains_and_converts(model: str, workplace: Path, teacher: P
     by_name = converter.model.target == "speaker"
     target = converter.loaded.description.speakers[0] if by_name else clip
     assert len(converter.convert(source, target).samples) == len(source.samples)
+
+
+@pytest.mark.parametrize("model", LISTENING)
+def test_every_recognizer_trains_and_hears(model: str, workplace: Path) -> None:
+    config = compose_config("train", f"model={model}", "debug=tiny", "logger=none", *TINY, folder=workplace)
+    outcome = train(config, workplace / "outputs" / f"model_{model}")
+    assert outcome.metrics["iterations"] == 4 and outcome.metrics["best/val/per"] > 0
+    loaded = load_checkpoint(outcome.checkpoint)
+    assert isinstance(loaded.model, Recognizer) and loaded.spec == load_preset("whisper_16k")
+    assert isinstance(loaded.model.transcribe(torch.zeros(1, 80, 30))[0], list)
+    with pytest.raises(UserError, match="convert"):
+        revoice.load(outcome.checkpoint)
+
+
+def taught(workplace: Path) -> list[str]:
+    """A teacher that knows nothing, and the embedded corpus in the place of real speech."""
+    file = workplace / "teacher.safetensors"
+    arguments = {"width": 8, "heads": 2, "layers": 1}
+    about = {"model": "phone_teacher", "arguments": arguments, "features": load_preset("whisper_16k").to_dict()}
+    save(MODELS.build("phone_teacher", arguments), Description(**about), file)
+    folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed")).parent
+    tiny = [setting.replace("data.corpus", "data.parts.embedded.corpus") for setting in TINY]
+    return [
+        "~data.parts.libri", "~data.weights.libri", f"data.parts.vctk.root={folder}", *tiny,
+        "data.parts.vctk.splits.unseen_speakers=0", f"data.prepare.fields.posteriors.teacher={file}",
+    ]  # fmt: skip
+
+
+def test_a_recognizer_is_taught_on_speech_without_labels(workplace: Path) -> None:
+    overrides = ["experiment=phones_taught", "debug=tiny", "logger=none", *taught(workplace)]
+    outcome = train(compose_config("train", *overrides, folder=workplace), workplace / "outputs" / "taught")
+    assert outcome.metrics["iterations"] == 4 and outcome.metrics["train/teacher"] >= 0
 
 
 @pytest.mark.parametrize("model", UNTRAINED)
@@ -65,7 +101,9 @@ def test_models_without_training_convert(model: str, workplace: Path) -> None:
         train(compose_config("train", f"model={model}", folder=workplace), workplace / "outputs" / "nothing")
 
 
-@pytest.mark.parametrize("experiment", [name for name in names("experiment") if not name.startswith("voice")])
+@pytest.mark.parametrize(
+    "experiment", [name for name in names("experiment") if not name.startswith(("voice", "phones_t"))]
+)
 def test_every_experiment_trains_on_the_embedded_corpus(experiment: str, workplace: Path) -> None:
     # one process: a second one would be started by repeating this program, the test run
     one = ["trainer=cpu", "trainer.devices=1"]

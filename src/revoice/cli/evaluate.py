@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 ERRORS = ("converted", "copy", "source")
 EXAMPLE = "python evaluate.py ckpt=outputs/demo/model.ckpt data=synthetic"
+PHONES_EXAMPLE = "python evaluate.py evaluation=phones ckpt=phones.safetensors data=synthetic"
 
 
-def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification":
+def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification | dict[str, Any]":
     """Evaluate all checkpoints on one corpus, or run the experiment named by `evaluation=`; returns what was found."""
     default = Path("outputs") / "evaluate" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     out = Path(str(values["out"])).expanduser() if values["out"] else default
@@ -60,9 +61,33 @@ def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
     return found
 
 
+def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
+    from revoice.audio.spec import FeatureSpec
+    from revoice.conversion.checkpoint import load_checkpoint
+    from revoice.data.config import build
+    from revoice.evaluation.phone_error import PhoneProtocol, phone_errors, save
+    from revoice.registry import from_mapping
+    from revoice.vocoders.base import VOCODERS
+
+    loaded = load_checkpoint(str(required(values, "ckpt", PHONES_EXAMPLE)), device(values["device"]))
+    settings = {key: value for key, value in values["evaluation"].items() if key not in ("name", "title")}
+    protocol = from_mapping(PhoneProtocol, settings, "evaluation")
+    vocoder = None
+    if values.get("features"):
+        spoken = dict(values["vocoder"])
+        vocoder = VOCODERS.build(spoken.pop("name"), {**spoken, "spec": FeatureSpec.from_dict(values["features"])})
+    manifest = build(values["data"]).manifest()
+    title = values["evaluation"]["title"] or f"{manifest.corpus} {'+'.join(protocol.splits)}"
+    found = phone_errors(loaded, manifest, protocol, vocoder)
+    summary = save(found, str(title), {"checkpoint_sha256": loaded.sha256}, out, int(values["seed"]))
+    print(f"{title}: " + "  ".join(f"{key} {value}" for key, value in summary.items()))
+    return summary
+
+
 EXPERIMENTS: dict[str, Callable[[dict[str, Any], Path], Any]] = {  # by `evaluation.name`
     "conversion": _conversion,
     "gram_identification": _gram_identification,
+    "phones": _phones,
 }
 
 

@@ -1,9 +1,14 @@
 """`revoice-export ckpt=RUN_OR_FILE out=model.safetensors`: weights and description in a file that cannot carry code."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from revoice.cli.app import required, run
+from revoice.cli.app import required, run, several
+
+if TYPE_CHECKING:
+    from revoice.conversion.checkpoint import Description
 
 EXAMPLE = "revoice-export ckpt=outputs/train/adain_vc/RUN out=model.safetensors"
 
@@ -20,9 +25,23 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     if half not in (True, False):
         raise UserError(f"half={half}: expected true or false")
     loaded = load_checkpoint(required(values, "ckpt", EXAMPLE))
-    save(loaded.model, loaded.description, out, half=half)
+    description = with_facts(loaded.description, several(values["facts"]) if values.get("facts") else [])
+    save(loaded.model, description, out, half=half)
     print(f"wrote {out} and {out.with_suffix('.json')}")
     return out
+
+
+def with_facts(description: "Description", files: list[str]) -> "Description":
+    """The description with what was measured: `phone_error` of every metrics.json."""
+    from revoice.errors import UserError
+
+    found: dict[str, Any] = {}
+    for name in files:
+        try:
+            found |= json.loads(Path(name).expanduser().read_text(encoding="utf-8"))["phone_error"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise UserError(f"facts={name}: expected the metrics.json of evaluate.py evaluation=phones") from error
+    return replace(description, data={**description.data, "phone_error": found}) if found else description
 
 
 def main() -> None:

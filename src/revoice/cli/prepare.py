@@ -18,6 +18,7 @@ def task(values: dict[str, Any], folder: Path) -> None:
 
 
 def _prepare(values: dict[str, Any]) -> None:
+    import revoice.conversion.posteriors  # noqa: F401  a field
     from revoice.audio.spec import FeatureSpec
     from revoice.data.config import build
     from revoice.data.mixture import Mixed

@@ -41,16 +41,17 @@ def _job(values: dict[str, Any], folder: Path) -> Trained:
 
 
 def _train(values: dict[str, Any], folder: Path) -> Trained:
+    from revoice.models.base import MODELS, ConversionModel
     from revoice.training.run import train
 
     _require_one_folder()
     outcome = train(values, folder)
     if outcome.checkpoint is not None and os.environ.get("LOCAL_RANK", "0") == "0":
         shown = {name: value for name, value in outcome.metrics.items() if not name.startswith("train/")}
-        print(
-            to_json(shown)
-            + f"run folder: {outcome.folder}\nconvert:    python convert.py ckpt={outcome.folder} src=a.wav tgt=b.wav"
-        )
+        kind = MODELS.get(values["model"]["name"])
+        hint = f"\nconvert:    python convert.py ckpt={outcome.folder} src=a.wav tgt=b.wav"
+        hint = hint if issubclass(kind, ConversionModel) else ""
+        print(to_json(shown) + f"run folder: {outcome.folder}{hint}")
     if outcome.stopped:
         print(outcome.stopped, flush=True)
         if outcome.by_signal:

@@ -26,6 +26,8 @@ class Batch:
         paired: (B, F, T) a changed copy of the same utterance.  codes: (B, T') int64.
         content: (B, D, T) what a recognizer's encoder made of the whole utterance, aligned with `features`.
         reference: (B, F, R) crops of *other* utterances of the same speakers.
+        phones: (B, T) integers, see `data.fields.phones`: which phone each frame belongs to, and where its middle is.
+        posteriors: (B, C, T') float32, what a teacher hears, T' = T / 2 steps; 0 throughout where it was not asked.
         draws: the batch's random numbers (absent in evaluation: models then take means instead of samples).
     """
 
@@ -43,6 +45,8 @@ class Batch:
     codes: Tensor | None = None
     content: Tensor | None = None
     reference: Tensor | None = None
+    phones: Tensor | None = None
+    posteriors: Tensor | None = None
     draws: Draws | None = None
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """What fields are computed from: one decoded, trimmed recording."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,11 +18,13 @@ class Clip:
         audio: trimmed samples at the file's rate.
         seconds: duration of the file before trimming.
         start: seconds cut off its beginning.
+        phones: what is said, (name, start in seconds of the file) in order; None if that is not known.
     """
 
     audio: Audio
     seconds: float
     start: float = 0.0
+    phones: Sequence[tuple[str, float]] | None = None
     _rates: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, sample_rate: int) -> np.ndarray:

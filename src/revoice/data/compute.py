@@ -25,6 +25,7 @@ class Chunk:
         fields: what to compute.
         trim_db: see `load_clip`.
         problems: by id, why an utterance is rejected without looking at it (`Row.problem`).
+        phones: by id, what is said, of the utterances of which that is known (`Row.phones`).
     """
 
     shard: int
@@ -33,6 +34,7 @@ class Chunk:
     fields: tuple[Field, ...]
     trim_db: float | None
     problems: Mapping[str, str] = field(default_factory=dict)
+    phones: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def compute_chunk(chunk: Chunk) -> list[Outcome]:
             outcomes.append(_rejected(chunk, id, path, clip.removeprefix(f"{_line(str(file))}: ")))
         else:
             outcomes.append(Outcome(id, path, clip.seconds, clip.start))
-            clips.append(clip)
+            clips.append(replace(clip, phones=chunk.phones.get(id)))
     usable = [outcome for outcome in outcomes if not outcome.reasons]
     for f in chunk.fields:
         for outcome, result in zip(usable, _compute(f, clips), strict=True):

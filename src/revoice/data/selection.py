@@ -107,11 +107,13 @@ class Selection:
             ids = [row.id for row in rows]
             lacking = tuple(f for f in fields if not is_whole(shard_path(self.folder / f.folder, index), ids))
             problems = {row.id: row.problem for row in rows if row.problem}
+            said = {row.id: row.phones for row in rows if row.phones is not None}
             utterances = [(row.id, row.path, self.manifest.file(row)) for row in rows] if lacking else []
             while utterances:
                 size = _chunk_size([file for _, _, file in utterances[:CHUNK]])
                 now, utterances = utterances[:size], utterances[size:]
-                yield Chunk(index, not utterances, tuple(now), lacking, self.trim_db, problems)
+                phones = {id: said[id] for id, _, _ in now if id in said}
+                yield Chunk(index, not utterances, tuple(now), lacking, self.trim_db, problems, phones)
 
     def _write(self, chunks: Sequence[Chunk], results: Iterator[list[Outcome]], bar: Progress) -> None:
         writers: dict[str, ShardWriter] = {}

@@ -115,6 +115,7 @@ class Trainable(nn.Module):
         may_change: settings that are about training alone: `init_from` takes them from the config.
         stands_on: networks of others that taught it or are a part of it: what they judge, they flatter.
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
+        grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
     """
 
     name: ClassVar[str]
@@ -123,11 +124,20 @@ class Trainable(nn.Module):
     may_change: ClassVar[tuple[str, ...]] = ()
     stands_on: ClassVar[tuple[str, ...]] = ()
     target: str = "none"
+    grows_from: ClassVar[str] = ""
     requires: Requires
+
+    def grow_from(self, other: "Trainable") -> None:
+        """Take the weights of a model named `grows_from`."""
+        raise NotImplementedError
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Unweighted training losses by name, each a scalar; the weights live in the config (`loss:`)."""
         raise NotImplementedError
+
+    def measures(self, batch: Batch) -> dict[str, Tensor]:
+        """Numbers to watch in validation besides the losses, each a scalar; always of the same names."""
+        return {}
 
     def set_features(self, spec: FeatureSpec) -> None:
         """Called before training: what the features are, for losses that listen to them."""

@@ -68,6 +68,7 @@ class VoiceModule(LightningModule):
         losses = self.model.losses(batch)
         total = self.objective(losses, self.max_iterations)
         self._finite = self._finite.to(total.device) & torch.isfinite(total)  # broken weights must not be saved
+        losses |= self.model.measures(batch)
         values = {"val/loss": total, **{f"val/{name}": value for name, value in losses.items()}}
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
+import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
 from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint, spec_facts
 from revoice.data.config import build as build_data
@@ -123,6 +124,8 @@ def build(config: Mapping[str, Any]) -> Parts:
     values = dict(config["model"])
     name = values.pop("name")
     facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers())}
+    under = start if start and start.description.model == MODELS.get(name).grows_from else None
+    start = None if under else start
     if start:
         model, arguments = _continue(start, name, values)
         teacher = values.get("content_from")
@@ -151,6 +154,8 @@ def build(config: Mapping[str, Any]) -> Parts:
     if not start:
         statistics = data.statistics()
         model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
+    if under:
+        model.grow_from(under.model)
     model.set_features(spec)
     description = Description(
         model=name,

@@ -75,7 +75,7 @@ def make_corpus(
     shutil.rmtree(part, ignore_errors=True)
     jobs = [_job(part, number, voice, recipe) for number, voice in enumerate(_cast(recipe))]
     rows = []
-    with _server(workers or usable_cpus()) as server:
+    with serve(workers or usable_cpus()) as server:
         assert server.stdin and server.stdout and server.stderr
         server.stdin.write("".join(json.dumps({k: v for k, v in j.items() if k != "rows"}) + "\n" for j in jobs))
         server.stdin.close()
@@ -94,8 +94,6 @@ def make_corpus(
 
 
 def _check(recipe: Recipe) -> None:
-    if importlib.util.find_spec("espeakng_loader") is None:
-        raise UserError("data=synthetic needs espeak-ng: pip install 'revoice[synthetic]'")
     for style in recipe.styles:
         if style not in STYLES:
             raise choices(style, STYLES, "prosody style")
@@ -179,7 +177,10 @@ def _clip(value: int) -> int:
     return max(0, min(99, value))
 
 
-def _server(workers: int) -> "subprocess.Popen[str]":
+def serve(workers: int) -> "subprocess.Popen[str]":
+    """The program that speaks: jobs on its standard input, a line of its standard output for each, see `server.py`."""
+    if importlib.util.find_spec("espeakng_loader") is None:
+        raise UserError("this needs espeak-ng: pip install 'revoice[synthetic]'")
     script = Path(__file__).with_name("server.py")
     pipe = subprocess.PIPE
     return subprocess.Popen(

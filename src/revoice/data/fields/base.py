@@ -21,7 +21,8 @@ class Field(ABC):
 
     A new field is one file in this package: a frozen dataclass decorated with `@FIELDS.register(name)`, picklable
     (heavy objects are looked up inside `compute`, where a worker process caches them). A field that needs a trained
-    network is not registered: whoever has the network hands an instance to `prepare`.
+    network lies in a layer that knows some (`conversion.posteriors`), or whoever has the network hands an instance
+    to `prepare`.
 
     Class attributes:
         name: registry name, set by the decorator.
