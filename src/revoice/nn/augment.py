@@ -25,12 +25,12 @@ def resampled(values: Tensor, speed: Tensor) -> Tensor:
 def varied(x: Tensor, lengths: Tensor, draws: Draws) -> Tensor:
     """Log-mels (B, F, T), `lengths` (B,) of them there -> as another vocal tract, line, room and noise would have them.
 
-    About a quarter of each change is left out, so that what is clean stays known.
+    Half of each change is left out, so that what is clean stays known.
     """
     device, bins = x.device, x.shape[1]
     u = draws.uniform("varied", 16, device=device)
     spread = u * 2 - 1
-    done = (draws.uniform("varied/done", 8, device=device) < 0.75).to(x.dtype)
+    done = (draws.uniform("varied/done", 8, device=device) < 0.5).to(x.dtype)
     there = (torch.arange(x.shape[-1], device=device) < lengths[:, None])[:, None]
 
     # vocal tract: the frequency axis stretched by up to 15 %
@@ -61,7 +61,7 @@ def varied(x: Tensor, lengths: Tensor, draws: Draws) -> Tensor:
     noise = noise / noise.mean((1, 2), keepdim=True)
     other = power.roll(1, 0)
     other = other / other.mean((1, 2), keepdim=True).clamp(min=1e-12)
-    for sound, least, column in ((noise, 0.0, 7), (other, 12.0, 8)):
+    for sound, least, column in ((noise, 5.0, 7), (other, 12.0, 8)):
         ratio = torch.pow(10.0, -(least + 40 * u[:, column]) / 10) * done[:, column - 3]
         wet = wet + (mean * ratio)[:, None, None] * sound
     x = torch.log10(wet.clamp(min=1e-12)) / 4
