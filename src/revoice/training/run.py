@@ -169,7 +169,7 @@ def build(config: Mapping[str, Any]) -> Parts:
             "corpus": data.facts.corpus,
             "manifest": data.facts.manifest,
             "utterances": data.facts.utterances,
-            **_origin(encoder),
+            **(_origin(encoder) if "content" in model.requires.fields else {}),
         },
     )
     return Parts(data, spec, model, description, settings)
