@@ -105,7 +105,14 @@ def test_crops_are_those_of_the_files(prepared: Prepared, stream: Stream) -> Non
             start = int(found.nonzero()[0, 0])
             f0 = memory.store.utterance("f0", place[id])[start : start + valid]
             assert torch.equal(batch.f0[row, :valid], f0)
-            assert torch.equal(batch.embedding[row], memory.store.utterance("embedding", place[id]))
+            said = memory.store.rows[place[id]].speaker
+            tells = [  # the clip that tells the voice: the one that the reference is a crop of
+                i for i in range(len(memory.store))
+                if torch.equal(batch.embedding[row], memory.store.utterance("embedding", i))
+            ]  # fmt: skip
+            assert [memory.store.rows[i].speaker for i in tells] == [said]
+            heard = memory.store.utterance("features", tells[0]).unfold(1, 16, 1)
+            assert (heard == batch.reference[row][:, None]).all(-1).all(0).any()
             assert memory.tables.speakers[batch.speaker[row]] == memory.store.rows[place[id]].speaker
 
 
