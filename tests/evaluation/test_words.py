@@ -260,7 +260,7 @@ def test_who_listens_can_be_said(installed) -> None:
         ({"path": "x"}, None, "type metrics.recognizer.name=phones"),
         ({"name": "pocketsphinx", "language": "de"}, None, "unknown setting of recognizer pocketsphinx 'language'"),
         (["phones"], None, "expected a name"),
-        ("pocketsphinx", {"name": "auto", "path": "x"}, "of which recognizer"),
+        ({"name": "command", "command": "asr {wav}"}, {"name": "auto", "path": "x"}, "of which recognizer"),
     ],
 )
 def test_wrong_settings_of_a_listener(first, second, words: str) -> None:
