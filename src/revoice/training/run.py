@@ -17,6 +17,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint, spec_facts
 from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
+from revoice.data.setup import DataSetup
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Trainable
 from revoice.training.callbacks import Run, build_callbacks
@@ -157,8 +158,22 @@ def build(config: Mapping[str, Any]) -> Parts:
     if under:
         model.grow_from(under.model)
     model.set_features(spec)
-    description = Description(
-        model=name,
+    made_by = encoder if "content" in model.requires.fields else None
+    description = _description(model, arguments, spec, setup, data, made_by)
+    return Parts(data, spec, model, description, settings)
+
+
+def _description(
+    model: Trainable,
+    arguments: dict[str, Any],
+    spec: FeatureSpec,
+    setup: DataSetup,
+    data: DataModule,
+    encoder: Loaded | None,
+) -> Description:
+    """What checkpoints will say of the model; `encoder` is the file that made its stored content, if any."""
+    return Description(
+        model=model.name,
         arguments=arguments,
         features=spec.to_dict(),
         trim_db=setup.preparation.trim_db,
@@ -169,10 +184,9 @@ def build(config: Mapping[str, Any]) -> Parts:
             "corpus": data.facts.corpus,
             "manifest": data.facts.manifest,
             "utterances": data.facts.utterances,
-            **(_origin(encoder) if "content" in model.requires.fields else {}),
+            **({"content_from": encoder.description.data or encoder.sha256} if encoder else {}),
         },
     )
-    return Parts(data, spec, model, description, settings)
 
 
 def describe(parts: Parts, config: Mapping[str, Any]) -> str:
@@ -246,11 +260,6 @@ def _finish_wandb(loggers: list[Any]) -> None:
         import wandb
 
         wandb.finish()
-
-
-def _origin(encoder: Loaded | None) -> dict[str, Any]:
-    """Where the encoder came from that a model stands on."""
-    return {"content_from": encoder.description.data or encoder.sha256} if encoder else {}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
