@@ -8,14 +8,13 @@ from revoice.audio.features import extract
 from revoice.audio.io import read_audio
 from revoice.audio.presets import load_preset
 from revoice.nn.adain import instance_norm
-from revoice.nn.content import RecognizedContent
+from revoice.nn.content import RecognizedContent, encoder
 from revoice.nn.remel import interpolated
-from revoice.nn.whisper import WhisperSize
 
 
 def test_content_has_the_frames_of_the_features() -> None:
     torch.manual_seed(0)
-    network = RecognizedContent(WhisperSize(width=8, heads=2, layers=1), 22050, 256).eval()
+    network = RecognizedContent(encoder({"width": 8, "heads": 2, "layers": 1}), 22050, 256).eval()
     waveform = torch.randn(1, 22050)
     assert network(waveform).shape == (1, 8, 86)
     assert network(waveform, 90).shape == (1, 8, 90)
@@ -30,7 +29,7 @@ def test_a_step_lies_where_its_sound_is() -> None:
 
 
 def test_mels_that_somebody_makes_are_heard_like_their_sound(shared: Path) -> None:
-    network = RecognizedContent(WhisperSize(), 22050, 256).eval()
+    network = RecognizedContent(encoder({}), 22050, 256).eval()
     weights = load_file(shared / "weights" / "whisper_tiny_en_encoder.safetensors")
     network.encoder.load_state_dict({name: value.float() for name, value in weights.items()})
     network.requires_grad_(False)

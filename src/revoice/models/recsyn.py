@@ -18,14 +18,13 @@ from revoice.data.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
 from revoice.nn.adain import instance_norm
-from revoice.nn.content import RecognizedContent
+from revoice.nn.content import RecognizedContent, encoder
 from revoice.nn.convnext import ConvNeXtBlock
 from revoice.nn.masked import masked_l1
 from revoice.nn.microphone import recorded
 from revoice.nn.pitch import PitchEmbedding, moved, spread
 from revoice.nn.remel import require_mels
 from revoice.nn.voice_match import voice_mismatch
-from revoice.nn.whisper import WhisperSize
 from revoice.registry import from_mapping
 
 EMBEDDING = 256  # Resemblyzer's
@@ -152,7 +151,7 @@ class RecSyn(ConversionModel):
 
     With `tune` the encoder hears the crops themselves, as other microphones would have recorded them, and learns too;
     the loss `distill` then holds it to the stored content of its teacher (L1, both without mean and deviation over
-    time), from which it may be shortened: `content.layers` fewer than the teacher has.
+    time). It may be a shortened teacher, `content.layers` fewer, or a convolutional student that begins anew.
 
     With `match` every crop is also said in the voice of another item. The loss `voice` asks the speaker encoder whether
     it sounds like that one, and not like its own; the loss `words` asks the content encoder whether it says the same
@@ -161,7 +160,7 @@ class RecSyn(ConversionModel):
     Args:
         n_features: feature channels F.
         sample_rate, hop: of the features.
-        content: sizes of the encoder, see `WhisperSize`.
+        content: the encoder's `name`, "whisper" or "convolutional", and sizes, see `WhisperSize`, `ConvEncoderSize`.
         content_from: checkpoint that the encoder's weights and sizes come from; only looked at where training starts.
             With `init_from`, which brings an encoder, it is the teacher that makes the stored content.
         neck: `NeckSize`.  decoder: `DecoderSize` settings.
@@ -205,7 +204,7 @@ class RecSyn(ConversionModel):
             analysis=("features", "f0", "embedding", "waveform"),
         )
         self.standardiser = Standardiser(n_features)
-        self.content = RecognizedContent(from_mapping(WhisperSize, content or {}, "content"), sample_rate, hop)
+        self.content = RecognizedContent(encoder(content or {}), sample_rate, hop)
         self.content.requires_grad_(tune)
         self.neck = Neck(self.content.channels, narrow)
         self.voice = VoiceEncoder(n_features, size.voice)

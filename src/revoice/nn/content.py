@@ -1,5 +1,8 @@
 """What is said in a waveform, step by step with the frames of a feature matrix, by the encoder of a recognizer."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torchaudio
 from torch import Tensor, nn
@@ -8,24 +11,46 @@ from revoice.audio.features import extractor
 from revoice.audio.presets import load_preset
 from revoice.audio.scale import to_scale
 from revoice.audio.spec import FeatureSpec
+from revoice.errors import choices
+from revoice.nn.conv_encoder import ConvEncoder, ConvEncoderSize
 from revoice.nn.remel import interpolated, remel
 from revoice.nn.whisper import RATE, WhisperEncoder, WhisperSize
+from revoice.registry import from_mapping
 
 PRESET = "whisper_16k"
+Encoder = WhisperEncoder | ConvEncoder
+WHISPER, CONVOLUTIONAL = "whisper", "convolutional"
+
+
+def encoder(settings: Mapping[str, Any]) -> Encoder:
+    """A recognizer's encoder: `name`, whisper (the default) or convolutional, and its sizes."""
+    sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    name = sizes.pop("name", WHISPER)
+    if name == WHISPER:
+        return WhisperEncoder(from_mapping(WhisperSize, sizes, "content"))
+    if name == CONVOLUTIONAL:
+        return ConvEncoder(from_mapping(ConvEncoderSize, sizes, "content"))
+    raise choices(str(name), [WHISPER, CONVOLUTIONAL], "model.content.name")
+
+
+def settings_of(network: Encoder) -> dict[str, Any]:
+    """What `encoder` makes one of these sizes from."""
+    name = WHISPER if isinstance(network, WhisperEncoder) else CONVOLUTIONAL
+    return {"name": name, **vars(network.size)}
 
 
 class RecognizedContent(nn.Module):
-    """Waveforms -> Whisper's encoding of them, interpolated to the frames of other features.
+    """Waveforms -> a recognizer's encoding of them, interpolated to the frames of other features.
 
     Args:
-        size: of the encoder.
+        encoder: of log-mels of the preset `whisper_16k`, 50 steps a second.
         sample_rate: of the waveforms, Hz.
         hop: samples per frame; frame t is centered on sample (t + 1/2) hop.
     """
 
-    def __init__(self, size: WhisperSize, sample_rate: int, hop: int) -> None:
+    def __init__(self, encoder: Encoder, sample_rate: int, hop: int) -> None:
         super().__init__()
-        self.encoder = WhisperEncoder(size)
+        self.encoder = encoder
         self.sample_rate, self.hop = sample_rate, hop
 
     @property

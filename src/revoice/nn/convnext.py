@@ -10,13 +10,22 @@ class ConvNeXtBlock(nn.Module):
     Args:
         channels: C.  hidden: width of the pointwise layers.  kernel, dilation: of the depthwise convolution.
         condition: width of the vector that scales and shifts every channel (Perez et al., arXiv:1709.07871); 0: none.
+        causal: a frame does not see those after it.
     """
 
-    def __init__(self, channels: int, hidden: int, kernel: int = 7, dilation: int = 1, condition: int = 0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        kernel: int = 7,
+        dilation: int = 1,
+        condition: int = 0,
+        causal: bool = False,
+    ) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(
-            channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=channels
-        )
+        self.before = dilation * (kernel - 1) if causal else 0  # frames of silence that a causal block puts in front
+        padding = 0 if causal else dilation * (kernel // 2)
+        self.depthwise = nn.Conv1d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels)
         self.norm = nn.LayerNorm(channels)
         self.film = nn.Linear(condition, 2 * channels) if condition else None
         self.up = nn.Linear(channels, hidden)
@@ -26,7 +35,8 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """(B, C, T), condition (B, D) -> (B, C, T)."""
-        h = self.norm(self.depthwise(x).transpose(1, 2))
+        seen = F.pad(x, (self.before, 0)) if self.before else x
+        h = self.norm(self.depthwise(seen).transpose(1, 2))
         if self.film is not None and condition is not None:
             scale, shift = self.film(condition)[:, None].chunk(2, dim=-1)
             h = h * (1 + scale) + shift

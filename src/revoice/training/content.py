@@ -19,8 +19,7 @@ from revoice.errors import UserError
 from revoice.models.base import Trainable
 from revoice.models.recsyn import RecSyn
 from revoice.models.whisper import Whisper
-from revoice.nn.content import RecognizedContent
-from revoice.nn.whisper import WhisperEncoder
+from revoice.nn.content import WHISPER, Encoder, RecognizedContent, settings_of
 
 HOW = (
     "python import_checkpoint.py kind=whisper path=FILE out=whisper.safetensors, "
@@ -62,12 +61,10 @@ class Content(Field):
 @lru_cache(maxsize=2)
 def _network(weights: Path, spec: FeatureSpec) -> RecognizedContent:
     encoder = encoder_of(load_checkpoint(weights))
-    network = RecognizedContent(encoder.size, spec.sample_rate, spec.hop)
-    network.encoder.load_state_dict(encoder.state_dict())
-    return network.eval()
+    return RecognizedContent(encoder, spec.sample_rate, spec.hop).eval()
 
 
-def encoder_of(loaded: Loaded) -> WhisperEncoder:
+def encoder_of(loaded: Loaded) -> Encoder:
     """The recognizer's encoder in a checkpoint."""
     if isinstance(loaded.model, Whisper):
         return loaded.model.encoder
@@ -87,14 +84,34 @@ def settle(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], Loaded
     if not values["content_from"]:
         raise UserError(f"model {name} stands on the encoder of a recognizer: {HOW}")
     loaded = load_checkpoint(str(values["content_from"]))
-    sizes = {**vars(encoder_of(loaded).size), **(values.get("content") or {})}
-    return {**values, "content": sizes, "content_from": None}, loaded
+    content = fitted(settings_of(encoder_of(loaded)), values.get("content") or {})
+    return {**values, "content": content, "content_from": None}, loaded
+
+
+def fitted(teacher: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an encoder: those of its teacher but for what is wanted; of another kind, what both hear and give."""
+    kind = teacher.get("name", WHISPER)
+    same = wanted.get("name", kind) == kind
+    return {**(teacher if same else {key: teacher[key] for key in ("mels", "width") if key in teacher}), **wanted}
 
 
 def adopt(model: Trainable, source: Loaded | None) -> None:
-    """Copy the encoder's weights into a new model, without the last layers if it has fewer."""
+    """Copy the encoder's weights into a new model of the same kind, without the last layers if it has fewer."""
     if isinstance(model, RecSyn) and source is not None:
-        load_shortened(model.content.encoder, encoder_of(source).state_dict(), "")
+        taught = encoder_of(source)
+        if type(taught) is type(model.content.encoder):
+            load_shortened(model.content.encoder, taught.state_dict(), "")
+
+
+def carry_over(model: Trainable, start: Trainable) -> None:
+    """Copy weights from a model with other settings; an encoder of another kind begins anew."""
+    state = start.state_dict()
+    if isinstance(model, RecSyn) and isinstance(start, RecSyn):
+        new, old = model.content, start.content
+        if type(new.encoder) is not type(old.encoder):
+            state = {name: value for name, value in state.items() if not name.startswith("content.")}
+            state |= {f"content.{name}": value for name, value in new.state_dict().items()}
+    load_shortened(model, state, "content.encoder.")
 
 
 def load_shortened(network: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
@@ -121,7 +138,7 @@ def made_fields(model: Trainable, source: Loaded | None, spec: FeatureSpec) -> d
     return {"content": Content(spec, source.path.absolute(), _digest(encoder_of(source)))}
 
 
-def _digest(encoder: WhisperEncoder) -> str:
+def _digest(encoder: Encoder) -> str:
     """Of the weights: files that hold the same encoder make the same field."""
     found = hashlib.sha256()
     for name, value in sorted(encoder.state_dict().items()):

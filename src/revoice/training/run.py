@@ -21,7 +21,7 @@ from revoice.data.setup import DataSetup
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Trainable
 from revoice.training.callbacks import Run, build_callbacks
-from revoice.training.content import adopt, load_shortened, made_fields, settle
+from revoice.training.content import adopt, carry_over, fitted, made_fields, settle
 from revoice.training.loggers import build_loggers
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -224,11 +224,11 @@ def _continue(start: Loaded, name: str, values: Mapping[str, Any]) -> tuple[Trai
     log.info("model settings, features and statistics are those of %s", start.path)
     arguments = dict(start.description.arguments)
     again = {key: values[key] for key in type(start.model).may_change if key in values}
-    again |= {key: {**arguments[key], **value} for key, value in again.items() if isinstance(value, Mapping)}
+    again |= {key: fitted(arguments[key], value) for key, value in again.items() if isinstance(value, Mapping)}
     if any(arguments.get(key) != value for key, value in again.items()):
         arguments |= again
         model = MODELS.build(name, arguments)
-        load_shortened(model, start.model.state_dict(), "content.encoder.")
+        carry_over(model, start.model)
         return model, arguments
     return start.model.train(), arguments
 
