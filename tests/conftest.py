@@ -74,15 +74,8 @@ def trained(workplace: Path) -> Path:
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny encoder of Whisper's form with random weights, as `import_checkpoint.py kind=whisper` leaves them."""
-    import torch
+    from tests.whisper_teacher import write_teacher
 
-    from revoice.audio.presets import load_preset
-    from revoice.conversion.checkpoint import Description, save
-    from revoice.models.base import MODELS
-
-    torch.manual_seed(0)
-    arguments = {"n_features": 80, "width": 16, "heads": 2, "layers": 1}
-    features = load_preset("whisper_16k").to_dict()
     path = tmp_path_factory.mktemp("teacher") / "whisper.safetensors"
-    save(MODELS.build("whisper", arguments), Description(model="whisper", arguments=arguments, features=features), path)
+    write_teacher(path)
     return path
