@@ -5,7 +5,7 @@ import time
 import torch
 from torch import Tensor
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.models import adain_layers
 from revoice.models.adain_vc import AdaINVC
 from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm, time_statistics

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from revoice.audio.presets import config_dir
 from revoice.audio.spec import FeatureSpec
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS, ConversionModel
 from revoice.nn.draws import Draws
 from revoice.training.objective import Objective

@@ -15,7 +15,7 @@ import numpy as np
 from revoice.audio.io import read_audio
 from revoice.audio.pitch import ANALYSIS_RATE, pitch_for
 from revoice.audio.presets import load_preset
-from revoice.data.espeak.make import Recipe, make_corpus
+from revoice.data.corpora.espeak.make import Recipe, make_corpus
 
 
 def read(folder: Path, wanted: int, rate: int) -> list[np.ndarray]:

@@ -19,10 +19,10 @@ import soundfile
 import torch
 
 from revoice.audio.presets import load_preset
-from revoice.data.compute import Chunk, compute_chunk, rescue_chunk
 from revoice.data.fields.base import build_field
-from revoice.data.shards import ShardWriter
-from revoice.data.workers import ordered_map
+from revoice.data.prepare.compute import Chunk, compute_chunk, rescue_chunk
+from revoice.data.prepare.shards import ShardWriter
+from revoice.data.prepare.workers import ordered_map
 
 RATE = 48000
 FIELDS = (("features",), ("features", "f0", "embedding"))

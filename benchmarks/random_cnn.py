@@ -24,9 +24,9 @@ from torch import Tensor
 from revoice.audio.features import extract
 from revoice.audio.io import read_audio
 from revoice.audio.presets import load_preset
-from revoice.data.espeak.make import Recipe, make_corpus
-from revoice.models.random_features import RandomFeatures
-from revoice.models.style_transfer import Objective, Search, minimise, observe
+from revoice.data.corpora.espeak.make import Recipe, make_corpus
+from revoice.models.random_cnn.features import RandomFeatures
+from revoice.models.random_cnn.search import Objective, Search, minimise, observe
 from revoice.nn.gram import plain_distance
 
 SPEC = load_preset("log1p_22k")

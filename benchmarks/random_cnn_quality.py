@@ -27,16 +27,16 @@ from revoice.audio.io import Audio, resample
 from revoice.audio.loudness import match_loudness
 from revoice.audio.presets import config_dir, load_preset
 from revoice.audio.speaker import speaker_encoder
-from revoice.conversion.checkpoint import untrained
+from revoice.checkpoint.load import untrained
 from revoice.conversion.converter import Converter
-from revoice.data.clip import load_clip
 from revoice.data.config import build
-from revoice.data.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest, Row
+from revoice.data.fields.clip import load_clip
 from revoice.evaluation.listeners import DEFAULT, build_recognizer
 from revoice.evaluation.pairs import Trial
 from revoice.evaluation.recognition import mean_rate
 from revoice.evaluation.session import Protocol, usable_trials
-from revoice.models.random_cnn import TransferControls
+from revoice.models.random_cnn.model import TransferControls
 from revoice.vocoders.base import VOCODERS
 
 SPEC, MEL = load_preset("log1p_22k"), load_preset("mel_22k")

@@ -22,8 +22,8 @@ import torch
 from random_cnn import CONTENT, REFERENCE, STEPS, STYLE, exact, known, noise, pairs, total
 from torch import Tensor
 
-from revoice.models.random_features import RandomFeatures
-from revoice.models.style_transfer import Objective, Style, observe
+from revoice.models.random_cnn.features import RandomFeatures
+from revoice.models.random_cnn.search import Objective, Style, observe
 
 Phase = tuple[int, float]  # steps of Adam, precision
 PHASES: tuple[Phase, ...] = ((14_000, 1e-3), (4_000, 1e-5), (2_000, 0.0))

@@ -18,7 +18,7 @@ from random_cnn_quality import SPEC, converter, cut
 from scale import alone
 
 from revoice.audio.io import Audio, read_audio
-from revoice.data.espeak.make import Recipe, make_corpus
+from revoice.data.corpora.espeak.make import Recipe, make_corpus
 
 
 def clip(folder: Path, voice: int, seconds: float) -> Audio:

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 
 from revoice.audio.presets import load_preset
-from revoice.data.batch import Batch
+from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.datamodule import VoiceDataModule
 from revoice.data.fields.features import Features
 from revoice.data.files import write_json, write_lines
-from revoice.data.manifest import Manifest, Row
-from revoice.data.prepare import Prepared
-from revoice.data.shards import ShardWriter
-from revoice.data.stream import Stream
-from revoice.data.stream_module import StreamDataModule
-from revoice.data.stream_writer import write_stream
+from revoice.data.prepare.preparation import Prepared
+from revoice.data.prepare.shards import ShardWriter
+from revoice.data.read.batch import Batch
+from revoice.data.read.stream.index import Stream
+from revoice.data.read.stream.module import StreamDataModule
+from revoice.data.read.stream.writer import write_stream
 from revoice.models.base import MODELS
 
 

@@ -48,8 +48,8 @@ def read(address: Path, batches: int) -> tuple[float, float]:
     """(MB, seconds until the first batch) of reading some batches in this process."""
     from itertools import islice
 
-    from revoice.data.stream import Stream
-    from revoice.data.stream_module import StreamDataModule
+    from revoice.data.read.stream.index import Stream
+    from revoice.data.read.stream.module import StreamDataModule
     from revoice.models.base import Requires
 
     start = time.perf_counter()
@@ -64,8 +64,8 @@ def read(address: Path, batches: int) -> tuple[float, float]:
 
 def manifest(rows: int) -> tuple[float, float]:
     """(MB, seconds) of the rows of a corpus and their splits."""
-    from revoice.data.manifest import Manifest, Row
-    from revoice.data.splits import Splits
+    from revoice.data.corpora.manifest import Manifest, Row
+    from revoice.data.corpora.splits import Splits
 
     start = time.perf_counter()
     found = (
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=400)
     parser.add_argument("--rows", type=int, nargs="*", default=[VCTK, 10 * VCTK])
     options = parser.parse_args()
-    from revoice.data.stream_writer import write_stream
+    from revoice.data.read.stream.writer import write_stream
 
     with tempfile.TemporaryDirectory() as folder:
         stream = write_stream(corpus(Path(folder) / "noise", SHARDS * 512))

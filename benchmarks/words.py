@@ -28,7 +28,7 @@ from revoice.audio.io import Audio, read_audio, resample
 from revoice.audio.speaker import speaker_encoder
 from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.converter import Converter
-from revoice.data.espeak.make import Recipe, make_corpus
+from revoice.data.corpora.espeak.make import Recipe, make_corpus
 from revoice.errors import UserError
 
 EMBEDDED = Recipe(sentences=2, test_sentences=8, per_voice=2, tested_voices=0, max_voices=1)

@@ -37,7 +37,7 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny embedded corpus in `data/`, shared by the tests that run commands there."""
-    from revoice.data.espeak.make import Recipe, make_corpus
+    from revoice.data.corpora.espeak.make import Recipe, make_corpus
 
     folder = tmp_path_factory.mktemp("workplace")
     recipe = Recipe(sentences=6, test_sentences=4, max_voices=4)

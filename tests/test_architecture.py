@@ -13,9 +13,11 @@ LAYERS = (
     ("nn",),
     ("data",),
     ("models", "vocoders"),
+    ("checkpoint",),
     ("interop",),
     ("conversion",),
     ("evaluation",),
+    ("studies",),
     ("training",),
     ("cli",),
 )

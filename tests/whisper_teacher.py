@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from revoice.audio.presets import load_preset
-from revoice.conversion.checkpoint import Description, save
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.save import save
 from revoice.models.base import MODELS
 
 

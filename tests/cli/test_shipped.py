@@ -10,8 +10,8 @@ import pytest
 import revoice
 from revoice.audio.io import read_audio
 from revoice.audio.speaker import speaker_encoder
+from revoice.checkpoint.load import shipped
 from revoice.cli import convert, try_it
-from revoice.conversion.checkpoint import shipped
 from revoice.errors import UserError
 
 CARD = Path(__file__).resolve().parents[2] / "docs" / "voice.md"
@@ -78,6 +78,6 @@ def test_try_takes_one_s_own_recordings(typed, clips, tmp_path: Path, capsys: py
 
 
 def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("revoice.conversion.checkpoint.WEIGHTS", tmp_path)
+    monkeypatch.setattr("revoice.checkpoint.load.WEIGHTS", tmp_path)
     with pytest.raises(UserError, match="voice.safetensors is missing"):
         revoice.load()

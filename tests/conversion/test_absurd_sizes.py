@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from revoice.audio.io import write_audio
-from revoice.conversion.checkpoint import KEY, load_checkpoint, save
+from revoice.checkpoint.description import KEY
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
 from revoice.errors import UserError
 from revoice.untrusted import plain
 from tests.conversion.untrusted_helpers import SPEC, command, content, deep, refusal, require_one_line, small
@@ -71,7 +73,7 @@ ABSURD: list[tuple[tuple[str, ...], Any]] = [
 
 CHILD = """
 import json, resource, sys
-from revoice.conversion.checkpoint import load_checkpoint
+from revoice.checkpoint.load import load_checkpoint
 from revoice.errors import UserError
 honest, *files = sys.argv[1:]
 load_checkpoint(honest)

@@ -11,8 +11,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from revoice.checkpoint.description import CHECKSUM
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
 from revoice.cli.export import task as export
-from revoice.conversion.checkpoint import CHECKSUM, load_checkpoint, save
 from revoice.errors import UserError
 from tests.conversion.untrusted_helpers import require_one_line, small, zip_with
 

@@ -12,12 +12,14 @@ import revoice
 from revoice.audio.io import Audio, read_audio, write_audio
 from revoice.audio.loudness import loudness_db
 from revoice.audio.pitch import pitch_for
-from revoice.conversion.checkpoint import Description, find_checkpoint, load_checkpoint, save
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.load import find_checkpoint, load_checkpoint
+from revoice.checkpoint.save import save
 from revoice.conversion.converter import Converter, is_long
 from revoice.conversion.jobs import convert_files, plan
 from revoice.conversion.longform import convert_long
 from revoice.data.config import build
-from revoice.data.store import MemoryStore
+from revoice.data.read.store import MemoryStore
 from revoice.errors import UserError
 from tests.conftest import TINY, compose_config
 

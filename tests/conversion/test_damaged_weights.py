@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from revoice.conversion.checkpoint import KEY, load_checkpoint, save
+from revoice.checkpoint.description import KEY
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
 from revoice.errors import UserError
 from revoice.untrusted import read_torch
 from tests.conversion.untrusted_helpers import load_or_refuse, refusal, small

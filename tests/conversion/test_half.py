@@ -7,7 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from revoice.conversion.checkpoint import KEY, load_checkpoint, save
+from revoice.checkpoint.description import KEY
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
 from tests.conversion.untrusted_helpers import SIZES, command, content, refusal, small
 
 

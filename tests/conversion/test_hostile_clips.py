@@ -12,7 +12,7 @@ import soundfile
 
 import revoice
 from revoice.audio.io import AUDIO_SUFFIXES, AudioError, read_audio, write_audio
-from revoice.conversion.checkpoint import save
+from revoice.checkpoint.save import save
 from revoice.conversion.converter import Converter
 from revoice.conversion.jobs import Result, convert_files, plan
 from revoice.errors import UserError

@@ -14,7 +14,8 @@ import torch
 
 from revoice.audio.io import write_audio
 from revoice.audio.speaker import _weights as resemblyzer_weights
-from revoice.conversion.checkpoint import load_checkpoint, save
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
 from revoice.interop.adain_vc import published_model, read_statistics
 from tests.conftest import TINY
 from tests.conversion.untrusted_helpers import (

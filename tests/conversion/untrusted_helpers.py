@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from revoice.audio.presets import load_preset
-from revoice.conversion.checkpoint import KEY, Description, Loaded, load_checkpoint
+from revoice.checkpoint.description import KEY, Description
+from revoice.checkpoint.load import Loaded, load_checkpoint
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
 

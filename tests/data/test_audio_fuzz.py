@@ -16,8 +16,8 @@ from test_prepare import SPEC
 
 from revoice.audio.io import AudioError, read_audio
 from revoice.data.corpora.folder import Folder
-from revoice.data.prepare import Preparation, prepare
-from revoice.data.shards import read_shard
+from revoice.data.prepare.preparation import Preparation, prepare
+from revoice.data.prepare.shards import read_shard
 
 BATCHES, FILES = 20, 50  # 1,000 files
 MEMORY = 400 << 10  # KiB that reading them may add

@@ -14,13 +14,13 @@ from test_prepare import tree
 
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
-from revoice.data.packed import PackedField
-from revoice.data.prepare import Preparation, Prepared, prepare
-from revoice.data.shards import ShardWriter, crcs_of, lines_path, read_shard, shard_lines, shard_path
-from revoice.data.splits import Splits
-from revoice.data.store import MemoryStore
-from revoice.data.stream import Stream
-from revoice.data.stream_writer import write_stream
+from revoice.data.corpora.splits import Splits
+from revoice.data.prepare.preparation import Preparation, Prepared, prepare
+from revoice.data.prepare.shards import ShardWriter, crcs_of, lines_path, read_shard, shard_lines, shard_path
+from revoice.data.read.packed import PackedField
+from revoice.data.read.store import MemoryStore
+from revoice.data.read.stream.index import Stream
+from revoice.data.read.stream.writer import write_stream
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")

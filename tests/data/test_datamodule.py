@@ -8,11 +8,11 @@ from data_helpers import speakers_folder
 from torch import Tensor
 
 from revoice.audio.presets import load_preset
-from revoice.data.batch import Batch
 from revoice.data.corpora.folder import Folder
+from revoice.data.corpora.splits import Splits
 from revoice.data.datamodule import VoiceDataModule
-from revoice.data.prepare import Preparation, Prepared, prepare
-from revoice.data.splits import Splits
+from revoice.data.prepare.preparation import Preparation, Prepared, prepare
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")

@@ -11,8 +11,8 @@ from revoice.audio.features import extract
 from revoice.audio.io import Audio, AudioError, read_audio, write_audio
 from revoice.audio.presets import load_preset, preset_names
 from revoice.audio.speaker import speaker_encoder
-from revoice.data.clip import Clip, load_clip
 from revoice.data.fields.base import FIELDS, build_field
+from revoice.data.fields.clip import Clip, load_clip
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")

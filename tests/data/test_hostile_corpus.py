@@ -15,17 +15,17 @@ from test_prepare import SPEC, run, tree
 
 from revoice.audio import io
 from revoice.data import selection as module
-from revoice.data.clip import load_clip
-from revoice.data.compute import Chunk
 from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.librispeech import LibriSpeech
+from revoice.data.corpora.manifest import Manifest
 from revoice.data.datamodule import VoiceDataModule
 from revoice.data.fields.base import build_field
-from revoice.data.manifest import Manifest
-from revoice.data.packed import PackedField
-from revoice.data.prepare import Preparation, Prepared, prepare
-from revoice.data.store import MemoryStore
+from revoice.data.fields.clip import load_clip
+from revoice.data.prepare.compute import Chunk
+from revoice.data.prepare.preparation import Preparation, Prepared, prepare
+from revoice.data.read.packed import PackedField
+from revoice.data.read.store import MemoryStore
 from revoice.errors import UserError
 from revoice.evaluation.session import Protocol, usable_trials
 from revoice.models.base import Requires

@@ -6,14 +6,14 @@ from data_helpers import tone
 
 from revoice.audio.io import Audio
 from revoice.audio.presets import load_preset
-from revoice.data.clip import Clip
+from revoice.data.corpora.espeak.say import spoken
+from revoice.data.corpora.manifest import Manifest
 from revoice.data.corpora.synthetic import Synthetic
-from revoice.data.espeak.say import spoken
 from revoice.data.fields.base import build_field
-from revoice.data.manifest import Manifest
-from revoice.data.phones import INVENTORY, heard, phones_of
-from revoice.data.prepare import prepare
-from revoice.data.store import MemoryStore
+from revoice.data.fields.clip import Clip
+from revoice.data.fields.inventory import INVENTORY, heard, phones_of
+from revoice.data.prepare.preparation import prepare
+from revoice.data.read.store import MemoryStore
 from revoice.models.phones import Phones
 
 SPEC = load_preset("whisper_16k")

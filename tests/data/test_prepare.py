@@ -20,13 +20,13 @@ from revoice.audio.io import read_audio
 from revoice.audio.presets import load_preset
 from revoice.data import selection as module
 from revoice.data.corpora.folder import Folder
+from revoice.data.corpora.manifest import Manifest
+from revoice.data.corpora.splits import Splits
 from revoice.data.fields.base import Field
 from revoice.data.files import locked
-from revoice.data.manifest import Manifest
-from revoice.data.prepare import Preparation, Prepared, prepare, prepare_share
+from revoice.data.prepare.preparation import Preparation, Prepared, prepare, prepare_share
+from revoice.data.prepare.shards import read_shard, shard_lines
 from revoice.data.setup import MixtureSetup
-from revoice.data.shards import read_shard, shard_lines
-from revoice.data.splits import Splits
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")

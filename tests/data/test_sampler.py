@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revoice.data.sampler import CropSampler
+from revoice.data.read.sampler import CropSampler
 from revoice.errors import UserError
 
 PINNED = [[0, 10, 0, 10], [4, 19, 1, 10], [10, 0, 10, 0], [41, 5, 34, 33]]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from revoice.data.shards import ShardWriter, read_shard, shard_path
+from revoice.data.prepare.shards import ShardWriter, read_shard, shard_path
 
 NOISE = np.random.default_rng(0).standard_normal((300, 80))
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revoice.data.corpora.librispeech import LibriSpeech
+from revoice.data.corpora.manifest import SPLITS, Manifest, Row
+from revoice.data.corpora.splits import Splits, held_out_sentences, unit
 from revoice.data.corpora.vctk import VCTK
-from revoice.data.manifest import SPLITS, Manifest, Row
-from revoice.data.splits import Splits, held_out_sentences, unit
 from revoice.errors import UserError
 
 

@@ -11,10 +11,10 @@ from revoice.audio.features import extract
 from revoice.audio.io import read_audio
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
-from revoice.data.packed import PackedField
-from revoice.data.prepare import Preparation, Prepared, prepare
-from revoice.data.splits import Splits
-from revoice.data.store import MemoryStore
+from revoice.data.corpora.splits import Splits
+from revoice.data.prepare.preparation import Preparation, Prepared, prepare
+from revoice.data.read.packed import PackedField
+from revoice.data.read.store import MemoryStore
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")
@@ -90,7 +90,7 @@ def test_splits_select(prepared: Prepared) -> None:
 
 
 def test_statistics(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("revoice.data.packed._BLOCK", 37)
+    monkeypatch.setattr("revoice.data.read.packed._BLOCK", 37)
     store = MemoryStore(prepared)
     frames = torch.cat([store.utterance("features", i) for i in store.positions("train")], dim=1).double()
     found = store.statistics()

@@ -24,18 +24,18 @@ from data_helpers import speakers_folder, write_tone
 
 from revoice.audio.presets import load_preset
 from revoice.data import reader_signals
-from revoice.data.batch import Batch
-from revoice.data.columns import Columns
 from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
+from revoice.data.corpora.splits import Splits
 from revoice.data.datamodule import VoiceDataModule
-from revoice.data.prepare import Preparation, Prepared, prepare
-from revoice.data.remote import fetch
-from revoice.data.splits import Splits
-from revoice.data.stream import FORMAT, Stream
-from revoice.data.stream_module import StreamDataModule
-from revoice.data.stream_writer import write_stream
-from revoice.data.streaming import StreamPlan
+from revoice.data.prepare.preparation import Preparation, Prepared, prepare
+from revoice.data.read.batch import Batch
+from revoice.data.read.columns import Columns
+from revoice.data.read.stream.index import FORMAT, Stream
+from revoice.data.read.stream.module import StreamDataModule
+from revoice.data.read.stream.reader import StreamPlan
+from revoice.data.read.stream.remote import fetch
+from revoice.data.read.stream.writer import write_stream
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")
@@ -193,7 +193,7 @@ def test_a_server_gives_what_the_folder_gives(stream: Stream, server: str) -> No
 def test_a_server_that_stumbles_is_asked_again(
     stream: Stream, server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("revoice.data.remote.TRIES", (0.01, 0.01))
+    monkeypatch.setattr("revoice.data.read.stream.remote.TRIES", (0.01, 0.01))
     _Quiet.fail_first = {name for name, _ in stream.shards}
     local, far = batches(module(stream), 6), batches(module(Stream.open(server)), 6)
     assert all(equal(a, b) for a, b in zip(local, far, strict=True))
@@ -203,7 +203,7 @@ def test_a_server_that_stumbles_is_asked_again(
 def test_a_server_that_is_gone_is_asked_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("revoice.data.remote.TRIES", (0.01, 0.01))
+    monkeypatch.setattr("revoice.data.read.stream.remote.TRIES", (0.01, 0.01))
     with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as http:
         address = f"http://127.0.0.1:{http.server_port}/x"
     with pytest.raises(OSError, match="Cannot connect"):
@@ -297,7 +297,7 @@ def test_a_shorter_list_of_utterances_is_damage(copy: Stream, caplog: pytest.Log
 
 def test_those_that_stand_in_are_asked_for_once(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise an address without its shards is waited for as often as there are shards."""
-    monkeypatch.setattr("revoice.data.remote.TRIES", (0.01, 0.01))
+    monkeypatch.setattr("revoice.data.read.stream.remote.TRIES", (0.01, 0.01))
     remote = Stream.open(server)
     fields = {label: {**about, "folder": "../gone"} for label, about in remote.fields.items()}
     data = module(replace(remote, fields=fields), shards=1)

@@ -13,7 +13,7 @@ from test_prepare import SPEC, run
 
 from revoice.data import selection as module
 from revoice.data.fields.base import Field
-from revoice.data.workers import ordered_map
+from revoice.data.prepare.workers import ordered_map
 
 
 def square_or_die(task: tuple[int, Path | None]) -> int:

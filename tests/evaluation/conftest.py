@@ -6,7 +6,7 @@ import pytest
 from evaluation_helpers import RATE, VOICES, Timbre, speak
 
 from revoice.audio.io import write_audio
-from revoice.data.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest, Row
 
 
 @pytest.fixture(scope="session")

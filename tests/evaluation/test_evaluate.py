@@ -7,7 +7,7 @@ import pytest
 from evaluation_helpers import RATE, VOICES, Timbre, copy, speak
 
 from revoice.audio.io import Audio, read_audio
-from revoice.data.manifest import Manifest
+from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.evaluation.evaluate import Evaluation, build_metrics, run
 from revoice.evaluation.metrics.base import METRICS, Metric

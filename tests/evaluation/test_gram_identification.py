@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-import revoice.models.style_transfer as style_transfer
+import revoice.models.random_cnn.search as style_transfer
 from revoice.audio.features import extract
 from revoice.audio.io import read_audio, write_audio
 from revoice.audio.presets import config_dir, load_preset
 from revoice.cli.evaluate import EXPERIMENTS, task
-from revoice.data.manifest import Manifest
+from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
-from revoice.evaluation.gram_gallery import Exact, Gallery, Projected, product
-from revoice.evaluation.gram_identification import choose, identify_speakers
-from revoice.evaluation.gram_protocol import PUBLISHED, WEIGHTS, GramProtocol, Identification, Variant
-from revoice.evaluation.gram_report import confusions, result_line, write_identification
-from revoice.models.random_features import RandomFeatures
+from revoice.models.random_cnn.features import RandomFeatures
 from revoice.registry import from_mapping
+from revoice.studies.gram_gallery import Exact, Gallery, Projected, product
+from revoice.studies.gram_identification import choose, identify_speakers
+from revoice.studies.gram_protocol import PUBLISHED, WEIGHTS, GramProtocol, Identification, Variant
+from revoice.studies.gram_report import confusions, result_line, write_identification
 from tests.conftest import TINY, compose_config
 
 SPEC = load_preset("log1p_22k")

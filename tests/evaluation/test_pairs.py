@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revoice.data.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation.pairs import Trial, pick_trials, said
 

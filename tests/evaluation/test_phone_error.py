@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from revoice.audio.presets import load_preset
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
 from revoice.cli import evaluate, export
-from revoice.conversion.checkpoint import Description, load_checkpoint, save
-from revoice.data.manifest import Row
+from revoice.data.corpora.manifest import Row
 from revoice.errors import UserError
 from revoice.evaluation.phone_error import Heard, PhoneErrors, PhoneProtocol
 from revoice.models.base import MODELS

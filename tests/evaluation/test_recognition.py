@@ -10,8 +10,9 @@ from recognizer_helpers import Bands, Letters
 
 from revoice.audio.io import Audio, read_audio
 from revoice.audio.presets import load_preset
-from revoice.conversion.checkpoint import Description, Loaded
-from revoice.data.manifest import Row
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.load import Loaded
+from revoice.data.corpora.manifest import Row
 from revoice.errors import UserError
 from revoice.evaluation.recognition import (
     RECOGNIZERS,

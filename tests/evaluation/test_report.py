@@ -12,7 +12,7 @@ import soundfile
 from evaluation_helpers import RATE, Timbre, copy, speak
 
 from revoice.audio.io import Audio
-from revoice.data.manifest import Manifest
+from revoice.data.corpora.manifest import Manifest
 from revoice.evaluation.evaluate import Evaluation, run
 from revoice.evaluation.media import RATE_MAX, SECONDS_MAX, audio_uri
 from revoice.evaluation.metrics.base import Column

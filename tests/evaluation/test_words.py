@@ -13,7 +13,7 @@ from evaluation_helpers import RATE, Timbre, copy
 from recognizer_helpers import Bands, Letters
 
 from revoice.audio.io import Audio
-from revoice.data.manifest import Manifest
+from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.evaluation import listeners
 from revoice.evaluation.evaluate import Evaluation, build_metrics, run

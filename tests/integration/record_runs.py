@@ -1,4 +1,4 @@
-"""What every model preset makes, as checksums: `record_runs.py OUT.json [NAME ...]`, to compare before and after a change.
+"""What every model preset makes, as checksums, to compare before and after: `record_runs.py OUT.json [NAME ...]`.
 
 Each is trained for 12 iterations by one process and by two, stopped at 6 and gone on with, and converts a clip. The
 same code on the same machine gives the same file, so a refactoring is right where `diff` is silent. Numbers differ
@@ -84,8 +84,8 @@ def main() -> None:
             "import sys, torch; from tests.whisper_teacher import write_teacher; "
             "from pathlib import Path; write_teacher(Path(sys.argv[1]))"
         )
-        path = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
-        subprocess.run([sys.executable, "-c", program, str(teacher)], check=True, env={**os.environ, "PYTHONPATH": path})
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+        subprocess.run([sys.executable, "-c", program, str(teacher)], check=True, env=environment)
         run(folder, "prepare.py", *COMMON[-3:])
         for name in names:
             found[name] = record(name, folder, teacher)

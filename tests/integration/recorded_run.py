@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.models.base import ConversionModel
 from revoice.nn.collective import processes, summed
 from revoice.training.module import VoiceModule

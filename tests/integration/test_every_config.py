@@ -9,8 +9,10 @@ from omegaconf import OmegaConf
 import revoice
 from revoice.audio.presets import config_dir, load_preset, preset_names
 from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
 from revoice.cli.systems import from_settings
-from revoice.conversion.checkpoint import Description, load_checkpoint, save
 from revoice.data.config import build
 from revoice.errors import UserError
 from revoice.models.base import MODELS

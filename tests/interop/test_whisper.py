@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from revoice.audio.presets import load_preset
-from revoice.conversion.checkpoint import load_checkpoint
+from revoice.checkpoint.load import load_checkpoint
 from revoice.interop.fixture import load_fixture
 from revoice.interop.importers.whisper import PublishedWhisper
 from revoice.interop.whisper import published_encoder

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.adain_vc import AdaINVC, StyleControls, kl_to_standard_normal, spread_upsampling
 from revoice.models.base import MODELS, Utterance

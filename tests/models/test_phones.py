@@ -5,9 +5,11 @@ import torch
 from torch import Tensor
 
 from revoice.audio.presets import load_preset
-from revoice.conversion.checkpoint import Description, load_checkpoint, save
-from revoice.data.batch import Batch
-from revoice.data.phones import INVENTORY, phones_of
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
+from revoice.data.fields.inventory import INVENTORY, phones_of
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS
 from revoice.models.phones import Phones, _targets, _taught

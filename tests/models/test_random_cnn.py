@@ -3,11 +3,11 @@ import torch
 from torch.nn.functional import conv2d, leaky_relu
 
 from revoice.errors import UserError
-from revoice.models import random_cnn
 from revoice.models.base import Progress, Utterance
-from revoice.models.random_cnn import RandomCNN, TransferControls
-from revoice.models.random_features import RandomFeatures, principal
-from revoice.models.style_transfer import Objective, Search, minimise, observe
+from revoice.models.random_cnn import model as random_cnn
+from revoice.models.random_cnn.features import RandomFeatures, principal
+from revoice.models.random_cnn.model import RandomCNN, TransferControls
+from revoice.models.random_cnn.search import Objective, Search, minimise, observe
 
 ROWS = 33
 
@@ -68,7 +68,7 @@ def test_a_style_is_the_same_in_blocks_and_in_several_clips(monkeypatch: pytest.
                 rows = found.flatten(0, 1)
                 expected[layer] = expected[layer] + rows @ rows.T
         for block in (512, 16):
-            monkeypatch.setattr("revoice.models.style_transfer.BLOCK", block)
+            monkeypatch.setattr("revoice.models.random_cnn.search.BLOCK", block)
             for factor, gram in zip(observe(network, clips, 0.0).factors, expected, strict=True):
                 torch.testing.assert_close(factor @ factor.T, gram, rtol=1e-4, atol=1e-2)
 

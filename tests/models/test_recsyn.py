@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from revoice.audio.presets import load_preset
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import Utterance
 from revoice.models.recsyn import RecSyn, RecSynControls

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.adain_vc import StyleControls
 from revoice.models.base import MODELS, Controls, Utterance

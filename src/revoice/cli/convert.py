@@ -24,9 +24,9 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     sources = required(values, "src", EXAMPLE)
     targets = required(values, "tgt", EXAMPLE)
 
+    from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import from_checkpoint, from_settings
     from revoice.cli.watch import Watcher
-    from revoice.conversion.checkpoint import DEFAULT
     from revoice.conversion.jobs import convert_files, plan
 
     where = device(values["device"])

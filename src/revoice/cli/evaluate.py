@@ -14,7 +14,7 @@ from revoice.errors import UserError, choices
 
 if TYPE_CHECKING:
     from revoice.evaluation.evaluate import Evaluation
-    from revoice.evaluation.gram_protocol import Identification
+    from revoice.studies.gram_protocol import Identification
 
 ERRORS = ("converted", "copy", "source")
 EXAMPLE = "python evaluate.py ckpt=outputs/demo/model.ckpt data=synthetic"
@@ -40,10 +40,10 @@ def _conversion(values: dict[str, Any], out: Path) -> "dict[str, Evaluation]":
 def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
     from revoice.audio.spec import FeatureSpec
     from revoice.data.config import build
-    from revoice.evaluation.gram_identification import identify_speakers
-    from revoice.evaluation.gram_protocol import GramProtocol
-    from revoice.evaluation.gram_report import reference_line, result_line, write_identification
     from revoice.registry import from_mapping
+    from revoice.studies.gram_identification import identify_speakers
+    from revoice.studies.gram_protocol import GramProtocol
+    from revoice.studies.gram_report import reference_line, result_line, write_identification
 
     if "features" not in values:
         raise UserError("evaluation.name is set by its group: type evaluation=gram_identification")
@@ -63,7 +63,7 @@ def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
 
 def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
     from revoice.audio.spec import FeatureSpec
-    from revoice.conversion.checkpoint import load_checkpoint
+    from revoice.checkpoint.load import load_checkpoint
     from revoice.data.config import build
     from revoice.evaluation.phone_error import PhoneProtocol, phone_errors, save
     from revoice.registry import from_mapping

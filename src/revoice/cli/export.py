@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from revoice.cli.app import required, run, several
 
 if TYPE_CHECKING:
-    from revoice.conversion.checkpoint import Description
+    from revoice.checkpoint.description import Description
 
 EXAMPLE = "revoice-export ckpt=outputs/train/adain_vc/RUN out=model.safetensors"
 
 
 def task(values: dict[str, Any], folder: Path) -> Path:
     """Export one checkpoint."""
-    from revoice.conversion.checkpoint import load_checkpoint, save
+    from revoice.checkpoint.load import load_checkpoint
+    from revoice.checkpoint.save import save
     from revoice.errors import UserError
 
     out = Path(str(required(values, "out", EXAMPLE))).expanduser()

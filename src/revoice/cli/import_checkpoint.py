@@ -11,7 +11,8 @@ EXAMPLE = "python import_checkpoint.py kind=adain_vc path=vctk_model.ckpt out=ad
 
 def task(values: dict[str, Any], folder: Path) -> Path:
     """Read one published model and write ours."""
-    from revoice.conversion.checkpoint import Description, save
+    from revoice.checkpoint.description import Description
+    from revoice.checkpoint.save import save
     from revoice.errors import UserError
     from revoice.interop.importers import IMPORTERS
 

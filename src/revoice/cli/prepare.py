@@ -21,8 +21,8 @@ def _prepare(values: dict[str, Any]) -> None:
     import revoice.conversion.posteriors  # noqa: F401  a field
     from revoice.audio.spec import FeatureSpec
     from revoice.data.config import build
-    from revoice.data.mixture import Mixed
-    from revoice.data.stream_writer import write_stream
+    from revoice.data.read.mixture import Mixed
+    from revoice.data.read.stream.writer import write_stream
 
     spec, setup = FeatureSpec.from_dict(values["features"]), build(values["data"])
     if not setup.at_hand:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.load import Loaded, load_checkpoint, untrained
 from revoice.conversion.adaptation import Adaptation
-from revoice.conversion.checkpoint import Loaded, load_checkpoint, untrained
 from revoice.conversion.converter import Converter
 from revoice.errors import UserError
 from revoice.models.base import MODELS

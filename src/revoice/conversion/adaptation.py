@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import ConversionModel, Utterance
 from revoice.nn.draws import Draws

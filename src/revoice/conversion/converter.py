@@ -17,8 +17,8 @@ from revoice.audio.loudness import loudness_db, match_loudness
 from revoice.audio.presets import load_preset
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.trim import trim_silence
+from revoice.checkpoint.load import DEFAULT, Loaded, load_checkpoint, untrained
 from revoice.conversion.adaptation import Adaptation, adapted
-from revoice.conversion.checkpoint import DEFAULT, Loaded, load_checkpoint, untrained
 from revoice.data.fields.f0 import F0
 from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Controls, ConversionModel, Utterance

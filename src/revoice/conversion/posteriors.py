@@ -13,9 +13,9 @@ import torch
 
 from revoice.audio.features import extract
 from revoice.audio.spec import FeatureSpec
-from revoice.conversion.checkpoint import Loaded, load_checkpoint
-from revoice.data.clip import Clip
+from revoice.checkpoint.load import Loaded, load_checkpoint
 from revoice.data.fields.base import FIELDS, Field, frame_rule
+from revoice.data.fields.clip import Clip
 from revoice.errors import UserError
 from revoice.models.phones import BLANK, Recognizer
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from revoice.data.corpora.base import CORPORA
-from revoice.data.prepare import Preparation
+from revoice.data.corpora.splits import Splits
+from revoice.data.prepare.preparation import Preparation
 from revoice.data.setup import CorpusSetup, DataSetup, MixtureSetup, Streaming
-from revoice.data.splits import Splits
 from revoice.errors import UserError, choices
 from revoice.registry import from_mapping
 

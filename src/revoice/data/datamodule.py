@@ -8,18 +8,17 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 
-from revoice.data.batch import Batch
-from revoice.data.columns import Columns
-from revoice.data.facts import Facts
-from revoice.data.gather import Needs, gather, labels_of
-from revoice.data.levels import PitchLevels
-from revoice.data.manifest import Manifest
-from revoice.data.mixture import Mixed, MixedStore
-from revoice.data.packed import Statistics
-from revoice.data.prepare import Prepared
-from revoice.data.sampler import Crops, CropSampler
-from revoice.data.store import MemoryStore
-from revoice.data.tables import Tables
+from revoice.data.corpora.manifest import Manifest
+from revoice.data.prepare.preparation import Prepared
+from revoice.data.read.batch import Batch
+from revoice.data.read.columns import Columns
+from revoice.data.read.facts import Facts
+from revoice.data.read.gather import Needs, gather, labels_of
+from revoice.data.read.mixture import Mixed, MixedStore
+from revoice.data.read.packed import Statistics
+from revoice.data.read.sampler import Crops, CropSampler
+from revoice.data.read.store import MemoryStore
+from revoice.data.read.tables import PitchLevels, Tables
 from revoice.errors import UserError
 from revoice.nn.draws import Draws
 

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from revoice.atomic import write_text
-from revoice.data.manifest import Manifest
+from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.base import Corpus
+from revoice.data.corpora.manifest import Manifest
+from revoice.data.corpora.splits import Splits
 from revoice.data.fields.base import Field, build_field
-from revoice.data.gather import Needs, labels_of
-from revoice.data.manifest import Manifest
-from revoice.data.mixture import Mixed, combined, shares_of, told_apart
-from revoice.data.prepare import Preparation, Prepared, prepare, prepare_share
-from revoice.data.splits import Splits
-from revoice.data.stream import Stream
-from revoice.data.stream_writer import write_stream
+from revoice.data.prepare.preparation import Preparation, Prepared, prepare, prepare_share
+from revoice.data.read.gather import Needs, labels_of
+from revoice.data.read.mixture import Mixed, combined, shares_of, told_apart
+from revoice.data.read.stream.index import Stream
+from revoice.data.read.stream.writer import write_stream
 from revoice.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class DataSetup(ABC):
     def prepare_share(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, share: tuple[int, int]
     ) -> int:
-        """This machine's share of the shards; how many are still missing, see `revoice.data.prepare.prepare_share`."""
+        """This machine's share of the shards; how many are still missing, see `prepare_share`."""
 
     @abstractmethod
     def streams(self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str) -> list[Stream]:
@@ -115,7 +115,7 @@ class DataSetup(ABC):
     ) -> "DataModule":
         """Prepare what is missing, and the batches of it; `made` are fields by label that somebody's network makes."""
         from revoice.data.datamodule import VoiceDataModule
-        from revoice.data.stream_module import StreamDataModule
+        from revoice.data.read.stream.module import StreamDataModule
 
         made = made or {}
         if not self.stream:
@@ -219,7 +219,7 @@ class MixtureSetup(DataSetup):
     weights: Mapping[str, float] | None
 
     def manifest(self) -> Manifest:
-        """See `revoice.data.mixture.combined`."""
+        """See `revoice.data.read.mixture.combined`."""
         return combined({name: part.manifest() for name, part in self.parts.items()})
 
     def prepare(

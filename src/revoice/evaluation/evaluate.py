@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from revoice.audio.io import Audio, read_audio
-from revoice.data.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest, Row
 from revoice.evaluation.examples import Example, choose_examples
 from revoice.evaluation.mcd import PEAK_MIN, SECONDS_MIN
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values

@@ -12,11 +12,11 @@ import torch
 from revoice.audio.features import extract
 from revoice.audio.io import AudioError, resample
 from revoice.audio.pitch import pitch_for
-from revoice.conversion.checkpoint import Loaded
-from revoice.data.clip import Clip, load_clip
-from revoice.data.espeak.say import spoken
-from revoice.data.manifest import Manifest, Row
-from revoice.data.progress import Progress
+from revoice.checkpoint.load import Loaded
+from revoice.data.corpora.espeak.say import spoken
+from revoice.data.corpora.manifest import Manifest, Row
+from revoice.data.fields.clip import Clip, load_clip
+from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
 from revoice.evaluation.bootstrap import interval
 from revoice.models.phones import Recognizer

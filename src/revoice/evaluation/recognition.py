@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from revoice.audio.io import Audio
-from revoice.data.manifest import Row
+from revoice.data.corpora.manifest import Row
 from revoice.registry import Registry
 
 RECOGNIZERS: "Registry[Recognizer]" = Registry("recognizer", "revoice.evaluation.recognizers")

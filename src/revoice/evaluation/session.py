@@ -8,8 +8,8 @@ from typing import Any
 
 from revoice.audio.io import Audio, AudioError
 from revoice.conversion.converter import Converter, Voice
-from revoice.data.clip import load_clip
-from revoice.data.manifest import Manifest
+from revoice.data.corpora.manifest import Manifest
+from revoice.data.fields.clip import load_clip
 from revoice.errors import UserError, choices
 from revoice.evaluation.evaluate import Convert, Evaluation, Request, build_metrics, run
 from revoice.evaluation.listeners import AUTO, DEFAULT, choose
@@ -192,6 +192,6 @@ def _batch(converter: Converter) -> Convert:
 
 
 def _workers(protocol: Protocol) -> int:
-    from revoice.data.workers import usable_cpus
+    from revoice.data.prepare.workers import usable_cpus
 
     return usable_cpus() if protocol.workers is None else protocol.workers

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.adain_layers import ContentEncoder, Decoder, DecoderSize, EncoderSize, SpeakerEncoder
 from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.nn.pitch import log_level, moved
 from revoice.registry import Registry

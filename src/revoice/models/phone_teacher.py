@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Trainable
 from revoice.models.phones import Block, Recognizer

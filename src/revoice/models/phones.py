@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.data.batch import Batch
+from revoice.data.fields.inventory import INVENTORY, phones_of
 from revoice.data.fields.phones import UNKNOWN
-from revoice.data.phones import INVENTORY, phones_of
+from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS, Requires, Standardiser, Trainable
 from revoice.nn.augment import masked, resampled, varied
 from revoice.nn.edits import edits

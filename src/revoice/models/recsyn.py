@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
 from revoice.nn.adain import instance_norm

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS, ConversionModel, Requires, Utterance
 from revoice.models.voice import VoiceCode
 from revoice.nn.collective import processes, summed

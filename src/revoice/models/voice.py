@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.base import Utterance
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.adain_layers import Decoder, DecoderSize, check_factors
 from revoice.models.adain_vc import StyleControls, as_tuples, spread_upsampling

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
-from revoice.conversion.checkpoint import Loaded, load_checkpoint
-from revoice.data.clip import Clip
+from revoice.checkpoint.load import Loaded, load_checkpoint
 from revoice.data.fields.base import Field, frame_rule
+from revoice.data.fields.clip import Clip
 from revoice.errors import UserError
 from revoice.models.base import Trainable
 from revoice.models.recsyn import RecSyn

@@ -9,8 +9,8 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from revoice.conversion.checkpoint import KEY, Description
-from revoice.data.batch import Batch
+from revoice.checkpoint.description import KEY, Description
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import Trainable
 from revoice.nn.collective import processes, summed

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from revoice.conversion.checkpoint import KEY, Description, find_checkpoint, read_checkpoint, weights_in
+from revoice.checkpoint.description import KEY, Description
+from revoice.checkpoint.load import find_checkpoint, read_checkpoint, weights_in
 from revoice.data.datamodule import DataModule
 from revoice.errors import UserError, one_line
 from revoice.models.base import Trainable

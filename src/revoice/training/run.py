@@ -14,7 +14,8 @@ from pytorch_lightning import Trainer, seed_everything
 
 import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
-from revoice.conversion.checkpoint import Description, Loaded, load_checkpoint, spec_facts
+from revoice.checkpoint.description import Description, spec_facts
+from revoice.checkpoint.load import Loaded, load_checkpoint
 from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.data.setup import DataSetup

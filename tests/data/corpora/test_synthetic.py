@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from revoice.data.corpora.espeak.design import design
+from revoice.data.corpora.espeak.make import Recipe, make_corpus, sentences
+from revoice.data.corpora.espeak.voices import voices
 from revoice.data.corpora.synthetic import Synthetic
-from revoice.data.espeak.design import design
-from revoice.data.espeak.make import Recipe, make_corpus, sentences
-from revoice.data.espeak.voices import voices
 from revoice.errors import UserError
 
 

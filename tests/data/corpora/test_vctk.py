@@ -7,8 +7,8 @@ import pytest
 from data_helpers import touch
 
 from revoice.data.corpora.base import CORPORA
+from revoice.data.corpora.manifest import Manifest
 from revoice.data.corpora.vctk import VCTK
-from revoice.data.manifest import Manifest
 from revoice.errors import UserError
 
 WORDS = {1: "Please call Stella.", 9: "There is , according to legend, a pot."}

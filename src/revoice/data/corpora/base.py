@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
-from revoice.data.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError, is_text, printable
 from revoice.registry import Registry
 

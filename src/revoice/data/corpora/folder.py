@@ -11,7 +11,7 @@ from pathlib import Path
 
 from revoice.audio.io import AUDIO_SUFFIXES
 from revoice.data.corpora.base import CORPORA, Corpus, gender_of, key_of, read_text, sentence_id, visible
-from revoice.data.manifest import SPLITS, Row
+from revoice.data.corpora.manifest import SPLITS, Row
 from revoice.errors import UserError, choices
 
 COLUMNS = ("path", "speaker", "text", "gender", "accent", "emotion", "split", "sentence")

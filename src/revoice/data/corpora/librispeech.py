@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from revoice.data.corpora.base import CORPORA, Corpus, gender_of, read_text, sentence_id, visible
-from revoice.data.manifest import Row
+from revoice.data.corpora.manifest import Row
 from revoice.errors import choices
 
 SUBSETS = (

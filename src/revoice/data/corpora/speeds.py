@@ -13,9 +13,9 @@ from typing import Any
 
 from revoice.audio.io import AudioError, read_audio, resample, write_audio
 from revoice.data.corpora.base import CORPORA, Corpus
+from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.files import locked, read_lines, write_lines
-from revoice.data.manifest import Manifest, Row
-from revoice.data.progress import Progress
+from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
 
 SLOWEST, FASTEST = 0.5, 2.0

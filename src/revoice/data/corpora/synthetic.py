@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from revoice.data.corpora.base import CORPORA
+from revoice.data.corpora.espeak.make import Recipe, make_corpus
+from revoice.data.corpora.manifest import Row
 from revoice.data.corpora.vctk import VCTK
-from revoice.data.espeak.make import Recipe, make_corpus
 from revoice.data.files import locked
-from revoice.data.manifest import Row
-from revoice.data.progress import Progress
+from revoice.data.prepare.progress import Progress
 from revoice.registry import from_mapping
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from revoice.data.corpora.base import CORPORA, Corpus, gender_of, read_text, sentence_id, visible
-from revoice.data.manifest import Row
+from revoice.data.corpora.manifest import Row
 from revoice.errors import choices
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.clip import Clip
+from revoice.data.fields.clip import Clip
 from revoice.data.files import plain_label
 from revoice.registry import Registry
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from revoice.audio.speaker import speaker_encoder
-from revoice.data.clip import Clip
 from revoice.data.fields.base import FIELDS, Field
+from revoice.data.fields.clip import Clip
 
 
 @FIELDS.register("embedding")

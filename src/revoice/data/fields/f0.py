@@ -8,8 +8,8 @@ import numpy as np
 
 from revoice.audio.pitch import ANALYSIS_RATE, METHODS, pitch_for
 from revoice.audio.spec import FeatureSpec
-from revoice.data.clip import Clip
 from revoice.data.fields.base import FIELDS, Field, frame_rule
+from revoice.data.fields.clip import Clip
 from revoice.errors import UserError, choices
 
 LOWEST, HIGHEST = 10.0, 4000.0  # Hz; the search takes windows of some periods of the lowest

@@ -8,8 +8,8 @@ import numpy as np
 
 from revoice.audio.features import extract
 from revoice.audio.spec import FeatureSpec
-from revoice.data.clip import Clip
 from revoice.data.fields.base import FIELDS, Field
+from revoice.data.fields.clip import Clip
 
 
 @FIELDS.register("features")

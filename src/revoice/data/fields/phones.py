@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.clip import Clip
 from revoice.data.fields.base import FIELDS, Field, frame_rule
-from revoice.data.phones import INVENTORY, heard
+from revoice.data.fields.clip import Clip
+from revoice.data.fields.inventory import INVENTORY, heard
 
 NOTHING, UNKNOWN = -1, -2
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.clip import Clip
 from revoice.data.fields.base import FIELDS, Field, frame_rule
+from revoice.data.fields.clip import Clip
 
 FULL_SCALE = 32767.0
 

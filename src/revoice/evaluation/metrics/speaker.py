@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revoice.audio.io import Audio, read_audio
-from revoice.data.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest, Row
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
 from revoice.evaluation.verification import Verifier, enrol, judge
 

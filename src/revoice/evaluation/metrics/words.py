@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from revoice.audio.io import Audio
-from revoice.data.manifest import Manifest
+from revoice.data.corpora.manifest import Manifest
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
 from revoice.evaluation.recognition import SHORT, Listener, Recognizer, Transcript, error_rate
 

@@ -9,8 +9,8 @@ import torch
 
 from revoice.audio.features import extractor
 from revoice.audio.io import Audio, resample
-from revoice.conversion.checkpoint import load_checkpoint
-from revoice.data.manifest import Row
+from revoice.checkpoint.load import load_checkpoint
+from revoice.data.corpora.manifest import Row
 from revoice.errors import UserError
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript
 

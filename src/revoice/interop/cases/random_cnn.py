@@ -7,8 +7,8 @@ from torch import Tensor
 
 from revoice.interop.cases import Result, case
 from revoice.interop.fixture import Fixture
-from revoice.models.random_features import RandomFeatures
-from revoice.models.style_transfer import Objective, Search, minimise, observe
+from revoice.models.random_cnn.features import RandomFeatures
+from revoice.models.random_cnn.search import Objective, Search, minimise, observe
 
 
 @case("rc_l")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from pytorch_lightning import Callback
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.manifest import Manifest
+from revoice.data.corpora.manifest import Manifest
 from revoice.registry import Registry
 from revoice.training.reporter import Reporter
 

@@ -7,7 +7,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from revoice.data.batch import Batch
+from revoice.data.read.batch import Batch
 from revoice.training.callbacks import CALLBACKS, Run
 
 

@@ -12,10 +12,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from revoice.audio.io import Audio, AudioError
 from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.load import Loaded
 from revoice.conversion.adaptation import Adaptation
-from revoice.conversion.checkpoint import Loaded
 from revoice.conversion.converter import Converter
-from revoice.data.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation.listeners import DEFAULT, build_recognizer
 from revoice.evaluation.pictures import spectrograms

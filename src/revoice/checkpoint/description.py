@@ -1,0 +1,102 @@
+"""What a checkpoint says about itself: everything besides the weights that a model needs to convert."""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from revoice.audio.spec import FeatureSpec
+from revoice.errors import UserError
+from revoice.registry import from_mapping
+from revoice.untrusted import LARGEST, plain
+from revoice.version import __version__
+
+KEY = "revoice"  # the entry of a checkpoint (or of a safetensors header) that holds a `Description`
+CHECKSUM = "crc32"  # beside the description in a safetensors header; the zip archive of a .ckpt has its own
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """Everything besides the weights that a model needs to convert; plain values only.
+
+    Attributes:
+        model: registry name.  arguments: of its class.
+        features: the `FeatureSpec` as a dict.
+        trim_db: silence trimming of the training data, applied to reference clips too.
+        fields: settings of the stored fields by kind, e.g. how f0 was searched; conversion computes them alike.
+        speakers: names of the training speakers.  levels: their mean log-f0, where f0 is a field of the data.
+        data: what it was trained on (corpus, manifest digest, ...).
+        version: of revoice.  format: of this description.
+    """
+
+    model: str
+    arguments: dict[str, Any]
+    features: dict[str, Any]
+    trim_db: float | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    speakers: list[str] = field(default_factory=list)
+    levels: list[float | None] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+    format: int = FORMAT
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint; tuples become lists."""
+        return json.loads(json.dumps(self.__dict__))
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Description":
+        """Check and read what `to_dict` wrote: plain values of the right kinds."""
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise UserError(f"checkpoint format {_format(values)}, this revoice {__version__} reads {FORMAT}")
+        plain(values, "the checkpoint's description")
+        names = cls.__dataclass_fields__
+        missing = {"model", "arguments", "features"} - values.keys()
+        if missing:
+            raise UserError(f"the checkpoint's description lacks {sorted(missing)[0]}")
+        known = {key: value for key, value in values.items() if key in names}
+        about = from_mapping(cls, known, "the checkpoint's description")
+        about._check()
+        plain(about.arguments, "the described model", LARGEST)
+        return about
+
+    def _check(self) -> None:
+        kinds: dict[str, Callable[[Any], bool]] = {
+            "arguments": _is_dict, "features": _is_dict, "data": _is_dict,
+            "fields": lambda v: _is_dict(v) and all(map(_is_dict, v.values())),
+            "speakers": lambda v: isinstance(v, list) and all(isinstance(name, str) for name in v),
+            "levels": lambda v: isinstance(v, list) and all(x is None or isinstance(x, float) for x in v),
+        }  # fmt: skip
+        for name, holds in kinds.items():
+            if not holds(getattr(self, name)):
+                raise UserError(f"the checkpoint's description has {name} of another kind than train.py writes")
+        if self.levels and len(self.levels) != len(self.speakers):
+            raise UserError(f"{len(self.speakers)} speakers but {len(self.levels)} levels in the description")
+
+
+def spec_facts(spec: FeatureSpec) -> dict[str, int]:
+    """What a model may ask of its features by the names of its parameters."""
+    return {"n_features": spec.channels, "sample_rate": spec.sample_rate, "hop": spec.hop}
+
+
+def checksum(about: Any, state: Mapping[str, Tensor]) -> str:
+    """CRC-32 (8 hex digits) over a description and the names, types, shapes and bytes of tensors."""
+    found = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(state.items()):
+        found = zlib.crc32(f"{name} {value.dtype} {list(value.shape)}".encode(), found)
+        found = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def _format(values: Any) -> str:
+    found = values.get("format") if isinstance(values, dict) else None
+    return str(found) if isinstance(found, int | None) else type(found).__name__

@@ -1,0 +1,195 @@
+"""Makes the embedded corpus: writes a folder in VCTK 0.92's layout, parallel over all voices."""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from revoice.data.corpora.espeak.voices import ACCENT_NAMES, STYLES, Voice, voices
+from revoice.data.prepare.workers import usable_cpus
+from revoice.errors import UserError, choices
+
+VERSION = 2  # raise when the way they are spoken changes
+VAL_EVERY = 25  # one training sentence in this many is for validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to speak.
+
+    Attributes:
+        sentences: training sentences.  test_sentences: further ones, never trained on.
+        per_voice: how many of the training sentences each training voice speaks, every voice others (None: all).
+        tested_voices: training voices that speak the test sentences too (None: all); unseen voices always do.
+        styles: prosody styles; more than "neutral" adds styled readings by `styled_voices` training voices.
+        max_voices: use only so many training voices (None: all), for quick tests.
+    """
+
+    sentences: int = 100
+    test_sentences: int = 20
+    per_voice: int | None = 20
+    tested_voices: int | None = 60
+    styles: tuple[str, ...] = ("neutral",)
+    styled_voices: int = 8
+    max_voices: int | None = None
+
+    def utterances(self) -> int:
+        """How many clips that is."""
+        return sum(
+            len(_manners(number, voice, self)) * len(_readings(number, voice, self))
+            for number, voice in enumerate(_cast(self))
+        )
+
+    def key(self) -> str:
+        """Folder name: equal recipes, voices and sentences share a corpus."""
+        text = json.dumps([VERSION, asdict(self), [asdict(voice) for voice in _cast(self)], sentences()])
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def sentences() -> list[str]:
+    """The sentences written for revoice; the last 20 are the test sentences of the default recipe."""
+    return (Path(__file__).parent / "sentences.txt").read_text(encoding="utf-8").splitlines()
+
+
+def make_corpus(
+    root: Path, recipe: Recipe, workers: int | None = None, progress: Callable[[int, float], None] | None = None
+) -> None:
+    """Speak the corpus into `root` unless it is there; `root` appears whole or not at all.
+
+    Args:
+        root: target folder.
+        recipe: what to speak.
+        workers: processes (None: one per core).
+        progress: called with (clips, seconds of audio) after each voice.
+    """
+    if (root / "utterances.jsonl").is_file():
+        return
+    _check(recipe)
+    part = root.with_name(f"{root.name}.part")  # one maker at a time: the caller holds the folder's lock
+    shutil.rmtree(part, ignore_errors=True)
+    jobs = [_job(part, number, voice, recipe) for number, voice in enumerate(_cast(recipe))]
+    rows = []
+    with serve(workers or usable_cpus()) as server:
+        assert server.stdin and server.stdout and server.stderr
+        server.stdin.write("".join(json.dumps({k: v for k, v in j.items() if k != "rows"}) + "\n" for j in jobs))
+        server.stdin.close()
+        for job in jobs:
+            line = server.stdout.readline()
+            answer: dict[str, Any] = (
+                json.loads(line) if line else {"error": (server.stderr.read().strip().splitlines() or ["it died"])[-1]}
+            )
+            if "error" in answer:
+                raise UserError(f"espeak-ng could not speak the embedded corpus: {answer['error']}")
+            rows += [{**row, **done} for row, done in zip(job["rows"], answer["items"], strict=True)]
+            if progress:
+                progress(len(job["rows"]), sum(done["seconds"] for done in answer["items"]))
+    _write_tables(part, rows, recipe)
+    part.rename(root)
+
+
+def _check(recipe: Recipe) -> None:
+    for style in recipe.styles:
+        if style not in STYLES:
+            raise choices(style, STYLES, "prosody style")
+    there = len(sentences())
+    if recipe.sentences < 2 or recipe.test_sentences < 2 or recipe.sentences + recipe.test_sentences > there:
+        raise UserError(
+            f"data.corpus.sentences={recipe.sentences} + test_sentences={recipe.test_sentences}: "
+            f"expected at least 2 of each and at most {there} in all"
+        )
+    if recipe.per_voice is not None and recipe.per_voice < 2:
+        raise UserError(f"data.corpus.per_voice={recipe.per_voice}: expected at least 2, or null for all sentences")
+    if recipe.tested_voices is not None and recipe.tested_voices < 0:
+        raise UserError(f"data.corpus.tested_voices={recipe.tested_voices}: expected 0 or more, or null for all voices")
+
+
+def _cast(recipe: Recipe) -> list[Voice]:
+    seen = [voice for voice in voices() if not voice.unseen]
+    if recipe.max_voices is not None:  # evenly spaced, so that a small cast still has women and men
+        step = max(1, len(seen) // recipe.max_voices)
+        seen = seen[::step][: recipe.max_voices]
+    return seen + [voice for voice in voices() if voice.unseen]
+
+
+def _readings(number: int, voice: Voice, recipe: Recipe) -> list[int]:
+    """Indices into `sentences()` of what the voice at this place of the cast reads."""
+    there = len(sentences())
+    test = list(range(there - recipe.test_sentences, there))
+    count = min(recipe.per_voice or recipe.sentences, recipe.sentences)
+    if voice.unseen:
+        return list(range(count)) + test
+    # a prime step spreads where the voices start; consecutive ones overlap, so that pairs share sentences
+    own = sorted((number * 7 + k) % recipe.sentences for k in range(count))
+    return own + (test if recipe.tested_voices is None or number < recipe.tested_voices else [])
+
+
+def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any]:
+    texts = sentences()
+    audio, text_folder = root / "wav48_silence_trimmed" / voice.speaker, root / "txt" / voice.speaker
+    audio.mkdir(parents=True, exist_ok=True)
+    text_folder.mkdir(parents=True, exist_ok=True)
+    items, rows = [], []
+    for turn, style in enumerate(_manners(number, voice, recipe)):
+        manner = STYLES[style]
+        for index in _readings(number, voice, recipe):
+            name = f"{voice.speaker}_{turn * len(texts) + index + 1:03d}"  # equal numbers are equal sentences
+            (text_folder / f"{name}.txt").write_text(texts[index] + "\n", encoding="utf-8")
+            items.append(
+                {
+                    "wav": str(audio / f"{name}_mic1.flac"),
+                    "text": texts[index],
+                    "rate": round(voice.rate * manner.rate),
+                    "stress": manner.stress,
+                    "pitch": _clip(voice.pitch + manner.pitch),
+                    "range": _clip(voice.range + manner.range),
+                    "volume": 100 + manner.volume,
+                }  # fmt: skip
+            )
+            rows.append({"id": name, "emotion": style, "split": _split(index, voice, recipe)})
+    return {
+        "voice": f"{voice.accent}+{voice.variant.replace('Mr_Serious', 'Mr serious')}",
+        "definition": voice.definition,
+        "items": items,
+        "rows": rows,
+    }
+
+
+def _manners(number: int, voice: Voice, recipe: Recipe) -> tuple[str, ...]:
+    styled = not voice.unseen and number < recipe.styled_voices
+    return recipe.styles if styled else ("neutral",)
+
+
+def _split(index: int, voice: Voice, recipe: Recipe) -> str:
+    if voice.unseen:
+        return "test_unseen"
+    if index >= recipe.sentences:
+        return "test_seen"
+    return "val" if index % min(VAL_EVERY, recipe.sentences) == min(VAL_EVERY, recipe.sentences) - 1 else "train"
+
+
+def _clip(value: int) -> int:
+    return max(0, min(99, value))
+
+
+def serve(workers: int) -> "subprocess.Popen[str]":
+    """The program that speaks: jobs on its standard input, a line of its standard output for each, see `server.py`."""
+    if importlib.util.find_spec("espeakng_loader") is None:
+        raise UserError("this needs espeak-ng: pip install 'revoice[synthetic]'")
+    script = Path(__file__).with_name("server.py")
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, str(script), str(workers)], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def _write_tables(root: Path, rows: Sequence[dict[str, Any]], recipe: Recipe) -> None:
+    head = "ID  AGE  GENDER  ACCENTS  REGION COMMENTS"
+    people = [f"{v.speaker}  30  {v.gender}    {ACCENT_NAMES[v.accent]}  espeak-ng {v.variant}" for v in _cast(recipe)]
+    (root / "speaker-info.txt").write_text("\n".join([head, *people]) + "\n", encoding="utf-8")
+    (root / "utterances.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")

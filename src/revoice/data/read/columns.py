@@ -1,0 +1,136 @@
+"""Utterances end to end in one array per field: crops of many of them are cut in one indexing step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from revoice.data.corpora.manifest import Row
+
+
+@dataclass(frozen=True)
+class Column:
+    """One field of N utterances.
+
+    Attributes:
+        data: (rows, ...) in the type on disk, on whatever device.
+        first, end: (N,) int64, utterance i owns rows `first[i]` to `end[i]`.
+        about: what the field's `index.json` says of it: `per_frame`, `padding`, `scale`.
+    """
+
+    data: Tensor
+    first: np.ndarray
+    end: np.ndarray
+    about: Mapping[str, Any]
+
+    @property
+    def per_frame(self) -> float | None:
+        """Rows per feature frame; None: one row per utterance."""
+        return self.about["per_frame"]
+
+    def decode(self, values: Tensor) -> Tensor:
+        """Values from disk as they are meant, see `decoded`."""
+        return decoded(values, self.about["scale"])
+
+
+class Columns:
+    """Utterances with their fields, addressed by position.
+
+    Args:
+        rows: what the manifest says of each utterance.
+        columns: the fields by label.
+
+    Attributes:
+        rows: the utterances; a position in here is what all methods take.
+        ids: (N,) their ids.
+        lengths: (N,) int64, frames of each utterance.
+        device: where the arrays live.
+    """
+
+    def __init__(self, rows: Sequence[Row], columns: Mapping[str, Column]) -> None:
+        self.rows = tuple(rows)
+        self.ids = np.array([row.id for row in self.rows], dtype=object)
+        self._columns = dict(columns)
+        timed = next((c for c in columns.values() if c.per_frame == 1), None)
+        self.lengths = timed.end - timed.first if timed else np.zeros(len(self.rows), dtype=np.int64)
+        self.device = next((c.data.device for c in columns.values()), torch.device("cpu"))
+        self._padding = {k: torch.tensor(c.about["padding"], device=self.device) for k, c in columns.items()}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the fields."""
+        return tuple(self._columns)
+
+    def column(self, field: str) -> Column:
+        """One field."""
+        return self._columns[field]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all arrays."""
+        return sum(column.data.nbytes for column in self._columns.values())
+
+    def positions(self, *splits: str) -> np.ndarray:
+        """Positions (n,) int64 of the utterances of some splits."""
+        return np.array([i for i, row in enumerate(self.rows) if row.split in splits], dtype=np.int64)
+
+    def crops(self, field: str, utterances: np.ndarray, starts: np.ndarray, frames: int) -> Tensor:
+        """Cut one crop from each of B utterances, in one indexing step.
+
+        Args:
+            field: a label whose `per_frame` is not None.
+            utterances: (B,) positions.
+            starts: (B,) first frame of each crop.
+            frames: length T of the crops; what lies behind an utterance's end is padding (silence, or 0).
+
+        Returns:
+            (B, F, T) for matrices, (B, T x per_frame) for one number per step; float32, or integers for codes.
+        """
+        column = self._columns[field]
+        rate = column.per_frame
+        assert rate is not None, f"{field} has no time axis: use `vectors`"
+        chosen = np.asarray(utterances, dtype=np.int64)
+        first = np.rint(np.asarray(starts) * rate).astype(np.int64)
+        steps = round(frames * rate)
+        index = (column.first[chosen] + first)[:, None] + np.arange(steps)
+        last = column.end[chosen] - 1
+        flat = torch.from_numpy(np.minimum(index, last[:, None]).ravel()).to(self.device)
+        found = column.decode(column.data.index_select(0, flat)).unflatten(0, index.shape)
+        short = np.flatnonzero(index[:, -1] > last)
+        if len(short):
+            beyond = torch.from_numpy(index[short] > last[short, None]).to(self.device)
+            _pad(found, torch.from_numpy(short).to(self.device), beyond, self._padding[field])
+        return found.transpose(1, 2).contiguous() if found.ndim == 3 else found
+
+    def vectors(self, field: str, utterances: np.ndarray) -> Tensor:
+        """The arrays (B, ...) of a field with one array per utterance."""
+        column = self._columns[field]
+        index = torch.from_numpy(column.first[np.asarray(utterances)]).to(self.device)
+        return column.decode(column.data.index_select(0, index))
+
+    def utterance(self, field: str, position: int) -> Tensor:
+        """All of one utterance: (F, T), (T x per_frame,), or one array."""
+        column = self._columns[field]
+        if column.per_frame is None:
+            return self.vectors(field, np.array([position]))[0]
+        values = column.decode(column.data[column.first[position] : column.end[position]])
+        return values.T.contiguous() if values.ndim == 2 else values.clone()
+
+
+def decoded(values: Tensor, scale: float | None) -> Tensor:
+    """Values from disk as they are meant: float32, or integers where the field says so (a scale of None)."""
+    if scale is None:
+        return values
+    return values.float() if scale == 1 else values.float() * scale
+
+
+def _pad(found: Tensor, short: Tensor, beyond: Tensor, silence: Tensor) -> None:
+    """Overwrite what lies `beyond` (b, T) the end in the items `short` (b,) of `found` (B, T[, F])."""
+    mask = beyond if found.ndim == 2 else beyond[:, :, None]
+    found[short] = torch.where(mask, silence.to(found.dtype), found[short])

@@ -1,0 +1,88 @@
+"""From crops to a batch: what a model requires of its data, and the one function that gathers it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from revoice.data.read.batch import Batch
+from revoice.data.read.columns import Columns
+from revoice.data.read.sampler import Crops
+from revoice.nn.draws import Draws
+
+
+class Needs(Protocol):
+    """What a model requires of its batches."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Labels of stored fields."""
+
+    @property
+    def frames(self) -> int:
+        """Length of a crop."""
+
+    @property
+    def minimum(self) -> int:
+        """Shorter utterances are left out."""
+
+    @property
+    def sampler(self) -> str:
+        """ "uniform" or "by_speaker"."""
+
+    @property
+    def reference(self) -> int:
+        """Frames of a crop from another utterance of the same speaker."""
+
+
+def labels_of(requires: Needs) -> tuple[str, ...]:
+    """The fields to read: always the features, and what else is required."""
+    return ("features", *(label for label in requires.fields if label != "features"))
+
+
+def gather(
+    store: Columns, places: Mapping[str, Tensor], requires: Needs, crops: Crops, draws: Draws | None = None
+) -> Batch:
+    """Gather crops into a batch, on the store's device.
+
+    Args:
+        store: where they are.
+        places: (N,) of all utterances in the tables of names: speaker, gender, emotion.
+        requires: what the model needs.
+        crops: which.
+        draws: random numbers to go with them.
+    """
+    chosen, frames = crops.utterances, requires.frames
+    found: dict[str, Any] = {}
+    for label in requires.fields:
+        name = label.partition(":")[0]
+        if label == "embedding":  # another clip's where there is one: a voice must not be told by the clip to be said
+            found[name] = store.vectors(label, crops.references if requires.reference else chosen)
+        elif label != "features":
+            found[name] = store.crops(label, chosen, crops.starts, frames)
+    if "f0" in found:
+        found["voiced"] = found["f0"] > 0
+    if requires.reference:
+        found["reference"] = store.crops("features", crops.references, crops.reference_starts, requires.reference)
+    valid = np.minimum(store.lengths[chosen] - crops.starts, frames)
+    return Batch(
+        id=tuple(store.ids[chosen]),
+        features=store.crops("features", chosen, crops.starts, frames),
+        lengths=torch.from_numpy(valid).to(store.device),
+        draws=draws,
+        **{name: values[chosen].to(store.device) for name, values in places.items()},
+        **found,
+    )
+
+
+def concatenated(batches: Sequence[Batch], draws: Draws | None = None) -> Batch:
+    """One batch of several that have the same fields, with these `draws`."""
+    merged: dict[str, Any] = {"id": tuple(id for batch in batches for id in batch.id), "draws": draws}
+    for f in fields(Batch):
+        values = [getattr(batch, f.name) for batch in batches]
+        if f.name not in merged and isinstance(values[0], Tensor):
+            merged[f.name] = torch.cat(values) if len(values) > 1 else values[0]
+    return Batch(**merged)

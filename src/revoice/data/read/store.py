@@ -1,0 +1,91 @@
+"""The in-memory reader: all prepared utterances as columns, on the CPU or on a GPU."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from revoice.data.files import write_json
+from revoice.data.prepare.preparation import Prepared
+from revoice.data.read.columns import Column, Columns
+from revoice.data.read.packed import PackedField, Statistics
+from revoice.errors import UserError
+
+log = logging.getLogger(__name__)
+
+RESERVE = 0.5  # of the device's free memory must stay free for the model
+
+
+class MemoryStore(Columns):
+    """Utterances of some splits, with all their fields.
+
+    Args:
+        prepared: what `prepare` returned.
+        splits: the splits to hold, e.g. `("train", "val")`; empty holds all.
+        fields: labels of the fields to read; None reads every field prepared.
+        device: where the arrays live. None maps the files into memory (shared by processes, read on demand), "cpu"
+            copies them into memory, a CUDA device copies them there if they take at most half of its free memory.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        splits: Sequence[str] = (),
+        fields: Sequence[str] | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        labels = list(prepared.folders) if fields is None else list(fields)
+        for label in labels:
+            if label not in prepared.folders:
+                raise UserError(f"field '{label}' is not prepared: there are {', '.join(prepared.folders)}")
+        manifest = prepared.manifest.select(*splits) if splits else prepared.manifest
+        self.spec = prepared.spec
+        self._packed = {label: PackedField(prepared.folders[label]) for label in labels}
+        where = self._choose(device, len(manifest))
+        self._position = {
+            label: np.array([packed.place[row.id] for row in manifest], dtype=np.int64)
+            for label, packed in self._packed.items()
+        }
+        columns = {}
+        for label, packed in self._packed.items():
+            place, data = self._position[label], torch.from_numpy(packed.array)
+            data = data if where is None else data.clone().to(where)
+            columns[label] = Column(data, packed.offsets[place], packed.offsets[place + 1], packed.index)
+        super().__init__(manifest.rows, columns)
+
+    def statistics(self, field: str = "features", split: str = "train") -> Statistics:
+        """Mean and deviation per channel over all frames of a split; computed once per set of utterances."""
+        packed, chosen = self._packed[field], self.positions(split)
+        names = hashlib.sha256("\n".join(self.ids[chosen]).encode()).hexdigest()[:12]
+        path = packed.folder / f"statistics-{names}.json"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            found = Statistics(torch.tensor(values["mean"]), torch.tensor(values["std"]))
+            if found.mean.numel() == found.std.numel() == packed.array[:1].size:
+                return found
+        except (FileNotFoundError, ValueError, LookupError, TypeError):  # not yet, or damaged
+            pass
+        found = packed.statistics(self._position[field][chosen])
+        write_json(path, {"mean": found.mean.tolist(), "std": found.std.tolist(), "utterances": len(chosen)})
+        return found
+
+    def _choose(self, device: str | torch.device | None, utterances: int) -> torch.device | None:
+        """Where to copy the arrays; None: leave them mapped."""
+        size = sum(packed.array.nbytes for packed in self._packed.values())
+        chosen = None if device is None else torch.device(device)
+        if chosen is not None and chosen.type == "cuda" and chosen.index is None:  # each process its own
+            rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+            chosen = torch.device("cuda", rank % max(torch.cuda.device_count(), 1))
+        if chosen is not None and chosen.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(chosen)
+            if size > (1 - RESERVE) * free:
+                log.info("data (%.0f MB) does not fit into half of %s's free %.0f MB", size / 1e6, chosen, free / 1e6)
+                chosen = None
+        where = "memory-mapped files" if chosen is None else f"memory of {chosen}"
+        parts = ", ".join(f"{label} {p.array.nbytes / 1e6:.1f} MB" for label, p in self._packed.items())
+        log.info("reading %d utterances from %s: %s", utterances, where, parts)
+        return chosen

@@ -1,0 +1,235 @@
+"""What is compared, how, and what was found, in the identification of speakers by Gram matrices."""
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from revoice.audio.spec import FeatureSpec
+from revoice.data.corpora.manifest import Manifest, Row
+from revoice.errors import UserError, choices
+from revoice.evaluation.bootstrap import Interval, interval
+from revoice.models.random_cnn.features import RandomFeatures, check_network, kernel_size
+
+PUBLISHED = {(30, 15, 9): 0.456, (4, 100, 60): 0.925}  # accuracy on VCTK by speakers, utterances, train
+WEIGHTS: Mapping[str, Callable[[Tensor], float]] = {  # of the Gram matrix of a spectrogram (F, T)
+    "nothing": lambda clip: 1.0,
+    "duration": lambda clip: 1.0 / clip.shape[1],
+    "energy": lambda clip: 1.0 / max(float(clip.square().sum()), 1e-12),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GramProtocol:
+    """What is compared with what (config group `evaluation`).
+
+    Attributes:
+        speakers: voices, the first in the order of their names that have enough recordings.
+        utterances: recordings of each, the first in the order of their ids.
+        train: how many of these are known; the others are to be identified.
+        seeds: of the networks, one after the other; a number n stands for the n seeds from that of the run on.
+        kernels: of the networks, frequencies x frames.
+        channels, layers, slope: see `RandomFeatures`; of several layers the distances are averaged.
+        normalise: what of a clip must not matter: its "duration", its "energy" (duration and loudness), or "nothing".
+        cap: of the published search, whose best distance so far begins at this value: a clip that is nowhere nearer
+            gets no answer, which is a wrong one. It is a variant beside the others, not normalised. None: no such one.
+        seconds: only the beginning of each recording; None: all of it.
+        precision: see `Projected`; 0 leaves nothing out and takes hours.
+    """
+
+    speakers: int = 30
+    utterances: int = 15
+    train: int = 9
+    seeds: int | tuple[int, ...] = 5
+    kernels: tuple[str, ...] = ("3x1",)
+    channels: int = 32
+    layers: int = 1
+    slope: float = 0.2
+    normalise: tuple[str, ...] = tuple(WEIGHTS)
+    cap: float | None = 100000.0
+    seconds: float | None = None
+    precision: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name in ("kernels", "normalise"):
+            if not isinstance(getattr(self, name), tuple):
+                object.__setattr__(self, name, (str(getattr(self, name)),))
+        if self.speakers < 2 or not 1 <= self.train < self.utterances:
+            raise UserError(
+                f"evaluation.speakers={self.speakers} utterances={self.utterances} train={self.train}: expected two "
+                "voices or more, and train from 1 to utterances - 1, e.g. evaluation.utterances=15 evaluation.train=9"
+            )
+        for name in self.normalise:
+            if name not in WEIGHTS:
+                raise choices(name, WEIGHTS, "evaluation.normalise")
+        for kernel in self.kernels:
+            self.field(kernel)
+        seeds = self.seeds_from(0) if isinstance(self.seeds, int | tuple) else ()
+        if not self.variants() or not seeds or not all(isinstance(seed, int) for seed in seeds):
+            raise UserError(
+                f"evaluation.seeds={self.seeds} kernels={list(self.kernels)} normalise={list(self.normalise)}: nothing "
+                "to do; expected e.g. evaluation.seeds=5 or [0,7], evaluation.kernels=[3x1,3x3]"
+            )
+        if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**63 for seed in seeds):
+            raise UserError(f"evaluation.seeds={self.seeds}: expected different numbers from 0 to 2^63 - 1")
+        check_network("evaluation", self.channels, self.layers, self.slope)
+        for name, value in (("cap", self.cap), ("seconds", self.seconds)):
+            if value is not None and value <= 0:
+                raise UserError(f"evaluation.{name}={value}: expected more than 0, or null")
+        if not 0.0 <= self.precision < 0.1:
+            raise UserError(f"evaluation.precision={self.precision}: expected 0 to 0.1, e.g. 1e-4")
+
+    def variants(self) -> "list[Variant]":
+        """All ways of comparing, the published one first."""
+        ways = [("nothing", self.cap)] if self.cap is not None else []
+        return [
+            Variant(kernel, *way) for kernel in self.kernels for way in [*ways, *((n, None) for n in self.normalise)]
+        ]
+
+    def seeds_from(self, first: int) -> tuple[int, ...]:
+        """The seeds of the networks."""
+        return tuple(range(first, first + self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    def network(self, kernel: str, seed: int, device: torch.device | str = "cpu") -> RandomFeatures:
+        """The network of a seed."""
+        size = kernel_size(kernel, "evaluation.kernels")
+        return RandomFeatures.draw(seed, self.channels, size, self.layers, self.slope, device)
+
+    def field(self, kernel: str) -> tuple[int, int]:
+        """(frequencies, frames) that a feature of such a network sees."""
+        high, wide = kernel_size(kernel, "evaluation.kernels")
+        return 1 + self.layers * (high - 1), 1 + self.layers * (wide - 1)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of comparing Gram matrices; see `GramProtocol`."""
+
+    kernel: str
+    normalise: str
+    cap: float | None
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        divided = {"nothing": "as they are", "duration": "per frame", "energy": "per energy"}[self.normalise]
+        return f"{self.kernel}, {divided}" + (f", cap {self.cap:g}" if self.cap is not None else "")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A clip that was to be identified.
+
+    Attributes:
+        seed: of the network.
+        row: the clip.
+        nearest: of the known clips.
+        distance: to that one.
+        answer: its speaker; "" if it is beyond the cap.
+    """
+
+    seed: int
+    row: Row
+    nearest: Row
+    distance: float
+    answer: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is the clip's speaker."""
+        return self.answer == self.row.speaker
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All guesses of one variant."""
+
+    variant: Variant
+    guesses: list[Guess] = field(default_factory=list)
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """Share of right answers of each network."""
+        groups: dict[int, list[bool]] = {}
+        for guess in self.guesses:
+            groups.setdefault(guess.seed, []).append(guess.right)
+        return {seed: statistics.fmean(group) for seed, group in groups.items()}
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the networks."""
+        return statistics.fmean(self.by_seed.values())
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over the networks (n - 1); None of a single one."""
+        return statistics.stdev(self.by_seed.values()) if len(self.by_seed) > 1 else None
+
+    @property
+    def unanswered(self) -> float:
+        """Share of the clips that got no answer."""
+        return statistics.fmean(not guess.answer for guess in self.guesses)
+
+    def interval(self, seed: int = 0) -> Interval | None:
+        """95 % bootstrap interval of the accuracy over voices, of which there are few."""
+        return interval([g.right for g in self.guesses], [g.row.speaker for g in self.guesses], seed=seed)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The recordings of an experiment.
+
+    Attributes:
+        known: the training clips.
+        asked: the clips to identify.
+        windows: groups of neighbouring frames (F, n, w) of the known clips, see `Projected`.
+        unusable: why recordings were passed over, by path.
+    """
+
+    known: list[Row]
+    asked: list[Row]
+    windows: Tensor
+    unusable: dict[str, str]
+
+    @property
+    def speakers(self) -> list[str]:
+        """Sorted names."""
+        return sorted({row.speaker for row in self.known})
+
+
+@dataclass(frozen=True)
+class Identification:
+    """What was found.
+
+    Attributes:
+        outcomes: by variant, the published one first.
+        axes: by kernel, on how many axes features were projected with the first seed; 0: they were not.
+        left_out: the largest share of a Gram matrix's norm that projection lost, of the first asked clip of each voice.
+        seconds: the whole took.
+    """
+
+    manifest: Manifest
+    protocol: GramProtocol
+    spec: FeatureSpec
+    cast: Cast
+    outcomes: list[Outcome]
+    axes: dict[str, int]
+    left_out: float
+    seconds: float
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing."""
+        return 1.0 / self.protocol.speakers
+
+    @property
+    def published(self) -> float | None:
+        """The published accuracy (on VCTK) of as many voices and clips, if there is one."""
+        return PUBLISHED.get((self.protocol.speakers, self.protocol.utterances, self.protocol.train))
+
+    @property
+    def best(self) -> Outcome:
+        """The most accurate variant."""
+        return max(self.outcomes, key=lambda outcome: outcome.accuracy)
