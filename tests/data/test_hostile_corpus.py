@@ -14,7 +14,6 @@ from data_helpers import speakers_folder, touch
 from test_prepare import SPEC, run, tree
 
 from revoice.audio import io
-from revoice.data import selection as module
 from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.librispeech import LibriSpeech
@@ -22,6 +21,7 @@ from revoice.data.corpora.manifest import Manifest
 from revoice.data.datamodule import VoiceDataModule
 from revoice.data.fields.base import build_field
 from revoice.data.fields.clip import load_clip
+from revoice.data.prepare import selection as module
 from revoice.data.prepare.compute import Chunk
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
 from revoice.data.read.packed import PackedField

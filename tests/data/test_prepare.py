@@ -18,12 +18,12 @@ from data_helpers import speakers_folder, tone, touch, write_tone
 from revoice.audio.features import extract
 from revoice.audio.io import read_audio
 from revoice.audio.presets import load_preset
-from revoice.data import selection as module
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.corpora.splits import Splits
 from revoice.data.fields.base import Field
 from revoice.data.files import locked
+from revoice.data.prepare import selection as module
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare, prepare_share
 from revoice.data.prepare.shards import read_shard, shard_lines
 from revoice.data.setup import MixtureSetup
@@ -205,7 +205,7 @@ from pathlib import Path
 sys.path.insert(0, {here!r})
 if __name__ == "__main__":
     from test_prepare import Slow, run
-    from revoice.data import selection
+    from revoice.data.prepare import selection
     selection.CHUNK = 1
     run(Path({root!r}), Path({out!r}), ("features", Slow(pause={pause})), workers={workers}, shard_utterances=3)
 """

@@ -23,7 +23,6 @@ import torch
 from data_helpers import speakers_folder, write_tone
 
 from revoice.audio.presets import load_preset
-from revoice.data import reader_signals
 from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
@@ -31,6 +30,7 @@ from revoice.data.datamodule import VoiceDataModule
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
 from revoice.data.read.batch import Batch
 from revoice.data.read.columns import Columns
+from revoice.data.read.stream import signals as reader_signals
 from revoice.data.read.stream.index import FORMAT, Stream
 from revoice.data.read.stream.module import StreamDataModule
 from revoice.data.read.stream.reader import StreamPlan

@@ -11,8 +11,8 @@ import soundfile
 from data_helpers import speakers_folder, tone
 from test_prepare import SPEC, run
 
-from revoice.data import selection as module
 from revoice.data.fields.base import Field
+from revoice.data.prepare import selection as module
 from revoice.data.prepare.workers import ordered_map
 
 
