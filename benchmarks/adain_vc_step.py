@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from revoice.data.read.batch import Batch
-from revoice.models import adain_layers
-from revoice.models.adain_vc import AdaINVC
+from revoice.models.adain_vc import AdaINVC, encoders
+from revoice.nn import adain_decoder
 from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm, time_statistics
 from revoice.nn.draws import Draws
 
@@ -49,7 +49,8 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(ROUNDS + 1):  # the first round warms up; rounds alternate, so that a busy machine slows both
         for name, (norm, adain) in forms.items():
-            adain_layers.instance_norm, adain_layers.adaptive_instance_norm = norm, adain
+            encoders.instance_norm = adain_decoder.instance_norm = norm
+            adain_decoder.adaptive_instance_norm = adain
             times[name].append(milliseconds_per_step(model, optimiser, features))
     best = {name: min(values[1:]) for name, values in times.items()}
     parameters = sum(p.numel() for p in model.parameters())

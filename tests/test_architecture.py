@@ -50,6 +50,19 @@ def test_imports_point_one_way(path: Path) -> None:
             assert RANK[other] < RANK[own] or other == own, f"{own} must not import {name}"
 
 
+@pytest.mark.parametrize("path", sorted((SOURCE / "models").rglob("*.py")), ids=lambda p: p.stem)
+def test_no_model_imports_another(path: Path) -> None:
+    """What two share is in `nn`, or in `models/base.py`."""
+    own = path.relative_to(SOURCE / "models").parts[0].removesuffix(".py")
+    others = {name.split(".")[2] for name in imported(path) if name.startswith("revoice.models.")}
+    assert others <= {own, "base"}
+
+
+@pytest.mark.parametrize("room", sorted(p for p in (SOURCE / "data").rglob("*") if p.is_dir()), ids=lambda p: p.name)
+def test_a_room_of_data_has_ten_files_at_most(room: Path) -> None:
+    assert len(list(room.glob("*.py"))) <= 10
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_frameworks_stay_at_home(path: Path) -> None:
     inside = path.relative_to(SOURCE)

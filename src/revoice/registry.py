@@ -136,3 +136,8 @@ def _of_kind(name: str, value: Any, kind: Any) -> Any:
             except (ValueError, OverflowError):
                 continue
     raise UserError(f"{name}={value}: expected {' or '.join(plain[k] for k in kinds)}")
+
+
+def as_tuples(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings whose lists, as YAML and JSON have them, are tuples, as dataclasses want them."""
+    return {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in (values or {}).items()}

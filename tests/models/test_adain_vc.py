@@ -3,8 +3,10 @@ import torch
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.adain_vc import AdaINVC, StyleControls, kl_to_standard_normal, spread_upsampling
-from revoice.models.base import MODELS, Utterance
+from revoice.models.adain_vc import AdaINVC
+from revoice.models.adain_vc.model import kl_to_standard_normal
+from revoice.models.base import MODELS, StyleControls, Utterance
+from revoice.nn.adain_decoder import spread_upsampling
 from revoice.nn.draws import Draws
 from revoice.nn.masked import masked_l1
 

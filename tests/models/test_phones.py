@@ -12,7 +12,8 @@ from revoice.data.fields.inventory import INVENTORY, phones_of
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS
-from revoice.models.phones import Phones, _targets, _taught
+from revoice.models.phones import Phones
+from revoice.models.phones.recognizer import _targets, _taught
 from revoice.models.whisper import Whisper
 from revoice.nn.augment import masked, resampled, varied
 from revoice.nn.draws import Draws

@@ -3,8 +3,7 @@ import torch
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.adain_vc import StyleControls
-from revoice.models.base import MODELS, Controls, Utterance
+from revoice.models.base import MODELS, Controls, StyleControls, Utterance
 from revoice.models.speech2speech import Speech2Speech
 from revoice.models.vqvae import VQVAE
 from revoice.nn.draws import Draws
@@ -70,7 +69,7 @@ def test_strength_goes_from_the_source_s_own_voice_to_the_target_s() -> None:
 
 def test_a_speaker_who_is_not_in_the_table_is_the_mean_of_it() -> None:
     model = VQVAE(10, 2, voice="speaker", **SMALL)
-    code = model.voice.of_batch(batch())
+    code = model.voice(batch().speaker)
     torch.testing.assert_close(code[2], model.voice.layer.weight.mean(0))
     torch.testing.assert_close(code[:2], model.voice.layer.weight)
 

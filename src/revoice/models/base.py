@@ -61,6 +61,18 @@ class Controls:
         return 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class StyleControls(Controls):
+    """How far to go towards the target voice: 0 re-synthesises the source's own, 1 is the target's, between mixes."""
+
+    strength: float = 1.0
+
+    @property
+    def share(self) -> float:
+        """As much of an adapted decoder as of the target's style."""
+        return min(max(self.strength, 0.0), 1.0)
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a conversion by many iterations is.

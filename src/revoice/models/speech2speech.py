@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS, ConversionModel, Requires, Utterance
-from revoice.models.voice import VoiceCode
 from revoice.nn.collective import processes, summed
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
+from revoice.nn.voice_code import VoiceCode
 from revoice.registry import from_mapping
 
 
@@ -129,7 +129,7 @@ class Speech2Speech(ConversionModel):
         """Reconstruction, codebook, commitment, perplexity; padding counts as silence, as published."""
         x = batch.features
         codes = self.encode(x, batch)
-        y = self.decoder(codes.values, self.voice.of_batch(batch))[..., : x.shape[-1]]
+        y = self.decoder(codes.values, self.voice(getattr(batch, self.voice.kind)))[..., : x.shape[-1]]
         with torch.autocast(x.device.type, enabled=False):
             return {
                 "reconstruction": F.mse_loss(y.float(), x) / batch_deviation(x),
@@ -141,7 +141,9 @@ class Speech2Speech(ConversionModel):
         """Features (F, T) of the source's codes in the target's voice."""
         frames = source.features.shape[-1]
         x = F.pad(source.features[None], (0, max(0, 4 - frames)))
-        return self.decoder(self.encode(x).values, self.voice.of(targets))[0, :, :frames]
+        return self.decoder(self.encode(x).values, self.voice.of([getattr(clip, self.voice.kind) for clip in targets]))[
+            0, :, :frames
+        ]
 
 
 def batch_deviation(x: Tensor) -> Tensor:

@@ -11,16 +11,15 @@ from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
-from revoice.models.adain_layers import Decoder, DecoderSize, check_factors
-from revoice.models.adain_vc import StyleControls, as_tuples, spread_upsampling
-from revoice.models.base import MODELS, ConversionModel, Requires, Standardiser, Utterance
-from revoice.models.voice import VoiceCode
+from revoice.models.base import MODELS, ConversionModel, Requires, Standardiser, StyleControls, Utterance
 from revoice.nn.adain import TimeStatistics, instance_norm
+from revoice.nn.adain_decoder import Decoder, DecoderSize, check_factors, spread_upsampling
 from revoice.nn.batch_norm import BatchNorm1d
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import perturbed
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
-from revoice.registry import from_mapping
+from revoice.nn.voice_code import VoiceCode
+from revoice.registry import as_tuples, from_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +150,7 @@ class VQVAE(ConversionModel):
         if batch.draws is not None and self.perturb:
             heard = perturbed(x, self.perturb, batch.draws, self.stretch)
         codes = self.encode(heard, batch)
-        y = self.decode(codes.values, self.voice.of_batch(batch), batch.f0)[..., : x.shape[-1]]
+        y = self.decode(codes.values, self.voice(getattr(batch, self.voice.kind)), batch.f0)[..., : x.shape[-1]]
         with torch.autocast(x.device.type, enabled=False):
             return {
                 "reconstruction": masked_l1(y.float(), x, batch.lengths),
@@ -165,7 +164,7 @@ class VQVAE(ConversionModel):
         frames = x.shape[-1]
         if frames < self.shortest:
             x = F.pad(x, (0, self.shortest - frames), mode="replicate")
-        voice = self.voice.of(targets)
+        voice = self.voice.of([getattr(clip, self.voice.kind) for clip in targets])
         if controls.strength != 1.0:
             voice = torch.lerp(self._own_voice(source), voice, controls.strength)
         f0 = self.pitch(source, targets, controls)
@@ -185,4 +184,4 @@ class VQVAE(ConversionModel):
             raise UserError(
                 "strength needs the source's own voice, which a table of speakers does not tell: leave it out"
             )
-        return self.voice.of([source])
+        return self.voice.of([getattr(source, self.voice.kind)])

@@ -10,7 +10,7 @@ from revoice.errors import UserError
 from revoice.interop.adain_vc import arguments, load_state, our_name
 from revoice.interop.cases import Result, case
 from revoice.interop.fixture import Fixture
-from revoice.models.adain_vc import AdaINVC, kl_to_standard_normal
+from revoice.models.adain_vc.model import AdaINVC, kl_to_standard_normal
 
 _ENCODED = re.compile(r"(mu|log_sigma|emb|dec)_(T\d+)")
 

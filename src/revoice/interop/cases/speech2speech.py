@@ -9,7 +9,6 @@ from torch import Tensor
 from revoice.interop.cases import Result, case
 from revoice.interop.fixture import Fixture
 from revoice.interop.speech2speech import arguments, load_state, our_name
-from revoice.models.base import Utterance
 from revoice.models.speech2speech import Speech2Speech, batch_deviation
 
 
@@ -22,7 +21,7 @@ def speech2speech(fixture: Fixture) -> Mapping[str, Result]:
     rows = torch.tensor([table[str(int(number))] for number in fixture.input("speaker_id")])
     encoded = model.encoder(x)
     codes = model.encode(x)
-    voice = torch.cat([model.voice.of([Utterance(features=x[i], speaker=row)]) for i, row in enumerate(rows)])
+    voice = model.voice(rows)
     decoded = model.decoder(codes.values, voice)[..., : x.shape[-1]]
     deviation = batch_deviation(x)
     reconstruction = F.mse_loss(decoded, x) / deviation

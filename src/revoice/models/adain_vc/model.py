@@ -1,7 +1,6 @@
 """AdaIN-VC: one-shot conversion with instance normalisation (Chou, Yeh, Lee, arXiv:1904.05742)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -11,24 +10,13 @@ from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
-from revoice.models.adain_layers import ContentEncoder, Decoder, DecoderSize, EncoderSize, SpeakerEncoder
-from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
+from revoice.models.adain_vc.encoders import ContentEncoder, EncoderSize, SpeakerEncoder
+from revoice.models.base import MODELS, ConversionModel, Requires, Standardiser, StyleControls, Utterance
 from revoice.nn.adain import TimeStatistics
+from revoice.nn.adain_decoder import Decoder, DecoderSize, spread_upsampling
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import perturbed
-from revoice.registry import from_mapping
-
-
-@dataclass(frozen=True, kw_only=True)
-class StyleControls(Controls):
-    """How far to go towards the target voice: 0 re-synthesises the source's own, 1 is the target's, between mixes."""
-
-    strength: float = 1.0
-
-    @property
-    def share(self) -> float:
-        """As much of an adapted decoder as of the target's style."""
-        return min(max(self.strength, 0.0), 1.0)
+from revoice.registry import as_tuples, from_mapping
 
 
 @MODELS.register("adain_vc")
@@ -194,21 +182,6 @@ class AdaINVC(ConversionModel):
         return F.pad(x, (0, short), mode="replicate") if short > 0 else x
 
 
-def spread_upsampling(hop: int, blocks: int) -> tuple[int, ...]:
-    """Factors of 2 whose product is `hop`, spread evenly over the blocks, the first block always upsampling.
-
-    >>> spread_upsampling(8, 6), spread_upsampling(8, 3), spread_upsampling(8, 7)
-    ((2, 1, 2, 1, 2, 1), (2, 2, 2), (2, 1, 2, 1, 2, 1, 1))
-    """
-    steps = hop.bit_length() - 1
-    if 2**steps != hop or blocks < steps:
-        raise UserError(
-            f"decoder.blocks={blocks} cannot upsample by {hop}: give a power of 2 hop and at least {steps} blocks"
-        )
-    every = max(1, blocks // steps) if steps else 1
-    return tuple(2 if i % every == 0 and i // every < steps else 1 for i in range(blocks))
-
-
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """0.5 mean(exp(v) + m^2 - 1 - v)."""
     return 0.5 * (log_variance.exp() + mean**2 - 1 - log_variance).mean()
@@ -227,8 +200,3 @@ def _check(upsample: tuple[int, ...], size: DecoderSize, content: EncoderSize, h
             raise UserError(
                 "conditioning=stat_transfer needs content_encoder.norm=instance: its statistics are the style"
             )
-
-
-def as_tuples(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Settings whose lists, as YAML and JSON have them, are tuples, as dataclasses want them."""
-    return {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in (values or {}).items()}

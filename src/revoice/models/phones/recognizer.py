@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from revoice.data.fields.inventory import INVENTORY, phones_of
 from revoice.data.fields.phones import UNKNOWN
 from revoice.data.read.batch import Batch
-from revoice.models.base import MODELS, Requires, Standardiser, Trainable
-from revoice.nn.augment import masked, resampled, varied
+from revoice.models.base import Requires, Standardiser, Trainable
+from revoice.nn.augment import resampled, varied
 from revoice.nn.edits import edits
 
 BLANK = 0  # the class of "nothing new"; the phone at place i of the inventory is class i + 1
@@ -155,45 +155,6 @@ class Recognizer(Trainable):
         steps = ((lengths + 1) // 2).tolist()
         best = log_probs.argmax(1).tolist()
         return [[c for c, _ in groupby(row[:n]) if c != BLANK] for row, n in zip(best, steps, strict=True)]
-
-
-@MODELS.register("phones")
-class Phones(Recognizer):
-    """The small recognizer; padding and other clips of a batch do not change what it hears in a clip.
-
-    Args:
-        n_features, inventory, frames, minimum, taught: see `Recognizer`.
-        channels, kernel, dilations: of the blocks, one for each dilation.
-        dropout: in training.
-    """
-
-    def __init__(
-        self,
-        n_features: int = 80,
-        inventory: Sequence[str] | None = None,
-        channels: int = 192,
-        kernel: int = 5,
-        dilations: Sequence[int] = (1, 1, 2, 1, 2, 1, 2, 2),
-        dropout: float = 0.1,
-        frames: int = 256,
-        minimum: int = 32,
-        taught: bool = False,
-    ) -> None:
-        super().__init__(n_features, inventory, channels, frames, minimum, taught)
-        self.stem = nn.Conv1d(n_features, channels, 5, stride=2, padding=2)
-        self.blocks = nn.ModuleList(Block(channels, kernel, dilation, dropout) for dilation in dilations)
-
-    def encode(self, log_mel: Tensor, lengths: Tensor, batch: Batch | None = None) -> Tensor:
-        """See `Recognizer`."""
-        x = self.standardise(log_mel)
-        if batch is not None and batch.draws is not None:
-            x = masked(x, batch.draws)
-        x = x * (torch.arange(x.shape[-1], device=x.device) < lengths[:, None])[:, None]
-        x = self.stem(x).transpose(1, 2)
-        there = (torch.arange(x.shape[1], device=x.device) < ((lengths + 1) // 2)[:, None])[..., None]
-        for block in self.blocks:
-            x = block(x, there)
-        return x
 
 
 def _lengths(log_mel: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,11 +1,11 @@
 """What tells a decoder whose voice it speaks with: a speaker embedding, or a row of a table."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
-from revoice.models.base import Utterance
 
 VOICES = ("embedding", "speaker")
 EMBEDDING = 256  # Resemblyzer's
@@ -39,19 +39,16 @@ class VoiceCode(nn.Module):
         """Stored fields it needs."""
         return ("embedding",) if self.kind == "embedding" else ()
 
-    def of_batch(self, batch: Batch) -> Tensor:
-        """(B, dim) of the batch's speakers; one who is not in the table is their mean."""
+    def forward(self, told: Tensor | None) -> Tensor:
+        """Embeddings (B, 256), or rows of the table (B,), of which -1 is the mean of all -> (B, dim)."""
+        assert told is not None
         if self.kind == "embedding":
-            assert batch.embedding is not None
-            return self.layer(batch.embedding)
-        assert batch.speaker is not None
-        known = batch.speaker.clamp(min=0)
-        return torch.where((batch.speaker >= 0)[:, None], self.layer(known), self.layer.weight.mean(0))
+            return self.layer(told)
+        return torch.where((told >= 0)[:, None], self.layer(told.clamp(min=0)), self.layer.weight.mean(0))
 
-    def of(self, clips: list[Utterance]) -> Tensor:
-        """(1, dim) of a voice from one or more of its clips."""
+    def of(self, clips: Sequence[Tensor | None]) -> Tensor:
+        """(1, dim) of a voice from the embeddings (256,) of its clips, or from rows of the table."""
+        known = torch.stack([told for told in clips if told is not None])
         if self.kind == "embedding":
-            each = torch.stack([clip.embedding for clip in clips if clip.embedding is not None])
-            return self.layer(nn.functional.normalize(each.mean(0), dim=0)[None])
-        rows = torch.stack([clip.speaker for clip in clips if clip.speaker is not None])
-        return self.layer(rows).mean(0, keepdim=True)
+            return self.layer(nn.functional.normalize(known.mean(0), dim=0)[None])
+        return self.layer(known).mean(0, keepdim=True)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Trainable
-from revoice.models.phones import Block, Recognizer
-from revoice.models.whisper import Whisper
+from revoice.models.phones.recognizer import Block, Recognizer
 from revoice.nn.whisper import WhisperEncoder, WhisperSize
 
 
@@ -46,7 +45,7 @@ class PhoneTeacher(Recognizer):
 
     def grow_from(self, other: Trainable) -> None:
         """See `Trainable`."""
-        assert isinstance(other, Whisper)
+        assert isinstance(other.encoder, WhisperEncoder), "what `grows_from` names"
         if other.encoder.size != self.encoder.size:
             raise UserError(f"init_from= holds a Whisper of {other.encoder.size}, model= asks for {self.encoder.size}")
         self.encoder.load_state_dict(other.encoder.state_dict())

@@ -1,0 +1,122 @@
+"""The encoders of AdaIN-VC (Chou, Yeh, Lee, arXiv:1904.05742)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from revoice.errors import choices
+from revoice.nn.adain import TimeStatistics, instance_norm, time_statistics
+from revoice.nn.adain_decoder import Block, check_factors
+from revoice.nn.conv import SameConv1d
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSize:
+    """Sizes of one encoder.
+
+    Attributes:
+        channels: width of the residual blocks.
+        out: width of the code (content latent or speaker embedding).
+        kernel: kernel of the residual blocks.
+        bank: largest kernel of the convolution bank.  bank_step: its kernels are bank_step, 2 bank_step, ... <= bank.
+        bank_channels: width of each convolution of the bank.
+        subsample: stride of each residual block; their product is the content code's hop in frames.
+        dense_blocks: fully connected residual blocks (speaker encoder only).
+        norm: "instance" or "none" (content encoder only; none is the published ablation).
+        dropout: after every activation.
+    """
+
+    channels: int = 128
+    out: int = 128
+    kernel: int = 5
+    bank: int = 8
+    bank_step: int = 1
+    bank_channels: int = 128
+    subsample: tuple[int, ...] = (1, 2, 1, 2, 1, 2)
+    dense_blocks: int = 6
+    norm: str = "instance"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_factors(self.subsample, "subsample")
+
+
+class Encoder(nn.Module):
+    """Convolution bank, 1x1 convolution and strided residual blocks: what content and speaker encoder share."""
+
+    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool) -> None:
+        super().__init__()
+        kernels = range(size.bank_step, size.bank + 1, size.bank_step)
+        self.bank = nn.ModuleList(SameConv1d(n_features, size.bank_channels, k) for k in kernels)
+        self.conv_in = SameConv1d(len(kernels) * size.bank_channels + n_features, size.channels, 1)
+        self.blocks = nn.ModuleList(
+            Block(size.channels, size.kernel, size.dropout, stride=stride, norm_first=norm_first)
+            for stride in size.subsample
+        )
+        self.dropout = nn.Dropout(size.dropout)
+
+    def banked(self, x: Tensor) -> Tensor:
+        """(B, F, T) -> (B, C, T): bank, its input appended, 1x1 convolution."""
+        return self.conv_in(torch.cat([*(F.relu(conv(x)) for conv in self.bank), x], dim=1))
+
+
+class SpeakerEncoder(Encoder):
+    """(B, F, T) -> (B, out): no normalisation anywhere, so that mean and deviation over time, the voice, survive."""
+
+    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool) -> None:
+        super().__init__(n_features, size, norm_first)
+        layers = [nn.Linear(size.channels, size.channels) for _ in range(2 * size.dense_blocks)]
+        self.dense = nn.ModuleList(layers)
+        self.out = nn.Linear(size.channels, size.out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed the whole clip: average over time after the convolutions."""
+        h = self.dropout(F.relu(self.banked(x)))
+        for block in self.blocks:
+            h = block(h, _same, _same)
+        h = h.mean(dim=2)
+        for first, second in zip(self.dense[::2], self.dense[1::2], strict=True):
+            h = h + self.dropout(F.relu(second(self.dropout(F.relu(first(h))))))
+        return self.out(h)
+
+
+@dataclass(frozen=True)
+class Content:
+    """Mean and log-variance (B, out, T') of the code, and the statistics each layer removed if they are kept."""
+
+    mean: Tensor
+    log_variance: Tensor
+    removed: tuple[TimeStatistics, ...]
+
+
+class ContentEncoder(Encoder):
+    """(B, F, T) -> `Content`: instance normalisation removes each channel's mean and deviation over time."""
+
+    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool, keep_statistics: bool) -> None:
+        super().__init__(n_features, size, norm_first)
+        if size.norm not in ("instance", "none"):
+            raise choices(size.norm, ["instance", "none"], "content_encoder.norm")
+        self.normalises, self.keeps = size.norm == "instance", keep_statistics
+        self.mean = SameConv1d(size.channels, size.out, 1)
+        self.log_variance = SameConv1d(size.channels, size.out, 1)
+
+    def forward(self, x: Tensor) -> Content:
+        """Encode; T' is ceil(T / hop)."""
+        removed: list[TimeStatistics] = []
+
+        def norm(h: Tensor) -> Tensor:
+            if self.keeps:
+                removed.append(time_statistics(h))
+            return instance_norm(h) if self.normalises else h
+
+        h = self.banked(x)
+        h = self.dropout(F.relu(norm(h)) if self.blocks[0].norm_first else norm(F.relu(h)))
+        for block in self.blocks:
+            h = block(h, norm, norm)
+        return Content(self.mean(h), self.log_variance(h), tuple(removed))
+
+
+def _same(x: Tensor) -> Tensor:
+    return x

@@ -1,0 +1,50 @@
+"""The small recognizer of phones, which ships."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from revoice.data.read.batch import Batch
+from revoice.models.base import MODELS
+from revoice.models.phones.recognizer import Block, Recognizer
+from revoice.nn.augment import masked
+
+
+@MODELS.register("phones")
+class Phones(Recognizer):
+    """The small recognizer; padding and other clips of a batch do not change what it hears in a clip.
+
+    Args:
+        n_features, inventory, frames, minimum, taught: see `Recognizer`.
+        channels, kernel, dilations: of the blocks, one for each dilation.
+        dropout: in training.
+    """
+
+    def __init__(
+        self,
+        n_features: int = 80,
+        inventory: Sequence[str] | None = None,
+        channels: int = 192,
+        kernel: int = 5,
+        dilations: Sequence[int] = (1, 1, 2, 1, 2, 1, 2, 2),
+        dropout: float = 0.1,
+        frames: int = 256,
+        minimum: int = 32,
+        taught: bool = False,
+    ) -> None:
+        super().__init__(n_features, inventory, channels, frames, minimum, taught)
+        self.stem = nn.Conv1d(n_features, channels, 5, stride=2, padding=2)
+        self.blocks = nn.ModuleList(Block(channels, kernel, dilation, dropout) for dilation in dilations)
+
+    def encode(self, log_mel: Tensor, lengths: Tensor, batch: Batch | None = None) -> Tensor:
+        """See `Recognizer`."""
+        x = self.standardise(log_mel)
+        if batch is not None and batch.draws is not None:
+            x = masked(x, batch.draws)
+        x = x * (torch.arange(x.shape[-1], device=x.device) < lengths[:, None])[:, None]
+        x = self.stem(x).transpose(1, 2)
+        there = (torch.arange(x.shape[1], device=x.device) < ((lengths + 1) // 2)[:, None])[..., None]
+        for block in self.blocks:
+            x = block(x, there)
+        return x
