@@ -3,8 +3,7 @@ import torch
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import MODELS, Controls, StyleControls, Utterance
-from revoice.models.speech2speech import Speech2Speech
+from revoice.models.base import MODELS, StyleControls, Utterance
 from revoice.models.vqvae import VQVAE
 from revoice.nn.draws import Draws
 
@@ -12,7 +11,6 @@ SMALL = {
     "encoder": {"channels": 16, "norm": "instance"}, "quantizer": {"codebook_size": 16, "dim": 8},
     "decoder": {"channels": 16, "kernel": 3, "blocks": 3},
 }  # fmt: skip
-TINY = {"channels": 16, "residual_channels": 8, "quantizer": {"codebook_size": 16, "dim": 8, "learn": "loss"}}
 
 
 def batch(frames: int = 32, bins: int = 10, **more: object) -> Batch:
@@ -72,57 +70,6 @@ def test_a_speaker_who_is_not_in_the_table_is_the_mean_of_it() -> None:
     code = model.voice(batch().speaker)
     torch.testing.assert_close(code[2], model.voice.layer.weight.mean(0))
     torch.testing.assert_close(code[:2], model.voice.layer.weight)
-
-
-@pytest.mark.parametrize(("frames", "steps"), [(100, 51), (101, 52), (4, 3)])
-def test_the_mended_stride_halves_the_rate_and_covers_every_frame(frames: int, steps: int) -> None:
-    model = Speech2Speech(10, 2, **TINY).eval()
-    x = torch.randn(1, 10, frames)
-    codes = model.encode(x)
-    assert codes.codes.shape == (1, steps)
-    assert model.decoder(codes.values, torch.zeros(1, 20)).shape[-1] in (frames, frames + 1)
-
-
-def test_the_legacy_decoder_never_sees_the_second_half() -> None:
-    """What the published stride costs: the end of the input has no influence on the output, in ours it has."""
-    torch.manual_seed(0)
-    x = torch.randn(1, 10, 60)
-    changed = x.clone()
-    changed[..., 45:] = torch.randn(1, 10, 15)
-    target = [Utterance(features=x[0], speaker=torch.tensor(0))]
-    differ = {}
-    for legacy in (True, False):
-        model = Speech2Speech(10, 2, legacy=legacy, **TINY).eval()
-        a, b = (model.convert(Utterance(features=values[0]), target, Controls()) for values in (x, changed))
-        differ[legacy] = not torch.equal(a, b)
-    assert differ == {True: False, False: True}
-
-
-@pytest.mark.parametrize("voice", ["embedding", "speaker"])
-def test_speech2speech_trains(voice: str) -> None:
-    torch.manual_seed(0)
-    model = Speech2Speech(10, 2, voice=voice, **TINY).train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
-    seen = []
-    for _ in range(30):
-        losses = model.losses(batch())
-        total = losses["reconstruction"] + losses["codebook"] + 0.25 * losses["commitment"]
-        optimiser.zero_grad()
-        total.backward()
-        optimiser.step()
-        seen.append(losses["reconstruction"].item())
-    assert seen[-1] < 0.95 * seen[0]
-    assert all(p.grad is not None for p in model.parameters())
-
-
-@pytest.mark.parametrize(
-    ("bins", "codes", "parameters"),
-    [(1025, 256, 16591557), (1025, 300, 16594373), (1025, 512, 16607941), (257, 256, 13051845), (257, 512, 13068229)],
-)
-def test_published_sizes(bins: int, codes: int, parameters: int) -> None:
-    with torch.device("meta"):
-        model = Speech2Speech(bins, 109, quantizer={"codebook_size": codes, "learn": "loss", "init": "uniform"})
-    assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 def test_wrong_settings_are_one_line() -> None:

@@ -141,9 +141,8 @@ class Speech2Speech(ConversionModel):
         """Features (F, T) of the source's codes in the target's voice."""
         frames = source.features.shape[-1]
         x = F.pad(source.features[None], (0, max(0, 4 - frames)))
-        return self.decoder(self.encode(x).values, self.voice.of([getattr(clip, self.voice.kind) for clip in targets]))[
-            0, :, :frames
-        ]
+        voice = self.voice.of([getattr(clip, self.voice.kind) for clip in targets])
+        return self.decoder(self.encode(x).values, voice)[0, :, :frames]
 
 
 def batch_deviation(x: Tensor) -> Tensor:

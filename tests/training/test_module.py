@@ -1,0 +1,114 @@
+"""The LightningModule by itself: no trainer runs."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from revoice.checkpoint.description import KEY, Description
+from revoice.data.read.batch import Batch
+from revoice.errors import UserError
+from revoice.models.base import Requires, Trainable
+from revoice.nn.draws import Draws
+from revoice.training.module import VoiceModule
+
+
+class Line(Trainable):
+    """Predicts features by one weight; its loss is easy to know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requires = Requires()
+        self.weight = nn.Parameter(torch.tensor(2.0))
+        self.dropout = nn.Dropout(0.5)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return {"error": (self.weight * batch.features).mean(), "noise": self.dropout(batch.features).mean()}
+
+    def measures(self, batch: Batch) -> dict[str, Tensor]:
+        return {"rate": torch.tensor(0.25)}
+
+
+def batch(value: float = 3.0, draws: Draws | None = None) -> Batch:
+    return Batch(id=("a",), features=torch.full((1, 4, 100), value), lengths=torch.tensor([100]), draws=draws)
+
+
+def module(folder: Path, iteration: int = 0, **loss: float) -> tuple[VoiceModule, dict[str, Any]]:
+    """A module whose logs land in the dictionary."""
+    found = VoiceModule(
+        Line(), Description(model="line", arguments={}, features={}), loss or {"error": 0.5, "noise": 0},
+        {"name": "sgd", "lr": 1.0}, 100, seed=7,
+    )  # fmt: skip
+    found._trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_step=iteration, default_root_dir=str(folder), precision="32-true", strategy=None
+    )
+    logged: dict[str, Any] = {}
+    found.log_dict = lambda values, **more: logged.update({k: float(v) for k, v in values.items()})  # type: ignore
+    return found, logged
+
+
+def test_a_step_returns_the_weighted_sum_and_logs_every_loss(tmp_path: Path) -> None:
+    found, logged = module(tmp_path)
+    total = found.training_step(batch(), 0)
+    assert float(total) == pytest.approx(3.0)
+    assert logged["train/loss"] == pytest.approx(3.0) and logged["train/error"] == pytest.approx(6.0)
+    total.backward()
+    assert float(found.model.weight.grad) == pytest.approx(1.5)
+
+
+def test_what_layers_draw_depends_on_seed_iteration_and_place_alone(tmp_path: Path) -> None:
+    def noise(iteration: int, first: int) -> float:
+        found, logged = module(tmp_path, iteration)
+        torch.manual_seed(torch.seed() % 1000)
+        found.training_step(batch(draws=Draws(0, iteration, first, 1, 4)), 0)
+        return logged["train/noise"]
+
+    assert noise(3, 0) == noise(3, 0)
+    assert len({noise(3, 0), noise(4, 0), noise(3, 1)}) == 3
+
+
+def test_validation_weighs_as_after_all_warm_ups_and_measures(tmp_path: Path) -> None:
+    found, logged = module(tmp_path, error={"value": 1.0, "warmup": 50}, noise=0)
+    found.eval()
+    found.validation_step(batch(), 0)
+    assert logged == {
+        "val/loss": pytest.approx(6.0), "val/error": pytest.approx(6.0), "val/noise": pytest.approx(3.0),
+        "val/rate": 0.25,
+    }  # fmt: skip
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_is_never_saved(tmp_path: Path) -> None:
+    found, _ = module(tmp_path, iteration=12)
+    with pytest.raises(UserError, match="at or before iteration 12.*no checkpoint was saved yet"):
+        found.training_step(batch(float("nan")), 0)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(UserError, match="last.ckpt"):
+        found.on_save_checkpoint({})
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
+    found, _ = module(tmp_path)
+    content: dict[str, Any] = {}
+    found.on_save_checkpoint(content)
+    assert content[KEY]["model"] == "line"
+    found.model.weight.data.fill_(float("inf"))
+    with pytest.raises(UserError, match="NaN or infinite"):
+        found.on_save_checkpoint({})
+
+
+def test_the_rate_follows_the_schedule_per_iteration(tmp_path: Path) -> None:
+    found, _ = module(tmp_path)
+    found.settings["schedule"] = {"name": "cosine", "warmup": 10, "final": 0.1}
+    made: Any = found.configure_optimizers()
+    schedule, optimizer = made["lr_scheduler"]["scheduler"], made["optimizer"]
+    assert made["lr_scheduler"]["interval"] == "step"
+    rates = []
+    for _ in range(101):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.1) and max(rates) <= 1.0 and rates[100] == pytest.approx(0.1)
