@@ -17,6 +17,7 @@ from revoice.data.config import build
 from revoice.errors import UserError
 from revoice.models.base import MODELS
 from revoice.models.phones import Recognizer
+from revoice.nn.conv_encoder import ConvEncoder
 from revoice.training.callbacks import CALLBACKS
 from revoice.training.loggers import LOGGERS
 from revoice.training.run import train
@@ -104,7 +105,7 @@ def test_models_without_training_convert(model: str, workplace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "experiment", [name for name in names("experiment") if not name.startswith(("voice", "phones_t"))]
+    "experiment", [name for name in names("experiment") if not name.startswith(("voice", "student", "phones_t"))]
 )
 def test_every_experiment_trains_on_the_embedded_corpus(experiment: str, workplace: Path) -> None:
     # one process: a second one would be started by repeating this program, the test run
@@ -134,6 +135,26 @@ def test_the_recipe_of_the_converter_that_ships_trains(workplace: Path, teacher:
     before = revoice.load(first.checkpoint).model.content.encoder.conv1.weight
     second = revoice.load(train(config, tmp_path / "second").checkpoint)
     assert second.loaded.description.arguments["tune"] and not second.model.content.encoder.conv1.weight.equal(before)
+
+
+def test_a_student_takes_the_encoder_s_place_and_may_be_tuned(workplace: Path, teacher: Path, tmp_path: Path) -> None:
+    common = ["model=recsyn", "debug=tiny", "logger=none", *TINY, f"model.content_from={teacher}", "model.frames=48"]
+    first = train(compose_config("train", *common, folder=workplace), tmp_path / "first")
+    small = ["model.content.name=convolutional", "model.content.channels=12", "model.content.hidden=16"]
+    settings = [
+        *(f"+{key}" for key in small),
+        "model.tune=true",
+        "loss.reconstruction=0",
+        f"init_from={first.checkpoint}",
+    ]
+    taught = train(compose_config("train", *common, *settings, folder=workplace), tmp_path / "taught")
+    before, after = (revoice.load(run.checkpoint).model for run in (first, taught))
+    assert isinstance(after.content.encoder, ConvEncoder) and after.content.channels == before.content.channels
+    for name, value in before.decoder.state_dict().items():
+        torch.testing.assert_close(after.decoder.state_dict()[name], value)
+    more = ["model.tune=true", "model.match=true", f"init_from={taught.checkpoint}"]
+    tuned = train(compose_config("train", *common, *more, folder=workplace), tmp_path / "tuned")
+    assert isinstance(revoice.load(tuned.checkpoint).model.content.encoder, ConvEncoder)
 
 
 def test_a_model_that_stands_on_an_encoder_says_how_to_get_one(workplace: Path, trained: Path) -> None:
