@@ -24,6 +24,7 @@ COMMON = [
 ON_WHISPER = {"recsyn": "model.content_from", "phone_teacher": "init_from"}
 MATCHED = ["model.tune=true", "model.match=true", "model.frames=48", "optimizer.lr=1e-4"]
 SETTINGS = {"recsyn": MATCHED, "phone_teacher": ["model.width=16", "model.heads=2", "model.layers=1"]}
+OF_A_TABLE = ("vqvae_legacy", "vqvae_speech2speech", "vqvae_zerospeech")  # its speakers alone can be spoken with
 UNTRAINED = ("random_cnn", "random_cnn_published")
 
 
@@ -45,11 +46,11 @@ def weights(run_folder: Path) -> str:
     return found.hexdigest()[:16]
 
 
-def converted(folder: Path, *which: str) -> str:
-    """Checksum of a conversion of the embedded voices."""
-    first, second = sorted((folder / "data" / "synthetic").glob("*/wav48_silence_trimmed/p9*"))[:2]
-    clips = (sorted(voice.glob("*.flac")) for voice in (first, second))
-    source, target = next(clips)[0], next(clips)[1]
+def converted(folder: Path, *which: str, table: bool = False) -> str:
+    """Checksum of a conversion of the embedded voices, into another's or, by a table, into a training speaker's."""
+    voices = sorted((folder / "data" / "synthetic").glob("*/wav48_silence_trimmed/p*"))
+    source = sorted(voices[-2].glob("*.flac"))[0]
+    target = voices[0].name if table else sorted(voices[-1].glob("*.flac"))[1]
     run(folder, "convert.py", *which, f"src={source}", f"tgt={target}", "out=made.wav")
     return hashlib.sha256((folder / "made.wav").read_bytes()).hexdigest()[:16]
 
@@ -68,7 +69,7 @@ def record(name: str, folder: Path, teacher: Path) -> dict[str, Any]:
     run(folder, "train.py", *settings, went_on, f"hydra.run.dir=outputs/{name}_resumed")
     found = {label: weights(folder / "outputs" / f"{name}_{label}") for label in ("one", "two", "resumed")}
     if not name.startswith("phone"):
-        found["converted"] = converted(folder, f"ckpt=outputs/{name}_one")
+        found["converted"] = converted(folder, f"ckpt=outputs/{name}_one", table=name in OF_A_TABLE)
     return found
 
 
