@@ -24,7 +24,7 @@ COMMON = [
 ON_WHISPER = {"recsyn": "model.content_from", "phone_teacher": "init_from"}
 MATCHED = ["model.tune=true", "model.match=true", "model.frames=48", "optimizer.lr=1e-4"]
 SETTINGS = {"recsyn": MATCHED, "phone_teacher": ["model.width=16", "model.heads=2", "model.layers=1"]}
-OF_A_TABLE = ("vqvae_legacy", "vqvae_speech2speech", "vqvae_zerospeech")  # its speakers alone can be spoken with
+OF_A_TABLE = ("vqvae_legacy", "vqvae_speech2speech")  # its speakers alone can be spoken with
 UNTRAINED = ("random_cnn", "random_cnn_published")
 
 
@@ -49,8 +49,9 @@ def weights(run_folder: Path) -> str:
 def converted(folder: Path, *which: str, table: bool = False) -> str:
     """Checksum of a conversion of the embedded voices, into another's or, by a table, into a training speaker's."""
     voices = sorted((folder / "data" / "synthetic").glob("*/wav48_silence_trimmed/p*"))
-    source = sorted(voices[-2].glob("*.flac"))[0]
-    target = voices[0].name if table else sorted(voices[-1].glob("*.flac"))[1]
+    first, second = [voice for voice in voices if voice.name.startswith("p9")][:2]
+    source = sorted(first.glob("*.flac"))[0]
+    target = voices[0].name if table else sorted(second.glob("*.flac"))[1]
     run(folder, "convert.py", *which, f"src={source}", f"tgt={target}", "out=made.wav")
     return hashlib.sha256((folder / "made.wav").read_bytes()).hexdigest()[:16]
 
