@@ -90,7 +90,7 @@ def test_a_spec_cannot_be_changed():
     ("change", "message"),
     [
         ({"hp": 3}, "did you mean 'hop'"),
-        ({"hop": 0}, "positive"),
+        ({"hop": 0}, "hop=0: expected a whole number from 1"),
         ({"hop": 2000}, "must not exceed win"),
         ({"hop": 1.5}, "hop=1.5: expected a whole number"),
         ({"win": 4096}, "win must be"),

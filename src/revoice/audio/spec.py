@@ -3,34 +3,23 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
-from math import isfinite, log, log10
-from typing import Any
+from math import log, log10
+from typing import Annotated, Any, Literal
 
-from revoice.errors import UserError, choices
-from revoice.registry import from_mapping
+from pydantic import Field
+
+from revoice.errors import UserError
+from revoice.settings import Flag, Fraction, NotNegative, Number, Positive, Seed, Whole, from_mapping, settings
 
 # Fields that say how features are stored or undone, not what they mean: outside the fingerprint.
 NOT_ACOUSTIC = ("storage", "mel_inverse", "dither_seed")
 
-_HIGHEST_RATE, _LONGEST_FFT, _OVERLAP = 768_000, 1 << 17, 256  # beyond: hours for a second of sound
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "window": ("hann", "hamming"),
-    "padding": ("center", "same"),
-    "pad_mode": ("reflect", "constant"),
-    "mel_scale": ("slaney", "htk"),
-    "mel_norm": ("slaney", "none"),
-    "scale": ("linear", "log", "db", "log1p"),
-    "floor_rule": ("max", "add"),
-    "reference": ("absolute", "utterance"),
-    "storage": ("float16", "float32"),
-    "mel_inverse": ("nonnegative", "pinv", "transpose"),
-}
+_OVERLAP = 256  # hops in a window: beyond, hours for a second of sound
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class FeatureSpec:
     """How a waveform becomes a feature matrix (F, T) and back. Immutable; equal specs have equal fingerprints.
 
@@ -62,69 +51,52 @@ class FeatureSpec:
         storage: dtype of stored features.  mel_inverse: how `to_magnitude` undoes the mel bands.
     """
 
-    sample_rate: int
-    n_fft: int
-    hop: int
-    win: int
-    tail: float = 0.0
-    highpass: float = 0.0
-    highpass_order: int = 5
-    gain: float = 1.0
-    dither: float = 0.0
-    dither_seed: int = 0
-    peak: float = 0.0
-    preemphasis: float = 0.0
-    window: str = "hann"
-    padding: str = "center"
-    pad_mode: str = "reflect"
-    power: int = 1
-    epsilon: float = 0.0
-    drop_top: int = 0
-    phase: bool = False
-    mels: int = 0
-    mel_scale: str = "slaney"
-    mel_norm: str = "slaney"
-    fmin: float = 0.0
-    fmax: float | None = None
-    scale: str = "log"
-    floor: float = 1e-5
-    floor_rule: str = "max"
-    reference: str = "absolute"
-    top_db: float | None = None
-    multiply: float = 1.0
-    add: float = 0.0
-    clip: tuple[float, float] | None = None
-    storage: str = "float16"
-    mel_inverse: str = "nonnegative"
+    sample_rate: Annotated[Whole, Field(ge=1, le=768_000)]
+    n_fft: Annotated[Whole, Field(ge=2, le=1 << 17)]
+    hop: Annotated[Whole, Field(ge=1, le=1 << 17)]
+    win: Annotated[Whole, Field(ge=2, le=1 << 17)]
+    tail: Number = 0.0
+    highpass: NotNegative = 0.0
+    highpass_order: Annotated[Whole, Field(ge=1, le=20)] = 5
+    gain: Positive = 1.0
+    dither: NotNegative = 0.0
+    dither_seed: Seed = 0
+    peak: NotNegative = 0.0
+    preemphasis: Fraction = 0.0
+    window: Literal["hann", "hamming"] = "hann"
+    padding: Literal["center", "same"] = "center"
+    pad_mode: Literal["reflect", "constant"] = "reflect"
+    power: Annotated[Whole, Field(ge=1, le=2)] = 1
+    epsilon: NotNegative = 0.0
+    drop_top: Annotated[Whole, Field(ge=0, le=1 << 16)] = 0
+    phase: Flag = False
+    mels: Annotated[Whole, Field(ge=0, le=1 << 16)] = 0
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    mel_norm: Literal["slaney", "none"] = "slaney"
+    fmin: NotNegative = 0.0
+    fmax: Positive | None = None
+    scale: Literal["linear", "log", "db", "log1p"] = "log"
+    floor: Number = 1e-5
+    floor_rule: Literal["max", "add"] = "max"
+    reference: Literal["absolute", "utterance"] = "absolute"
+    top_db: Number | None = None
+    multiply: Number = 1.0
+    add: Number = 0.0
+    clip: tuple[Number, Number] | None = None
+    storage: Literal["float16", "float32"] = "float16"
+    mel_inverse: Literal["nonnegative", "pinv", "transpose"] = "nonnegative"
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            object.__setattr__(self, f.name, _plain(f.name, f.type, getattr(self, f.name)))
-        for name, valid in _CHOICES.items():
-            if getattr(self, name) not in valid:
-                raise choices(getattr(self, name), valid, f"feature setting {name}")
-        self._check()
-
-    def _check(self) -> None:
         nyquist = self.sample_rate / 2
         rules = [
-            (self.sample_rate > 0 and self.n_fft > 1 and self.hop > 0, "sample_rate, n_fft and hop must be positive"),
-            (self.sample_rate <= _HIGHEST_RATE, f"sample_rate must be at most {_HIGHEST_RATE} Hz"),
-            (
-                self.n_fft <= min(_LONGEST_FFT, _OVERLAP * self.hop),
-                f"n_fft must be at most {_LONGEST_FFT}, {_OVERLAP} hops",
-            ),
-            (0 <= self.mels <= self.bins, f"mels must be 0..{self.bins}, not {self.mels}"),
-            (0 < self.highpass_order <= 20, f"highpass_order must be 1..20, not {self.highpass_order}"),
-            (0 <= self.dither_seed < 2**32, f"dither_seed must be 0..2^32 - 1, not {self.dither_seed}"),
-            (self.epsilon >= 0, f"epsilon must be >= 0, not {self.epsilon:g}"),
+            (self.n_fft <= _OVERLAP * self.hop, f"n_fft must be at most {_OVERLAP} hops"),
+            (self.mels <= self.bins, f"mels must be 0..{self.bins}, not {self.mels}"),
             (self.n_fft % 2 == 0, f"n_fft must be even, not {self.n_fft}"),
-            (1 < self.win <= self.n_fft, f"win must be 2..n_fft ({self.n_fft}), not {self.win}"),
+            (self.win <= self.n_fft, f"win must be 2..n_fft ({self.n_fft}), not {self.win}"),
             (self.hop <= self.win, f"hop ({self.hop}) must not exceed win ({self.win})"),
             (self.padding != "same" or (self.n_fft - self.hop) % 2 == 0, "padding 'same' needs n_fft - hop even"),
-            (self.power in (1, 2), f"power must be 1 (magnitude) or 2 (power), not {self.power}"),
-            (0 <= self.fmin < self.top_frequency <= nyquist, f"0 <= fmin < fmax <= {nyquist:g} must hold"),
-            (0 <= self.drop_top < self.n_fft // 2, f"drop_top must be 0..{self.n_fft // 2 - 1}"),
+            (self.fmin < self.top_frequency <= nyquist, f"0 <= fmin < fmax <= {nyquist:g} must hold"),
+            (self.drop_top < self.n_fft // 2, f"drop_top must be 0..{self.n_fft // 2 - 1}"),
             (not (self.phase and (self.mels or self.power != 1)), "phase needs mels 0 and power 1"),
             (not (self.mels and self.drop_top), "drop_top needs linear bins (mels 0)"),
             (self.scale in ("linear", "log1p") or self.floor > 0, "a logarithmic scale needs floor > 0"),
@@ -134,8 +106,6 @@ class FeatureSpec:
                 self.highpass == 0 or 1 <= self.highpass < nyquist,
                 f"highpass must be 0 or 1..{nyquist:g} Hz, not {self.highpass:g}",
             ),
-            (self.gain > 0 and self.dither >= 0 and self.peak >= 0, "gain must be > 0; dither and peak must be >= 0"),
-            (0 <= self.preemphasis < 1, f"preemphasis must be 0..1, not {self.preemphasis:g}"),
         ]
         for holds, message in rules:
             if not holds:
@@ -249,23 +219,3 @@ class FeatureSpec:
 
 def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _plain(name: str, kind: Any, value: Any) -> Any:
-    """`value` as the field's type, so that 20 and 20.0 make the same spec."""
-    try:
-        if value is None and "None" in str(kind):
-            return None
-        if kind is bool and isinstance(value, bool):
-            return value
-        if kind is str:
-            return str(value)
-        if kind is int and not isinstance(value, bool) and int(value) == float(value):
-            return int(value)
-        if kind in (float, float | None) and isfinite(float(value)):
-            return float(value)
-        if name == "clip" and len(value) == 2 and isfinite(float(value[0])) and isfinite(float(value[1])):
-            return (float(value[0]), float(value[1]))
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise UserError(f"feature setting {name}: {value!r} is not {getattr(kind, '__name__', kind)}")

@@ -2,16 +2,17 @@
 
 import json
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Annotated, Any
 
 import torch
+from pydantic import Strict
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
-from revoice.registry import from_mapping
+from revoice.settings import Given, Number, Positive, Word, from_mapping, settings
 from revoice.untrusted import LARGEST, plain
 from revoice.version import __version__
 
@@ -20,7 +21,7 @@ CHECKSUM = "crc32"  # beside the description in a safetensors header; the zip ar
 FORMAT = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Description:
     """Everything besides the weights that a model needs to convert; plain values only.
 
@@ -34,16 +35,20 @@ class Description:
         version: of revoice.  format: of this description.
     """
 
-    model: str
-    arguments: dict[str, Any]
-    features: dict[str, Any]
-    trim_db: float | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
-    speakers: list[str] = field(default_factory=list)
-    levels: list[float | None] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
+    model: Word
+    arguments: Given
+    features: Given
+    trim_db: Positive | None = None
+    fields: dict[str, Given] = field(default_factory=dict)
+    speakers: list[Annotated[str, Strict()]] = field(default_factory=list)
+    levels: list[Number | None] = field(default_factory=list)
+    data: Given = field(default_factory=dict)
     version: str = __version__
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.levels and len(self.levels) != len(self.speakers):
+            raise UserError(f"{len(self.speakers)} speakers but {len(self.levels)} levels in the description")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint; tuples become lists."""
@@ -61,22 +66,8 @@ class Description:
             raise UserError(f"the checkpoint's description lacks {sorted(missing)[0]}")
         known = {key: value for key, value in values.items() if key in names}
         about = from_mapping(cls, known, "the checkpoint's description")
-        about._check()
         plain(about.arguments, "the described model", LARGEST)
         return about
-
-    def _check(self) -> None:
-        kinds: dict[str, Callable[[Any], bool]] = {
-            "arguments": _is_dict, "features": _is_dict, "data": _is_dict,
-            "fields": lambda v: _is_dict(v) and all(map(_is_dict, v.values())),
-            "speakers": lambda v: isinstance(v, list) and all(isinstance(name, str) for name in v),
-            "levels": lambda v: isinstance(v, list) and all(x is None or isinstance(x, float) for x in v),
-        }  # fmt: skip
-        for name, holds in kinds.items():
-            if not holds(getattr(self, name)):
-                raise UserError(f"the checkpoint's description has {name} of another kind than train.py writes")
-        if self.levels and len(self.levels) != len(self.speakers):
-            raise UserError(f"{len(self.speakers)} speakers but {len(self.levels)} levels in the description")
 
 
 def spec_facts(spec: FeatureSpec) -> dict[str, int]:
@@ -91,10 +82,6 @@ def checksum(about: Any, state: Mapping[str, Tensor]) -> str:
         found = zlib.crc32(f"{name} {value.dtype} {list(value.shape)}".encode(), found)
         found = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, found)
     return f"{found:08x}"
-
-
-def _is_dict(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
 def _format(values: Any) -> str:

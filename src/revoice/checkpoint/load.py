@@ -107,7 +107,7 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
             f"model {name} needs magnitudes on a {' or '.join(kind.scales)} scale, not features of scale {spec.scale}"
             f"{' with phases' * spec.phase}: leave features= out, or type features={kind.preset}"
         )
-    arguments = MODELS.typed(name, {**defaults(kind), "n_features": spec.channels, **settings})
+    arguments = MODELS.arguments(name, {**defaults(kind), "n_features": spec.channels, **settings})
     description = Description(model=name, arguments=arguments, features=spec.to_dict())
     digest = hashlib.sha256(json.dumps(description.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
     return Loaded(MODELS.build(name, arguments).eval(), spec, description, None, digest)
@@ -115,7 +115,7 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
 
 def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> Trainable:
     """The described model with the weights of the file, once both are found to agree; 16-bit ones are widened."""
-    arguments = MODELS.typed(description.model, description.arguments)
+    arguments = MODELS.arguments(description.model, description.arguments)
     facts = {**spec_facts(spec), "n_speakers": len(description.speakers)}
     for name, said in facts.items():
         if arguments.get(name) not in (said, None) and (name != "n_speakers" or description.speakers):

@@ -40,7 +40,7 @@ def _conversion(values: dict[str, Any], out: Path) -> "dict[str, Evaluation]":
 def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
     from revoice.audio.spec import FeatureSpec
     from revoice.data.config import build
-    from revoice.registry import from_mapping
+    from revoice.settings import from_mapping
     from revoice.studies.gram_identification import identify_speakers
     from revoice.studies.gram_protocol import GramProtocol
     from revoice.studies.gram_report import reference_line, result_line, write_identification
@@ -66,7 +66,7 @@ def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
     from revoice.checkpoint.load import load_checkpoint
     from revoice.data.config import build
     from revoice.evaluation.phone_error import PhoneProtocol, phone_errors, save
-    from revoice.registry import from_mapping
+    from revoice.settings import from_mapping
     from revoice.vocoders.base import VOCODERS
 
     loaded = load_checkpoint(str(required(values, "ckpt", PHONES_EXAMPLE)), device(values["device"]))
@@ -99,7 +99,7 @@ def evaluate(
     from revoice.conversion.converter import Converter
     from revoice.data.config import build
     from revoice.evaluation.session import Protocol, evaluate_systems
-    from revoice.registry import from_mapping
+    from revoice.settings import from_mapping
 
     where = device(values["device"])
     converters: dict[str, Converter] = {}

@@ -7,22 +7,30 @@ speaker adaptation (Arik et al., arXiv:1802.06006). No Lightning, no files.
 """
 
 import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BeforeValidator
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
-from revoice.errors import UserError
 from revoice.models.base import ConversionModel, Utterance
 from revoice.nn.draws import Draws
-from revoice.registry import from_mapping
+from revoice.settings import Count, Natural, NotNegative, Seed, checked, settings
 
 
-@dataclass(frozen=True, kw_only=True)
+def _as_steps(value: Any) -> Any:
+    """A number stands for so many steps."""
+    return value if isinstance(value, Mapping) or dataclasses.is_dataclass(value) else {"steps": value}
+
+
+Steps = BeforeValidator(_as_steps)
+
+
+@settings
 class Adaptation:
     """How far a model is moved towards a target voice.
 
@@ -33,10 +41,10 @@ class Adaptation:
         seed: of the crops and of the random numbers that the loss draws.
     """
 
-    steps: int = 0
-    rate: float = 2e-3
-    crops: int = 4
-    seed: int = 0
+    steps: Natural = 0
+    rate: NotNegative = 2e-3
+    crops: Count = 4
+    seed: Seed = 0
 
     @classmethod
     def of(cls, value: Any) -> "Adaptation":
@@ -45,14 +53,7 @@ class Adaptation:
         >>> Adaptation.of(0).steps, Adaptation.of({"rate": 1e-3}).steps
         (0, 0)
         """
-        if isinstance(value, bool) or not isinstance(value, int | Mapping):
-            raise UserError(f"adapt={value}: expected a number of steps, e.g. adapt=20 (adapt=0: none)")
-        return from_mapping(cls, {"steps": value} if isinstance(value, int) else value, "adapt")
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 0), ("rate", 0), ("crops", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"adapt.{name}={getattr(self, name)}: expected {least} or more")
+        return checked(Annotated[cls, Steps], value, "adapt")
 
 
 def adapted(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,10 +19,11 @@ from revoice.audio.speaker import speaker_encoder
 from revoice.audio.trim import trim_silence
 from revoice.checkpoint.load import DEFAULT, Loaded, load_checkpoint, untrained
 from revoice.conversion.adaptation import Adaptation, adapted
+from revoice.data.fields.base import FIELDS
 from revoice.data.fields.f0 import F0
 from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Controls, ConversionModel, Utterance
-from revoice.registry import from_mapping
+from revoice.settings import from_mapping
 from revoice.vocoders.base import VOCODERS, Vocoder
 
 Clip = str | Path | Audio
@@ -89,7 +90,8 @@ class Converter:
                 f"{loaded.path} holds a {loaded.model.name}, which converts nothing: give a conversion model"
             )
         self.model: ConversionModel = loaded.model.to(self.device).eval()
-        self.f0 = from_mapping(F0, {**loaded.description.fields.get("f0", {}), "spec": self.spec}, "fields.f0")
+        how = loaded.description.fields.get("f0", {})
+        self.f0 = cast(F0, FIELDS.build("f0", how, {"spec": self.spec}, what="fields.f0"))
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()

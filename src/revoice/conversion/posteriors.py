@@ -6,10 +6,11 @@ Registered here and not in `data.fields`, whose modules know no networks.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field as Bounded
 
 from revoice.audio.features import extract
 from revoice.audio.spec import FeatureSpec
@@ -18,6 +19,7 @@ from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.data.fields.clip import Clip
 from revoice.errors import UserError
 from revoice.models.phones import BLANK, Recognizer
+from revoice.settings import Number
 
 
 @FIELDS.register("posteriors")
@@ -32,8 +34,8 @@ class Posteriors(Field):
     """
 
     spec: FeatureSpec
-    teacher: str = ""
-    lift: float = 1.0
+    teacher: Annotated[str, Bounded(max_length=4096)] = ""
+    lift: Number = 1.0
     dtype = "float16"
 
     def parameters(self) -> dict[str, Any]:

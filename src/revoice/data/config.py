@@ -1,44 +1,53 @@
 """From plain settings (`configs/data/*.yaml`) to a corpus or several, their splits and their preparation."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from revoice.data.corpora.base import CORPORA
 from revoice.data.corpora.splits import Splits
+from revoice.data.fields.base import FIELDS
 from revoice.data.prepare.preparation import Preparation
 from revoice.data.setup import CorpusSetup, DataSetup, MixtureSetup, Streaming
 from revoice.errors import UserError, choices
-from revoice.registry import from_mapping
+from revoice.settings import (
+    Count,
+    Device,
+    Flag,
+    Given,
+    Place,
+    Positive,
+    Word,
+    checked,
+    from_mapping,
+    settings,
+)  # fmt: skip
 
 MIXTURE = "mixture"  # the `name` of several corpora
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Config:
-    name: str
-    root: str | None = None
-    batch_size: int = 32
-    device: str | None = None
-    stream: bool = False
-    streaming: Mapping[str, Any] = field(default_factory=dict)
-    corpus: Mapping[str, Any] = field(default_factory=dict)
-    splits: Mapping[str, Any] = field(default_factory=dict)
-    prepare: Mapping[str, Any] = field(default_factory=dict)
+@settings
+class _Common:
+    name: Word
+    batch_size: Count = 32
+    device: Device | None = None
+    stream: Flag = False
+    streaming: Streaming | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Mixture:
-    name: str
-    parts: Mapping[str, Mapping[str, Any]]
-    weights: Any = None
-    batch_size: int = 32
-    device: str | None = None
-    stream: bool = False
-    streaming: Mapping[str, Any] = field(default_factory=dict)
-    splits: Mapping[str, Any] = field(default_factory=dict)
-    prepare: Mapping[str, Any] = field(default_factory=dict)
+@settings
+class _Corpus(_Common):
+    root: Place | None = None
+    corpus: Given | None = None
+    splits: Splits | None = None
+    prepare: Preparation | None = None
+
+
+@settings
+class _Mixture(_Common):
+    parts: dict[Word, Given]
+    weights: Literal["balanced"] | dict[Word, Positive] | None = None
+    splits: Given | None = None
+    prepare: Given | None = None
 
 
 def build(config: Mapping[str, Any]) -> DataSetup:
@@ -53,23 +62,32 @@ def build(config: Mapping[str, Any]) -> DataSetup:
     Raises:
         UserError: an unknown name or key.
     """
-    if config.get("name") == MIXTURE:
-        return _mixture(from_mapping(_Mixture, config, "data"))
-    return _corpus(config, "data")
+    name = checked(Given, config, "data").get("name")
+    return _mixture(from_mapping(_Mixture, config, "data")) if name == MIXTURE else _corpus(config, "data")
 
 
 def _corpus(config: Mapping[str, Any], where: str) -> CorpusSetup:
-    c = from_mapping(_Config, config, where)
-    splits = from_mapping(Splits, c.splits or {}, f"{where}.splits")
+    c = from_mapping(_Corpus, config, where)
+    splits = c.splits or Splits()
+    reader = {"root": c.root, **(c.corpus or {})}
     return CorpusSetup(
-        corpus=CORPORA.build(c.name, {"root": c.root, **(c.corpus or {})}, {"limit": splits.limit}),
+        corpus=CORPORA.build(c.name, reader, {"limit": splits.limit}, what=f"{where}.corpus"),
         splits=splits,
-        preparation=from_mapping(Preparation, c.prepare or {}, f"{where}.prepare"),
-        batch_size=int(c.batch_size),
+        preparation=_known_fields(c.prepare or Preparation(), where),
+        batch_size=c.batch_size,
         device=c.device,
         stream=c.stream,
-        streaming=from_mapping(Streaming, c.streaming or {}, f"{where}.streaming"),
+        streaming=c.streaming or Streaming(),
     )
+
+
+def _known_fields(preparation: Preparation, where: str) -> Preparation:
+    """Refuse settings of stored fields that those do not take."""
+    for kind, how in preparation.fields.items():
+        if kind not in FIELDS.names():
+            raise choices(kind, FIELDS.names(), f"field ({where}.prepare.fields)")
+        FIELDS.check(kind, how, f"{where}.prepare.fields.{kind}", facts=("spec", "how"))
+    return preparation
 
 
 def _mixture(c: _Mixture) -> MixtureSetup:
@@ -77,7 +95,7 @@ def _mixture(c: _Mixture) -> MixtureSetup:
         raise UserError(
             "data=mixture: fewer than two parts; expected e.g. +data@data.parts.a=vctk +data@data.parts.b=librispeech"
         )
-    streaming = from_mapping(Streaming, c.streaming or {}, "data.streaming")
+    streaming = c.streaming or Streaming()
     if streaming.address:
         raise UserError(
             "data.streaming.address: a mixture has one for each part: data.parts.NAME.streaming.address=..."
@@ -85,7 +103,8 @@ def _mixture(c: _Mixture) -> MixtureSetup:
     parts = {}
     for name, part in c.parts.items():
         everywhere = {key: _given(getattr(c, key)) for key in ("splits", "prepare")}
-        both = {key: {**(part.get(key) or {}), **given} for key, given in everywhere.items()}
+        own = {key: checked(Given, part.get(key) or {}, f"data.parts.{name}.{key}") for key in everywhere}
+        both = {key: {**own[key], **given} for key, given in everywhere.items()}
         parts[name] = _corpus({**part, **both, "stream": c.stream, "device": None}, f"data.parts.{name}")
     first, *others = parts.values()
     for name in ("trim_db", "fields"):
@@ -93,7 +112,7 @@ def _mixture(c: _Mixture) -> MixtureSetup:
             raise UserError(f"data.parts.*.prepare.{name} must be the same in all parts: a model knows one")
     return MixtureSetup(
         parts=parts, weights=_weights(c.weights, list(parts)), preparation=first.preparation,
-        batch_size=int(c.batch_size), device=c.device, stream=c.stream, streaming=streaming,
+        batch_size=c.batch_size, device=c.device, stream=c.stream, streaming=streaming,
     )  # fmt: skip
 
 
@@ -101,17 +120,15 @@ def _given(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: value for key, value in (settings or {}).items() if value is not None}
 
 
-def _weights(given: Any, names: Sequence[str]) -> dict[str, float] | None:
+def _weights(given: str | Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float] | None:
     if given is None:
         return None
-    if given == "balanced":
+    if isinstance(given, str):
         return dict.fromkeys(names, 1.0)
-    if not isinstance(given, Mapping):
-        raise UserError(f"data.weights={given}: expected null, balanced, or a number for each of {', '.join(names)}")
     for name in given:
         if name not in names:
             raise choices(name, names, "part (data.weights)")
     for name in names:
-        if not isinstance(given.get(name), (int, float)) or not 0 < given[name] < math.inf:
-            raise UserError(f"data.weights.{name}={given.get(name)}: expected a number above 0 for each part")
-    return {name: float(given[name]) for name in names}
+        if name not in given:
+            raise UserError(f"data.weights.{name} is missing: expected a number above 0 for each part")
+    return {name: given[name] for name in names}

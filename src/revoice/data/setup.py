@@ -18,12 +18,13 @@ from revoice.data.read.mixture import Mixed, combined, shares_of, told_apart
 from revoice.data.read.stream.index import Stream
 from revoice.data.read.stream.writer import write_stream
 from revoice.errors import UserError
+from revoice.settings import Count, Processes, Word, settings
 
 if TYPE_CHECKING:
     from revoice.data.datamodule import DataModule
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Streaming:
     """How streams are read (`data.streaming`).
 
@@ -34,15 +35,9 @@ class Streaming:
         workers: reading processes of each training process; 0 reads in a thread beside the training.
     """
 
-    address: str | None = None
-    shards: int = 4
-    workers: int = 1
-
-    def __post_init__(self) -> None:
-        if self.shards < 1 or self.workers < 0:
-            raise UserError(
-                f"data.streaming: shards={self.shards} workers={self.workers}: expected 1 or more, 0 or more"
-            )
+    address: Word | None = None
+    shards: Count = 4
+    workers: Processes = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from revoice.errors import UserError
+from revoice.errors import UserError, choices
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, is_circular
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,16 @@ def build_recognizer(settings: Settings, device: str = "cpu", what: str = "metri
         log.info("recognizer %s: %s; %s counts the errors instead", name, reason, other)
         name = other
     return RECOGNIZERS.build(name, given, {"device": device})
+
+
+def check_recognizer(settings: Settings, what: str, also: Collection[str] = ()) -> None:
+    """Refuse what `build_recognizer` would, without loading anything; `also` are names that mean something else."""
+    name, given = split(settings, what)
+    if name is None or name in also:
+        return
+    if name not in RECOGNIZERS.names():
+        raise choices(name, [*RECOGNIZERS.names(), *also], f"{what}.name")
+    RECOGNIZERS.check(name, given, what)
 
 
 def split(settings: Settings, what: str) -> tuple[str | None, dict[str, Any]]:

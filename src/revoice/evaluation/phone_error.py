@@ -4,29 +4,42 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from revoice.audio.features import extract
 from revoice.audio.io import AudioError, resample
 from revoice.audio.pitch import pitch_for
 from revoice.checkpoint.load import Loaded
 from revoice.data.corpora.espeak.say import spoken
-from revoice.data.corpora.manifest import Manifest, Row
+from revoice.data.corpora.manifest import SPLITS, Manifest, Row
 from revoice.data.fields.clip import Clip, load_clip
 from revoice.data.prepare.progress import Progress
-from revoice.errors import UserError
+from revoice.errors import UserError, choices
 from revoice.evaluation.bootstrap import interval
 from revoice.models.phones import Recognizer
 from revoice.nn.edits import edits
+from revoice.settings import Count, Word, one_or_more, settings
 from revoice.vocoders.base import Vocoder
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+def _known(split: str) -> str:
+    if split not in SPLITS:
+        raise choices(split, SPLITS, "split (evaluation.splits)")
+    return split
+
+
+Splits = Annotated[
+    tuple[Annotated[Word, AfterValidator(_known)], ...], Field(min_length=1), BeforeValidator(one_or_more)
+]
+
+
+@settings
 class PhoneProtocol:
     """Which recordings are heard, and what they are held to say.
 
@@ -37,14 +50,10 @@ class PhoneProtocol:
         limit: clips at most, evenly spaced; None: all.
     """
 
-    splits: Sequence[str] = ("test_unseen",)
-    sentences: str = "all"
-    accent: str = "en-us"
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.sentences not in ("all", "unseen"):
-            raise UserError(f"evaluation.sentences={self.sentences}: expected all or unseen")
+    splits: Splits = ("test_unseen",)
+    sentences: Literal["all", "unseen"] = "all"
+    accent: Word = "en-us"
+    limit: Count | None = None
 
 
 @dataclass(frozen=True)

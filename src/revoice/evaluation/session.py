@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from revoice.audio.io import Audio, AudioError
 from revoice.conversion.converter import Converter, Voice
@@ -12,16 +14,26 @@ from revoice.data.corpora.manifest import Manifest
 from revoice.data.fields.clip import load_clip
 from revoice.errors import UserError, choices
 from revoice.evaluation.evaluate import Convert, Evaluation, Request, build_metrics, run
-from revoice.evaluation.listeners import AUTO, DEFAULT, choose
+from revoice.evaluation.listeners import AUTO, DEFAULT, check_recognizer, choose
 from revoice.evaluation.pairs import GROUPS, Trial, pick_trials
 from revoice.evaluation.report import write_metrics, write_report, write_trials
 from revoice.evaluation.workers import Workers
+from revoice.settings import Count, Given, Processes, Word, Words, settings
 from revoice.version import __version__
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+def _known(groups: tuple[str, ...]) -> tuple[str, ...]:
+    for name in groups:
+        if name not in GROUPS:
+            raise choices(name, GROUPS, "group of test voices (metrics.groups)")
+    if not groups:
+        raise ValueError("nothing to do")
+    return groups
+
+
+@settings
 class Protocol:
     """Which conversions are measured (config group `metrics`).
 
@@ -35,13 +47,17 @@ class Protocol:
         second_recognizer: who gives a second opinion; name "auto": another one where the first is circular.
     """
 
-    groups: tuple[str, ...] = GROUPS
-    voices: int = 8
-    sentences_per_pair: int = 1
-    references: int = 1
-    workers: int | None = None
-    recognizer: Mapping[str, Any] | str | None = field(default_factory=lambda: {"name": DEFAULT})
-    second_recognizer: Mapping[str, Any] | str | None = field(default_factory=lambda: {"name": AUTO})
+    groups: Annotated[Words, AfterValidator(_known)] = GROUPS
+    voices: Annotated[Count, Field(ge=2)] = 8
+    sentences_per_pair: Count = 1
+    references: Count = 1
+    workers: Processes | None = None
+    recognizer: Given | Word | None = field(default_factory=lambda: {"name": DEFAULT})
+    second_recognizer: Given | Word | None = field(default_factory=lambda: {"name": AUTO})
+
+    def __post_init__(self) -> None:
+        check_recognizer(self.recognizer, "metrics.recognizer")
+        check_recognizer(self.second_recognizer, "metrics.second_recognizer", also=(AUTO,))
 
 
 def trials_for(
@@ -60,8 +76,6 @@ def trials_for(
     trials: dict[str, list[Trial]] = {}
     reason: UserError | None = None
     for group in protocol.groups:
-        if group not in GROUPS:
-            raise choices(group, GROUPS, "group of test voices (metrics.groups)")
         if group == "seen" and foreign:
             continue
         if group == "unseen" and closed:

@@ -161,7 +161,7 @@ def published_model(checkpoint: Path, config: Mapping[str, Any]) -> AdaINVC:
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
             raise UserError("not the plain state_dict that AdaIN-VC's authors save")
         renamed = {our_name(str(name)): tensor for name, tensor in state.items()}
-        sizes = MODELS.typed("adain_vc", arguments(config))
+        sizes = MODELS.arguments("adain_vc", arguments(config))
         _require_fit(sketch(lambda: AdaINVC(**sizes), len(renamed)), renamed)
         for name, tensor in renamed.items():
             require_finite(name, tensor)

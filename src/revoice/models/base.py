@@ -2,22 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
-from revoice.errors import UserError, choices
+from revoice.errors import UserError
 from revoice.nn.pitch import log_level, moved
 from revoice.registry import Registry
+from revoice.settings import Frames, FramesOrNone, Number, settings
 
-SAMPLERS = ("uniform", "by_speaker")
+Sampler = Literal["uniform", "by_speaker"]
+Strength = Annotated[Number, Field(ge=-10, le=10)]  # 0: the source's own voice, 1: the target's; beyond: a caricature
 MODELS: "Registry[Trainable]" = Registry("model", "revoice.models")
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Requires:
     """What a model needs of the data, read by the DataModule.
 
@@ -32,18 +35,11 @@ class Requires:
     """
 
     fields: tuple[str, ...] = ("features",)
-    frames: int = 128
-    minimum: int = 32
-    sampler: str = "uniform"
-    reference: int = 0
+    frames: Frames = 128
+    minimum: FramesOrNone = 32
+    sampler: Sampler = "uniform"
+    reference: FramesOrNone = 0
     analysis: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise choices(self.sampler, SAMPLERS, "model.sampler")
-        for name, least in (("frames", 1), ("minimum", 0), ("reference", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"model.{name}={getattr(self, name)}: expected {least} or more")
 
     @property
     def of_clip(self) -> tuple[str, ...]:
@@ -51,7 +47,7 @@ class Requires:
         return self.fields if self.analysis is None else self.analysis
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Controls:
     """What a user may steer at conversion, all `convert.py` accepts; a model with more to steer subclasses this."""
 
@@ -61,16 +57,23 @@ class Controls:
         return 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class StyleControls(Controls):
     """How far to go towards the target voice: 0 re-synthesises the source's own, 1 is the target's, between mixes."""
 
-    strength: float = 1.0
+    strength: Strength = 1.0
 
     @property
     def share(self) -> float:
         """As much of an adapted decoder as of the target's style."""
         return min(max(self.strength, 0.0), 1.0)
+
+
+def require_frames(shortest: int, **given: int) -> None:
+    """Refuse crops that are too short for a network; 0 is none."""
+    for name, frames in given.items():
+        if 0 < frames < shortest:
+            raise UserError(f"model.{name}={frames}: this network takes from {shortest} frames on")
 
 
 @dataclass(frozen=True)

@@ -5,33 +5,53 @@ Niekerk et al., arXiv:2111.02392); the voice comes from a speaker embedding and 
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
-from revoice.errors import UserError
-from revoice.models.base import MODELS, Controls, ConversionModel, Requires, Standardiser, Utterance
+from revoice.models.base import (
+    MODELS,
+    Controls,
+    ConversionModel,
+    Requires,
+    Sampler,
+    Standardiser,
+    Strength,
+    Utterance,
+    require_frames,
+)  # fmt: skip
 from revoice.nn.adain import instance_norm
-from revoice.nn.content import RecognizedContent, encoder
+from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
 from revoice.nn.convnext import ConvNeXtBlock
 from revoice.nn.masked import masked_l1
 from revoice.nn.microphone import recorded
-from revoice.nn.pitch import PitchEmbedding, moved, spread
+from revoice.nn.pitch import Bins, PitchEmbedding, moved, spread
 from revoice.nn.remel import require_mels
 from revoice.nn.voice_match import voice_mismatch
-from revoice.registry import from_mapping
+from revoice.settings import (
+    Count,
+    Depth,
+    Factors,
+    Flag,
+    Frames,
+    Number,
+    OddKernel,
+    Place,
+    Width,
+    settings,
+)  # fmt: skip
 
 EMBEDDING = 256  # Resemblyzer's
 SHORTEST = 16  # frames; statistics over time need some
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class RecSynControls(Controls):
     """What may be steered.
 
@@ -41,19 +61,12 @@ class RecSynControls(Controls):
         pitch_range: factor on how far the melody moves from its mean (1: as the source's).
     """
 
-    strength: float = 1.0
-    semitones: float = 0.0
-    pitch_range: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.pitch_range <= 10 and abs(self.semitones) <= 48 and math.isfinite(self.strength)):
-            raise UserError(
-                f"semitones={self.semitones:g} pitch_range={self.pitch_range:g} strength={self.strength:g}: expected "
-                "-48..48, 0..10 and a number"
-            )
+    strength: Strength = 1.0
+    semitones: Annotated[Number, Field(ge=-48, le=48)] = 0.0
+    pitch_range: Annotated[Number, Field(ge=0, le=10)] = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class NeckSize:
     """What of the content gets through.
 
@@ -62,12 +75,12 @@ class NeckSize:
         noise: standard deviation of what is added in training to the code, whose own is 1.
     """
 
-    hidden: int = 256
-    channels: int = 48
-    noise: float = 0.2
+    hidden: Width = 256
+    channels: Width = 48
+    noise: Annotated[Number, Field(ge=0, le=10)] = 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class DecoderSize:
     """Sizes of the decoder.
 
@@ -76,13 +89,13 @@ class DecoderSize:
         voice: width of the voice code.  pitch_bins: see `PitchEmbedding`.
     """
 
-    channels: int = 256
-    hidden: int = 1024
-    blocks: int = 8
-    kernel: int = 7
-    dilations: tuple[int, ...] = (1, 2, 1, 4)
-    voice: int = 256
-    pitch_bins: int = 128
+    channels: Width = 256
+    hidden: Width = 1024
+    blocks: Depth = 8
+    kernel: OddKernel = 7
+    dilations: Factors = (1, 2, 1, 4)
+    voice: Width = 256
+    pitch_bins: Bins = 128
 
 
 class Neck(nn.Module):
@@ -176,23 +189,23 @@ class RecSyn(ConversionModel):
 
     def __init__(
         self,
-        n_features: int,
-        sample_rate: int,
-        hop: int,
+        n_features: Width,
+        sample_rate: Count,
+        hop: Count,
         *,
-        content: Mapping[str, Any] | None = None,
-        content_from: str | None = None,
-        neck: Mapping[str, Any] | None = None,
-        decoder: Mapping[str, Any] | None = None,
-        tune: bool = False,
-        match: bool = False,
-        frames: int = 128,
-        reference_frames: int = 256,
-        sampler: str = "uniform",
+        content: EncoderSettings | None = None,
+        content_from: Place | None = None,
+        neck: NeckSize | None = None,
+        decoder: DecoderSize | None = None,
+        tune: Flag = False,
+        match: Flag = False,
+        frames: Frames = 128,
+        reference_frames: Frames = 256,
+        sampler: Sampler = "uniform",
     ) -> None:
         super().__init__()
-        narrow = from_mapping(NeckSize, neck or {}, "neck")
-        size = from_mapping(DecoderSize, {k: _tuple(v) for k, v in (decoder or {}).items()}, "decoder")
+        narrow, size = neck or NeckSize(), decoder or DecoderSize()
+        require_frames(SHORTEST, frames=frames, reference_frames=reference_frames)
         self.spec: FeatureSpec | None = None
         self.noise, self.tune, self.match = narrow.noise, tune, match
         self.requires = Requires(
@@ -204,7 +217,7 @@ class RecSyn(ConversionModel):
             analysis=("features", "f0", "embedding", "waveform"),
         )
         self.standardiser = Standardiser(n_features)
-        self.content = RecognizedContent(encoder(content or {}), sample_rate, hop)
+        self.content = RecognizedContent(encoder(content), sample_rate, hop)
         self.content.requires_grad_(tune)
         self.neck = Neck(self.content.channels, narrow)
         self.voice = VoiceEncoder(n_features, size.voice)
@@ -291,7 +304,3 @@ def _levels(f0: Tensor) -> Tensor:
     total = torch.where(voiced, f0.clamp(min=1).log(), 0).sum(1)
     count = voiced.sum(1)
     return torch.where(count > 0, total / count.clamp(min=1), math.log(150.0))
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (list, tuple)) else value

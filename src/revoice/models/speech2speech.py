@@ -1,6 +1,5 @@
 """The VQ-VAE of speech2speech (github.com/bithikajain/speech2speech, MIT), on linear or dB spectrograms."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
-from revoice.models.base import MODELS, ConversionModel, Requires, Utterance
+from revoice.models.base import MODELS, ConversionModel, Requires, Sampler, Utterance, require_frames
 from revoice.nn.collective import processes, summed
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
-from revoice.nn.voice_code import VoiceCode
-from revoice.registry import from_mapping
+from revoice.nn.voice_code import VoiceCode, VoiceKind
+from revoice.settings import Depth, Flag, Frames, Natural, Width
 
 
 class ResidualStack(nn.Module):
@@ -96,21 +95,22 @@ class Speech2Speech(ConversionModel):
 
     def __init__(
         self,
-        n_features: int,
-        n_speakers: int | None = None,
+        n_features: Width,
+        n_speakers: Natural | None = None,
         *,
-        channels: int = 768,
-        residual_channels: int = 32,
-        residual_layers: int = 2,
-        quantizer: Mapping[str, Any] | None = None,
-        voice: str = "speaker",
-        voice_dim: int = 20,
-        legacy: bool = False,
-        frames: int = 100,
-        sampler: str = "uniform",
+        channels: Width = 768,
+        residual_channels: Width = 32,
+        residual_layers: Depth = 2,
+        quantizer: QuantizerSize | None = None,
+        voice: VoiceKind = "speaker",
+        voice_dim: Width = 20,
+        legacy: Flag = False,
+        frames: Frames = 100,
+        sampler: Sampler = "uniform",
     ) -> None:
         super().__init__()
-        codes = from_mapping(QuantizerSize, quantizer or {}, "quantizer")
+        codes = quantizer or QuantizerSize()
+        require_frames(4, frames=frames)
         self.stride = 1 if legacy else 2
         self.voice = VoiceCode(voice, voice_dim, n_speakers)
         self.target = "speaker" if voice == "speaker" else "clips"

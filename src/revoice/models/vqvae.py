@@ -1,28 +1,38 @@
 """VQ-VAE: discrete codes that carry what is said, and a decoder that is told who says it (arXiv:1711.00937)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
-from revoice.errors import UserError, choices
-from revoice.models.base import MODELS, ConversionModel, Requires, Standardiser, StyleControls, Utterance
+from revoice.errors import UserError
+from revoice.models.base import (
+    MODELS,
+    ConversionModel,
+    Requires,
+    Sampler,
+    Standardiser,
+    StyleControls,
+    Utterance,
+    require_frames,
+)  # fmt: skip
 from revoice.nn.adain import TimeStatistics, instance_norm
-from revoice.nn.adain_decoder import Decoder, DecoderSize, check_factors, spread_upsampling
+from revoice.nn.adain_decoder import LONGEST_HOP, Decoder, DecoderSize, spread_upsampling
 from revoice.nn.batch_norm import BatchNorm1d
 from revoice.nn.masked import masked_l1
-from revoice.nn.perturb import perturbed
+from revoice.nn.perturb import Perturb, perturbed
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
-from revoice.nn.voice_code import VoiceCode
-from revoice.registry import as_tuples, from_mapping
+from revoice.nn.voice_code import VoiceCode, VoiceKind
+from revoice.settings import Fraction, Frames, Natural, Whole, Width, settings
+
+Strides = Annotated[tuple[Annotated[Whole, Field(ge=1, le=2)], ...], Field(min_length=1, max_length=256)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class VQEncoderSize:
     """Sizes of the encoder of ZeroSpeech (van Niekerk, Nortje, Kamper, arXiv:2005.09409).
 
@@ -33,9 +43,9 @@ class VQEncoderSize:
             voice.
     """
 
-    channels: int = 768
-    strides: tuple[int, ...] = (1, 1, 2, 1, 1)
-    norm: str = "batch"
+    channels: Width = 768
+    strides: Strides = (1, 1, 2, 1, 1)
+    norm: Literal["batch", "instance"] = "batch"
 
 
 class VQEncoder(nn.Module):
@@ -43,11 +53,6 @@ class VQEncoder(nn.Module):
 
     def __init__(self, n_features: int, out: int, size: VQEncoderSize) -> None:
         super().__init__()
-        if size.norm not in ("batch", "instance"):
-            raise choices(size.norm, ["batch", "instance"], "encoder.norm")
-        check_factors(size.strides, "encoder.strides")
-        if any(stride not in (1, 2) for stride in size.strides):
-            raise UserError(f"encoder.strides={list(size.strides)}: expected a list of 1 and 2")
         widths = [n_features] + [size.channels] * len(size.strides)
         self.convs = nn.ModuleList(
             nn.Conv1d(a, b, 2 + stride, stride, padding=1, bias=False)
@@ -94,31 +99,32 @@ class VQVAE(ConversionModel):
 
     def __init__(
         self,
-        n_features: int,
-        n_speakers: int | None = None,
+        n_features: Width,
+        n_speakers: Natural | None = None,
         *,
-        encoder: Mapping[str, Any] | None = None,
-        quantizer: Mapping[str, Any] | None = None,
-        decoder: Mapping[str, Any] | None = None,
-        voice: str = "embedding",
-        voice_dim: int = 128,
-        perturb: float = 0.0,
-        stretch: float | None = None,
-        frames: int = 128,
-        sampler: str = "uniform",
+        encoder: VQEncoderSize | None = None,
+        quantizer: QuantizerSize | None = None,
+        decoder: DecoderSize | None = None,
+        voice: VoiceKind = "embedding",
+        voice_dim: Width = 128,
+        perturb: Perturb = 0.0,
+        stretch: Fraction | None = None,
+        frames: Frames = 128,
+        sampler: Sampler = "uniform",
     ) -> None:
         super().__init__()
-        sizes = from_mapping(VQEncoderSize, as_tuples(encoder), "encoder")
-        codes = from_mapping(QuantizerSize, quantizer or {}, "quantizer")
-        size = from_mapping(DecoderSize, as_tuples(decoder), "decoder")
+        sizes, codes, size = encoder or VQEncoderSize(), quantizer or QuantizerSize(), decoder or DecoderSize()
         self.encoder = VQEncoder(n_features, codes.dim, sizes)
         self.hop, self.perturb, self.stretch = prod(sizes.strides), perturb, stretch
+        if self.hop > LONGEST_HOP:
+            raise UserError(f"model.encoder.strides multiply to {self.hop}: expected {LONGEST_HOP} at most")
         upsample = size.upsample or spread_upsampling(self.hop, size.blocks)
         if prod(upsample) != self.hop:
             raise UserError(f"decoder.upsample={list(upsample)} must multiply to the encoder's hop {self.hop}")
         if frames % self.hop:
             raise UserError(f"frames={frames}: expected a multiple of the encoder's hop {self.hop}")
-        self.shortest = 4 * self.hop
+        self.shortest = max(4, size.kernel // 2 + 1) * self.hop
+        require_frames(self.shortest, frames=frames)
         self.voice = VoiceCode(voice, voice_dim, n_speakers)
         self.target = "speaker" if voice == "speaker" else "clips"
         fields = ("features", *(("f0",) if size.pitch_bins else ()), *self.voice.fields)

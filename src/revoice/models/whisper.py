@@ -4,6 +4,7 @@ from torch import Tensor
 
 from revoice.models.base import MODELS, Requires, Trainable
 from revoice.nn.whisper import WhisperEncoder, WhisperSize
+from revoice.settings import Depth, Width
 
 
 @MODELS.register("whisper")
@@ -18,7 +19,7 @@ class Whisper(Trainable):
     trained = False
     preset = "whisper_16k"
 
-    def __init__(self, n_features: int = 80, width: int = 384, heads: int = 6, layers: int = 4) -> None:
+    def __init__(self, n_features: Width = 80, width: Width = 384, heads: Width = 6, layers: Depth = 4) -> None:
         super().__init__()
         self.requires = Requires()
         self.encoder = WhisperEncoder(WhisperSize(mels=n_features, width=width, heads=heads, layers=layers))

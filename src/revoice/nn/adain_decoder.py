@@ -1,21 +1,35 @@
 """The decoder of AdaIN-VC (Chou, Yeh, Lee, arXiv:1904.05742), which other systems speak with too."""
 
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Annotated, Any
 
 import torch.nn.functional as F
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from revoice.errors import UserError
+from revoice.mistakes import Expected
 from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm
 from revoice.nn.conv import SameConv1d, pixel_shuffle_1d
-from revoice.nn.pitch import PitchEmbedding
+from revoice.nn.pitch import BinsOrNone, PitchEmbedding
+from revoice.settings import Depth, Factors, Fraction, Kernel, Width, settings
 
 LONGEST_HOP = 1024  # frames of a step of the content code
 
 
-@dataclass(frozen=True, kw_only=True)
+def _converts(factors: tuple[int, ...]) -> tuple[int, ...]:
+    """Refuse strides after which a step of the code is longer than what is converted."""
+    if prod(factors) > LONGEST_HOP:
+        raise ValueError("too long a hop")
+    return factors
+
+
+Steps = Annotated[
+    Factors, AfterValidator(_converts), Expected(f"a list of whole numbers from 1, together {LONGEST_HOP} at most")
+]
+
+
+@settings
 class DecoderSize:
     """Sizes of the decoder.
 
@@ -27,30 +41,12 @@ class DecoderSize:
             joins where the frame rate is reached. 0 is as published: pitch has to pass through the content code.
     """
 
-    channels: int = 128
-    kernel: int = 5
-    blocks: int = 6
-    upsample: tuple[int, ...] | None = None
-    dropout: float = 0.0
-    pitch_bins: int = 0
-
-    def __post_init__(self) -> None:
-        if self.upsample is not None:
-            check_factors(self.upsample, "decoder.upsample")
-        if self.blocks < 1 or self.pitch_bins < 0 or self.pitch_bins == 1:
-            raise UserError(
-                f"decoder.blocks={self.blocks}, decoder.pitch_bins={self.pitch_bins}: expected 1 or more, and 0 or 2 "
-                "or more"
-            )
-
-
-def check_factors(factors: tuple[int, ...], name: str) -> None:
-    """Refuse what is not a list of whole numbers from 1 on with a product that leaves frames to convert."""
-    whole = 0 < len(factors) <= LONGEST_HOP and all(type(factor) is int and factor >= 1 for factor in factors)
-    if not whole or prod(factors) > LONGEST_HOP:
-        raise UserError(
-            f"{name}={list(factors)}: expected a list of whole numbers from 1, together {LONGEST_HOP} at most"
-        )
+    channels: Width = 128
+    kernel: Kernel = 5
+    blocks: Depth = 6
+    upsample: Steps | None = None
+    dropout: Fraction = 0.0
+    pitch_bins: BinsOrNone = 0
 
 
 def spread_upsampling(hop: int, blocks: int) -> tuple[int, ...]:

@@ -1,10 +1,11 @@
 """What is said in a waveform, step by step with the frames of a feature matrix, by the encoder of a recognizer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torchaudio
+from pydantic import BeforeValidator
 from torch import Tensor, nn
 
 from revoice.audio.features import extractor
@@ -12,25 +13,36 @@ from revoice.audio.presets import load_preset
 from revoice.audio.scale import to_scale
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import choices
+from revoice.mistakes import Expected
 from revoice.nn.conv_encoder import ConvEncoder, ConvEncoderSize
 from revoice.nn.remel import interpolated, remel
 from revoice.nn.whisper import RATE, WhisperEncoder, WhisperSize
-from revoice.registry import from_mapping
+from revoice.settings import checked, from_mapping
 
 PRESET = "whisper_16k"
 Encoder = WhisperEncoder | ConvEncoder
 WHISPER, CONVOLUTIONAL = "whisper", "convolutional"
 
 
-def encoder(settings: Mapping[str, Any]) -> Encoder:
-    """A recognizer's encoder: `name`, whisper (the default) or convolutional, and its sizes."""
-    sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+def _by_name(value: Any) -> Any:
+    """Sizes of an encoder from settings with its `name`, whisper if there is none."""
+    if not isinstance(value, Mapping):
+        return value
+    sizes = dict(value)
     name = sizes.pop("name", WHISPER)
-    if name == WHISPER:
-        return WhisperEncoder(from_mapping(WhisperSize, sizes, "content"))
-    if name == CONVOLUTIONAL:
-        return ConvEncoder(from_mapping(ConvEncoderSize, sizes, "content"))
-    raise choices(str(name), [WHISPER, CONVOLUTIONAL], "model.content.name")
+    if name not in SIZES:
+        raise choices(str(name), SIZES, "model.content.name")
+    return from_mapping(SIZES[name], sizes, "model.content")
+
+
+SIZES: dict[Any, type] = {WHISPER: WhisperSize, CONVOLUTIONAL: ConvEncoderSize}
+EncoderSettings = Annotated[WhisperSize | ConvEncoderSize, BeforeValidator(_by_name), Expected("settings by name")]
+
+
+def encoder(settings: Mapping[str, Any] | WhisperSize | ConvEncoderSize | None) -> Encoder:
+    """A recognizer's encoder: `name`, whisper (the default) or convolutional, and its sizes."""
+    size = checked(EncoderSettings | None, settings, "model.content")
+    return ConvEncoder(size) if isinstance(size, ConvEncoderSize) else WhisperEncoder(size or WhisperSize())
 
 
 def settings_of(network: Encoder) -> dict[str, Any]:

@@ -1,15 +1,13 @@
 """A small convolutional encoder of what is said, to be taught by a recognizer's; it can do without the future."""
 
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.errors import UserError
 from revoice.nn.convnext import ConvNeXtBlock
+from revoice.settings import Depth, Factors, Flag, OddKernel, Width, settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class ConvEncoderSize:
     """Sizes of the encoder.
 
@@ -19,20 +17,14 @@ class ConvEncoderSize:
         causal: a step depends on no sound after it but 10 ms, the second frame of its pair.
     """
 
-    mels: int = 80
-    width: int = 384
-    channels: int = 256
-    hidden: int = 1024
-    blocks: int = 6
-    kernel: int = 11
-    dilations: tuple[int, ...] = (1, 2, 4)
-    causal: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.mels, self.width, self.channels, self.hidden, self.blocks, self.kernel, *self.dilations) < 1:
-            raise UserError("content: the sizes of a convolutional encoder are numbers from 1")
-        if self.kernel % 2 == 0:
-            raise UserError(f"content.kernel={self.kernel}: expected an odd number")
+    mels: Width = 80
+    width: Width = 384
+    channels: Width = 256
+    hidden: Width = 1024
+    blocks: Depth = 6
+    kernel: OddKernel = 11
+    dilations: Factors = (1, 2, 4)
+    causal: Flag = False
 
 
 class ConvEncoder(nn.Module):

@@ -1,9 +1,15 @@
 """Random changes of a spectrogram that keep what is said and change who seems to say it."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from revoice.nn.draws import Draws
+from revoice.settings import Number
+
+Perturb = Annotated[Number, Field(ge=0, le=10)]  # standard deviations, a third of what level and tilt move by
 
 
 def perturbed(features: Tensor, amount: float, draws: Draws, stretch: float | None = None) -> Tensor:

@@ -1,11 +1,28 @@
 """Pitch as networks take it, and pitch moved from one voice's level to another's."""
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
+from revoice.mistakes import Expected
+from revoice.settings import Whole
+
 LOWEST, HIGHEST = 60.0, 600.0  # Hz; what lies beyond is held at the edge
+
+
+def _none_or_steps(bins: int) -> int:
+    if bins == 1:
+        raise ValueError("one step tells nothing")
+    return bins
+
+
+Bins = Annotated[Whole, Field(ge=2, le=1 << 14)]
+BinsOrNone = Annotated[
+    Whole, Field(ge=0, le=1 << 14), AfterValidator(_none_or_steps), Expected("0, or a whole number from 2 to 16384")
+]
 
 
 class PitchEmbedding(nn.Module):

@@ -1,22 +1,21 @@
 """Vector quantization (van den Oord, Vinyals, Kavukcuoglu, arXiv:1711.00937) and what keeps its codebook alive."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from revoice.errors import UserError, choices
 from revoice.nn.collective import gathered, summed
 from revoice.nn.draws import Draws
+from revoice.settings import Fraction, NotNegative, Whole, Width, settings
 
-LEARN = ("ema", "loss")
-INITS = ("kmeans", "uniform", "normal")
-METRICS = ("euclidean", "cosine")
 _LLOYD = 10  # rounds of k-means at the start
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class QuantizerSize:
     """Settings of a `Quantizer`.
 
@@ -34,25 +33,15 @@ class QuantizerSize:
             arXiv:1901.08810); half of it to each side.
     """
 
-    codebook_size: int = 256
-    dim: int = 64
-    learn: str = "ema"
-    decay: float = 0.99
-    eps: float = 1e-5
-    init: str = "kmeans"
-    metric: str = "euclidean"
-    restart: float = 0.1
-    jitter: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, valid in (("learn", LEARN), ("init", INITS), ("metric", METRICS)):
-            if getattr(self, name) not in valid:
-                raise choices(getattr(self, name), list(valid), f"quantizer.{name}")
-        if self.codebook_size < 2 or self.dim < 1:
-            raise UserError(f"quantizer: codebook_size={self.codebook_size}, dim={self.dim}: expected 2 and 1 or more")
-        for name in ("decay", "jitter"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UserError(f"quantizer.{name}={getattr(self, name)}: expected 0 or more, under 1")
+    codebook_size: Annotated[Whole, Field(ge=2, le=1 << 20)] = 256
+    dim: Width = 64
+    learn: Literal["ema", "loss"] = "ema"
+    decay: Fraction = 0.99
+    eps: NotNegative = 1e-5
+    init: Literal["kmeans", "uniform", "normal"] = "kmeans"
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    restart: NotNegative = 0.1
+    jitter: Fraction = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """What tells a decoder whose voice it speaks with: a speaker embedding, or a row of a table."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from revoice.errors import UserError, choices
+from revoice.errors import UserError
 
-VOICES = ("embedding", "speaker")
+VoiceKind = Literal["embedding", "speaker"]
 EMBEDDING = 256  # Resemblyzer's
 
 
@@ -21,10 +22,8 @@ class VoiceCode(nn.Module):
         n_speakers: rows of the table.
     """
 
-    def __init__(self, kind: str, dim: int, n_speakers: int | None) -> None:
+    def __init__(self, kind: VoiceKind, dim: int, n_speakers: int | None) -> None:
         super().__init__()
-        if kind not in VOICES:
-            raise choices(kind, list(VOICES), "voice")
         self.kind = kind
         self.layer: nn.Embedding | nn.Linear
         if kind == "speaker":

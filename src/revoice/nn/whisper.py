@@ -4,20 +4,20 @@ Names of the parameters are those of openai-whisper, so that published weights l
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revoice.errors import UserError
+from revoice.settings import Depth, Width, settings
 
 POSITIONS = 1500  # steps of a window of 30 s, for which there are positions
 RATE = 50.0  # steps per second
 _OVERLAP = 50  # steps shared by neighboring windows of a clip that is longer
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class WhisperSize:
     """Sizes of the encoder; those of "tiny" by default.
 
@@ -25,16 +25,16 @@ class WhisperSize:
         mels: rows of the log-mel.  width, heads, layers: of the transformer.
     """
 
-    mels: int = 80
-    width: int = 384
-    heads: int = 6
-    layers: int = 4
+    mels: Width = 80
+    width: Width = 384
+    heads: Width = 6
+    layers: Depth = 4
 
     def __post_init__(self) -> None:
-        if min(self.mels, self.width, self.heads, self.layers) < 1 or self.width % (2 * self.heads):
+        if self.width % (2 * self.heads):
             raise UserError(
-                f"Whisper of width={self.width}, heads={self.heads}, layers={self.layers}, mels={self.mels}: "
-                "expected numbers from 1, and a width that is a multiple of twice the heads"
+                f"Whisper of width={self.width}, heads={self.heads}: expected a width that is a multiple of "
+                "twice the heads"
             )
 
 

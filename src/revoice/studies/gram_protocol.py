@@ -3,15 +3,19 @@
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator, BeforeValidator, Field
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError, choices
 from revoice.evaluation.bootstrap import Interval, interval
-from revoice.models.random_cnn.features import RandomFeatures, check_network, kernel_size
+from revoice.mistakes import LARGEST
+from revoice.models.random_cnn.features import Channels, KernelSize, Layers, LeftOut, RandomFeatures, kernel_size
+from revoice.settings import Count, Positive, Share, Whole, Word, one_or_more, settings
 
 PUBLISHED = {(30, 15, 9): 0.456, (4, 100, 60): 0.925}  # accuracy on VCTK by speakers, utterances, train
 WEIGHTS: Mapping[str, Callable[[Tensor], float]] = {  # of the Gram matrix of a spectrogram (F, T)
@@ -21,7 +25,20 @@ WEIGHTS: Mapping[str, Callable[[Tensor], float]] = {  # of the Gram matrix of a 
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+Several = Annotated[Whole, Field(ge=2, le=LARGEST)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
+
+
+def _known(way: str) -> str:
+    if way not in WEIGHTS:
+        raise choices(way, WEIGHTS, "evaluation.normalise")
+    return way
+
+
+Way = Annotated[Word, AfterValidator(_known)]
+
+
+@settings
 class GramProtocol:
     """What is compared with what (config group `evaluation`).
 
@@ -39,47 +56,32 @@ class GramProtocol:
         precision: see `Projected`; 0 leaves nothing out and takes hours.
     """
 
-    speakers: int = 30
-    utterances: int = 15
-    train: int = 9
-    seeds: int | tuple[int, ...] = 5
-    kernels: tuple[str, ...] = ("3x1",)
-    channels: int = 32
-    layers: int = 1
-    slope: float = 0.2
-    normalise: tuple[str, ...] = tuple(WEIGHTS)
-    cap: float | None = 100000.0
-    seconds: float | None = None
-    precision: float = 1e-4
+    speakers: Several = 30
+    utterances: Several = 15
+    train: Count = 9
+    seeds: Count | Annotated[tuple[Seed, ...], Field(min_length=1)] = 5
+    kernels: Annotated[tuple[KernelSize, ...], BeforeValidator(one_or_more)] = ("3x1",)
+    channels: Channels = 32
+    layers: Layers = 1
+    slope: Share = 0.2
+    normalise: Annotated[tuple[Way, ...], BeforeValidator(one_or_more)] = tuple(WEIGHTS)
+    cap: Positive | None = 100000.0
+    seconds: Positive | None = None
+    precision: LeftOut = 1e-4
 
     def __post_init__(self) -> None:
-        for name in ("kernels", "normalise"):
-            if not isinstance(getattr(self, name), tuple):
-                object.__setattr__(self, name, (str(getattr(self, name)),))
-        if self.speakers < 2 or not 1 <= self.train < self.utterances:
+        if not self.train < self.utterances:
             raise UserError(
-                f"evaluation.speakers={self.speakers} utterances={self.utterances} train={self.train}: expected two "
-                "voices or more, and train from 1 to utterances - 1, e.g. evaluation.utterances=15 evaluation.train=9"
+                f"evaluation.utterances={self.utterances} train={self.train}: expected train from 1 to utterances - 1, "
+                "e.g. evaluation.utterances=15 evaluation.train=9"
             )
-        for name in self.normalise:
-            if name not in WEIGHTS:
-                raise choices(name, WEIGHTS, "evaluation.normalise")
-        for kernel in self.kernels:
-            self.field(kernel)
-        seeds = self.seeds_from(0) if isinstance(self.seeds, int | tuple) else ()
-        if not self.variants() or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        if not self.variants():
             raise UserError(
-                f"evaluation.seeds={self.seeds} kernels={list(self.kernels)} normalise={list(self.normalise)}: nothing "
-                "to do; expected e.g. evaluation.seeds=5 or [0,7], evaluation.kernels=[3x1,3x3]"
+                f"evaluation.kernels={list(self.kernels)} normalise={list(self.normalise)}: nothing to do; "
+                "expected e.g. evaluation.kernels=[3x1,3x3]"
             )
-        if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**63 for seed in seeds):
-            raise UserError(f"evaluation.seeds={self.seeds}: expected different numbers from 0 to 2^63 - 1")
-        check_network("evaluation", self.channels, self.layers, self.slope)
-        for name, value in (("cap", self.cap), ("seconds", self.seconds)):
-            if value is not None and value <= 0:
-                raise UserError(f"evaluation.{name}={value}: expected more than 0, or null")
-        if not 0.0 <= self.precision < 0.1:
-            raise UserError(f"evaluation.precision={self.precision}: expected 0 to 0.1, e.g. 1e-4")
+        if len(set(self.seeds_from(0))) < len(self.seeds_from(0)):
+            raise UserError(f"evaluation.seeds={self.seeds}: expected different numbers")
 
     def variants(self) -> "list[Variant]":
         """All ways of comparing, the published one first."""
@@ -94,12 +96,12 @@ class GramProtocol:
 
     def network(self, kernel: str, seed: int, device: torch.device | str = "cpu") -> RandomFeatures:
         """The network of a seed."""
-        size = kernel_size(kernel, "evaluation.kernels")
+        size = kernel_size(kernel)
         return RandomFeatures.draw(seed, self.channels, size, self.layers, self.slope, device)
 
     def field(self, kernel: str) -> tuple[int, int]:
         """(frequencies, frames) that a feature of such a network sees."""
-        high, wide = kernel_size(kernel, "evaluation.kernels")
+        high, wide = kernel_size(kernel)
         return 1 + self.layers * (high - 1), 1 + self.layers * (wide - 1)
 
 

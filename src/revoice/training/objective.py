@@ -1,21 +1,21 @@
 """Weights that turn a model's named losses into the number that is minimised."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from revoice.errors import UserError
-from revoice.registry import from_mapping
+from revoice.settings import Natural, NotNegative, Word, checked, settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Weight:
     """A loss weight that may grow linearly from 0 over the first `warmup` iterations, then stay at `value`."""
 
-    value: float
-    warmup: int = 0
+    value: NotNegative
+    warmup: Natural = 0
 
     def at(self, iteration: int) -> float:
         """The weight in an iteration, counted from 0.
@@ -26,6 +26,14 @@ class Weight:
         return self.value * min(1.0, (iteration + 1) / self.warmup) if self.warmup else self.value
 
 
+def _as_value(value: Any) -> Any:
+    """A number stands for a weight that does not grow."""
+    return value if isinstance(value, Mapping | Weight) else {"value": value}
+
+
+Weights = Annotated[dict[Word, Annotated[Weight, BeforeValidator(_as_value)]], Field(min_length=1)]
+
+
 class Objective:
     """The weighted sum of named losses. A weight of 0 means: log it, do not train on it.
 
@@ -34,7 +42,7 @@ class Objective:
     """
 
     def __init__(self, weights: Mapping[str, Any]) -> None:
-        self.weights = {name: _weight(name, value) for name, value in weights.items()}
+        self.weights = checked(Weights, weights, "loss")
 
     def __call__(self, losses: Mapping[str, Tensor], iteration: int) -> Tensor:
         """Scalar total; a loss without a weight, or a weight without a loss, is a `UserError`."""
@@ -49,7 +57,3 @@ class Objective:
                 "every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in losses)
             )
         return sum(weighted[1:], weighted[0])
-
-
-def _weight(name: str, value: Any) -> Weight:
-    return from_mapping(Weight, value, f"loss.{name}") if isinstance(value, Mapping) else Weight(value=float(value))

@@ -2,13 +2,27 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from revoice.errors import UserError, choices
 from revoice.registry import accepted
+from revoice.settings import (
+    Flag,
+    Fraction,
+    Given,
+    Natural,
+    NotNegative,
+    Number,
+    Share,
+    Whole,
+    checked,
+    from_mapping,
+    settings,
+)  # fmt: skip
 from revoice.training.muon import Muon
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -16,6 +30,44 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop, "muon": Muon,
 }  # fmt: skip
 FUSED = ("adam", "adamw", "sgd")
+KINDS: dict[str, Any] = {  # of torch's settings, which torch itself does not bound alike
+    "lr": Annotated[Number, Field(ge=0, le=1000)], "betas": tuple[Fraction, Fraction], "eps": NotNegative,
+    "weight_decay": Annotated[Number, Field(ge=0, le=1000)], "momentum": Fraction, "dampening": Share, "alpha": Share,
+    "ns_steps": Annotated[Whole, Field(ge=1, le=100)],
+    **dict.fromkeys(("amsgrad", "maximize", "capturable", "differentiable", "nesterov", "centered"), Flag),
+    **dict.fromkeys(("foreach", "fused"), Flag | None), "decoupled_weight_decay": Flag,
+}  # fmt: skip
+
+
+@settings
+class Schedule:
+    """How the learning rate moves (`optimizer.schedule`).
+
+    Attributes:
+        name: "cosine" falls to `final`, a share of the rate, at the end of training; "multistep" multiplies by `gamma`
+            at each of `milestones`.
+        warmup: iterations in which the rate grows linearly from 0.
+    """
+
+    name: Literal["constant", "cosine", "multistep"] = "constant"
+    warmup: Natural = 0
+    final: Share = 0.0
+    gamma: Share = 0.5
+    milestones: tuple[Natural, ...] = ()
+
+
+def optimiser_settings(values: Any) -> tuple[str, dict[str, Any]]:
+    """The name in `{name, lr, betas, ..., schedule}` and what the optimiser takes, checked."""
+    given = checked(Given, values, "optimizer")
+    name = given.pop("name", "adam")
+    if name not in OPTIMISERS:
+        raise choices(name, OPTIMISERS, "optimizer.name")
+    checked(Schedule | None, given.pop("schedule", None), "optimizer.schedule")
+    known = [each for each in accepted(OPTIMISERS[name]) if each in KINDS]
+    for key in given:
+        if key not in known:
+            raise choices(key, known, f"setting of optimizer {name}")
+    return name, {key: checked(KINDS[key], value, f"optimizer.{key}") for key, value in given.items()}
 
 
 def build_optimiser(settings: Mapping[str, Any], model: nn.Module, fused: bool = False) -> torch.optim.Optimizer:
@@ -26,47 +78,33 @@ def build_optimiser(settings: Mapping[str, Any], model: nn.Module, fused: bool =
         model: module whose trainable parameters are optimised.
         fused: use torch's fused kernels where the optimiser has them and the settings do not choose others.
     """
-    values = {key: value for key, value in settings.items() if key not in ("name", "schedule")}
-    name = settings.get("name", "adam")
-    if name not in OPTIMISERS:
-        raise choices(name, OPTIMISERS, "optimizer.name")
+    name, values = optimiser_settings(settings)
     make = OPTIMISERS[name]
-    known = [n for n in accepted(make) if n not in ("params", "model")]
-    for key in values:
-        if key not in known:
-            raise choices(key, known, f"setting of optimizer {name}")
     if fused and name in FUSED and "foreach" not in values:
         values.setdefault("fused", True)
     # Muon tells layers' weights from the rest, so it takes the module
     trained: Any = model if make is Muon else [p for p in model.parameters() if p.requires_grad]
-    return make(trained, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    try:
+        return make(trained, **values)
+    except (ValueError, RuntimeError) as error:  # what does not go together
+        raise UserError(f"optimizer {name}: {error}") from error
 
 
 def learning_rate_factor(schedule: Mapping[str, Any], max_iterations: int) -> Callable[[int], float]:
     """Factor on the learning rate by iteration.
 
     Args:
-        schedule: `{name: constant | cosine | multistep, warmup: iterations}`; cosine falls to `final` (a share of the
-            rate) at the end of training; multistep multiplies by `gamma` at each of `milestones`.
+        schedule: of `Schedule`.
         max_iterations: length of the run.
 
     >>> f = learning_rate_factor({"name": "cosine", "warmup": 10, "final": 0.1}, 100)
     >>> f(0), round(f(99), 2)
     (0.1, 0.1)
     """
-    name, warmup = schedule.get("name", "constant"), int(schedule.get("warmup", 0))
-    final, gamma = float(schedule.get("final", 0.0)), float(schedule.get("gamma", 0.5))
-    milestones = [int(m) for m in schedule.get("milestones", ())]
+    how = from_mapping(Schedule, schedule, "optimizer.schedule")
     shapes: dict[str, Callable[[int], float]] = {
         "constant": lambda i: 1.0,
-        "cosine": lambda i: final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, i / max_iterations))),
-        "multistep": lambda i: gamma ** sum(i >= m for m in milestones),
+        "cosine": lambda i: how.final + (1 - how.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, i / max_iterations))),
+        "multistep": lambda i: how.gamma ** sum(i >= m for m in how.milestones),
     }
-    if name not in shapes:
-        raise choices(name, shapes, "optimizer.schedule.name")
-    for key in schedule:
-        if key not in ("name", "warmup", "final", "gamma", "milestones"):
-            raise choices(key, ["name", "warmup", "final", "gamma", "milestones"], "setting of optimizer.schedule")
-    if warmup < 0 or not 0 <= final <= 1:
-        raise UserError(f"optimizer.schedule: warmup={warmup} must be >= 0 and final={final} within 0..1")
-    return lambda i: min(1.0, (i + 1) / warmup if warmup else 1.0) * shapes[name](i)
+    return lambda i: min(1.0, (i + 1) / how.warmup if how.warmup else 1.0) * shapes[how.name](i)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from revoice.errors import UserError
 from revoice.nn.collective import processes, summed
 
 SIGNALS = (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM))  # what schedulers send ahead of the end
@@ -23,7 +22,7 @@ def seconds_of(limit: str) -> float:
     """
     parts = str(limit).split(":")
     if len(parts) != 4 or not all(part.isdigit() for part in parts):
-        raise UserError(f"trainer.max_time={limit}: expected DD:HH:MM:SS, e.g. '00:08:00:00' for eight hours")
+        raise ValueError(f"{limit} is not of the form DD:HH:MM:SS")
     days, hours, minutes, seconds = (int(part) for part in parts)
     return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 

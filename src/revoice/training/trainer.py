@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import AfterValidator, BeforeValidator, Field
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger
@@ -17,15 +18,25 @@ from pytorch_lightning.plugins import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from revoice.atomic import replacing
-from revoice.errors import UserError, choices
-from revoice.registry import from_mapping
+from revoice.errors import UserError
+from revoice.mistakes import Expected
+from revoice.settings import Count, Flag, NotNegative, Processes, Whole, Word, from_mapping, settings
 from revoice.training.stop import seconds_of
 
 log = logging.getLogger(__name__)
-PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
 
-@dataclass(frozen=True, kw_only=True)
+def _as_word(precision: Any) -> Any:
+    """32 as the word "32"; no precision is true."""
+    return str(precision) if type(precision) is int else precision
+
+
+def _is_time(limit: str) -> str:
+    seconds_of(limit)
+    return limit
+
+
+@settings
 class TrainerSettings:
     """The config group `trainer`.
 
@@ -44,19 +55,19 @@ class TrainerSettings:
         log_every: iterations between logged scalars.
     """
 
-    gpus: int | None = None
-    accelerator: str | None = None
-    devices: int | None = None
-    num_nodes: int = 1
-    precision: str | None = None
-    val_every: int = 1000
-    max_time: str | None = None
-    clip: float | None = None
-    accumulate: int = 1
-    compile: bool = False
-    threads: int | None = None
-    deterministic: bool = False
-    log_every: int = 20
+    gpus: Processes | None = None
+    accelerator: Literal["cpu", "cuda", "mps"] | None = None
+    devices: Annotated[Processes, Field(ge=1)] | None = None
+    num_nodes: Annotated[Processes, Field(ge=1)] = 1
+    precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(_as_word)] | None = None
+    val_every: Count = 1000
+    max_time: Annotated[Word, AfterValidator(_is_time), Expected("DD:HH:MM:SS, e.g. '00:08:00:00'")] | None = None
+    clip: NotNegative | None = None
+    accumulate: Annotated[Count, Field(le=1 << 16)] = 1
+    compile: Flag = False
+    threads: Annotated[Whole, Field(ge=1, le=1024)] | None = None
+    deterministic: Flag = False
+    log_every: Count = 20
 
 
 @dataclass(frozen=True)
@@ -69,16 +80,7 @@ class Place:
 
 def settings_of(values: Mapping[str, Any]) -> TrainerSettings:
     """Check plain settings."""
-    settings = from_mapping(TrainerSettings, values, "trainer")
-    for name in ("val_every", "accumulate", "num_nodes", "log_every", "devices", "threads"):
-        value = getattr(settings, name)
-        if value is not None and value < 1:
-            raise UserError(f"trainer.{name}={value}: expected 1 or more")
-    if settings.max_time is not None:
-        seconds_of(settings.max_time)
-    if settings.precision is not None and str(settings.precision) not in PRECISIONS:
-        raise choices(settings.precision, PRECISIONS, "trainer.precision")
-    return settings
+    return from_mapping(TrainerSettings, values, "trainer")
 
 
 def place(settings: TrainerSettings) -> Place:
@@ -88,8 +90,6 @@ def place(settings: TrainerSettings) -> Place:
         if settings.gpus is not None:
             raise UserError("trainer.gpus and trainer.accelerator/devices say the same thing: give one of them")
         accelerator = settings.accelerator or ("cuda" if visible else "cpu")
-        if accelerator not in ("cpu", "cuda", "mps"):
-            raise choices(accelerator, ["cpu", "cuda", "mps"], "trainer.accelerator")
         wanted = settings.devices or (visible if accelerator == "cuda" else 1)
         if accelerator == "cuda":
             _require_gpus(wanted, visible)
@@ -100,10 +100,6 @@ def place(settings: TrainerSettings) -> Place:
         if visible:
             return Place("cuda", visible)
         return Place("mps" if torch.backends.mps.is_available() else "cpu", 1)
-    if settings.gpus < 0:
-        raise UserError(
-            f"trainer.gpus={settings.gpus}: expected 0 (CPU), a number of GPUs, or null (whatever is there)"
-        )
     if settings.gpus == 0:
         return Place("cpu", 1)
     _require_gpus(settings.gpus, visible)
@@ -120,7 +116,7 @@ def _require_gpus(wanted: int, visible: int) -> None:
 def precision(settings: TrainerSettings, where: Place) -> str:
     """The configured precision, or the default for the device."""
     if settings.precision is not None:
-        return str(settings.precision)
+        return settings.precision
     return (
         "bf16-mixed"
         if where.accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

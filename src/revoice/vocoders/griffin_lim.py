@@ -1,17 +1,18 @@
 """Griffin-Lim: a waveform for any spec, without training."""
 
+from typing import Annotated, Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from revoice.audio.condition import condition
 from revoice.audio.features import FeatureExtractor
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft
-from revoice.errors import UserError, choices
+from revoice.settings import Fraction, Seed, Whole
 from revoice.vocoders.base import VOCODERS, Vocoder
 from revoice.vocoders.excitation import excitation
-
-INITS = ("pitch", "random", "zero")
 
 
 @VOCODERS.register("griffin_lim")
@@ -32,15 +33,14 @@ class GriffinLim(Vocoder):
     """
 
     def __init__(
-        self, spec: FeatureSpec, iterations: int = 32, momentum: float = 0.99, init: str = "pitch", seed: int = 0
+        self,
+        spec: FeatureSpec,
+        iterations: Annotated[Whole, Field(ge=0, le=1 << 20)] = 32,
+        momentum: Fraction = 0.99,
+        init: Literal["pitch", "random", "zero"] = "pitch",
+        seed: Seed = 0,
     ) -> None:
         super().__init__(spec)
-        if init not in INITS:
-            raise choices(init, INITS, "Griffin-Lim init")
-        if iterations < 0 or not 0.0 <= momentum < 1.0:
-            raise UserError(
-                f"Griffin-Lim: iterations ({iterations}) must be >= 0, momentum ({momentum}) 0 or more, under 1"
-            )
         self.iterations, self.momentum, self.init, self.seed = iterations, momentum, init, seed
         self.settings = {"iterations": iterations, "momentum": momentum, "init": init, "seed": seed}
         self.extractor = FeatureExtractor(spec)

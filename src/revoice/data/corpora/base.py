@@ -14,9 +14,10 @@ from typing import ClassVar
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError, is_text, printable
 from revoice.registry import Registry
+from revoice.settings import Place
 
 LONGEST_ID = 80  # letters of an id: a member of a tar archive has a name of at most 100
-CORPORA: "Registry[Corpus]" = Registry("corpus", "revoice.data.corpora")
+CORPORA: "Registry[Corpus]" = Registry("corpus", "revoice.data.corpora", typed="data.corpus")
 
 
 class Corpus(ABC):
@@ -40,10 +41,10 @@ class Corpus(ABC):
     where_to_get: ClassVar[str]
     layout: ClassVar[str]
 
-    def __init__(self, root: str | Path | None) -> None:
-        if root is None or str(root) == "":
+    def __init__(self, root: Place | None) -> None:
+        if root is None:
             raise self.problem("no folder is given")
-        self.root = Path(root).expanduser().absolute()
+        self.root = root.absolute()
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:

@@ -13,6 +13,7 @@ from revoice.audio.io import AUDIO_SUFFIXES
 from revoice.data.corpora.base import CORPORA, Corpus, gender_of, key_of, read_text, sentence_id, visible
 from revoice.data.corpora.manifest import SPLITS, Row
 from revoice.errors import UserError, choices
+from revoice.settings import Place
 
 COLUMNS = ("path", "speaker", "text", "gender", "accent", "emotion", "split", "sentence")
 CSV_SUFFIXES = (".csv", ".tsv")
@@ -34,7 +35,7 @@ class Folder(Corpus):
     where_to_get = "put your recordings there"
     layout = "one subfolder per speaker (alice/1.wav, alice/2.flac, bob/1.mp3) or a CSV with the columns path,speaker"
 
-    def __init__(self, root: str | Path | None, csv: str | None = None) -> None:
+    def __init__(self, root: Place | None, csv: Place | None = None) -> None:
         super().__init__(root)
         self.table = self.root / csv if csv else self.root if self.root.suffix.lower() in CSV_SUFFIXES else None
 

@@ -1,6 +1,6 @@
 """LibriSpeech, and the base of corpora laid out as subset/speaker/chapter."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -8,6 +8,7 @@ from typing import ClassVar
 from revoice.data.corpora.base import CORPORA, Corpus, gender_of, read_text, sentence_id, visible
 from revoice.data.corpora.manifest import Row
 from revoice.errors import choices
+from revoice.settings import Place, Words
 
 SUBSETS = (
     *("train-clean-100", "train-clean-360", "train-other-500"),
@@ -30,9 +31,9 @@ class LibriSpeech(Corpus):
     inside: ClassVar[tuple[str, ...]] = ("LibriSpeech",)
     suffixes: ClassVar[tuple[str, ...]] = (".flac", ".wav")
 
-    def __init__(self, root: str | Path | None, subsets: Sequence[str] | str | None = None) -> None:
+    def __init__(self, root: Place | None, subsets: Words | None = None) -> None:
         super().__init__(root)
-        self.subsets = [subsets] if isinstance(subsets, str) else list(subsets or [])
+        self.subsets = list(subsets or ())
 
     @cached_property
     def folder(self) -> Path:

@@ -6,10 +6,11 @@ voice lacks most (speed perturbation, Ko et al., Interspeech 2015; as new speake
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from revoice.audio.io import AudioError, read_audio, resample, write_audio
 from revoice.data.corpora.base import CORPORA, Corpus
@@ -17,8 +18,22 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.files import locked, read_lines, write_lines
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
+from revoice.mistakes import Expected
+from revoice.settings import Given, Number, Place, Whole, Words
 
 SLOWEST, FASTEST = 0.5, 2.0
+
+
+def _another(speed: float) -> float:
+    if speed == 1:
+        raise ValueError("the speed of the corpus itself")
+    return speed
+
+
+Speed = Annotated[
+    Number, Field(ge=SLOWEST, le=FASTEST), AfterValidator(_another),
+    Expected(f"a number from {SLOWEST} to {FASTEST}, and not 1"),
+]  # fmt: skip
 
 
 @CORPORA.register("speeds")
@@ -39,20 +54,17 @@ class Speeds(Corpus):
 
     def __init__(
         self,
-        root: str | Path | None,
-        of: Mapping[str, Any] | None = None,
-        speeds: Sequence[float] = (0.88, 1.13),
-        leave_out: Sequence[str] = (),
-        sample_rate: int = 22050,
+        root: Place | None,
+        of: Given | None = None,
+        speeds: tuple[Speed, ...] = (0.88, 1.13),
+        leave_out: Words = (),
+        sample_rate: Annotated[Whole, Field(ge=1000, le=192_000)] = 22050,
     ) -> None:
         super().__init__(root)
         settings = dict(of or {})
         if not settings.get("name"):
             raise UserError("data=speeds: of which corpus? expected data.corpus.of={name: vctk, root: FOLDER}")
-        for speed in speeds:
-            if not isinstance(speed, (int, float)) or not SLOWEST <= speed <= FASTEST or speed == 1:
-                raise UserError(f"data.corpus.speeds={speed}: expected numbers from {SLOWEST} to {FASTEST}, and not 1")
-        self.source = CORPORA.build(settings.pop("name"), settings)
+        self.source = CORPORA.build(str(settings.pop("name")), settings, what="data.corpus.of")
         self.speeds, self.leave_out, self.sample_rate = tuple(map(float, speeds)), tuple(leave_out), sample_rate
         about = json.dumps([str(self.source.root), sorted(settings.items()), self.speeds, sample_rate], default=str)
         key = hashlib.sha256(json.dumps([about, sorted(self.leave_out)]).encode()).hexdigest()[:10]

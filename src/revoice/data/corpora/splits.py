@@ -2,16 +2,17 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from revoice.data.corpora.base import sentence_id
 from revoice.data.corpora.manifest import SPLITS, Manifest, Row
 from revoice.errors import UserError, choices
+from revoice.settings import Count, Fraction, Names, Natural, settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Splits:
     """The rule that gives each utterance `train`, `val`, `test_seen` or `test_unseen`.
 
@@ -40,21 +41,11 @@ class Splits:
         limit: keep only so many clips of each speaker, and twice as many speakers, in each split; None keeps all.
     """
 
-    seed: int = 0
-    unseen_speakers: float | int | Sequence[str] = 0.1
-    test_sentences: float | int | Sequence[str] = 0.1
-    val: float = 0.05
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("unseen_speakers", "test_sentences", "val"):
-            value = getattr(self, name)
-            listed = not isinstance(value, (int, float)) and name != "val"
-            if not listed and (isinstance(value, (str, bool)) or value < 0 or (name == "val" and value >= 1)):
-                expected = "a fraction from 0 to 0.99" if name == "val" else "a fraction, a count or a list"
-                raise UserError(f"data.splits.{name}={value}: expected {expected}")
-            if isinstance(value, str):
-                object.__setattr__(self, name, [value])
+    seed: Natural = 0
+    unseen_speakers: Natural | Fraction | Names = 0.1
+    test_sentences: Natural | Fraction | Names = 0.1
+    val: Fraction = 0.05
+    limit: Count | None = None
 
     def assign(self, manifest: Manifest) -> Manifest:
         """The manifest with every row's split set, and `info["splits"]` telling how.

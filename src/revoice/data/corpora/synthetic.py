@@ -1,19 +1,18 @@
 """The embedded corpus: many voices say the same sentences, so every conversion has a true recording to compare with."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from revoice.data.corpora.base import CORPORA
-from revoice.data.corpora.espeak.make import Recipe, make_corpus
+from revoice.data.corpora.espeak.make import Recipe, Several, Styles, make_corpus
 from revoice.data.corpora.manifest import Row
 from revoice.data.corpora.vctk import VCTK
 from revoice.data.files import locked
 from revoice.data.prepare.progress import Progress
-from revoice.registry import from_mapping
+from revoice.settings import Count, Natural, Place
 
 
 @CORPORA.register("synthetic")
@@ -32,29 +31,23 @@ class Synthetic(VCTK):
 
     def __init__(
         self,
-        root: str | Path | None,
-        sentences: int = 100,
-        test_sentences: int = 20,
-        per_voice: int | None = 20,
-        tested_voices: int | None = 60,
-        styles: Sequence[str] = ("neutral",),
-        styled_voices: int = 8,
-        max_voices: int | None = None,
-        limit: int | None = None,
+        root: Place | None,
+        sentences: Several = 100,
+        test_sentences: Several = 20,
+        per_voice: Several | None = 20,
+        tested_voices: Natural | None = 60,
+        styles: Styles = ("neutral",),
+        styled_voices: Natural = 8,
+        max_voices: Count | None = None,
+        limit: Count | None = None,
     ) -> None:
         if limit is not None:  # a corpus of a few clips is wanted: speak no more
             sentences, test_sentences, max_voices = min(sentences, 6), min(test_sentences, 4), min(max_voices or 4, 4)
-        self.recipe = from_mapping(
-            Recipe,
-            {
-                "sentences": sentences, "test_sentences": test_sentences, "per_voice": per_voice,
-                "tested_voices": tested_voices, "styles": tuple(styles), "styled_voices": styled_voices,
-                "max_voices": max_voices,
-            },
-            "data.corpus",
+        self.recipe = Recipe(
+            sentences=sentences, test_sentences=test_sentences, per_voice=per_voice, tested_voices=tested_voices,
+            styles=styles, styled_voices=styled_voices, max_voices=max_voices,
         )  # fmt: skip
-        base = Path(root).expanduser() if root else None
-        super().__init__(base / self.recipe.key() if base else None)
+        super().__init__(root / self.recipe.key() if root else None)
 
     def make(self) -> None:
         """Speak the corpus unless it is there; other processes wait."""

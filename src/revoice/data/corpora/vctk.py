@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from revoice.data.corpora.base import CORPORA, Corpus, gender_of, read_text, sentence_id, visible
 from revoice.data.corpora.manifest import Row
-from revoice.errors import choices
+from revoice.settings import Place
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,6 @@ log = logging.getLogger(__name__)
 AUDIO_FOLDERS = ("wav48_silence_trimmed", "wav48", "flac48", "wav24", "wav22", "wav16")
 SUFFIXES = (".flac", ".wav")
 RAINBOW = 24  # utterances 001-024 are the same sentences for every speaker; later numbers are not
-MICS = ("mic1", "mic2", "both")
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,8 @@ class VCTK(Corpus):
         "txt/p225/p225_001.txt and speaker-info.txt"
     )
 
-    def __init__(self, root: str | Path | None, mic: str = "mic1") -> None:
+    def __init__(self, root: Place | None, mic: Literal["mic1", "mic2", "both"] = "mic1") -> None:
         super().__init__(root)
-        if mic not in MICS:
-            raise choices(mic, MICS, "microphone (data.corpus.mic)")
         self.mic = mic
 
     @cached_property

@@ -13,7 +13,7 @@ from revoice.data.fields.clip import Clip
 from revoice.data.files import plain_label
 from revoice.registry import Registry
 
-FIELDS: "Registry[Field]" = Registry("field", "revoice.data.fields")
+FIELDS: "Registry[Field]" = Registry("field", "revoice.data.fields", typed="data.prepare.fields.{name}")
 
 
 class Field(ABC):

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field as Bounded
 
-from revoice.audio.pitch import ANALYSIS_RATE, METHODS, pitch_for
+from revoice.audio.pitch import ANALYSIS_RATE, pitch_for
 from revoice.audio.spec import FeatureSpec
 from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.data.fields.clip import Clip
-from revoice.errors import UserError, choices
+from revoice.errors import UserError
+from revoice.settings import Number, Whole
 
-LOWEST, HIGHEST = 10.0, 4000.0  # Hz; the search takes windows of some periods of the lowest
+Hertz = Annotated[Number, Bounded(ge=10, le=4000)]  # the search takes windows of some periods of the lowest
 
 
 @FIELDS.register("f0")
@@ -28,21 +30,15 @@ class F0(Field):
     """
 
     spec: FeatureSpec
-    method: str = "dio"
-    floor: float = 60.0
-    ceil: float = 600.0
-    rate: int | None = ANALYSIS_RATE
+    method: Literal["dio", "harvest"] = "dio"
+    floor: Hertz = 60.0
+    ceil: Hertz = 600.0
+    rate: Annotated[Whole, Bounded(ge=1000, le=192_000)] | None = ANALYSIS_RATE
     dtype = "float32"
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise choices(self.method, METHODS, "pitch method")
-        if not LOWEST <= self.floor < self.ceil <= HIGHEST:
-            raise UserError(
-                f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected floor < ceil, both {LOWEST:g}..{HIGHEST:g}"
-            )
-        if self.rate is not None and not 1000 <= self.rate <= 192_000:
-            raise UserError(f"pitch is searched at rate={self.rate}: expected 1000..192000 Hz, or null")
+        if not self.floor < self.ceil:
+            raise UserError(f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected floor < ceil")
 
     def parameters(self) -> dict[str, Any]:
         """Frame positions and search settings."""

@@ -1,11 +1,9 @@
 """Prepare a corpus: every field of every utterance into shards, once; the second call returns at once."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.base import Corpus
@@ -16,9 +14,10 @@ from revoice.data.files import is_locked, locked, read_lines, remove_parts
 from revoice.data.prepare.selection import Selection
 from revoice.data.prepare.shards import shard_path
 from revoice.errors import UserError, one_line
+from revoice.settings import Count, Given, Positive, Processes, settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Preparation:
     """How stored fields are made (config group `data.prepare`).
 
@@ -29,18 +28,10 @@ class Preparation:
         fields: settings by kind of field.
     """
 
-    trim_db: float | None = None
-    workers: int | None = None
-    shard_utterances: int = 512
-    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.trim_db is not None and not 0 < self.trim_db < math.inf:
-            raise UserError(f"data.prepare.trim_db={self.trim_db}: expected decibels above 0, or null")
-        if self.workers is not None and self.workers < 0:
-            raise UserError(f"data.prepare.workers={self.workers}: expected 0 or more, or null")
-        if self.shard_utterances < 1:
-            raise UserError(f"data.prepare.shard_utterances={self.shard_utterances}: expected 1 or more")
+    trim_db: Positive | None = None
+    workers: Processes | None = None
+    shard_utterances: Count = 512
+    fields: dict[str, Given] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from revoice.audio.io import Audio, resample, write_audio
 from revoice.errors import UserError
 from revoice.evaluation.recognition import RATE, RECOGNIZERS, Recognizer, Transcript
+from revoice.settings import Positive, Word, Words
 
 EXAMPLE = "recognizer.command='my_asr {wav}'"
 
@@ -23,17 +24,17 @@ class Command(Recognizer):
         timeout: seconds that one clip may take.
     """
 
-    def __init__(self, command: str | None = None, stands_on: Sequence[str] = (), timeout: float = 600.0) -> None:
-        if not command or not str(command).strip():
+    def __init__(self, command: Word | None = None, stands_on: Words = (), timeout: Positive = 600.0) -> None:
+        if not command or not command.strip():
             raise UserError(f"recognizer command: which one? Type {EXAMPLE}")
         try:
-            self.arguments = shlex.split(str(command))
+            self.arguments = shlex.split(command)
         except ValueError as error:
             raise UserError(f"recognizer.command={command}: {error}: expected e.g. {EXAMPLE}") from error
         if not any("{wav}" in argument for argument in self.arguments[1:]):
             raise UserError(f"recognizer.command={command}: no {{wav}} in its arguments: expected e.g. {EXAMPLE}")
-        self.weights, self.timeout = str(command), timeout
-        self.stands_on = tuple([stands_on] if isinstance(stands_on, str) else stands_on)
+        self.weights, self.timeout = command, timeout
+        self.stands_on = stands_on
 
     @classmethod
     def missing(cls) -> str:

@@ -13,6 +13,7 @@ from revoice.checkpoint.load import load_checkpoint
 from revoice.data.corpora.manifest import Row
 from revoice.errors import UserError
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript
+from revoice.settings import Place
 
 SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "phones.safetensors"
 _BATCH = 1 << 22  # samples padded together
@@ -33,8 +34,8 @@ class Phones(Recognizer):
     stands_on: tuple[str, ...] = ("whisper",)
     languages = ("en",)
 
-    def __init__(self, path: str | None = None, device: str = "cpu") -> None:
-        file = Path(path).expanduser() if path else SHIPPED
+    def __init__(self, path: Place | None = None, device: str = "cpu") -> None:
+        file = path or SHIPPED
         if path is None and self.missing():
             raise UserError(
                 f"recognizer phones: {self.missing()}: give a checkpoint of one as recognizer.path=FILE, or type "

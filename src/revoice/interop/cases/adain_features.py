@@ -16,7 +16,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft
 from revoice.audio.trim import trim_silence
 from revoice.interop.cases import Distance, Result, case
-from revoice.interop.cases.features import features
+from revoice.interop.cases.features import features, padded
 from revoice.interop.fixture import Fixture
 from revoice.vocoders.griffin_lim import griffin_lim, initial_phase
 
@@ -34,9 +34,9 @@ def adain_features(fixture: Fixture) -> Mapping[str, Result]:
     results: dict[str, Result] = {"trim_index": torch.tensor([kept.start, kept.end])}
     for name in fixture.outputs:
         if found := re.fullmatch(r"mel_(reflect|constant)", name):
-            results[name] = features(wav, replace(spec, pad_mode=found[1]), torch.float64).T
+            results[name] = features(wav, padded(spec, found[1]), torch.float64).T
         if found := re.fullmatch(r"mag_(reflect|constant)_first(\d+)", name):
-            linear = replace(spec, pad_mode=found[1], mels=0, fmax=None)
+            linear = replace(padded(spec, found[1]), mels=0, fmax=None)
             results[name] = features(wav, linear, torch.float64).T[: int(found[2])]
     return results
 
@@ -55,7 +55,7 @@ def adain_inverse(fixture: Fixture) -> Mapping[str, Result]:
     recorded = fixture.outputs.get("linear", linear.float())
     for name in fixture.outputs:
         if found := re.fullmatch(r"(griffinlim|wav)_(reflect|constant)_(\d+)", name):
-            run = _GriffinLimRun(replace(spec, pad_mode=found[2]), recorded, int(found[3]))
+            run = _GriffinLimRun(padded(spec, found[2]), recorded, int(found[3]))
             results[name] = _waveform(run, extractor) if found[1] == "wav" else run.compare(fixture.outputs[name])
     return results
 

@@ -1,18 +1,21 @@
 """The encoders of AdaIN-VC (Chou, Yeh, Lee, arXiv:1904.05742)."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from revoice.errors import choices
+from revoice.errors import UserError
 from revoice.nn.adain import TimeStatistics, instance_norm, time_statistics
-from revoice.nn.adain_decoder import Block, check_factors
+from revoice.nn.adain_decoder import Block, Steps
 from revoice.nn.conv import SameConv1d
+from revoice.settings import Fraction, Kernel, Whole, Width, settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class EncoderSize:
     """Sizes of one encoder.
 
@@ -28,19 +31,20 @@ class EncoderSize:
         dropout: after every activation.
     """
 
-    channels: int = 128
-    out: int = 128
-    kernel: int = 5
-    bank: int = 8
-    bank_step: int = 1
-    bank_channels: int = 128
-    subsample: tuple[int, ...] = (1, 2, 1, 2, 1, 2)
-    dense_blocks: int = 6
-    norm: str = "instance"
-    dropout: float = 0.0
+    channels: Width = 128
+    out: Width = 128
+    kernel: Kernel = 5
+    bank: Annotated[Whole, Field(ge=1, le=64)] = 8
+    bank_step: Annotated[Whole, Field(ge=1, le=64)] = 1
+    bank_channels: Width = 128
+    subsample: Steps = (1, 2, 1, 2, 1, 2)
+    dense_blocks: Annotated[Whole, Field(ge=0, le=256)] = 6
+    norm: Literal["instance", "none"] = "instance"
+    dropout: Fraction = 0.0
 
     def __post_init__(self) -> None:
-        check_factors(self.subsample, "subsample")
+        if self.bank_step > self.bank:
+            raise UserError(f"bank_step={self.bank_step} is more than bank={self.bank}: no convolution is left")
 
 
 class Encoder(nn.Module):
@@ -96,8 +100,6 @@ class ContentEncoder(Encoder):
 
     def __init__(self, n_features: int, size: EncoderSize, norm_first: bool, keep_statistics: bool) -> None:
         super().__init__(n_features, size, norm_first)
-        if size.norm not in ("instance", "none"):
-            raise choices(size.norm, ["instance", "none"], "content_encoder.norm")
         self.normalises, self.keeps = size.norm == "instance", keep_statistics
         self.mean = SameConv1d(size.channels, size.out, 1)
         self.log_variance = SameConv1d(size.channels, size.out, 1)

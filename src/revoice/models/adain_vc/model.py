@@ -1,22 +1,30 @@
 """AdaIN-VC: one-shot conversion with instance normalisation (Chou, Yeh, Lee, arXiv:1904.05742)."""
 
-from collections.abc import Mapping
 from math import prod
-from typing import Any
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
-from revoice.errors import UserError, choices
+from revoice.errors import UserError
 from revoice.models.adain_vc.encoders import ContentEncoder, EncoderSize, SpeakerEncoder
-from revoice.models.base import MODELS, ConversionModel, Requires, Standardiser, StyleControls, Utterance
+from revoice.models.base import (
+    MODELS,
+    ConversionModel,
+    Requires,
+    Sampler,
+    Standardiser,
+    StyleControls,
+    Utterance,
+    require_frames,
+)  # fmt: skip
 from revoice.nn.adain import TimeStatistics
 from revoice.nn.adain_decoder import Decoder, DecoderSize, spread_upsampling
 from revoice.nn.masked import masked_l1
-from revoice.nn.perturb import perturbed
-from revoice.registry import as_tuples, from_mapping
+from revoice.nn.perturb import Perturb, perturbed
+from revoice.settings import Fraction, Frames, FramesOrNone, Width
 
 
 @MODELS.register("adain_vc")
@@ -51,35 +59,34 @@ class AdaINVC(ConversionModel):
 
     def __init__(
         self,
-        n_features: int,
+        n_features: Width,
         *,
-        speaker_encoder: Mapping[str, Any] | None = None,
-        content_encoder: Mapping[str, Any] | None = None,
-        decoder: Mapping[str, Any] | None = None,
-        conditioning: str = "adain",
-        norm_position: str = "before",
-        perturb: float = 0.0,
-        stretch: float | None = None,
-        frames: int = 128,
-        minimum: int | None = None,
-        reference_frames: int = 0,
-        sampler: str = "uniform",
+        speaker_encoder: EncoderSize | None = None,
+        content_encoder: EncoderSize | None = None,
+        decoder: DecoderSize | None = None,
+        conditioning: Literal["adain", "stat_transfer"] = "adain",
+        norm_position: Literal["before", "after"] = "before",
+        perturb: Perturb = 0.0,
+        stretch: Fraction | None = None,
+        frames: Frames = 128,
+        minimum: FramesOrNone | None = None,
+        reference_frames: FramesOrNone = 0,
+        sampler: Sampler = "uniform",
     ) -> None:
         super().__init__()
-        if conditioning not in ("adain", "stat_transfer"):
-            raise choices(conditioning, ["adain", "stat_transfer"], "conditioning")
-        if norm_position not in ("before", "after"):
-            raise choices(norm_position, ["before", "after"], "norm_position")
-        content = from_mapping(EncoderSize, as_tuples(content_encoder), "content_encoder")
-        size = from_mapping(DecoderSize, as_tuples(decoder), "decoder")
+        content, size = content_encoder or EncoderSize(), decoder or DecoderSize()
+        speaker = speaker_encoder or EncoderSize()
         first = norm_position == "before"
         hop = prod(content.subsample)
         upsample = size.upsample or spread_upsampling(hop, size.blocks)
         _check(upsample, size, content, hop, conditioning)
         self.hop, self.perturb, self.stretch = hop, perturb, stretch
-        speaker = from_mapping(EncoderSize, as_tuples(speaker_encoder), "speaker_encoder")
         # reflection at the coarser encoder's slowest rate needs more frames than a kernel of 5 reaches
         self.shortest = 3 * max(hop, prod(speaker.subsample if conditioning == "adain" else ()))
+        encoders = (content, speaker) if conditioning == "adain" else (content,)
+        reach = max(each.kernel // 2 + 1 for each in (*encoders, size))
+        self.shortest = max(self.shortest, self.shortest // 3 * reach, *(each.bank // 2 + 1 for each in encoders))
+        require_frames(self.shortest, frames=frames, reference_frames=reference_frames)
         self.requires = Requires(
             fields=("features", "f0") if size.pitch_bins else ("features",),
             frames=frames,

@@ -6,9 +6,11 @@ and hears less than half a second to either side, on purpose: a judge of convers
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from revoice.data.fields.inventory import INVENTORY, phones_of
@@ -17,7 +19,9 @@ from revoice.data.read.batch import Batch
 from revoice.models.base import Requires, Standardiser, Trainable
 from revoice.nn.augment import resampled, varied
 from revoice.nn.edits import edits
+from revoice.settings import Word
 
+Inventory = Annotated[tuple[Word, ...], Field(min_length=1, max_length=1 << 12)]
 BLANK = 0  # the class of "nothing new"; the phone at place i of the inventory is class i + 1
 
 

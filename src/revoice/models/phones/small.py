@@ -1,14 +1,13 @@
 """The small recognizer of phones, which ships."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS
-from revoice.models.phones.recognizer import Block, Recognizer
+from revoice.models.phones.recognizer import Block, Inventory, Recognizer
 from revoice.nn.augment import masked
+from revoice.settings import Factors, Flag, Fraction, Frames, FramesOrNone, OddKernel, Width
 
 
 @MODELS.register("phones")
@@ -23,15 +22,15 @@ class Phones(Recognizer):
 
     def __init__(
         self,
-        n_features: int = 80,
-        inventory: Sequence[str] | None = None,
-        channels: int = 192,
-        kernel: int = 5,
-        dilations: Sequence[int] = (1, 1, 2, 1, 2, 1, 2, 2),
-        dropout: float = 0.1,
-        frames: int = 256,
-        minimum: int = 32,
-        taught: bool = False,
+        n_features: Width = 80,
+        inventory: Inventory | None = None,
+        channels: Width = 192,
+        kernel: OddKernel = 5,
+        dilations: Factors = (1, 1, 2, 1, 2, 1, 2, 2),
+        dropout: Fraction = 0.1,
+        frames: Frames = 256,
+        minimum: FramesOrNone = 32,
+        taught: Flag = False,
     ) -> None:
         super().__init__(n_features, inventory, channels, frames, minimum, taught)
         self.stem = nn.Conv1d(n_features, channels, 5, stride=2, padding=2)

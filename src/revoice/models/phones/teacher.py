@@ -1,15 +1,17 @@
 """A recognizer on Whisper's frozen encoder, which teaches the small one on speech without labels."""
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Trainable
-from revoice.models.phones.recognizer import Block, Recognizer
+from revoice.models.phones.recognizer import Block, Inventory, Recognizer
 from revoice.nn.whisper import WhisperEncoder, WhisperSize
+from revoice.settings import Depth, Fraction, Frames, FramesOrNone, Whole, Width
 
 
 @MODELS.register("phone_teacher")
@@ -27,15 +29,15 @@ class PhoneTeacher(Recognizer):
 
     def __init__(
         self,
-        n_features: int = 80,
-        inventory: Sequence[str] | None = None,
-        width: int = 384,
-        heads: int = 6,
-        layers: int = 4,
-        blocks: int = 1,
-        dropout: float = 0.2,
-        frames: int = 256,
-        minimum: int = 32,
+        n_features: Width = 80,
+        inventory: Inventory | None = None,
+        width: Width = 384,
+        heads: Width = 6,
+        layers: Depth = 4,
+        blocks: Annotated[Whole, Field(ge=0, le=256)] = 1,
+        dropout: Fraction = 0.2,
+        frames: Frames = 256,
+        minimum: FramesOrNone = 32,
     ) -> None:
         super().__init__(n_features, inventory, width, frames, minimum)
         self.encoder = WhisperEncoder(WhisperSize(mels=n_features, width=width, heads=heads, layers=layers))

@@ -3,32 +3,38 @@
 import math
 import re
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.nn.functional import conv2d, leaky_relu
 
-from revoice.errors import UserError
+from revoice.mistakes import Expected
+from revoice.settings import Number, Whole, Word
 
 
-def kernel_size(text: str, setting: str = "model.kernel") -> tuple[int, int]:
-    """(frequencies, frames) of a kernel; `setting` is what the user typed it for.
+def kernel_size(text: str) -> tuple[int, int]:
+    """(frequencies, frames) of a kernel.
 
     >>> kernel_size("3x1")
     (3, 1)
     """
     match = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", text)
     if not match:
-        raise UserError(f"{setting}={text}: expected FREQUENCIESxFRAMES, e.g. 3x1 or 3x3")
+        raise ValueError(f"{text} is no kernel")
     return int(match[1]), int(match[2])
 
 
-def check_network(group: str, channels: int, layers: int, slope: float) -> None:
-    """Refuse what no network can be drawn with; `group` is where the user typed it, "model" or "evaluation"."""
-    if not 1 <= channels <= 1024 or not 1 <= layers <= 8:
-        raise UserError(f"{group}.channels={channels}, {group}.layers={layers}: expected 1 to 1024, and 1 to 8")
-    if not 0.0 <= slope <= 1.0:
-        raise UserError(f"{group}.slope={slope}: expected 0 to 1, e.g. {group}.slope=0.2")
+def _is_kernel(text: str) -> str:
+    kernel_size(text)
+    return text
+
+
+KernelSize = Annotated[Word, AfterValidator(_is_kernel), Expected("FREQUENCIESxFRAMES, e.g. 3x1 or 3x3")]
+Channels = Annotated[Whole, Field(ge=1, le=1024)]
+Layers = Annotated[Whole, Field(ge=1, le=8)]
+LeftOut = Annotated[Number, Field(ge=0, lt=0.1)]  # share of the features' energy
 
 
 class RandomFeatures:

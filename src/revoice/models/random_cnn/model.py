@@ -1,27 +1,26 @@
 """Random-CNN voice style transfer: two clips, no training (mazzzystar/randomCNN-voice-transfer)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from revoice.errors import UserError, choices
+from revoice.errors import UserError
+from revoice.mistakes import LARGEST
 from revoice.models.base import MODELS, Controls, ConversionModel, Progress, Requires, Utterance
-from revoice.models.random_cnn.features import RandomFeatures, check_network, kernel_size
+from revoice.models.random_cnn.features import Channels, KernelSize, Layers, LeftOut, RandomFeatures, kernel_size
 from revoice.models.random_cnn.search import Objective, Search, Style, minimise, observe
+from revoice.settings import Count, NotNegative, Positive, Share, Whole, Width, settings
 
 SILENT = 1e-4  # largest feature of a window that is left as it is
-NORMALISE = ("energy", "duration", "nothing")
-STARTS = ("noise", "content", "style")
-PHASES = ("random", "content")
 # steps of Adam are too small to tell its end from its beginning: as many as published
 BY_OPTIMISER = {"lbfgs": {"iterations": 300, "stop": 3e-3}, "adam": {"iterations": 20000, "stop": 0.0}}
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class TransferControls(Controls):
     """How a spectrogram is sought.
 
@@ -41,44 +40,23 @@ class TransferControls(Controls):
         precision: share of the features' energy that may be left out for speed; 0 leaves nothing out.
     """
 
-    content_weight: float = 100.0
-    style_weight: float = 1.0
-    normalise: str = "energy"
-    optimiser: str = "lbfgs"
-    iterations: int | None = None
-    stop: float | None = None
-    rate: float = 1e-3
-    start: str = "content"
-    phase: str = "random"
-    seed: int = 0
-    window: int = 512
-    precision: float = 1e-5
+    content_weight: NotNegative = 100.0
+    style_weight: NotNegative = 1.0
+    normalise: Literal["energy", "duration", "nothing"] = "energy"
+    optimiser: Literal["lbfgs", "adam"] = "lbfgs"
+    iterations: Count | None = None
+    stop: NotNegative | None = None
+    rate: Positive = 1e-3
+    start: Literal["noise", "content", "style"] = "content"
+    phase: Literal["random", "content"] = "random"
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 0
+    window: Annotated[Whole, Field(ge=16, le=LARGEST)] = 512
+    precision: LeftOut = 1e-5
 
     def __post_init__(self) -> None:
-        valid_names = {"normalise": NORMALISE, "optimiser": BY_OPTIMISER, "start": STARTS, "phase": PHASES}
-        for name, valid in valid_names.items():
-            if getattr(self, name) not in valid:
-                raise choices(getattr(self, name), valid, name)
         for name, value in BY_OPTIMISER[self.optimiser].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        least = {
-            "content_weight": 0,
-            "style_weight": 0,
-            "iterations": 1,
-            "stop": 0,
-            "window": 16,
-            "seed": 0,
-            "precision": 0,
-        }
-        for name, smallest in least.items():
-            if not smallest <= getattr(self, name) < math.inf:
-                raise UserError(f"{name}={getattr(self, name)}: expected a number from {smallest} on")
-        for name, highest in (("precision", 0.1), ("seed", 2**63), ("rate", math.inf)):
-            if getattr(self, name) >= highest:
-                raise UserError(f"{name}={getattr(self, name)}: expected less than {highest}")
-        if not self.rate > 0.0:
-            raise UserError(f"rate={self.rate}: expected more than 0, e.g. rate=1e-3")
 
 
 @MODELS.register("random_cnn")
@@ -99,12 +77,16 @@ class RandomCNN(ConversionModel):
     Controls = TransferControls
 
     def __init__(
-        self, n_features: int, kernel: str | int = "5x5", channels: int = 8, layers: int = 1, slope: float = 0.2
+        self,
+        n_features: Width,
+        kernel: KernelSize = "5x5",
+        channels: Channels = 8,
+        layers: Layers = 1,
+        slope: Share = 0.2,
     ) -> None:
         super().__init__()
         self.n_features, self.channels, self.layers, self.slope = n_features, channels, layers, slope
-        self.kernel = kernel_size(str(kernel))
-        check_network("model", channels, layers, slope)
+        self.kernel = kernel_size(kernel)
         self.height, self.width = (1 + layers * (size - 1) for size in self.kernel)
         if self.height > n_features:
             raise UserError(

@@ -36,7 +36,7 @@ class CallbackFactory(Protocol):
         """The callback, or several that belong together."""
 
 
-CALLBACKS: "Registry[CallbackFactory]" = Registry("callback", "revoice.training.callbacks")
+CALLBACKS: "Registry[CallbackFactory]" = Registry("callback", "revoice.training.callbacks", typed="callbacks.{name}")
 
 
 def build_callbacks(settings: Mapping[str, Mapping[str, Any] | None], run: Run) -> list[Callback]:

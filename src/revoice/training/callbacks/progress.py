@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from revoice.data.read.batch import Batch
+from revoice.settings import NotNegative
 from revoice.training.callbacks import CALLBACKS, Run
 
 
@@ -15,7 +16,7 @@ from revoice.training.callbacks import CALLBACKS, Run
 class ProgressBar:
     """Rich bar on a terminal; elsewhere (a log file) a plain line every `line_every` seconds."""
 
-    def __init__(self, line_every: float = 20.0) -> None:
+    def __init__(self, line_every: NotNegative = 20.0) -> None:
         self.line_every = line_every
 
     def make(self, run: Run) -> Callback:

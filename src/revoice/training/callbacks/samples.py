@@ -2,10 +2,9 @@
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -17,10 +16,11 @@ from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.converter import Converter
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
-from revoice.evaluation.listeners import DEFAULT, build_recognizer
+from revoice.evaluation.listeners import DEFAULT, build_recognizer, check_recognizer
 from revoice.evaluation.pictures import spectrograms
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript, mean_rate
 from revoice.models.base import ConversionModel
+from revoice.settings import Count, Given, Natural, Word
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -44,8 +44,9 @@ class Samples:
             weights are not.
     """
 
-    def __init__(self, count: int = 2, every: int = 1, recognizer: Mapping[str, Any] | str | None = DEFAULT) -> None:
+    def __init__(self, count: Natural = 2, every: Count = 1, recognizer: Given | Word | None = DEFAULT) -> None:
         self.count, self.every, self.recognizer = count, every, recognizer
+        check_recognizer(recognizer, "callbacks.samples.recognizer")
 
     def make(self, run: Run) -> Callback | list[Callback]:
         """The callback; none if there are no recordings to convert, only their features."""

@@ -9,6 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from revoice.data.datamodule import DataModule
 from revoice.models.base import Trainable
+from revoice.settings import Count
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -24,7 +25,7 @@ class SpeakerMap:
         speakers: at most so many.  clips: of each.
     """
 
-    def __init__(self, speakers: int = 20, clips: int = 8) -> None:
+    def __init__(self, speakers: Count = 20, clips: Count = 8) -> None:
         self.speakers, self.clips = speakers, clips
 
     def make(self, run: Run) -> Callback:

@@ -3,11 +3,12 @@
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 
+from revoice.settings import Natural, NotNegative, Share, Word
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.untrusted import read_torch, refused
 
@@ -16,7 +17,7 @@ from revoice.untrusted import read_torch, refused
 class Checkpoints:
     """Keeps `checkpoints/best.ckpt` by `monitor`, and `last.ckpt`, every `val_every` iterations and at the end."""
 
-    def __init__(self, monitor: str = "val/loss", mode: str = "min") -> None:
+    def __init__(self, monitor: Word = "val/loss", mode: Literal["min", "max"] = "min") -> None:
         self.monitor, self.mode = monitor, mode
 
     def make(self, run: Run) -> list[Callback]:
@@ -79,7 +80,11 @@ class EarlyStop:
     """Stops when `monitor` has not improved by `min_delta` for `patience` validations."""
 
     def __init__(
-        self, monitor: str = "val/loss", mode: str = "min", patience: int = 10, min_delta: float = 0.0
+        self,
+        monitor: Word = "val/loss",
+        mode: Literal["min", "max"] = "min",
+        patience: Natural = 10,
+        min_delta: NotNegative = 0.0,
     ) -> None:
         self.monitor, self.mode, self.patience, self.min_delta = monitor, mode, patience, min_delta
 
@@ -92,7 +97,7 @@ class EarlyStop:
 class MovingAverage:
     """Validates with, and keeps in checkpoints, an exponential moving average of the weights from iteration `start`."""
 
-    def __init__(self, decay: float = 0.999, start: int = 0) -> None:
+    def __init__(self, decay: Share = 0.999, start: Natural = 0) -> None:
         self.decay, self.start = decay, start
 
     def make(self, run: Run) -> Callback:

@@ -16,7 +16,7 @@ class LoggerFactory(Protocol):
         """The logger, writing below `folder`."""
 
 
-LOGGERS: "Registry[LoggerFactory]" = Registry("logger", "revoice.training.loggers")
+LOGGERS: "Registry[LoggerFactory]" = Registry("logger", "revoice.training.loggers", typed="logger.{name}")
 
 
 def build_loggers(settings: Mapping[str, Mapping[str, Any] | None], folder: Path) -> list[Logger]:

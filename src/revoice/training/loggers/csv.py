@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import CSVLogger, Logger
 
+from revoice.settings import Count
 from revoice.training.loggers import LOGGERS
 
 
@@ -11,7 +12,7 @@ from revoice.training.loggers import LOGGERS
 class Csv:
     """Writes `logs/metrics.csv` in the run folder every `flush_every` logged steps."""
 
-    def __init__(self, flush_every: int = 50) -> None:
+    def __init__(self, flush_every: Count = 50) -> None:
         self.flush_every = flush_every
 
     def make(self, folder: Path, run_name: str) -> Logger:

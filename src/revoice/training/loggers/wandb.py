@@ -7,6 +7,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
+from revoice.settings import Flag, Word, Words
 from revoice.training.loggers import LOGGERS
 
 
@@ -22,11 +23,11 @@ class Wandb:
 
     def __init__(
         self,
-        project: str = "revoice",
-        entity: str | None = None,
-        group: str | None = None,
-        tags: list[str] | None = None,
-        offline: bool | None = None,
+        project: Word = "revoice",
+        entity: Word | None = None,
+        group: Word | None = None,
+        tags: Words | None = None,
+        offline: Flag | None = None,
     ) -> None:
         self.settings: dict[str, Any] = {"project": project, "entity": entity, "group": group, "tags": tags}
         self.offline = not has_key() if offline is None else offline

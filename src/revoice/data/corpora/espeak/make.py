@@ -7,19 +7,37 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from revoice.data.corpora.espeak.voices import ACCENT_NAMES, STYLES, Voice, voices
 from revoice.data.prepare.workers import usable_cpus
 from revoice.errors import UserError, choices
+from revoice.mistakes import LARGEST
+from revoice.settings import Count, Natural, Whole, Word, one_or_more, settings
 
 VERSION = 2  # raise when the way they are spoken changes
 VAL_EVERY = 25  # one training sentence in this many is for validation
 
 
-@dataclass(frozen=True, kw_only=True)
+Several = Annotated[Whole, Field(ge=2, le=LARGEST)]
+
+
+def _known(style: str) -> str:
+    if style not in STYLES:
+        raise choices(style, STYLES, "prosody style (data.corpus.styles)")
+    return style
+
+
+Styles = Annotated[
+    tuple[Annotated[Word, AfterValidator(_known)], ...], Field(min_length=1), BeforeValidator(one_or_more)
+]
+
+
+@settings
 class Recipe:
     """What to speak.
 
@@ -31,13 +49,21 @@ class Recipe:
         max_voices: use only so many training voices (None: all), for quick tests.
     """
 
-    sentences: int = 100
-    test_sentences: int = 20
-    per_voice: int | None = 20
-    tested_voices: int | None = 60
-    styles: tuple[str, ...] = ("neutral",)
-    styled_voices: int = 8
-    max_voices: int | None = None
+    sentences: Several = 100
+    test_sentences: Several = 20
+    per_voice: Several | None = 20
+    tested_voices: Natural | None = 60
+    styles: Styles = ("neutral",)
+    styled_voices: Natural = 8
+    max_voices: Count | None = None
+
+    def __post_init__(self) -> None:
+        there = len(sentences())
+        if self.sentences + self.test_sentences > there:
+            raise UserError(
+                f"data.corpus.sentences={self.sentences} + test_sentences={self.test_sentences}: "
+                f"expected at most {there} in all"
+            )
 
     def utterances(self) -> int:
         """How many clips that is."""
@@ -70,7 +96,6 @@ def make_corpus(
     """
     if (root / "utterances.jsonl").is_file():
         return
-    _check(recipe)
     part = root.with_name(f"{root.name}.part")  # one maker at a time: the caller holds the folder's lock
     shutil.rmtree(part, ignore_errors=True)
     jobs = [_job(part, number, voice, recipe) for number, voice in enumerate(_cast(recipe))]
@@ -91,22 +116,6 @@ def make_corpus(
                 progress(len(job["rows"]), sum(done["seconds"] for done in answer["items"]))
     _write_tables(part, rows, recipe)
     part.rename(root)
-
-
-def _check(recipe: Recipe) -> None:
-    for style in recipe.styles:
-        if style not in STYLES:
-            raise choices(style, STYLES, "prosody style")
-    there = len(sentences())
-    if recipe.sentences < 2 or recipe.test_sentences < 2 or recipe.sentences + recipe.test_sentences > there:
-        raise UserError(
-            f"data.corpus.sentences={recipe.sentences} + test_sentences={recipe.test_sentences}: "
-            f"expected at least 2 of each and at most {there} in all"
-        )
-    if recipe.per_voice is not None and recipe.per_voice < 2:
-        raise UserError(f"data.corpus.per_voice={recipe.per_voice}: expected at least 2, or null for all sentences")
-    if recipe.tested_voices is not None and recipe.tested_voices < 0:
-        raise UserError(f"data.corpus.tested_voices={recipe.tested_voices}: expected 0 or more, or null for all voices")
 
 
 def _cast(recipe: Recipe) -> list[Voice]:
