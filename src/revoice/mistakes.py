@@ -98,7 +98,7 @@ def _fields(kind: Any) -> dict[str, Any]:
     bare = _bare(kind)
     if get_origin(bare) in (Union, UnionType):
         return next((found for each in get_args(bare) if (found := _fields(each))), {})
-    return _declared(bare) if isinstance(bare, type) and dataclasses.is_dataclass(bare) else {}
+    return _declared(bare) if isinstance(bare, type) and hasattr(bare, "__dataclass_fields__") else {}
 
 
 def _literals(kind: Any) -> list[Any]:

@@ -114,15 +114,17 @@ class Registry(Generic[T]):
     def _checked(self, name: str, arguments: Any, what: str) -> dict[str, Any]:
         """Those of the arguments that are given, as what their parameters say."""
         given = checked(Given, arguments, what)
-        hints = parameters(cast(Hashable, self.get(name)))
+        cls: Any = self.get(name)
+        hints = parameters(cls)
         for key in given:
             if key not in hints:
                 raise choices(key, hints, f"setting of {self.kind} {name}")
         return {key: checked(hints[key], value, f"{what}.{key}") for key, value in given.items()}
 
     def _complete(self, name: str, given: Collection[str], what: str) -> None:
-        kinds = parameters(cast(Hashable, self.get(name)))
-        for each in inspect.signature(self.get(name)).parameters.values():
+        cls: Any = self.get(name)
+        kinds = parameters(cls)
+        for each in inspect.signature(cls).parameters.values():
             if each.default is each.empty and each.name in kinds and each.name not in given:
                 raise UserError(
                     f"{what or self.what(name)}.{each.name} is missing: expected {expectation(kinds[each.name])}"

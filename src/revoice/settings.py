@@ -126,3 +126,10 @@ def checked(kind: Any, value: Any, what: str) -> Any:
 def from_mapping(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """A `@settings` object of plain values; see `checked`."""
     return checked(cls, dict(values) if isinstance(values, Mapping) else values, what)
+
+
+def from_config(cls: type[T], config: Any) -> T:
+    """A `@settings` object of a whole configuration, which may hold more: what others of its settings refer to."""
+    known = {f.name for f in dataclasses.fields(cast(Any, cls))}
+    given = checked(Given, config, "the configuration")
+    return checked(cls, {key: value for key, value in given.items() if key in known}, "")

@@ -89,6 +89,20 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Loa
     return Loaded(model.to(device).eval(), spec, description, file, _digest(file))
 
 
+def described(path: str | Path) -> Description | None:
+    """What a `.safetensors` file says of its model, without reading the weights; None of other files.
+
+    Raises:
+        UserError: the file is missing, or describes no model.
+    """
+    file = find_checkpoint(path)
+    if file.suffix != ".safetensors":
+        return None
+    with refused(file, "safetensors file"):
+        about, _ = read_safetensors(file, KEY, wanted=lambda name: False)
+        return None if about is None else Description.from_dict(about)
+
+
 def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Loaded:
     """A model that needs no training, from its settings alone.
 

@@ -15,6 +15,17 @@ UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
 KEYS = ("ckpt", "model", "features", "src", "tgt", "out", "device", "vocoder", "adapt", "controls", "hydra")
 
 
+def check(values: dict[str, Any]) -> None:
+    """Refuse what cannot be converted with, in one line, before a model is loaded."""
+    from revoice.cli.systems import Speaking
+    from revoice.settings import Words, checked, from_config
+
+    for key in ("src", "tgt"):
+        checked(Words | None, values.get(key), key)
+    checked(Word | None, values.get("ckpt"), "ckpt")
+    from_config(Speaking, {**values, "ckpt": values.get("ckpt") or (None if values.get("model") else DEFAULT)})
+
+
 def task(values: dict[str, Any], folder: Path) -> list[Path]:
     """Convert all sources; returns the files written."""
     if values.get("ckpt") and values.get("model"):

@@ -1,16 +1,54 @@
 """The models that a command works with: checkpoints (`ckpt=`), or one that needs no training (`model=`)."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 from revoice.audio.spec import FeatureSpec
-from revoice.checkpoint.load import Loaded, load_checkpoint, untrained
-from revoice.conversion.adaptation import Adaptation
+from revoice.checkpoint.load import Loaded, described, load_checkpoint, untrained
+from revoice.conversion.adaptation import Adaptation, Steps
 from revoice.conversion.converter import Converter
 from revoice.errors import UserError
-from revoice.models.base import MODELS
+from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import accepted
+from revoice.settings import Given, Place, Word, Words, from_mapping, settings
 from revoice.vocoders.base import VOCODERS
+
+
+@settings
+class Speaking:
+    """What convert.py and evaluate.py share: which systems speak, and how."""
+
+    ckpt: Words | None = None
+    model: Given | None = None
+    features: FeatureSpec | None = None
+    vocoder: Given
+    out: Place | None = None
+    device: Word | None = None
+    adapt: Annotated[Adaptation, Steps] = Adaptation()
+    controls: Given = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        VOCODERS.check(*VOCODERS.named(self.vocoder, "vocoder"), facts=("spec",))
+        if self.model is not None:
+            name, values = MODELS.named(self.model, "model")
+            MODELS.check(name, values, facts=("n_features",))
+            kind = MODELS.get(name)
+            if issubclass(kind, ConversionModel) and not kind.trained:
+                _misplaced(name, self.controls)
+                from_mapping(kind.Controls, self.controls, "control")
+        for path in self.ckpt or ():
+            about = described(path)
+            kind = MODELS.get(about.model) if about else Trainable
+            if issubclass(kind, ConversionModel) and self.model is None:
+                from_mapping(kind.Controls, self.controls, "control")
+
+
+def _misplaced(name: str, controls: Mapping[str, Any]) -> None:
+    known = accepted(MODELS.get(name))
+    for key in controls:
+        if key in known:
+            raise UserError(f"{key} is a setting of the model: type model.{key}={controls[key]}")
 
 
 def from_checkpoint(path: str, values: Mapping[str, Any], device: str) -> Converter:
@@ -21,12 +59,9 @@ def from_checkpoint(path: str, values: Mapping[str, Any], device: str) -> Conver
 
 def from_settings(values: Mapping[str, Any], device: str) -> Converter:
     """A converter of the model named by `model=`, which needs no training."""
-    settings = dict(values["model"])
-    known = accepted(MODELS.get(settings["name"]))
-    if misplaced := [name for name in values["controls"] if name in known]:
-        name = misplaced[0]
-        raise UserError(f"{name} is a setting of the model: type model.{name}={values['controls'][name]}")
-    loaded = untrained(settings.pop("name"), settings, FeatureSpec.from_dict(values["features"]))
+    model = dict(values["model"])
+    _misplaced(model["name"], values["controls"])
+    loaded = untrained(model.pop("name"), model, FeatureSpec.from_dict(values["features"]))
     return _converter(loaded, values, device, values["controls"])
 
 

@@ -130,6 +130,7 @@ class Trainable(nn.Module):
         may_change: settings that are about training alone: `init_from` takes them from the config.
         stands_on: networks of others that taught it or are a part of it: what they judge, they flatter.
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
+        measured: names of what `measures` gives.
         grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
     """
 
@@ -140,6 +141,7 @@ class Trainable(nn.Module):
     stands_on: ClassVar[tuple[str, ...]] = ()
     target: str = "none"
     grows_from: ClassVar[str] = ""
+    measured: ClassVar[tuple[str, ...]] = ()
     requires: Requires
 
     def grow_from(self, other: "Trainable") -> None:

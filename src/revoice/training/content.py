@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
-from revoice.checkpoint.load import Loaded, load_checkpoint
+from revoice.checkpoint.load import Loaded, find_checkpoint, load_checkpoint
 from revoice.data.fields.base import Field, frame_rule
 from revoice.data.fields.clip import Clip
 from revoice.errors import UserError
@@ -73,6 +73,15 @@ def encoder_of(loaded: Loaded) -> Encoder:
     raise UserError(f"{loaded.path} holds a {loaded.model.name}, expected the encoder of a recognizer: {HOW}")
 
 
+def require_encoder(name: str, values: Mapping[str, Any]) -> None:
+    """Refuse a new model that stands on an encoder of which it is not said where it is."""
+    if "content_from" not in values:
+        return
+    if not values["content_from"]:
+        raise UserError(f"model {name} stands on the encoder of a recognizer: {HOW}")
+    find_checkpoint(values["content_from"])
+
+
 def settle(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], Loaded | None]:
     """The settings of a new model with the sizes of the encoder that it stands on, and where that is.
 
@@ -81,8 +90,7 @@ def settle(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], Loaded
     """
     if "content_from" not in values:
         return dict(values), None
-    if not values["content_from"]:
-        raise UserError(f"model {name} stands on the encoder of a recognizer: {HOW}")
+    require_encoder(name, values)
     loaded = load_checkpoint(str(values["content_from"]))
     content = fitted(settings_of(encoder_of(loaded)), values.get("content") or {})
     return {**values, "content": content, "content_from": None}, loaded

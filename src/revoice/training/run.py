@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
-import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import Description, spec_facts
 from revoice.checkpoint.load import Loaded, load_checkpoint
@@ -22,13 +21,14 @@ from revoice.data.setup import DataSetup
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Trainable
 from revoice.training.callbacks import Run, build_callbacks
+from revoice.training.config import TrainConfig, check
 from revoice.training.content import adopt, carry_over, fitted, made_fields, settle
 from revoice.training.loggers import build_loggers
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
 from revoice.training.resume import resume_from, resumed
 from revoice.training.stop import Stop
-from revoice.training.trainer import TrainerSettings, build_trainer, place, precision, settings_of
+from revoice.training.trainer import TrainerSettings, build_trainer, place, precision
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +73,13 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         UserError: any setting or input that the user can mend.
     """
     started = time.perf_counter()
-    seed_everything(int(config["seed"]), verbose=False)
-    parts = build(config)
-    if config.get("show"):
+    run = check(config)
+    seed_everything(run.seed, verbose=False)
+    parts = build(config, run)
+    if run.show:
         print(describe(parts, config))
         return Outcome(folder, None, {})
-    iterations = int(config["max_iterations"])
-    if iterations < 1:
-        raise UserError(f"max_iterations={iterations}: expected 1 or more")
+    iterations = run.max_iterations
     resume = resume_from(config.get("ckpt_path"), folder, iterations, parts.model, parts.description)
     loggers = build_loggers(config.get("logger") or {}, folder)
     reporter = Reporter(folder, loggers)
@@ -88,9 +87,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     stop = Stop(parts.trainer.max_time)
     callbacks = build_callbacks(config.get("callbacks") or {}, known)
     trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])
-    module = VoiceModule(
-        parts.model, parts.description, config["loss"], config["optimizer"], iterations, int(config["seed"])
-    )
+    module = VoiceModule(parts.model, parts.description, run.loss, run.optimizer, iterations, run.seed)
     if parts.trainer.compile:
         for child in parts.model.children():
             child.compile()
@@ -114,17 +111,12 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         _finish_wandb(loggers)
 
 
-def build(config: Mapping[str, Any]) -> Parts:
+def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     """Prepare the data if needed and build the model."""
-    settings, chosen = settings_of(config["trainer"]), config["model"]["name"]
-    if not MODELS.get(chosen).trained:
-        raise UserError(f"model {chosen} needs no training: python convert.py model={chosen} src=a.wav tgt=b.wav")
-    place(settings)  # complain about missing GPUs before preparing for an hour
-    start = load_checkpoint(config["init_from"]) if config.get("init_from") else None
-    spec = start.spec if start else FeatureSpec.from_dict(config["features"])
+    start = load_checkpoint(run.init_from) if run.init_from else None
+    spec = start.spec if start else run.features
     setup = build_data(config["data"])
-    values = dict(config["model"])
-    name = values.pop("name")
+    name, values = MODELS.named(run.model, "model")
     facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers())}
     under = start if start and start.description.model == MODELS.get(name).grows_from else None
     start = None if under else start
@@ -138,14 +130,14 @@ def build(config: Mapping[str, Any]) -> Parts:
         model = MODELS.build(name, arguments)
         adopt(model, encoder)
     data = setup.open(
-        spec, model.requires, config["paths"]["prepared_dir"], int(config["seed"]), settings.accumulate,
+        spec, model.requires, run.paths.prepared_dir, run.seed, run.trainer.accumulate,
         made=made_fields(model, encoder, spec),
     )  # fmt: skip
     if arguments.get("n_speakers", len(data.tables.speakers)) != len(data.tables.speakers):
         # of a checkpoint with any voice, or counted before every clip of a speaker was rejected
         arguments = {**arguments, "n_speakers": len(data.tables.speakers)}
         if not start:
-            seed_everything(int(config["seed"]), verbose=False)
+            seed_everything(run.seed, verbose=False)
             model = MODELS.build(name, arguments)
             adopt(model, encoder)
     if start and model.target == "speaker" and list(data.tables.speakers) != start.description.speakers:
@@ -161,7 +153,7 @@ def build(config: Mapping[str, Any]) -> Parts:
     model.set_features(spec)
     made_by = encoder if "content" in model.requires.fields else None
     description = _description(model, arguments, spec, setup, data, made_by)
-    return Parts(data, spec, model, description, settings)
+    return Parts(data, spec, model, description, run.trainer)
 
 
 def _description(

@@ -60,6 +60,7 @@ class Recognizer(Trainable):
     preset = "whisper_16k"
     may_change = ("frames", "minimum", "taught", "dropout")
     stands_on = ("whisper",)
+    measured = ("per",)
 
     def __init__(
         self,

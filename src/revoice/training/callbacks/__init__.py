@@ -30,7 +30,11 @@ class Run:
 
 
 class CallbackFactory(Protocol):
-    """A class whose instances make a Lightning callback for a run."""
+    """A class whose instances make a Lightning callback for a run.
+
+    What it logs may be named in a class attribute `logs`, what it watches in an attribute `monitor`: a callback that
+    watches what nobody measures is refused before training starts.
+    """
 
     def make(self, run: Run) -> Callback | list[Callback]:
         """The callback, or several that belong together."""

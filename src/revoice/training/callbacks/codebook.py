@@ -20,6 +20,8 @@ class Codebook:
     Models without a quantizer are left alone.
     """
 
+    logs = ("codebook/usage",)
+
     def make(self, run: Run) -> Callback:
         """The callback."""
         return _Codebook(run.reporter)

@@ -44,6 +44,8 @@ class Samples:
             weights are not.
     """
 
+    logs = (ERRORS, f"{ERRORS}_copy")
+
     def __init__(self, count: Natural = 2, every: Count = 1, recognizer: Given | Word | None = DEFAULT) -> None:
         self.count, self.every, self.recognizer = count, every, recognizer
         check_recognizer(recognizer, "callbacks.samples.recognizer")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle
 
 from revoice.data.corpora.espeak.design import design
@@ -79,7 +80,12 @@ def voices() -> list[Voice]:
     >>> {v.variant for v in table if v.unseen} & {v.variant for v in table if not v.unseen}
     set()
     """
-    return list(_seen()) + list(_unseen())
+    return list(_everyone())
+
+
+@cache  # designing takes tens of milliseconds
+def _everyone() -> tuple[Voice, ...]:
+    return (*_seen(), *_unseen())
 
 
 def _seen() -> Iterator[Voice]:

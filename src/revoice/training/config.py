@@ -1,0 +1,123 @@
+"""The configuration of a training run, checked from end to end before any work is done."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from torch import nn
+
+import revoice.conversion.posteriors  # noqa: F401  a field
+from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.description import spec_facts
+from revoice.checkpoint.load import find_checkpoint
+from revoice.conversion.adaptation import Adaptation, Steps
+from revoice.data.config import build as build_data
+from revoice.errors import UserError, choices, one_line
+from revoice.evaluation.session import Protocol
+from revoice.models.base import MODELS
+from revoice.settings import Count, Flag, Given, Place, Seed, Word, from_config, settings
+from revoice.training.callbacks import CALLBACKS
+from revoice.training.content import require_encoder
+from revoice.training.loggers import LOGGERS
+from revoice.training.objective import Weights
+from revoice.training.optimisers import build_optimiser
+from revoice.training.trainer import TrainerSettings, place
+from revoice.untrusted import sketch
+from revoice.vocoders.base import VOCODERS
+
+LARGEST_MODEL = 20_000_000_000  # parameters; one machine holds no larger one
+_MOST_TENSORS = 100_000
+
+
+@settings
+class Paths:
+    """Where things lie (config group `paths`)."""
+
+    prepared_dir: Place
+    data_dir: Place | None = None
+    output_dir: Place | None = None
+
+
+@settings
+class TrainConfig:
+    """What `configs/train.yaml` documents, a group each; what a group holds is its own class's to say."""
+
+    model: Given
+    loss: Weights
+    optimizer: Given
+    features: FeatureSpec
+    data: Given
+    trainer: TrainerSettings
+    paths: Paths
+    logger: dict[Word, Given | None] | None = None
+    callbacks: dict[Word, Given | None] | None = None
+    task: Word = "train"
+    seed: Seed = 0
+    max_iterations: Count
+    init_from: Place | None = None
+    ckpt_path: Place | None = None
+    show: Flag = False
+    optimized_metric: Word = "best/val/loss"
+    optimized_direction: Literal["minimize", "maximize"] = "minimize"
+    vocoder: Given | None = None
+    metrics: Protocol | None = None
+    adapt: Annotated[Adaptation, Steps] | None = None
+
+
+def check(config: Mapping[str, Any]) -> TrainConfig:
+    """Refuse what cannot be trained, in one line, before a corpus is touched or a model loaded.
+
+    Args:
+        config: plain values, all interpolations resolved.
+    """
+    name, values = MODELS.named(config.get("model"), "model")
+    if not MODELS.get(name).trained:
+        raise UserError(f"model {name} needs no training: python convert.py model={name} src=a.wav tgt=b.wav")
+    run = from_config(TrainConfig, config)
+    place(run.trainer)  # complain about missing GPUs before preparing for an hour
+    MODELS.check(name, values, facts=("n_speakers", *spec_facts(run.features)))
+    build_optimiser(run.optimizer, nn.Linear(1, 1))
+    for logger, how in (run.logger or {}).items():
+        LOGGERS.check(logger, how or {})
+    _check_callbacks(run, name)
+    if run.vocoder is not None:
+        VOCODERS.check(*VOCODERS.named(run.vocoder, "vocoder"), facts=("spec",))
+    _check_checkpoints(run)
+    if run.init_from is None:
+        require_encoder(name, values)
+        _check_sizes(name, values, run.features)
+    build_data(config["data"])
+    return run
+
+
+def _check_callbacks(run: TrainConfig, model: str) -> None:
+    """Every callback, and that what they watch is measured."""
+    made = {name: CALLBACKS.build(name, how) for name, how in (run.callbacks or {}).items() if how is not None}
+    losses = ("loss", *run.loss)
+    measured = [f"{split}/{loss}" for split in ("train", "val") for loss in losses]
+    measured += [f"val/{name}" for name in MODELS.get(model).measured]
+    measured += [name for each in made.values() for name in getattr(each, "logs", ())]
+    for name, each in made.items():
+        monitor = getattr(each, "monitor", None)
+        if monitor is not None and monitor not in measured:
+            raise choices(monitor, measured, f"callbacks.{name}.monitor")
+
+
+def _check_checkpoints(run: TrainConfig) -> None:
+    if run.init_from is not None:
+        find_checkpoint(run.init_from)
+    if run.ckpt_path is not None and str(run.ckpt_path) not in ("auto", "last"):
+        if not (run.ckpt_path / "checkpoints" / "last.ckpt").is_file():
+            find_checkpoint(run.ckpt_path)
+
+
+def _check_sizes(name: str, values: Mapping[str, Any], spec: FeatureSpec) -> None:
+    """Draw the model without memory: sizes that do not fit together are found, and those of no machine."""
+    facts = {**spec_facts(spec), "n_speakers": 1}
+    try:
+        model = sketch(lambda: MODELS.build(name, values, facts), _MOST_TENSORS)
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of sizes beyond all measure
+        raise UserError(f"model={name}: no network can be made of these sizes ({one_line(error, 100)})") from error
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if count > LARGEST_MODEL:
+        raise UserError(f"model={name}: these sizes make {count:,} parameters, expected {LARGEST_MODEL:,} at most")
+    model.set_features(spec)
