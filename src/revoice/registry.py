@@ -123,12 +123,10 @@ class Registry(Generic[T]):
 
     def _complete(self, name: str, given: Collection[str], what: str) -> None:
         cls: Any = self.get(name)
-        kinds = parameters(cls)
-        for each in inspect.signature(cls).parameters.values():
-            if each.default is each.empty and each.name in kinds and each.name not in given:
-                raise UserError(
-                    f"{what or self.what(name)}.{each.name} is missing: expected {expectation(kinds[each.name])}"
-                )
+        kinds, optional = parameters(cls), defaults(cls)
+        for key in kinds:
+            if key not in optional and key not in given:
+                raise UserError(f"{what or self.what(name)}.{key} is missing: expected {expectation(kinds[key])}")
 
     def _load(self) -> None:
         if self._loaded:

@@ -7,6 +7,7 @@ is wrong is told in one line (`revoice.mistakes`).
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,10 +28,17 @@ def _no_flag(value: Any) -> Any:
     return value
 
 
+def _finite(value: Any) -> Any:
+    """What may be meant as a word: a number as well, e.g. the name 225, but no slip such as nan."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("no word")
+    return _no_flag(value)
+
+
 def _path(value: Any) -> Any:
     """The path with its `~` expanded, if the system can have one of that name."""
     text = os.fspath(value) if isinstance(value, Path) else str(value)
-    if isinstance(value, bool | Mapping | list | tuple | None) or not text or "\0" in text:
+    if not isinstance(value, str | Path | int) or isinstance(value, bool) or not text or "\0" in text:
         raise ValueError("no path")
     try:
         path = Path(text).expanduser()
@@ -67,7 +75,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]  # 1 is all
 Fraction = Annotated[Number, Field(ge=0, lt=1)]  # some must be left
 Flag = Annotated[bool, Strict()]
 Processes = Annotated[Whole, Field(ge=0, le=1 << 12)]
-Word = Annotated[str, BeforeValidator(_no_flag), Field(min_length=1, max_length=4096)]
+Word = Annotated[str, BeforeValidator(_finite), Field(min_length=1, max_length=4096)]
 Words = Annotated[tuple[Word, ...], BeforeValidator(one_or_more)]
 Names = Annotated[tuple[Word, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 Place = Annotated[Path, BeforeValidator(_path), Expected("a path")]

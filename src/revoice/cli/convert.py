@@ -17,17 +17,19 @@ KEYS = ("ckpt", "model", "features", "src", "tgt", "out", "device", "vocoder", "
 
 def check(values: dict[str, Any]) -> None:
     """Refuse what cannot be converted with, in one line, before a model is loaded."""
+    from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import Speaking
     from revoice.settings import Words, checked, from_config
 
     for key in ("src", "tgt"):
         checked(Words | None, values.get(key), key)
-    checked(Word | None, values.get("ckpt"), "ckpt")
-    from_config(Speaking, {**values, "ckpt": values.get("ckpt") or (None if values.get("model") else DEFAULT)})
+    speaks = values.get("ckpt") or (None if values.get("model") else DEFAULT)
+    from_config(Speaking, {**values, "ckpt": speaks})
 
 
 def task(values: dict[str, Any], folder: Path) -> list[Path]:
     """Convert all sources; returns the files written."""
+    check(values)
     if values.get("ckpt") and values.get("model"):
         raise UserError(f"ckpt= and model= both say what converts: give one; for example: {EXAMPLE} or {UNTRAINED}")
     if not values.get("model") and values.get("features"):

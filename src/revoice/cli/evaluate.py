@@ -7,28 +7,60 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from revoice.cli.app import device, required, run, several
 from revoice.errors import UserError, choices
 
 if TYPE_CHECKING:
     from revoice.evaluation.evaluate import Evaluation
-    from revoice.studies.gram_protocol import Identification
+    from revoice.evaluation.phone_error import PhoneProtocol
+    from revoice.studies.gram_protocol import GramProtocol, Identification
 
 ERRORS = ("converted", "copy", "source")
 EXAMPLE = "python evaluate.py ckpt=outputs/demo/model.ckpt data=synthetic"
 PHONES_EXAMPLE = "python evaluate.py evaluation=phones ckpt=phones.safetensors data=synthetic"
 
 
+def check(values: dict[str, Any]) -> None:
+    """Refuse what cannot be evaluated, in one line, before a model is loaded or a corpus touched."""
+    from revoice.cli.systems import Speaking
+    from revoice.data.config import build
+    from revoice.evaluation.session import Protocol
+    from revoice.settings import Given, Seed, checked, from_config
+
+    from_config(Speaking, values)
+    checked(Seed, values.get("seed"), "seed")
+    evaluation = checked(Given, values.get("evaluation"), "evaluation")
+    name = evaluation.get("name")
+    if not isinstance(name, str) or name not in EXPERIMENTS:
+        raise choices(name, EXPERIMENTS, "evaluation")
+    if name == "conversion":
+        checked(Protocol, values.get("metrics"), "metrics")
+    else:
+        protocol(values)
+    build(checked(Given, values.get("data"), "data"))
+
+
+def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol":
+    """What an experiment's own settings say."""
+    from revoice.evaluation.phone_error import PhoneProtocol
+    from revoice.settings import Word, checked, from_mapping
+    from revoice.studies.gram_protocol import GramProtocol
+
+    settings = {key: value for key, value in values["evaluation"].items() if key != "name"}
+    if values["evaluation"]["name"] == "gram_identification":
+        return from_mapping(GramProtocol, settings, "evaluation")
+    checked(Word | None, settings.pop("title", None), "evaluation.title")
+    return from_mapping(PhoneProtocol, settings, "evaluation")
+
+
 def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification | dict[str, Any]":
     """Evaluate all checkpoints on one corpus, or run the experiment named by `evaluation=`; returns what was found."""
+    check(values)
     default = Path("outputs") / "evaluate" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     out = Path(str(values["out"])).expanduser() if values["out"] else default
-    name = values["evaluation"]["name"]
-    if name not in EXPERIMENTS:
-        raise choices(name, EXPERIMENTS, "evaluation")
-    return EXPERIMENTS[name](values, out)
+    return EXPERIMENTS[values["evaluation"]["name"]](values, out)
 
 
 def _conversion(values: dict[str, Any], out: Path) -> "dict[str, Evaluation]":
@@ -40,19 +72,16 @@ def _conversion(values: dict[str, Any], out: Path) -> "dict[str, Evaluation]":
 def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
     from revoice.audio.spec import FeatureSpec
     from revoice.data.config import build
-    from revoice.settings import from_mapping
     from revoice.studies.gram_identification import identify_speakers
-    from revoice.studies.gram_protocol import GramProtocol
     from revoice.studies.gram_report import reference_line, result_line, write_identification
 
     if "features" not in values:
         raise UserError("evaluation.name is set by its group: type evaluation=gram_identification")
     if values.get("ckpt") or values.get("model"):
         raise UserError("evaluation=gram_identification compares recordings: leave ckpt= and model= out")
-    settings = {key: value for key, value in _tuples(values["evaluation"]).items() if key != "name"}
-    protocol = from_mapping(GramProtocol, settings, "evaluation")
+    how = cast("GramProtocol", protocol(values))
     spec, where = FeatureSpec.from_dict(values["features"]), device(values["device"])
-    found = identify_speakers(build(values["data"]).manifest(), protocol, spec, int(values["seed"]), where)
+    found = identify_speakers(build(values["data"]).manifest(), how, spec, int(values["seed"]), where)
     write_identification(out, found)
     print(reference_line(found))
     for outcome in found.outcomes:
@@ -65,20 +94,18 @@ def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
     from revoice.audio.spec import FeatureSpec
     from revoice.checkpoint.load import load_checkpoint
     from revoice.data.config import build
-    from revoice.evaluation.phone_error import PhoneProtocol, phone_errors, save
-    from revoice.settings import from_mapping
+    from revoice.evaluation.phone_error import phone_errors, save
     from revoice.vocoders.base import VOCODERS
 
     loaded = load_checkpoint(str(required(values, "ckpt", PHONES_EXAMPLE)), device(values["device"]))
-    settings = {key: value for key, value in values["evaluation"].items() if key not in ("name", "title")}
-    protocol = from_mapping(PhoneProtocol, settings, "evaluation")
+    how = cast("PhoneProtocol", protocol(values))
     vocoder = None
     if values.get("features"):
         spoken = dict(values["vocoder"])
         vocoder = VOCODERS.build(spoken.pop("name"), {**spoken, "spec": FeatureSpec.from_dict(values["features"])})
     manifest = build(values["data"]).manifest()
-    title = values["evaluation"]["title"] or f"{manifest.corpus} {'+'.join(protocol.splits)}"
-    found = phone_errors(loaded, manifest, protocol, vocoder)
+    title = values["evaluation"]["title"] or f"{manifest.corpus} {'+'.join(how.splits)}"
+    found = phone_errors(loaded, manifest, how, vocoder)
     summary = save(found, str(title), {"checkpoint_sha256": loaded.sha256}, out, int(values["seed"]))
     print(f"{title}: " + "  ".join(f"{key} {value}" for key, value in summary.items()))
     return summary
@@ -109,7 +136,7 @@ def evaluate(
     if values.get("model"):
         converter = from_settings(values, where)
         converters[_name(Path(converter.model.name), converters)] = converter
-    protocol = from_mapping(Protocol, _tuples(values["metrics"]), "metrics")
+    protocol = from_mapping(Protocol, values["metrics"], "metrics")
     manifest = build(values["data"]).manifest()
     evaluations = evaluate_systems(converters, manifest, protocol, out, int(values["seed"]), extra)
     for name, evaluation in evaluations.items():
@@ -128,10 +155,6 @@ def table_line(summary: dict[str, Any]) -> str:
     )  # fmt: skip
     shown = ((key, summary.get(key)) for key in keys)
     return "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in shown)
-
-
-def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
 
 
 def _name(given: Path, taken: dict[str, Any]) -> str:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from revoice.cli.app import required, run, several
+from revoice.cli.app import required, run
+from revoice.errors import UserError
+from revoice.settings import Flag, Place, Words, from_config, settings
 
 if TYPE_CHECKING:
     from revoice.checkpoint.description import Description
@@ -13,20 +15,40 @@ if TYPE_CHECKING:
 EXAMPLE = "revoice-export ckpt=outputs/train/adain_vc/RUN out=model.safetensors"
 
 
+@settings
+class ExportConfig:
+    """What `configs/export.yaml` documents."""
+
+    ckpt: Place | None = None
+    out: Place | None = None
+    facts: Words | None = None
+    half: Flag = False
+
+
+def check(values: dict[str, Any]) -> ExportConfig:
+    """Refuse what cannot be exported, in one line, before a checkpoint is read."""
+    from revoice.checkpoint.load import find_checkpoint
+
+    given = from_config(ExportConfig, values)
+    for key in ("out", "ckpt"):
+        required(values, key, EXAMPLE)
+    assert given.out is not None and given.ckpt is not None
+    if given.out.suffix != ".safetensors":
+        raise UserError(f"out={given.out}: expected a name that ends in .safetensors; for example: {EXAMPLE}")
+    find_checkpoint(given.ckpt)
+    return given
+
+
 def task(values: dict[str, Any], folder: Path) -> Path:
     """Export one checkpoint."""
     from revoice.checkpoint.load import load_checkpoint
     from revoice.checkpoint.save import save
-    from revoice.errors import UserError
 
-    out = Path(str(required(values, "out", EXAMPLE))).expanduser()
-    if out.suffix != ".safetensors":
-        raise UserError(f"out={out}: expected a name that ends in .safetensors; for example: {EXAMPLE}")
-    half = values.get("half", False)
-    if half not in (True, False):
-        raise UserError(f"half={half}: expected true or false")
-    loaded = load_checkpoint(required(values, "ckpt", EXAMPLE))
-    description = with_facts(loaded.description, several(values["facts"]) if values.get("facts") else [])
+    given = check(values)
+    assert given.out is not None and given.ckpt is not None
+    out, half = given.out, given.half
+    loaded = load_checkpoint(given.ckpt)
+    description = with_facts(loaded.description, list(given.facts or ()))
     save(loaded.model, description, out, half=half)
     print(f"wrote {out} and {out.with_suffix('.json')}")
     return out
@@ -34,8 +56,6 @@ def task(values: dict[str, Any], folder: Path) -> Path:
 
 def with_facts(description: "Description", files: list[str]) -> "Description":
     """The description with what was measured: `phone_error` of every metrics.json."""
-    from revoice.errors import UserError
-
     found: dict[str, Any] = {}
     for name in files:
         try:

@@ -5,26 +5,46 @@ from typing import Any
 
 from revoice.cli.app import required, run
 from revoice.cli.quoting import PATH_KEYS
+from revoice.errors import UserError
+from revoice.settings import Flag, Place, Word, from_config, settings
 
 EXAMPLE = "python import_checkpoint.py kind=adain_vc path=vctk_model.ckpt out=adain_vc.safetensors"
+
+
+@settings
+class ImportConfig:
+    """What `configs/import_checkpoint.yaml` documents."""
+
+    kind: Word | None = None
+    path: Place | None = None
+    out: Place | None = None
+    half: Flag | None = None
+    config: Place | None = None
+    statistics: Place | None = None
+
+
+def check(values: dict[str, Any]) -> ImportConfig:
+    """Refuse what cannot be imported, in one line, before a file is read."""
+    given = from_config(ImportConfig, values)
+    for key in ("kind", "path", "out"):
+        required(values, key, EXAMPLE)
+    assert given.out is not None
+    if given.out.suffix not in (".ckpt", ".safetensors"):
+        raise UserError(f"out={given.out}: expected a name that ends in .ckpt or .safetensors; for example: {EXAMPLE}")
+    return given
 
 
 def task(values: dict[str, Any], folder: Path) -> Path:
     """Read one published model and write ours."""
     from revoice.checkpoint.description import Description
     from revoice.checkpoint.save import save
-    from revoice.errors import UserError
     from revoice.interop.importers import IMPORTERS
 
-    importer = IMPORTERS.get(str(required(values, "kind", EXAMPLE)))
-    path = Path(str(required(values, "path", EXAMPLE))).expanduser()
-    out = Path(str(required(values, "out", EXAMPLE))).expanduser()
-    if out.suffix not in (".ckpt", ".safetensors"):
-        raise UserError(f"out={out}: expected a name that ends in .ckpt or .safetensors; for example: {EXAMPLE}")
-    half = values.get("half")
-    if half not in (None, True, False):
-        raise UserError(f"half={half}: expected true, false or null, which means as in the published file")
-    extra = {key: Path(str(values[key])).expanduser() for key in ("config", "statistics") if values.get(key)}
+    given = check(values)
+    importer = IMPORTERS.get(str(given.kind))
+    path, out, half = given.path, given.out, given.half
+    assert path is not None and out is not None
+    extra = {key: place for key in ("config", "statistics") if (place := getattr(given, key)) is not None}
     imported = importer().read(path, **extra)
     description = Description(
         model=imported.name, arguments=imported.arguments, features=imported.spec.to_dict(), trim_db=imported.trim_db,

@@ -1,11 +1,57 @@
 """`python prepare.py data=... features=... fields=[features,f0,embedding]`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BeforeValidator
+
+from revoice.audio.spec import FeatureSpec
 from revoice.cli import sweep
 from revoice.cli.app import run
-from revoice.errors import UserError, one_line
+from revoice.data.fields.base import FIELDS
+from revoice.errors import UserError, choices, one_line
+from revoice.settings import Count, Given, Natural, Place, Word, from_config, one_or_more, settings
+
+
+@settings
+class Part:
+    """This machine's share of a preparation (`prepare`): number `shard` of `shards`; null: all of it."""
+
+    shard: Natural | None = None
+    shards: Count | None = None
+
+    def __post_init__(self) -> None:
+        if self.shard is not None and (self.shards is None or self.shard >= self.shards):
+            raise UserError(
+                f"prepare.shard={self.shard} of prepare.shards={self.shards}: expected numbers, e.g. 0 of 8"
+            )
+
+
+def _known(label: str) -> str:
+    kind = label.partition(":")[0]
+    if kind not in FIELDS.names():
+        raise choices(kind, FIELDS.names(), "field (fields)")
+    return label
+
+
+@settings
+class Paths:
+    """Where the shards go."""
+
+    prepared_dir: Place
+    data_dir: Place | None = None
+    output_dir: Place | None = None
+
+
+@settings
+class PrepareConfig:
+    """What `configs/prepare.yaml` documents."""
+
+    features: FeatureSpec
+    data: Given
+    fields: Annotated[tuple[Annotated[Word, AfterValidator(_known)], ...], BeforeValidator(one_or_more)]
+    paths: Paths
+    prepare: Part
 
 
 def task(values: dict[str, Any], folder: Path) -> None:
@@ -17,21 +63,27 @@ def task(values: dict[str, Any], folder: Path) -> None:
         _prepare(values)
 
 
-def _prepare(values: dict[str, Any]) -> None:
+def check(values: dict[str, Any]) -> "PrepareConfig":
+    """Refuse what cannot be prepared, in one line, before a corpus is touched."""
     import revoice.conversion.posteriors  # noqa: F401  a field
-    from revoice.audio.spec import FeatureSpec
+    from revoice.data.config import build
+
+    config = from_config(PrepareConfig, values)
+    build(values["data"])
+    return config
+
+
+def _prepare(values: dict[str, Any]) -> None:
     from revoice.data.config import build
     from revoice.data.read.mixture import Mixed
     from revoice.data.read.stream.writer import write_stream
 
-    spec, setup = FeatureSpec.from_dict(values["features"]), build(values["data"])
+    config, setup = check(values), build(values["data"])
     if not setup.at_hand:
         raise UserError("data.streaming.address names what is prepared already: leave it out to prepare a corpus")
-    fields, out = list(values["fields"]), values["paths"]["prepared_dir"]
-    shard, shards = values["prepare"]["shard"], values["prepare"]["shards"]
-    if shard is not None:
-        if not isinstance(shard, int) or not isinstance(shards, int):
-            raise UserError(f"prepare.shard={shard} of prepare.shards={shards}: expected numbers, e.g. 0 of 8")
+    spec, fields, out = config.features, config.fields, config.paths.prepared_dir
+    shard, shards = config.prepare.shard, config.prepare.shards
+    if shard is not None and shards is not None:
         if left := setup.prepare_share(spec, fields, out, (shard, shards)):
             print(f"share {shard} of {shards} is done; other shares have {left} shards to write", flush=True)
             return

@@ -7,8 +7,33 @@ from typing import Any
 from revoice.cli.app import run, several
 from revoice.cli.quoting import PATH_KEYS
 from revoice.errors import UserError
+from revoice.settings import Given, Place, Word, Words, checked, from_config, settings
 
 FROM, TO = "p901", "p905"  # a woman and a man of the embedded corpus whom no model has heard
+
+
+@settings
+class TryConfig:
+    """What `configs/try.yaml` documents."""
+
+    src: Place | None = None
+    tgt: Words | None = None
+    ckpt: Place
+    out: Place
+    paths: Given
+    recognizer: Given | Word | None = None
+
+
+def check(values: dict[str, Any]) -> TryConfig:
+    """Refuse what cannot be tried, in one line, before a model is loaded."""
+    from revoice.checkpoint.load import find_checkpoint
+    from revoice.evaluation.listeners import check_recognizer
+
+    given = from_config(TryConfig, values)
+    checked(Place, given.paths.get("data_dir"), "paths.data_dir")
+    check_recognizer(given.recognizer, "recognizer")
+    find_checkpoint(given.ckpt)
+    return given
 
 
 def task(values: dict[str, Any], folder: Path) -> Path:
@@ -16,6 +41,7 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     from revoice.audio.io import write_audio
     from revoice.conversion.converter import load
 
+    check(values)
     if bool(values["src"]) != bool(values["tgt"]):
         raise UserError("src= and tgt= belong together: type make try SRC=me.wav TGT=you.wav, or neither")
     if values["src"]:
@@ -59,12 +85,13 @@ def _similarity(clips: dict[str, Any]) -> str:
 
 def _words(recognizer: dict[str, Any] | None, clips: dict[str, Any]) -> str:
     """What was heard; the error rates are relative to what is heard in the source."""
+    from revoice.evaluation.listeners import split
     from revoice.evaluation.recognition import RECOGNIZERS, error_rate
 
     if not recognizer:
         return "words      not measured: recognizer=null"
-    settings = dict(recognizer)
-    judge = RECOGNIZERS.build(settings.pop("name"), settings)
+    name, settings = split(recognizer, "recognizer")
+    judge = RECOGNIZERS.build(str(name), settings)
     source, converted, copy = judge.transcribe([clips[name] for name in ("source", "converted", "copy")])
     lines = [f"heard in   source:    {source.text}", f"           converted: {converted.text}"]
     rates = f"{100 * error_rate(source.tokens, converted.tokens):.0f} % of the {judge.unit} differ from the source's"

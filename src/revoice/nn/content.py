@@ -30,7 +30,7 @@ def _by_name(value: Any) -> Any:
         return value
     sizes = dict(value)
     name = sizes.pop("name", WHISPER)
-    if name not in SIZES:
+    if not isinstance(name, str) or name not in SIZES:
         raise choices(str(name), SIZES, "model.content.name")
     return from_mapping(SIZES[name], sizes, "model.content")
 

@@ -74,6 +74,10 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         raise UserError(f"model {name} needs no training: python convert.py model={name} src=a.wav tgt=b.wav")
     run = from_config(TrainConfig, config)
     place(run.trainer)  # complain about missing GPUs before preparing for an hour
+    if not any(weight.value for weight in run.loss.values()):
+        raise UserError(
+            "every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in run.loss)
+        )
     MODELS.check(name, values, facts=("n_speakers", *spec_facts(run.features)))
     build_optimiser(run.optimizer, nn.Linear(1, 1))
     for logger, how in (run.logger or {}).items():
@@ -82,10 +86,10 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
     if run.vocoder is not None:
         VOCODERS.check(*VOCODERS.named(run.vocoder, "vocoder"), facts=("spec",))
     _check_checkpoints(run)
-    if run.init_from is None:
+    build_data(run.data)
+    if run.init_from is None:  # else they are the checkpoint's
         require_encoder(name, values)
         _check_sizes(name, values, run.features)
-    build_data(config["data"])
     return run
 
 

@@ -79,7 +79,7 @@ def require_encoder(name: str, values: Mapping[str, Any]) -> None:
         return
     if not values["content_from"]:
         raise UserError(f"model {name} stands on the encoder of a recognizer: {HOW}")
-    find_checkpoint(values["content_from"])
+    find_checkpoint(str(values["content_from"]))
 
 
 def settle(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], Loaded | None]:

@@ -60,7 +60,7 @@ def optimiser_settings(values: Any) -> tuple[str, dict[str, Any]]:
     """The name in `{name, lr, betas, ..., schedule}` and what the optimiser takes, checked."""
     given = checked(Given, values, "optimizer")
     name = given.pop("name", "adam")
-    if name not in OPTIMISERS:
+    if not isinstance(name, str) or name not in OPTIMISERS:
         raise choices(name, OPTIMISERS, "optimizer.name")
     checked(Schedule | None, given.pop("schedule", None), "optimizer.schedule")
     known = [each for each in accepted(OPTIMISERS[name]) if each in KINDS]

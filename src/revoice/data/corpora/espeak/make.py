@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,8 +75,13 @@ class Recipe:
 
     def key(self) -> str:
         """Folder name: equal recipes, voices and sentences share a corpus."""
-        text = json.dumps([VERSION, asdict(self), [asdict(voice) for voice in _cast(self)], sentences()])
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
+        return _key(self)
+
+
+@cache
+def _key(recipe: Recipe) -> str:
+    text = json.dumps([VERSION, asdict(recipe), [asdict(voice) for voice in _cast(recipe)], sentences()])
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def sentences() -> list[str]:
