@@ -7,7 +7,6 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-import annotated_types
 from pydantic import ValidationError
 
 from revoice.errors import UserError, choices, one_line
@@ -142,8 +141,8 @@ def _range(marks: Sequence[Any], value: Any) -> str:
     for mark in marks:
         for each in getattr(mark, "metadata", [mark]):
             for sign in ("ge", "gt", "le", "lt"):
-                if isinstance(each, annotated_types.Ge | annotated_types.Gt | annotated_types.Le | annotated_types.Lt):
-                    bounds |= {sign: getattr(each, sign)} if hasattr(each, sign) else {}
+                if (bound := getattr(each, sign, None)) is not None:
+                    bounds[sign] = bound
     asked = value if isinstance(value, int | float) else 0
     if bounds.get("le") == LARGEST and not asked > LARGEST:
         del bounds["le"]

@@ -2,7 +2,9 @@
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,32 @@ def test_the_other_commands(tmp_path: Path) -> None:
     for check, config in commands:
         check(config)
         walk(check, [config])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        *(("train", f"{group}=null") for group in ("model", "features", "optimizer", "data", "trainer", "paths")),
+        *(("evaluate", f"{group}=null") for group in ("vocoder", "metrics", "evaluation", "data")),
+        ("train", "hydra.run.dir=/proc/x"), ("train", "seed=4294967296"), ("train", "optimizer.lr=-1"),
+        ("train", "optimizer.betas=[2,3]"), ("train", "trainer.clip=-1"), ("train", "callbacks.ema={decay: 2}"),
+        ("train", "callbacks.early_stopping={monitor: bogus}"), ("train", "model.frames=7"),
+        ("train", "max_iterations=nan"),
+        ("train", "ckpt_path=nowhere"), ("convert", "vocoder.seed=99999999999999999999"),
+        ("convert", "++controls.strength=1e300"),
+        ("evaluate", "metrics.sentences_per_pair=0"), ("evaluate", "ckpt=nowhere"), ("prepare", "prepare.shard=1"),
+    ],
+)  # fmt: skip
+def test_a_command_line_is_refused_in_one_line(
+    command: str, arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["src=a.wav", "tgt=b.wav"] if command == "convert" else []
+    monkeypatch.setattr(sys, "argv", [f"{command}.py", *given, arguments])
+    with pytest.raises(SystemExit) as ended:
+        import_module(f"revoice.cli.{command}").main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count("\n") == 1 and said.startswith("error: ")
+    key = arguments.lstrip("+").split("=")[0].split(".")[-1]
+    assert key in said or arguments.startswith("hydra") or "decay" in said or "monitor" in said
+    assert not (tmp_path / "data").exists()

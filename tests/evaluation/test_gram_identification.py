@@ -18,7 +18,7 @@ from revoice.cli.evaluate import EXPERIMENTS, task
 from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.models.random_cnn.features import RandomFeatures
-from revoice.registry import from_mapping
+from revoice.settings import from_mapping
 from revoice.studies.gram_gallery import Exact, Gallery, Projected, product
 from revoice.studies.gram_identification import choose, identify_speakers
 from revoice.studies.gram_protocol import PUBLISHED, WEIGHTS, GramProtocol, Identification, Variant

@@ -38,8 +38,11 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         What the task returned (the last job's, in a sweep).
     """
     results: list[Any] = []
+    began = False
 
     def job(config: DictConfig) -> Any:
+        nonlocal began
+        began = True
         _configure_logging()
         try:
             values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -68,6 +71,12 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         sys.exit("interrupted")
     except UserError as error:
         _fail(str(error))
+    except OSError as error:
+        if began:
+            raise
+        _fail(
+            f"the run folder {error.filename} cannot be made ({error.strerror}): give another as hydra.run.dir=FOLDER"
+        )
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error, config_name))
     return results[-1] if results else None
@@ -94,6 +103,9 @@ def explain(error: Exception, config_name: str = "train") -> str:
         return f"unknown setting '{match[1]}': {config_name}.py --help lists the groups and settings"
     if match := re.search(r"Missing mandatory value: (\S+)", text):
         return f"{match[1]} is missing: type {match[1]}=VALUE"
+    if match := re.search(r"Interpolation key '([^']+)' not found", text):
+        group = match[1].split(".")[0]
+        return f"{match[1]} is missing, which other settings refer to: choose one by {group}=NAME"
     lines = [
         line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("See https", "Set the env"))
     ]
