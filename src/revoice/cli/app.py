@@ -71,15 +71,22 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         sys.exit("interrupted")
     except UserError as error:
         _fail(str(error))
-    except OSError as error:
-        if began:
-            raise
-        _fail(
-            f"the run folder {error.filename} cannot be made ({error.strerror}): give another as hydra.run.dir=FOLDER"
-        )
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error, config_name))
+    except (OSError, ValueError) as error:
+        if began:
+            raise
+        _fail(_before_it_began(error, config_name))
     return results[-1] if results else None
+
+
+def _before_it_began(error: Exception, config_name: str) -> str:
+    """One line for what Hydra does not find wrong, but stumbles over."""
+    if isinstance(error, OSError):
+        where = f"the run folder {error.filename} cannot be made ({error.strerror})"
+        return f"{where}: give another as hydra.run.dir=FOLDER"
+    nothing = [argument for argument in sys.argv[1:] if argument.endswith("=null")]  # a group that must be chosen
+    return f"{' '.join(nothing) or error}: expected a name; {config_name}.py --help lists those of each group"
 
 
 def explain(error: Exception, config_name: str = "train") -> str:
