@@ -70,7 +70,7 @@ def clip(workplace: Path) -> str:
         ("convert", ["model=random_cn", "src=a.wav", "tgt=b.wav"], "did you mean 'random_cnn'"),
         ("convert", ["model=random_cnn", "src=missing.wav", "tgt=b.wav"], "missing.wav"),
         ("train", ["model=random_cnn"], "python convert.py model=random_cnn"),
-        ("convert", ["ckpt=x.ckpt", "src=missing.wav", "tgt=missing.wav"], "missing.wav"),
+        ("convert", ["src=missing.wav", "tgt=missing.wav"], "missing.wav"),
         ("convert", ["ckpt=x.ckpt", "src=x.wav"], "tgt= is missing"),
         ("evaluate", [], "ckpt= is missing"),
         ("evaluate", ["ckpt=missing.ckpt"], "does not exist"),

@@ -29,13 +29,13 @@ def check(values: dict[str, Any]) -> None:
 
 def task(values: dict[str, Any], folder: Path) -> list[Path]:
     """Convert all sources; returns the files written."""
-    check(values)
     if values.get("ckpt") and values.get("model"):
         raise UserError(f"ckpt= and model= both say what converts: give one; for example: {EXAMPLE} or {UNTRAINED}")
     if not values.get("model") and values.get("features"):
         raise UserError("a checkpoint has its own features: leave features= out")
     sources = required(values, "src", EXAMPLE)
     targets = required(values, "tgt", EXAMPLE)
+    check(values)
 
     from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import from_checkpoint, from_settings

@@ -29,12 +29,14 @@ def check(values: dict[str, Any]) -> None:
     from revoice.evaluation.session import Protocol
     from revoice.settings import Given, Seed, checked, from_config
 
-    from_config(Speaking, values)
-    checked(Seed, values.get("seed"), "seed")
     evaluation = checked(Given, values.get("evaluation"), "evaluation")
     name = evaluation.get("name")
     if not isinstance(name, str) or name not in EXPERIMENTS:
         raise choices(name, EXPERIMENTS, "evaluation")
+    if name == "gram_identification" and (values.get("ckpt") or values.get("model")):
+        raise UserError("evaluation=gram_identification compares recordings: leave ckpt= and model= out")
+    from_config(Speaking, values)
+    checked(Seed, values.get("seed"), "seed")
     if name == "conversion":
         checked(Protocol, values.get("metrics"), "metrics")
     else:
@@ -77,8 +79,6 @@ def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
 
     if "features" not in values:
         raise UserError("evaluation.name is set by its group: type evaluation=gram_identification")
-    if values.get("ckpt") or values.get("model"):
-        raise UserError("evaluation=gram_identification compares recordings: leave ckpt= and model= out")
     how = cast("GramProtocol", protocol(values))
     spec, where = FeatureSpec.from_dict(values["features"]), device(values["device"])
     found = identify_speakers(build(values["data"]).manifest(), how, spec, int(values["seed"]), where)

@@ -44,7 +44,7 @@ def test_what_cannot_be_copied_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="of which corpus"):
         Speeds(tmp_path)
     for speed in (1, 0, 3, "fast"):
-        with pytest.raises(UserError, match="expected numbers from 0.5 to 2"):
+        with pytest.raises(UserError, match="a number from 0.5 to 2"):
             Speeds(tmp_path, of(tmp_path), speeds=[speed])
     with pytest.raises(UserError, match="nowhere"):
         Speeds(tmp_path, of(tmp_path / "nowhere")).manifest()
