@@ -11,7 +11,7 @@ from revoice.conversion.converter import Converter
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import accepted
-from revoice.settings import Given, Place, Word, Words, from_mapping, settings
+from revoice.settings import Given, Place, Word, Words, settings
 from revoice.vocoders.base import VOCODERS
 
 
@@ -36,12 +36,12 @@ class Speaking:
             kind = MODELS.get(name)
             if issubclass(kind, ConversionModel) and not kind.trained:
                 _misplaced(name, self.controls)
-                from_mapping(kind.Controls, self.controls, "control")
+                kind.typed_controls(self.controls)
         for path in self.ckpt or ():
             about = described(path)
             kind = MODELS.get(about.model) if about else Trainable
             if issubclass(kind, ConversionModel) and self.model is None:
-                from_mapping(kind.Controls, self.controls, "control")
+                kind.typed_controls(self.controls)
 
 
 def _misplaced(name: str, controls: Mapping[str, Any]) -> None:

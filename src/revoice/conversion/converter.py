@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -23,7 +23,6 @@ from revoice.data.fields.base import FIELDS
 from revoice.data.fields.f0 import F0
 from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Controls, ConversionModel, Utterance
-from revoice.settings import from_mapping
 from revoice.vocoders.base import VOCODERS, Vocoder
 
 Clip = str | Path | Audio
@@ -101,16 +100,7 @@ class Converter:
 
     def controls(self, settings: Mapping[str, Any]) -> Controls:
         """The model's typed controls from plain settings; an unknown one is a `UserError` with the valid names."""
-        kind, settings = type(self.model).Controls, {**self.settings, **settings}
-        valid = [f.name for f in fields(kind)]
-        for name in settings:
-            if name not in valid:
-                raise (
-                    choices(name, valid, f"control of {self.model.name}")
-                    if valid
-                    else UserError(f"model {self.model.name} has no control '{name}': it takes none")
-                )
-        return from_mapping(kind, settings, "control")
+        return self.model.typed_controls({**self.settings, **settings})
 
     def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice, **controls: Any) -> Audio:
         """Say what `source` says in the voice of `targets`.

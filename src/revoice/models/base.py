@@ -1,7 +1,7 @@
 """What every conversion model declares and offers. A model is a plain `nn.Module` in the registry `MODELS`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
-from revoice.errors import UserError
+from revoice.errors import UserError, choices
 from revoice.nn.pitch import log_level, moved
 from revoice.registry import Registry
-from revoice.settings import Frames, FramesOrNone, Number, settings
+from revoice.settings import Frames, FramesOrNone, Number, from_mapping, settings
 
 Sampler = Literal["uniform", "by_speaker"]
 Strength = Annotated[Number, Field(ge=-10, le=10)]  # 0: the source's own voice, 1: the target's; beyond: a caricature
@@ -185,6 +185,17 @@ class ConversionModel(Trainable):
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()
     watch: Callable[[Progress], None] | None = None  # called while a conversion by many iterations is under way
+
+    @classmethod
+    def typed_controls(cls, settings: Mapping[str, Any]) -> Controls:
+        """The model's controls from plain settings; an unknown one is a `UserError` with the valid names."""
+        valid = [f.name for f in fields(cls.Controls)]
+        for name in settings:
+            if not valid:
+                raise UserError(f"model {cls.name} has no control '{name}': it takes none")
+            if name not in valid:
+                raise choices(name, valid, f"control of {cls.name}")
+        return from_mapping(cls.Controls, settings, "")
 
     def convert(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor:
         """Features (F, T) of what `source` says in the voice of `targets`."""
