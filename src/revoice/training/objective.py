@@ -7,14 +7,14 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from revoice.errors import UserError
-from revoice.settings import Natural, NotNegative, Word, checked, settings
+from revoice.settings import Natural, Number, Word, checked, settings
 
 
 @settings
 class Weight:
     """A loss weight that may grow linearly from 0 over the first `warmup` iterations, then stay at `value`."""
 
-    value: NotNegative
+    value: Number
     warmup: Natural = 0
 
     def at(self, iteration: int) -> float:
