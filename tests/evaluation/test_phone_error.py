@@ -63,7 +63,8 @@ def test_the_command_measures_and_export_remembers(workplace: Path, recognizer: 
 def test_what_cannot_be_measured_is_said(workplace: Path, recognizer: Path, trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="all, unseen"):
         PhoneProtocol(sentences="some")
-    for ckpt, split, message in ((recognizer, "nowhere", "unknown split"), (trained, "test_unseen", "not a recognizer")):
+    wrong = ((recognizer, "nowhere", "unknown split"), (trained, "test_unseen", "not a recognizer"))
+    for ckpt, split, message in wrong:
         overrides = ["evaluation=phones", f"ckpt={ckpt}", *TINY, f"evaluation.splits=[{split}]"]
         values = compose_config("evaluate", *overrides, folder=workplace)
         values["out"] = str(tmp_path / "report")
