@@ -54,8 +54,8 @@ def _mistake(kind: Any, value: Any, what: str, error: ValidationError) -> UserEr
             return UserError(f"{_joined(name, last)} is missing: expected {expectation(found.kind)}")
         case "unexpected_keyword_argument" | "extra_forbidden":
             return choices(last, list(_fields(found.kind)), f"setting of {name}")
-        case "literal_error" if isinstance(found.value, str):
-            return choices(found.value, [str(each) for each in _literals(found.kind)], name)
+        case "literal_error" if isinstance(found.value, str) and (words := _literals(found.kind)):
+            return choices(found.value, words, name)
     return UserError(f"{name}={_shown(found.value)}: expected {expectation(found.kind, found.value, name)}")
 
 
@@ -100,12 +100,14 @@ def _fields(kind: Any) -> dict[str, Any]:
     return _declared(bare) if isinstance(bare, type) and hasattr(bare, "__dataclass_fields__") else {}
 
 
-def _literals(kind: Any) -> list[Any]:
+def _literals(kind: Any) -> list[str]:
+    """The words that may stand here, if nothing else may but null."""
     bare = _bare(kind)
     if get_origin(bare) is Literal:
-        return list(get_args(bare))
+        return [str(each) for each in get_args(bare)]
     if get_origin(bare) in (Union, UnionType):
-        return [value for each in get_args(bare) for value in _literals(each)]
+        several = [_literals(each) for each in get_args(bare) if each is not NoneType]
+        return [word for words in several for word in words] if all(several) else []
     return []
 
 
@@ -127,6 +129,8 @@ def expectation(kind: Any, value: Any = None, name: str = "NAME") -> str:
     if origin is Literal:
         *some, last = map(str, inner)
         return f"{', '.join(some)} or {last}" if some else last
+    if origin in (dict, Mapping) and (each := expectation(inner[1], None, name)).startswith("a "):
+        return f"settings by name, each {each}"
     if origin in (tuple, list, Sequence):
         length = "" if len(inner) == 1 else f" of {len(inner)}"
         return f"a list{length}, each {expectation(inner[0], None, name)}"

@@ -286,7 +286,7 @@ def test_shares_of_a_mixture_are_counted_when_all_parts_are_done() -> None:
     "settings", [{"shard_utterances": 0}, {"workers": -1}, {"trim_db": -5.0}, {"trim_db": math.nan}]
 )
 def test_settings_that_make_no_sense(settings: dict) -> None:
-    with pytest.raises(UserError, match=f"data.prepare.{next(iter(settings))}=.*: expected"):
+    with pytest.raises(UserError, match=f"Preparation.{next(iter(settings))}=.*: expected a"):
         Preparation(**settings)
 
 

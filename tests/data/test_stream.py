@@ -371,7 +371,7 @@ def test_mistakes_are_one_line(stream: Stream, tmp_path: Path) -> None:
     config = {"name": "folder", "root": "nowhere", "stream": True, "streaming": {"address": stream.address}}
     with pytest.raises(UserError, match="use different features .*hop: 300 != 256"):
         build(config).open(load_preset("adain_24k"), needs(), tmp_path)
-    with pytest.raises(UserError, match="expected 1 or more"):
+    with pytest.raises(UserError, match="data.streaming.shards=0: expected a whole number from 1"):
         build({**config, "streaming": {"shards": 0}})
 
 
@@ -555,8 +555,11 @@ def test_streams_and_memory_name_voices_alike(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"weights": {"a": 1, "c": 1}}, r"unknown part \(data.weights\) 'c'"),
-        ({"weights": {"a": 1}}, "data.weights.b=None: expected a number above 0"),
-        ({"weights": "equal"}, "expected null, balanced, or a number for each of a, b"),
+        ({"weights": {"a": 1}}, "data.weights.b is missing: expected a number above 0"),
+        (
+            {"weights": "equal"},
+            "data.weights=equal: expected balanced, or settings by name, each a number above 0, or null",
+        ),
         ({"parts": {"a": {"name": "folder", "root": "x"}}}, "fewer than two parts"),
         ({"streaming": {"address": "x"}}, "data.parts.NAME.streaming.address"),
     ],
