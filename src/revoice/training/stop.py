@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from revoice.errors import UserError, one_line
 from revoice.nn.collective import processes, summed
 
 SIGNALS = (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM))  # what schedulers send ahead of the end
@@ -21,8 +22,10 @@ def seconds_of(limit: str) -> float:
     3630.0
     """
     parts = str(limit).split(":")
-    if len(parts) != 4 or not all(part.isdigit() for part in parts):
-        raise ValueError(f"{limit} is not of the form DD:HH:MM:SS")
+    if len(parts) != 4 or not all(part.isdecimal() and len(part) < 7 for part in parts):
+        raise UserError(
+            f"trainer.max_time={one_line(limit, 60)}: expected DD:HH:MM:SS, e.g. '00:08:00:00' for eight hours"
+        )
     days, hours, minutes, seconds = (int(part) for part in parts)
     return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
