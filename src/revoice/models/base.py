@@ -187,7 +187,7 @@ class ConversionModel(Trainable):
     watch: Callable[[Progress], None] | None = None  # called while a conversion by many iterations is under way
 
     @classmethod
-    def typed_controls(cls, settings: Mapping[str, Any]) -> Controls:
+    def typed_controls(cls, settings: Mapping[str, Any]) -> Any:
         """The model's controls from plain settings; an unknown one is a `UserError` with the valid names."""
         valid = [f.name for f in fields(cls.Controls)]
         for name in settings:
