@@ -127,12 +127,13 @@ class Table(Callback):
     """Called by Hydra after the last job: `sweep.csv` and `sweep.png` in the folder, the table on the screen."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a direction that does not exist before the first job, not after the last."""
-        from revoice.training.sweep import DIRECTIONS
+        """Refuse a word that means nothing before the first job, not after the last."""
+        from revoice.training.sweep import DIRECTIONS, KEEPS
 
-        if config.optimized_direction not in DIRECTIONS:
-            print(f"error: {choices(config.optimized_direction, DIRECTIONS, 'optimized_direction')}", file=sys.stderr)
-            sys.exit(2)
+        for key, valid in (("optimized_direction", DIRECTIONS), ("sweep_keeps", KEEPS)):
+            if config[key] not in valid:
+                print(f"error: {choices(config[key], valid, key)}", file=sys.stderr)
+                sys.exit(2)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and print; ends the program with status 1 if a job failed."""

@@ -102,7 +102,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         with resumed(parts.data, resume, stop):
             path = str(resume.path) if resume else None
             trainer.fit(module, datamodule=parts.data, ckpt_path=path, weights_only=True)
-        outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started)
+        outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started, stop.reason)
         hint = f"{stop.reason}; go on with ckpt_path={folder}" if stop.reason else None
         return replace(outcome, stopped=hint, by_signal=stop.by_signal)
     except torch._dynamo.exc.TorchDynamoException as error:
@@ -234,7 +234,9 @@ def _continue(start: Loaded, name: str, values: Mapping[str, Any]) -> tuple[Trai
     return start.model.train(), arguments
 
 
-def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float) -> Outcome:
+def _finish(
+    trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float, stopped: str | None
+) -> Outcome:
     kept = trainer.checkpoint_callback
     best_path = getattr(kept, "best_model_path", "")
     best = Path(best_path) if best_path else None
@@ -248,6 +250,8 @@ def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, s
         "speakers": len(parts.description.speakers), "rejected": parts.data.facts.rejected,
         "version": parts.description.version, "checkpoint": str(best or last),
     }  # fmt: skip
+    if stopped:
+        metrics["stopped"] = stopped
     if trainer.is_global_zero:
         part = folder / f".metrics.{os.getpid()}.part"
         part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
