@@ -82,7 +82,8 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     if iterations < 1:
         raise UserError(f"max_iterations={iterations}: expected 1 or more")
     resume = resume_from(config.get("ckpt_path"), folder, iterations, parts.model, parts.description)
-    loggers = build_loggers(config.get("logger") or {}, folder)
+    own = resume is not None and resume.path.resolve().is_relative_to(folder.resolve())
+    loggers = build_loggers(config.get("logger") or {}, folder, resume.done if own and resume else None)
     reporter = Reporter(folder, loggers)
     known = Run(parts.spec, parts.data.recordings(), reporter, iterations, min(parts.trainer.val_every, iterations))
     stop = Stop(parts.trainer.max_time)
