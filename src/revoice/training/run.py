@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.loggers import WandbLogger
 
 import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
@@ -31,6 +32,7 @@ from revoice.training.stop import Stop
 from revoice.training.trainer import TrainerSettings, build_trainer, place, precision, settings_of
 
 log = logging.getLogger(__name__)
+MOMENTS = {"muon": 1}  # numbers that an optimizer keeps for each weight; others keep two
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     """
     started = time.perf_counter()
     seed_everything(int(config["seed"]), verbose=False)
+    if not config.get("show"):
+        log.info(
+            "plan      %s iterations of %s on %s; a first training of minutes: experiment=first",
+            f"{int(config['max_iterations']):,}", config["model"]["name"], config["data"]["name"],
+        )  # fmt: skip
     parts = build(config)
     if config.get("show"):
         print(describe(parts, config))
@@ -210,6 +217,9 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
         f"trainer   {where.devices} x {where.accelerator}, precision {precision(parts.trainer, where)}, "
         f"{config['max_iterations']} iterations of {parts.data.batch_size} crops",
     ]
+    if config.get("callbacks", {}).get("checkpoint") is not None:
+        megabytes = 4e-6 * total * (1 + MOMENTS.get(config["optimizer"]["name"], 2))
+        lines.append(f"leaves    best.ckpt and last.ckpt of about {megabytes:,.0f} MB each, samples and logs")
     if batch is not None:
         shapes = {f: tuple(v.shape) for f, v in vars(batch).items() if isinstance(v, torch.Tensor)}
         lines.append("batch     " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
@@ -262,7 +272,7 @@ def _finish(
 
 def _finish_wandb(loggers: list[Any]) -> None:
     """A sweep's next job must start a run of its own."""
-    if any(type(logger).__name__ == "WandbLogger" for logger in loggers):
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
         import wandb
 
         wandb.finish()
