@@ -20,7 +20,7 @@ def test_help_is_what_a_person_types(name: str, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
     module.main()
     text = capsys.readouterr().out
-    assert text.startswith(f"usage: python {name}.py") and "ydra" not in text
+    assert text.startswith(f"usage: python {name}.py") and "powered by" not in text
     examples = re.findall(r"^  (?:python|revoice-|make )", text, re.MULTILINE)
     assert len(examples) >= (3 if name in ("train", "convert", "evaluate") else 1)
     own = settings((config_dir() / f"{name}.yaml").read_text())
