@@ -102,7 +102,7 @@ def _single(value: float | None, column: Column) -> str:
 
 
 def table(heads: Sequence[Cell], lines: Iterable[Sequence[Cell]]) -> str:
-    """HTML of a table; the first cell of each line is its heading. Cells know their column's: narrow screens show it."""
+    """HTML of a table; the first cell of each line is its heading, and cells know that of their column."""
     head = "".join(f'<th scope="col"{_class(kind)}>{html}</th>' for kind, html in heads)
     names = [re.sub("<[^>]+>", " ", html) for _, html in heads]
     body = "\n".join(_line(line, names) for line in lines)
