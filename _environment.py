@@ -16,6 +16,7 @@ def run(command):  # plain Python, and no annotations: the first to read this ma
     """Run `revoice.cli.<command>`; without an environment that has what it needs, one line and status 2."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if not missing:
+        os.environ.pop(MARK, None)  # the programs that this one starts find their own way
         importlib.import_module("revoice.cli." + command).main()
     elif os.path.isfile(PYTHON) and not os.environ.get(MARK):
         os.environ[MARK] = "1"

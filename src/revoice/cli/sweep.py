@@ -150,6 +150,8 @@ class Table(Callback):
         draw(jobs, metric, folder / "sweep.png")
         _show(jobs, metric)
         print(f"table: {folder / 'sweep.csv'}   picture: {folder / 'sweep.png'}", flush=True)
+        if config.sweep_keeps == "weights":
+            print("kept of each job: the weights of its best; sweep_keeps=all keeps what going on needs", flush=True)
         failed = [job for job in jobs if job.error]
         if failed:
             print(f"{len(failed)} of {len(jobs)} jobs failed: see error.txt in their folders", file=sys.stderr)

@@ -33,6 +33,7 @@ from revoice.training.trainer import TrainerSettings, build_trainer, place, prec
 
 log = logging.getLogger(__name__)
 MOMENTS = {"muon": 1}  # numbers that an optimizer keeps for each weight; others keep two
+LONG = 5000  # iterations on a CPU
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     started = time.perf_counter()
     seed_everything(int(config["seed"]), verbose=False)
     if not config.get("show"):
-        log.info(
-            "plan      %s iterations of %s on %s; a first training of minutes: experiment=first",
-            f"{int(config['max_iterations']):,}", config["model"]["name"], config["data"]["name"],
-        )  # fmt: skip
+        _announce(config)
     parts = build(config)
     if config.get("show"):
         print(describe(parts, config))
@@ -120,6 +118,16 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         for logger in loggers:
             logger.finalize("success")
         _finish_wandb(loggers)
+
+
+def _announce(config: Mapping[str, Any]) -> None:
+    """What is about to be made, before the first minute of work."""
+    iterations = int(config["max_iterations"])
+    long = iterations > LONG and not torch.cuda.is_available()
+    hint = "; on a CPU that is long, and experiment=first a training of minutes" if long else ""
+    log.info(
+        "plan      %s iterations of %s on %s%s", f"{iterations:,}", config["model"]["name"], config["data"]["name"], hint
+    )
 
 
 def build(config: Mapping[str, Any]) -> Parts:

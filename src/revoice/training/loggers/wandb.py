@@ -40,10 +40,8 @@ class Wandb:
         """The logger; one run folder is one run of wandb, however often it goes on. wandb's chatter is silenced."""
         os.environ.setdefault("WANDB_SILENT", "true")
         known = run_id(folder) if done is not None else None
-        resume = {"resume": "allow"} if known and not self.offline else {}  # offline, the id is enough
-        return SamplesLogger(
-            save_dir=folder, name=run_name, offline=self.offline, id=known, **self.settings, **resume
-        )  # fmt: skip
+        more: dict[str, Any] = {"resume": "allow"} if known and not self.offline else {}  # offline, the id is enough
+        return SamplesLogger(save_dir=folder, name=run_name, offline=self.offline, id=known, **self.settings, **more)
 
 
 class SamplesLogger(WandbLogger):
