@@ -12,7 +12,7 @@ from tests.conftest import TINY, compose_config
 
 
 def test_a_long_training_is_told_apart_once_and_a_short_one_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    for total, words in ((100_000, "about 2.3 days for 100,000 iterations"), (50, "")):
+    for total, words in ((100_000, "about 55.6 h for 100,000 iterations"), (50, "")):
         bar = _Progress(total, 0.01, 20.0)
         bar.first = 0
         bar._tell(seconds=10.0, done=5)

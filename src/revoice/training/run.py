@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.loggers import WandbLogger
 
 import revoice.conversion.posteriors  # noqa: F401  a field
+from revoice.atomic import write_text
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import Description, spec_facts
 from revoice.checkpoint.load import Loaded, load_checkpoint
@@ -125,9 +125,8 @@ def _announce(config: Mapping[str, Any]) -> None:
     iterations = int(config["max_iterations"])
     long = iterations > LONG and not torch.cuda.is_available()
     hint = "; on a CPU that is long, and experiment=first a training of minutes" if long else ""
-    log.info(
-        "plan      %s iterations of %s on %s%s", f"{iterations:,}", config["model"]["name"], config["data"]["name"], hint
-    )
+    model, data = config["model"]["name"], config["data"]["name"]
+    log.info("plan      %s iterations of %s on %s%s", f"{iterations:,}", model, data, hint)
 
 
 def build(config: Mapping[str, Any]) -> Parts:
@@ -272,9 +271,7 @@ def _finish(
     if stopped:
         metrics["stopped"] = stopped
     if trainer.is_global_zero:
-        part = folder / f".metrics.{os.getpid()}.part"
-        part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        part.replace(folder / "metrics.json")
+        write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return Outcome(folder, best if best and best.is_file() else last, metrics)
 
 
