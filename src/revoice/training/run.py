@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.atomic import write_text
@@ -120,6 +121,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         _finish_wandb(loggers)
 
 
+@rank_zero_only
 def _announce(config: Mapping[str, Any]) -> None:
     """What is about to be made, before the first minute of work."""
     iterations = int(config["max_iterations"])
