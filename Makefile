@@ -46,7 +46,7 @@ setup: $(VENV)/.installed ## create .venv from requirements.lock; CPU=1 leaves C
 try: setup ## convert an embedded voice into another, or yours: make try SRC=me.wav TGT=you.wav
 	$(BIN)/revoice-try $(if $(SRC),'src=$(SRC)') $(if $(TGT),'tgt=$(TGT)')
 
-demo: setup ## speak the embedded corpus, train AdaIN-VC, convert unseen voices, write outputs/demo/report.html
+demo: setup ## speak the embedded corpus, train on it, convert unseen voices, write outputs/demo/report.html
 	$(BIN)/revoice-demo
 
 voice: setup ## train the converter that ships anew: TEACHER=FILE (Whisper's encoder), REVOICE_REAL=FOLDER (real speech)

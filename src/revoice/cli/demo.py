@@ -1,4 +1,4 @@
-"""`make demo`: speak the embedded corpus, train AdaIN-VC on it, convert unseen voices, report how good it is."""
+"""`make demo`: speak the embedded corpus, train the converter that ships on it, convert unseen voices, report."""
 
 import os
 import shutil
