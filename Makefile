@@ -2,30 +2,51 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# CPU=1 leaves CUDA out; an environment made so stays so until CPU=0
+WAS_CPU := $(if $(wildcard $(VENV)/.cpu),1)
+CPU ?= $(WAS_CPU)
+NOW_CPU := $(filter 1,$(CPU))
+CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+OF_CUDA := torch|torchaudio|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+
+WITHOUT_CUDA := awk '/^[a-z]/ { left_out = /^($(OF_CUDA))==/ } !left_out' requirements.lock
+PINS = $(shell sed -nE 's/^((torch|torchaudio)==[0-9.]+).*/\1/p' requirements.lock)
 # seconds since the epoch when make began: the demo's report counts the installation too
 export REVOICE_DEMO_BEGAN := $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try demo voice test test-all lint type bench lock clean
+.PHONY: FORCE cpu-lock help setup try demo voice test test-all lint type bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock pyproject.toml $(if $(filter-out $(WAS_CPU)x,$(NOW_CPU)x),FORCE)
 	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv \
 		|| $(PYTHON) -m pip install --quiet --user --break-system-packages uv
 	@UV=$$(command -v uv || echo "$(PYTHON) -m uv"); set -e; \
-		test -x $(BIN)/python || $$UV venv --quiet --python $(PYTHON) $(VENV); \
-		$$UV pip sync --python $(BIN)/python --compile-bytecode requirements.lock; \
+		test -x $(BIN)/python || $$UV venv --quiet --python $(PYTHON) $(VENV); rm -f $(VENV)/.installed; \
+		if test -n "$(NOW_CPU)"; then \
+			TORCH="$$UV pip install --python $(BIN)/python --no-deps --index-url $(CPU_INDEX) $(PINS)"; \
+			$$TORCH --dry-run --reinstall -qq || { echo "error: CPU=1 takes torch from $(CPU_INDEX), which does not answer:" \
+				"name another index by CPU_INDEX=URL, or type make setup CPU=0" >&2; exit 2; }; \
+			$(WITHOUT_CUDA) > $(VENV)/cpu.lock; \
+			$$UV pip sync --python $(BIN)/python --compile-bytecode $(VENV)/cpu.lock; $$TORCH; touch $(VENV)/.cpu; \
+		else \
+			test -e /proc/driver/nvidia -o "$$(uname -s)" != Linux || \
+				echo "no NVIDIA driver is here: make setup CPU=1 leaves CUDA out, 1.8 GB instead of 5.5"; \
+			$$UV pip sync --python $(BIN)/python --compile-bytecode requirements.lock; rm -f $(VENV)/.cpu; \
+		fi; \
 		$$UV pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-setup: $(VENV)/.installed ## create .venv from requirements.lock
+cpu-lock: # the lock without what belongs to CUDA, and without torch itself
+	@$(WITHOUT_CUDA)
+
+setup: $(VENV)/.installed ## create .venv from requirements.lock; CPU=1 leaves CUDA out
 
 try: setup ## convert an embedded voice into another, or yours: make try SRC=me.wav TGT=you.wav
 	$(BIN)/revoice-try $(if $(SRC),'src=$(SRC)') $(if $(TGT),'tgt=$(TGT)')
 
-demo: setup ## speak the embedded corpus, train AdaIN-VC, convert unseen voices, write outputs/demo/report.html
+demo: setup ## speak the embedded corpus, train on it, convert unseen voices, write outputs/demo/report.html
 	$(BIN)/revoice-demo
 
 voice: setup ## train the converter that ships anew: TEACHER=FILE (Whisper's encoder), REVOICE_REAL=FOLDER (real speech)

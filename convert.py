@@ -1,6 +1,6 @@
 """`python convert.py --help`; the code is in src/revoice/cli/convert.py."""
 
-from revoice.cli.convert import main
+from _environment import run
 
 if __name__ == "__main__":
-    main()
+    run("convert")

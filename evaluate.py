@@ -1,6 +1,6 @@
 """`python evaluate.py --help`; the code is in src/revoice/cli/evaluate.py."""
 
-from revoice.cli.evaluate import main
+from _environment import run
 
 if __name__ == "__main__":
-    main()
+    run("evaluate")

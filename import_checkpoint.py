@@ -1,6 +1,6 @@
 """`python import_checkpoint.py --help`; the code is in src/revoice/cli/import_checkpoint.py."""
 
-from revoice.cli.import_checkpoint import main
+from _environment import run
 
 if __name__ == "__main__":
-    main()
+    run("import_checkpoint")

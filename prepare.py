@@ -1,6 +1,6 @@
 """`python prepare.py --help`; the code is in src/revoice/cli/prepare.py."""
 
-from revoice.cli.prepare import main
+from _environment import run
 
 if __name__ == "__main__":
-    main()
+    run("prepare")

@@ -1,6 +1,6 @@
 """`python train.py --help`; the code is in src/revoice/cli/train.py."""
 
-from revoice.cli.train import main
+from _environment import run
 
 if __name__ == "__main__":
-    main()
+    run("train")

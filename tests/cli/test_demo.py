@@ -11,11 +11,11 @@ from revoice.audio.io import read_audio
 SHRUNK = [
     "debug=tiny", "data.splits.limit=null", "data.corpus.max_voices=4", "data.corpus.tested_voices=3",
     "data.corpus.sentences=12", "data.corpus.test_sentences=4", "metrics.voices=3", "metrics.workers=1",
-    "metrics.recognizer=null",
+    "metrics.recognizer=null", "max_iterations=100000", "trainer.max_time=00:00:00:03",
 ]  # fmt: skip
 
 
-def test_the_demo_trains_converts_and_reports(workplace: Path) -> None:
+def test_the_demo_trains_until_its_time_is_over_converts_and_reports(workplace: Path) -> None:
     command = [sys.executable, "-c", "from revoice.cli.demo import main; main()", *SHRUNK]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=250)
@@ -27,3 +27,5 @@ def test_the_demo_trains_converts_and_reports(workplace: Path) -> None:
         assert len(read_audio(folder / "example" / f"{name}.wav").samples) > 4000
     found = json.loads((folder / "metrics.json").read_text())
     assert found["training_seconds"] < found["wall_seconds"]
+    reached = found["iterations"]
+    assert 0 < reached < 100000 and f"trained:    {reached} of 100000 iterations" in done.stdout

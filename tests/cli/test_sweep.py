@@ -47,7 +47,8 @@ def test_a_grid_of_four_jobs_one_kind_of_which_fails(workplace: Path) -> None:
     assert [c["model"]["quantizer"]["codebook_size"] for c in given] == [16, 1, 16, 1]
     assert [c["optimizer"]["lr"] for c in given] == [1e-3, 1e-3, 1e-4, 1e-4]
     for job, works in zip(jobs, (True, False, True, False), strict=True):
-        assert (job / "metrics.json").is_file() == (job / "checkpoints" / "last.ckpt").is_file() == works
+        assert (job / "metrics.json").is_file() == (job / "checkpoints" / "best.ckpt").is_file() == works
+        assert not (job / "checkpoints" / "last.ckpt").exists()
         assert (job / "error.txt").is_file() != works
     assert "codebook_size=1" in (jobs[1] / "error.txt").read_text()
 

@@ -128,6 +128,17 @@ def test_validation_is_fixed_and_split_over_processes(prepared: Prepared) -> Non
     assert all(names[id] in VoiceDataModule(prepared, Requires()).tables.speakers for id in shared)
 
 
+def test_fewer_validation_clips_than_processes_are_taken_by_each(prepared: Prepared) -> None:
+    def val(rank: int | None, world_size: int | None) -> list[Batch]:
+        data = VoiceDataModule(prepared, Requires(), batch_size=32, rank=rank, world_size=world_size)
+        return list(data.val_dataloader())
+
+    (alone,) = val(0, 1)
+    for rank in (0, 31):
+        (mine,) = val(rank, 32)
+        assert torch.equal(mine.features, alone.features)
+
+
 def test_batch_sizes_that_cannot_be_shared(prepared: Prepared) -> None:
     with pytest.raises(UserError, match=r"batch_size=7 cannot be shared by 2 processes.*data\.batch_size=8"):
         take(prepared, 1, batch_size=7, rank=0, world_size=2)

@@ -106,6 +106,7 @@ def test_numbers_intervals_and_reference_points(page: Page, evaluation: Evaluati
     low, high = unseen["ci"]["cosine_target"]
     assert f"{low:.3f} to {high:.3f}" in page.text
     assert f"{100 * unseen['closer_to_target']:.1f} %" in page.text
+    assert "Most similar: " in page.text and "Best" not in page.text and "closer to the " in page.text
     for words in ("higher is better", "lower is better", "Same gender", "Cross-gender", "Circular"):
         assert words in page.text
 
@@ -124,8 +125,10 @@ def test_systems_side_by_side(evaluation: Evaluation, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     found = Page(text)
     assert "Side by side" in found.text
-    rows = re.findall(r'<tr><th scope="row">(first|second)</th>', text)
-    assert rows == ["first", "second"] * 2
+    heads = re.findall(r'<th scope="col" class="n">(first|second)</th>', text)
+    assert heads == ["first", "second"] * 2  # a column each, whatever the number of metrics
+    cells = re.findall(r'<td class="n" data-head="(first|second)"><span>', text)
+    assert cells[:4] == ["first", "second"] * 2
     assert len(found.all("audio")) == 2 * 4
     assert "Circular" not in found.text
 

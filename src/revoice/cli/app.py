@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from revoice.audio.presets import config_dir
-from revoice.cli.quoting import PATH_KEYS, quote_arguments
+from revoice.cli.help import asked
+from revoice.cli.quoting import PATH_KEYS, quote_arguments, without_dashes
 from revoice.errors import UserError, choices, is_text, one_line, printable
 
 # epochs in iterations; at import, so that the worker processes of a launcher know it too
@@ -65,7 +66,10 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         for argument in sys.argv[1:]:
             if not is_text(argument):
                 raise UserError(f"{printable(argument)}: this name is not valid UTF-8: rename the file")
-        sys.argv = [sys.argv[0], *quote_arguments(sys.argv[1:], keys)]
+        if (answer := asked(sys.argv[1:], config_name)) is not None:
+            print(answer)
+            return None
+        sys.argv = [sys.argv[0], *quote_arguments(without_dashes(sys.argv[1:]), keys)]
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
     except KeyboardInterrupt:
         sys.exit("interrupted")

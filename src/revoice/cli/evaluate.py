@@ -3,8 +3,9 @@
 `evaluation=NAME` runs another experiment instead.
 """
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -130,13 +131,12 @@ def evaluate(
     from revoice.settings import from_mapping
 
     where = device(values["device"])
-    converters: dict[str, Converter] = {}
-    for path in checkpoints:
-        converter = from_checkpoint(path, values, where)
-        converters[_name(Path(path), converters)] = converter
+    made: list[Converter] = [from_checkpoint(path, values, where) for path in checkpoints]
+    given = [(Path(path), converter.model.name) for path, converter in zip(checkpoints, made, strict=True)]
     if values.get("model"):
-        converter = from_settings(values, where)
-        converters[_name(Path(converter.model.name), converters)] = converter
+        made.append(from_settings(values, where))
+        given.append((Path(made[-1].model.name), made[-1].model.name))
+    converters = dict(zip(system_names(given), made, strict=True))
     protocol = from_mapping(Protocol, values["metrics"], "metrics")
     manifest = build(values["data"]).manifest()
     evaluations = evaluate_systems(converters, manifest, protocol, out, int(values["seed"]), extra)
@@ -158,11 +158,26 @@ def table_line(summary: dict[str, Any]) -> str:
     return "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in shown)
 
 
-def _name(given: Path, taken: dict[str, Any]) -> str:
-    name = given.stem if given.suffix else given.name
-    while name in taken:
-        name = f"{name}'"
-    return name
+def system_names(given: Sequence[tuple[Path, str]]) -> list[str]:
+    """What systems are called, each by another name.
+
+    Args:
+        given: path of each checkpoint or run folder, and the name of its model, which stands for a folder that is
+            called by its date or number.
+
+    >>> runs = Path("outputs/train/vqvae")
+    >>> system_names([(Path("a.ckpt"), "recsyn"), (runs / "2026-01-02_03-04-05", "vqvae")])
+    ['a', 'vqvae']
+    >>> system_names([(runs / "2026-01-02_03-04-05", "vqvae"), (runs / "2026-01-02_06-07-08_sweep/3", "vqvae")])
+    ['vqvae (2026-01-02_03-04-05)', 'vqvae (3)']
+    """
+    own = [path.stem if path.suffix else path.name for path, _ in given]
+    names = [model if re.fullmatch(r"[\d_-]+", name) else name for name, (_, model) in zip(own, given, strict=True)]
+    names = [
+        f"{name} ({folder})" if names.count(name) > 1 and name != folder else name
+        for name, folder in zip(names, own, strict=True)
+    ]
+    return [name + "'" * names[:place].count(name) for place, name in enumerate(names)]
 
 
 def main() -> None:

@@ -21,6 +21,19 @@ PATH_KEYS = frozenset(
 _SWEEP = re.compile(r"^(choice|range|interval|glob|shuffle|sort|tag|str)\(.*\)$")  # Hydra's own functions stay Hydra's
 _PART = re.compile(r"^data\.parts\.\w+\.")
 _KEYWORDS = {"null"}
+_FLAGS = frozenset(  # Hydra's own that take a value
+    {"--cfg", "--package", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info"}
+)
+
+
+def without_dashes(arguments: Sequence[str]) -> list[str]:
+    """Settings as programs like `wandb agent` type them.
+
+    >>> without_dashes(["--optimizer.lr=1e-3", "--cfg=job", "--multirun", "seed=1"])
+    ['optimizer.lr=1e-3', '--cfg=job', '--multirun', 'seed=1']
+    """
+    own = (a.startswith("--") and "=" in a and a.partition("=")[0] not in _FLAGS for a in arguments)
+    return [a[2:] if mine else a for a, mine in zip(arguments, own, strict=True)]
 
 
 def quote_arguments(arguments: Sequence[str], keys: Collection[str] = PATH_KEYS) -> list[str]:

@@ -127,12 +127,13 @@ class Table(Callback):
     """Called by Hydra after the last job: `sweep.csv` and `sweep.png` in the folder, the table on the screen."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a direction that does not exist before the first job, not after the last."""
-        from revoice.training.sweep import DIRECTIONS
+        """Refuse a word that means nothing before the first job, not after the last."""
+        from revoice.training.sweep import DIRECTIONS, KEEPS
 
-        if config.optimized_direction not in DIRECTIONS:
-            print(f"error: {choices(config.optimized_direction, DIRECTIONS, 'optimized_direction')}", file=sys.stderr)
-            sys.exit(2)
+        for key, valid in (("optimized_direction", DIRECTIONS), ("sweep_keeps", KEEPS)):
+            if config[key] not in valid:
+                print(f"error: {choices(config[key], valid, key)}", file=sys.stderr)
+                sys.exit(2)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and print; ends the program with status 1 if a job failed."""
@@ -149,6 +150,8 @@ class Table(Callback):
         draw(jobs, metric, folder / "sweep.png")
         _show(jobs, metric)
         print(f"table: {folder / 'sweep.csv'}   picture: {folder / 'sweep.png'}", flush=True)
+        if config.sweep_keeps == "weights":
+            print("kept of each job: the weights of its best; sweep_keeps=all keeps what going on needs", flush=True)
         failed = [job for job in jobs if job.error]
         if failed:
             print(f"{len(failed)} of {len(jobs)} jobs failed: see error.txt in their folders", file=sys.stderr)

@@ -32,6 +32,16 @@ def task(values: dict[str, Any], folder: Path) -> Trained | None:
 
 
 def _job(values: dict[str, Any], folder: Path) -> Trained:
+    from revoice.training.sweep import keep_weights
+
+    trained = _run_job(values, folder)
+    finished = trained.checkpoint is not None and not trained.metrics.get("stopped")  # else it may be gone on with
+    if finished and values["sweep_keeps"] == "weights":
+        keep_weights(folder)
+    return trained
+
+
+def _run_job(values: dict[str, Any], folder: Path) -> Trained:
     needs = sweep.needs(values)
     if needs.processes == 1 and not needs.gpus:
         return _train(values, folder)

@@ -100,9 +100,12 @@ class DataModule(LightningDataModule):
         """The same crops in every run: the middle of each validation utterance; empty without a validation split.
 
         All processes get the same number of items; up to `world_size - 1` utterances at the end are left out for that.
+        Where there are fewer utterances than processes, each process takes them all, and the mean is theirs.
         """
         rank, world_size = self.place
         chosen = self.store.positions("val")
+        if len(chosen) < world_size:
+            rank, world_size = 0, 1
         chosen = chosen[: len(chosen) // world_size * world_size]
         per_process = max(1, self.batch_size // self.micro_batches // world_size)
         groups = [chosen[i : i + per_process * world_size] for i in range(0, len(chosen), per_process * world_size)]

@@ -22,27 +22,41 @@ p { max-width: 46rem; margin: .4rem 0; }
 .note { background: var(--warn); border-radius: 8px; padding: .7rem 1rem; margin: 1rem 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: 1rem 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem; margin: 1.2rem 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .8rem; margin: 1.2rem 0; }
 .tile, .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .9rem 1.1rem; }
-.tile b { display: block; font-size: 1.7rem; line-height: 1.25; color: var(--accent); }
+.tile b { display: block; white-space: nowrap; font-size: 1.55rem; line-height: 1.25; color: var(--accent); }
 .tile span { color: var(--soft); font-size: .88rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; margin: .6rem 0; }
 caption { text-align: left; padding: .2rem 0 .5rem; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .9rem .45rem 0; border-bottom: 1px solid var(--line); }
-thead th { color: var(--soft); font-weight: 600; }
-tbody th { font-weight: 600; }
-td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+tbody th { font-weight: 600; overflow-wrap: break-word; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n { white-space: nowrap; }
 td.n small { color: var(--soft); display: block; }
 td.main { font-weight: 650; }
 .card { margin: 1rem 0; }
 .card h4 { margin: 0 0 .1rem; font-size: 1rem; }
 figure { margin: .6rem 0; } img { max-width: 100%; height: auto; display: block; }
-.players { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .6rem 1rem; }
+.players { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: .6rem 1rem; }
 .players div > span { display: block; font-size: .88rem; color: var(--soft); }
 audio { width: 100%; height: 2.3rem; }
 details { margin: 1rem 0; } summary { cursor: pointer; color: var(--accent); }
-details table { font-size: .84rem; }
+details table { font-size: .8rem; } details th, details td { padding-right: .6rem; }
+@media (min-width: 70rem) { details .wide { width: calc(100vw - 2.5rem); margin-left: calc(50% - 50vw + 1.25rem); } }
+@media (max-width: 44rem) { /* a telephone: lists and tables run downwards, each number beside its name */
+  main { padding-top: 1.2rem; }
+  dl { display: block; } dd { margin: 0 0 .5rem; }
+  table, tbody, tbody tr, tbody th { display: block; }
+  thead { display: none; }
+  tbody tr { border-bottom: 1px solid var(--line); padding: .6rem 0; }
+  tbody th, td { border: 0; padding: .1rem 0; }
+  td { display: flex; justify-content: space-between; gap: 1rem; }
+  td::before { content: attr(data-head); color: var(--soft); }
+  td:empty { display: none; } td:not(.n) > span { text-align: right; overflow-wrap: anywhere; }
+  td.long { display: block; } td.long::before { content: none; } td.long > span { display: block; text-align: left; }
+}
 """
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -68,6 +82,10 @@ def page(title: str, body: str) -> str:
 
 
 def facts_list(facts: Mapping[str, object]) -> str:
-    """What was measured, by name, as an HTML list."""
-    listed = "".join(f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>" for key, value in facts.items())
+    """What was measured, by name, as an HTML list; a list of values has a line for each."""
+    lines = {key: value if isinstance(value, list) else [value] for key, value in facts.items()}
+    listed = "".join(
+        f"<dt>{escape(str(key))}</dt><dd>{'<br>'.join(escape(str(value)) for value in values)}</dd>"
+        for key, values in lines.items()
+    )
     return f"<dl>{listed}</dl>"

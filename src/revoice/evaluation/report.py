@@ -34,7 +34,8 @@ TILES = (
     "closer_to_target", "cosine_target", "cer_converted", "per_converted", "second_cer_converted",
     "second_per_converted", "mcd_converted", "f0_correlation", "real_time_factor",
 )  # fmt: skip
-BRIEF = ("cosine_target", "cosine_source", *TILES[2:6], "closer_to_target", "mcd_converted")  # under an example
+KINDS = {"best": "Most similar", "median": "Median", "worst": "Least similar"}  # by cosine to the target, not by ear
+BRIEF = ("cosine_target", "cosine_source", *TILES[2:6], "mcd_converted")  # under an example
 
 
 def write_metrics(path: Path, payload: Mapping[str, Any]) -> None:
@@ -182,8 +183,9 @@ def _scatter(evaluation: Evaluation) -> str:
 
 def _legend_examples() -> str:
     return (
-        '<p class="soft">For target voices of each gender the best, the median and the worst conversion by cosine '
-        "to the target. The reference is what the system heard of the target voice. Spectrograms share axes and "
+        '<p class="soft">For target voices of each gender the conversion with the highest, the median and the lowest '
+        "cosine to the target: the most similar need not be closer to the target than to the source, nor be clear. "
+        "The reference is what the system heard of the target voice. Spectrograms share axes and "
         "colours (dB under each clip's loudest point).</p>"
     )
 
@@ -200,10 +202,12 @@ def _example(example: Example, evaluation: Evaluation) -> str:
         for column in evaluation.columns
         if column.key in BRIEF
     )
+    if (closer := record.get("closer_to_target")) is not None:
+        values = f"closer to the {'target' if closer else 'source'}: {values}"
     said = f"“{record['text']}” " if record["text"] else ""
-    alt = f"Spectrograms of {', '.join(clips)} for the {example.kind} conversion from {who}."
+    alt = f"Spectrograms of {', '.join(clips)} for the {KINDS[example.kind].lower()} conversion, from {who}."
     return (
-        f'<article class="card"><h4>{escape(example.kind.capitalize())}: {escape(who)}</h4>'
+        f'<article class="card"><h4>{escape(KINDS[example.kind])}: {escape(who)}</h4>'
         f'<p class="soft">{escape(said + values)}</p>{report_words.heard(record, evaluation.listeners)}'
         f'<figure><img src="{png_uri(spectrograms(clips))}" alt="{escape(alt)}"></figure>'
         f'<div class="players">{"".join(_player(name, clip, who) for name, clip in players.items())}</div></article>'

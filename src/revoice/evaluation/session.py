@@ -160,7 +160,7 @@ def evaluate_systems(
     count = sum(len(group) for group in trials.values())
     first = next(iter(converters.values()))
     steps = next((c.adaptation.steps for c in converters.values() if c.model.adapts), 0)
-    systems = "; ".join(f"{name}: {c.model.name} ({c.loaded.sha256})" for name, c in converters.items())
+    systems = [f"{name}: {c.model.name} ({c.loaded.sha256})" for name, c in converters.items()]
     facts = {
         "systems" if len(converters) > 1 else "model": systems,
         "data": f"{manifest.corpus}, {len(manifest.speakers)} voices, manifest {manifest.digest()}",

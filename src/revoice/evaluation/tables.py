@@ -1,6 +1,7 @@
 """Numbers of an evaluation as HTML tables."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -53,7 +54,7 @@ def summary_table(summary: Summary, columns: Sequence[Column]) -> str:
             ("n", beside(c.floor)),
             ("n main", with_interval(summary, c)),
             ("n", beside(c.ceiling)),
-            ("", escape(c.explain)),
+            ("long", escape(c.explain)),
         ]
         for c in told(columns)
     ]
@@ -77,10 +78,9 @@ def gender_table(summary: Summary, columns: Sequence[Column]) -> str:
 
 
 def comparison_table(summaries: Mapping[str, Summary], columns: Sequence[Column]) -> str:
-    """One line per system, one column per metric."""
-    shown = told(columns)
-    heads = [("", "System"), *(("n", escape(c.title)) for c in shown)]
-    lines = [[("", escape(name)), *(("n", with_interval(s, c)) for c in shown)] for name, s in summaries.items()]
+    """One line per metric, one column per system."""
+    heads = [("", "Metric"), *(("n", escape(name)) for name in summaries)]
+    lines = [[("", escape(c.title)), *(("n", with_interval(s, c)) for s in summaries.values())] for c in told(columns)]
     return table(heads, lines)
 
 
@@ -102,14 +102,18 @@ def _single(value: float | None, column: Column) -> str:
 
 
 def table(heads: Sequence[Cell], lines: Iterable[Sequence[Cell]]) -> str:
-    """HTML of a table; the first cell of each line is its heading."""
+    """HTML of a table; the first cell of each line is its heading, and cells know that of their column."""
     head = "".join(f'<th scope="col"{_class(kind)}>{html}</th>' for kind, html in heads)
-    body = "\n".join(_line(line) for line in lines)
+    names = [re.sub("<[^>]+>", " ", html) for _, html in heads]
+    body = "\n".join(_line(line, names) for line in lines)
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
 
 
-def _line(cells: Sequence[Cell]) -> str:
-    rest = "".join(f"<td{_class(kind)}>{html}</td>" for kind, html in cells[1:])
+def _line(cells: Sequence[Cell], names: Sequence[str]) -> str:
+    rest = "".join(
+        f'<td{_class(kind)} data-head="{name}"><span>{html}</span></td>' if html else "<td></td>"
+        for (kind, html), name in zip(cells[1:], names[1:], strict=True)
+    )
     return f'<tr><th scope="row">{cells[0][1]}</th>{rest}</tr>'
 
 

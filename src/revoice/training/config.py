@@ -58,6 +58,7 @@ class TrainConfig:
     show: Flag = False
     optimized_metric: Word = "best/val/loss"
     optimized_direction: Literal["minimize", "maximize"] = "minimize"
+    sweep_keeps: Literal["weights", "all"] = "weights"
     vocoder: Given | None = None
     metrics: Protocol | None = None
     adapt: Annotated[Adaptation, Steps] | None = None

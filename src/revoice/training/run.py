@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +10,10 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
+from revoice.atomic import write_text
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import Description, spec_facts
 from revoice.checkpoint.load import Loaded, load_checkpoint
@@ -31,6 +33,8 @@ from revoice.training.stop import Stop
 from revoice.training.trainer import TrainerSettings, build_trainer, place, precision
 
 log = logging.getLogger(__name__)
+MOMENTS = {"muon": 1}  # numbers that an optimizer keeps for each weight; others keep two
+LONG = 5000  # iterations on a CPU
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,16 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     started = time.perf_counter()
     run = check(config)
     seed_everything(run.seed, verbose=False)
+    if not run.show:
+        _announce(config)
     parts = build(config, run)
     if run.show:
         print(describe(parts, config))
         return Outcome(folder, None, {})
     iterations = run.max_iterations
     resume = resume_from(config.get("ckpt_path"), folder, iterations, parts.model, parts.description)
-    loggers = build_loggers(config.get("logger") or {}, folder)
+    own = resume is not None and resume.path.resolve().is_relative_to(folder.resolve())
+    loggers = build_loggers(config.get("logger") or {}, folder, resume.done if own and resume else None)
     reporter = Reporter(folder, loggers)
     known = Run(parts.spec, parts.data.recordings(), reporter, iterations, min(parts.trainer.val_every, iterations))
     stop = Stop(parts.trainer.max_time)
@@ -99,7 +106,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         with resumed(parts.data, resume, stop):
             path = str(resume.path) if resume else None
             trainer.fit(module, datamodule=parts.data, ckpt_path=path, weights_only=True)
-        outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started)
+        outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started, stop.reason)
         hint = f"{stop.reason}; go on with ckpt_path={folder}" if stop.reason else None
         return replace(outcome, stopped=hint, by_signal=stop.by_signal)
     except torch._dynamo.exc.TorchDynamoException as error:
@@ -109,6 +116,16 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         for logger in loggers:
             logger.finalize("success")
         _finish_wandb(loggers)
+
+
+@rank_zero_only
+def _announce(config: Mapping[str, Any]) -> None:
+    """What is about to be made, before the first minute of work."""
+    iterations = int(config["max_iterations"])
+    long = iterations > LONG and not torch.cuda.is_available()
+    hint = "; on a CPU that is long, and experiment=first a training of minutes" if long else ""
+    model, data = config["model"]["name"], config["data"]["name"]
+    log.info("plan      %s iterations of %s on %s%s", f"{iterations:,}", model, data, hint)
 
 
 def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
@@ -201,6 +218,9 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
         f"trainer   {where.devices} x {where.accelerator}, precision {precision(parts.trainer, where)}, "
         f"{config['max_iterations']} iterations of {parts.data.batch_size} crops",
     ]
+    if config.get("callbacks", {}).get("checkpoint") is not None:
+        megabytes = 4e-6 * total * (1 + MOMENTS.get(config["optimizer"]["name"], 2))
+        lines.append(f"leaves    best.ckpt and last.ckpt of about {megabytes:,.0f} MB each, samples and logs")
     if batch is not None:
         shapes = {f: tuple(v.shape) for f, v in vars(batch).items() if isinstance(v, torch.Tensor)}
         lines.append("batch     " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
@@ -226,7 +246,9 @@ def _continue(start: Loaded, name: str, values: Mapping[str, Any]) -> tuple[Trai
     return start.model.train(), arguments
 
 
-def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float) -> Outcome:
+def _finish(
+    trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float, stopped: str | None
+) -> Outcome:
     kept = trainer.checkpoint_callback
     best_path = getattr(kept, "best_model_path", "")
     best = Path(best_path) if best_path else None
@@ -240,16 +262,16 @@ def _finish(trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, s
         "speakers": len(parts.description.speakers), "rejected": parts.data.facts.rejected,
         "version": parts.description.version, "checkpoint": str(best or last),
     }  # fmt: skip
+    if stopped:
+        metrics["stopped"] = stopped
     if trainer.is_global_zero:
-        part = folder / f".metrics.{os.getpid()}.part"
-        part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        part.replace(folder / "metrics.json")
+        write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return Outcome(folder, best if best and best.is_file() else last, metrics)
 
 
 def _finish_wandb(loggers: list[Any]) -> None:
     """A sweep's next job must start a run of its own."""
-    if any(type(logger).__name__ == "WandbLogger" for logger in loggers):
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
         import wandb
 
         wandb.finish()

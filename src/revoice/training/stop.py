@@ -50,7 +50,9 @@ class Stop(Callback):
         self.limit, self.signalled = max_time, False
         self.reason: str | None = None
         self.began = False
-        self._before: dict[int, Any] = {}
+        # whose signals they are now: Lightning's own handlers, which come later, hold the trainer and must not stay
+        self._owners: dict[int, Any] = {number: signal.getsignal(number) for number in set(SIGNALS)}
+        self._taken = False
 
     @property
     def by_signal(self) -> bool:
@@ -61,7 +63,9 @@ class Stop(Callback):
         """Take the signals over from Lightning."""
         self.began = True
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in set(SIGNALS)}
+            self._taken = True
+            for number in self._owners:
+                signal.signal(number, self._note)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -90,9 +94,9 @@ class Stop(Callback):
         self._give_back()
 
     def _give_back(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        for number, owner in self._owners.items() if self._taken else ():
+            signal.signal(number, signal.SIG_DFL if owner is None else owner)
+        self._taken = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signalled = True

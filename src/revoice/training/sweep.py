@@ -1,6 +1,7 @@
-"""What the jobs of a sweep found: a table, best first, and a picture."""
+"""What the jobs of a sweep found: a table, best first, and a picture; and what they keep."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 DIRECTIONS = ("minimize", "maximize")
+KEEPS = ("weights", "all")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,27 @@ def read_jobs(folder: Path) -> list[Job]:
             lines = error.read_text(encoding="utf-8").strip().splitlines() if error.is_file() else []
             found.append(Job(job.name, overrides, {}, lines[-1] if lines else "it did not end"))
     return found
+
+
+def keep_weights(folder: Path) -> None:
+    """Leave one checkpoint of a finished run, the best if there is one, and of that the weights alone.
+
+    It converts and may be started from (`init_from`); it cannot be resumed: optimizer states are two thirds of a file.
+    """
+    import torch
+
+    from revoice.atomic import replacing
+    from revoice.checkpoint.description import KEY
+    from revoice.checkpoint.load import find_checkpoint, read_checkpoint
+
+    kept = find_checkpoint(folder)
+    whole = read_checkpoint(kept)
+    data = io.BytesIO()
+    torch.save({name: whole[name] for name in (KEY, "state_dict", "global_step") if name in whole}, data)
+    with replacing(kept, sync=True) as file:
+        file.write(data.getbuffer())
+    if kept.name != "last.ckpt":
+        (kept.parent / "last.ckpt").unlink(missing_ok=True)
 
 
 def swept(jobs: Sequence[Job]) -> list[str]:

@@ -1,6 +1,7 @@
 """The embedded corpus: many voices say the same sentences, so every conversion has a true recording to compare with."""
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
@@ -12,7 +13,11 @@ from revoice.data.corpora.manifest import Row
 from revoice.data.corpora.vctk import VCTK
 from revoice.data.files import locked
 from revoice.data.prepare.progress import Progress
+from revoice.data.prepare.workers import usable_cpus
 from revoice.settings import Count, Natural, Place
+
+log = logging.getLogger(__name__)
+CLIPS_PER_SECOND, CLIP_BYTES = 19, 96_000  # spoken by a core; of a clip, on average
 
 
 @CORPORA.register("synthetic")
@@ -53,7 +58,14 @@ class Synthetic(VCTK):
         """Speak the corpus unless it is there; other processes wait."""
         if (self.root / "utterances.jsonl").is_file():
             return
-        with locked(self.root.parent), Progress("speaking the embedded corpus", self.recipe.utterances(), True) as bar:
+        clips = self.recipe.utterances()
+        minutes, megabytes = clips / (CLIPS_PER_SECOND * usable_cpus()) / 60, clips * CLIP_BYTES / 1e6
+        if minutes > 1:
+            log.info(
+                "the embedded corpus is not here yet: %s clips will be spoken, about %.0f minutes and %.0f MB in %s; "
+                "data.corpus.max_voices=50 speaks fewer", f"{clips:,}", minutes, megabytes, self.root,
+            )  # fmt: skip
+        with locked(self.root.parent), Progress("speaking the embedded corpus", clips, True) as bar:
             make_corpus(self.root, self.recipe, progress=bar.advance)
 
     def rows(self) -> Iterable[Row]:

@@ -1,4 +1,4 @@
-"""One line of progress: iterations, losses, speed."""
+"""One line of progress: iterations, losses, speed, the time that is left."""
 
 import time
 from typing import Any
@@ -7,14 +7,17 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from revoice.data.prepare.progress import duration
 from revoice.data.read.batch import Batch
 from revoice.settings import NotNegative
 from revoice.training.callbacks import CALLBACKS, Run
 
+FIRST_SECONDS, LONG_SECONDS = 5.0, 3600.0  # until how long it will take is known; from when on that is told apart
+
 
 @CALLBACKS.register("progress")
 class ProgressBar:
-    """Rich bar on a terminal; elsewhere (a log file) a plain line every `line_every` seconds."""
+    """Rich bar on a terminal; elsewhere (a log file) a plain line every `line_every` seconds, the first after 5 s."""
 
     def __init__(self, line_every: NotNegative = 20.0) -> None:
         self.line_every = line_every
@@ -29,6 +32,7 @@ class _Progress(Callback):
         self.total, self.seconds_per_frame, self.line_every = total, seconds_per_frame, line_every
         self.console = Console()
         self.bar: Progress | None = None
+        self.told = False  # how long it will take
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.began = self.shown = time.perf_counter()
@@ -50,20 +54,40 @@ class _Progress(Callback):
     ) -> None:
         self.audio += batch.features.shape[0] * batch.features.shape[-1] * self.seconds_per_frame * trainer.world_size
         now = time.perf_counter()
-        if not trainer.is_global_zero or now - self.shown < (0.5 if self.bar else self.line_every):
+        if not trainer.is_global_zero or trainer.global_step == self.first:
+            return
+        first = not self.told and now - self.began >= FIRST_SECONDS
+        if first:
+            self._tell(now - self.began, trainer.global_step)
+        if now - self.shown < (0.5 if self.bar else self.line_every) and not first:
             return
         self.shown = now
         note = self._note(trainer, now - self.began)
         if self.bar:
             self.bar.update(self.task, completed=trainer.global_step, note=note)
         else:
-            print(f"iteration {trainer.global_step}/{self.total}  {note}", flush=True)
+            left = duration(self._left(now - self.began, trainer.global_step))
+            print(f"iteration {trainer.global_step}/{self.total}  {left} left  {note}", flush=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close(trainer)
+
+    def _left(self, seconds: float, done: int) -> float:
+        return seconds / (done - self.first) * (self.total - done)
+
+    def _tell(self, seconds: float, done: int) -> None:
+        """Say once that this is nothing to wait for, if so."""
+        self.told = True
+        left = self._left(seconds, done)
+        if left > LONG_SECONDS:
+            print(
+                f"about {duration(left)} for {self.total:,} iterations at this speed; it may be stopped at any time "
+                "(ckpt_path=last goes on), trainer.max_time or max_iterations end it earlier",
+                flush=True,
+            )
 
     def _note(self, trainer: Trainer, seconds: float) -> str:
         losses = (

@@ -81,17 +81,27 @@ def pairs(manifest: Manifest, count: int) -> list[tuple[Row, Row]]:
 
 
 @dataclass
+class _Spoken:
+    """A conversion of a round, and the files it lies in."""
+
+    source: Row
+    target: Row
+    converted: Audio
+    files: dict[str, Path]
+
+
+@dataclass
 class _Round:
     """What came of one round.
 
     Attributes:
         sources: by utterance id.  copies: of the same, through features and vocoder.
-        converted: (id of the source, conversion).
+        spoken: the conversions.
     """
 
     sources: dict[str, Audio] = field(default_factory=dict)
     copies: dict[str, Audio] = field(default_factory=dict)
-    converted: list[tuple[str, Audio]] = field(default_factory=list)
+    spoken: list[_Spoken] = field(default_factory=list)
 
 
 class _Samples(Callback):
@@ -108,6 +118,7 @@ class _Samples(Callback):
         self.heard: dict[str, Transcript] = {}  # in the sources, by utterance id
         self.copies: dict[str, Transcript] = {}  # in their copies
         self.rates: dict[str, float] = {}  # of the last round
+        self.inputs: dict[str, dict[str, Path]] = {}  # files of source and reference, by the name of the conversion
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse to choose checkpoints by a number that will not be there."""
@@ -132,8 +143,8 @@ class _Samples(Callback):
                 training = module.model.training
                 done = self._speak(module, module.model, trainer.global_step)
                 module.model.train(training)
-                if self.recognizer is not None:
-                    self.rates = self._errors(self.recognizer, done, trainer.global_step)
+                heard = self._listen(done, trainer.global_step)
+                self._tell(done, heard, trainer.global_step)
             self.rates = trainer.strategy.broadcast(self.rates)  # every process chooses the same checkpoint
         for name, rate in self.rates.items():
             module.log(name, rate, sync_dist=True)
@@ -152,24 +163,48 @@ class _Samples(Callback):
                 except (AudioError, UserError):  # a file that vanished since preparation; a voice not in the table
                     continue
                 name = f"{source.id}_to_{target.speaker}"
-                self.reporter.audio(name, converted, iteration)
+                files = self._inputs(name, heard, iteration)
+                files["converted"] = self.reporter.audio(name, converted, iteration)
                 shown = {"source": heard["source"], "converted": converted, "reference of the target": heard["target"]}
-                self.reporter.image(name, spectrograms(shown), iteration)
-                done.converted.append((source.id, converted))
+                files["spectrograms"] = self.reporter.image(name, spectrograms(shown), iteration)
+                done.spoken.append(_Spoken(source, target, converted, files))
                 if self.recognizer is not None and source.id not in self.heard:
                     done.sources[source.id] = heard["source"]
                     done.copies[source.id] = converter.copy_synthesis(heard["source"])
         return done
 
-    def _errors(self, recognizer: Recognizer, done: _Round, iteration: int) -> dict[str, float]:
+    def _inputs(self, name: str, heard: dict[str, Audio], iteration: int) -> dict[str, Path]:
+        """Source and reference as the model hears them, written once: they stay the same from round to round."""
+        if name not in self.inputs:
+            self.inputs[name] = {
+                kind: self.reporter.audio(f"{name}_{kind}", clip, iteration) for kind, clip in heard.items()
+            }
+        return dict(self.inputs[name])
+
+    def _listen(self, done: _Round, iteration: int) -> list[Transcript]:
+        """What is heard in the conversions, none without a recognizer; the error rates of the round become known."""
+        if self.recognizer is None:
+            return []
+        recognizer = self.recognizer
         self.heard |= zip(done.sources, recognizer.transcribe(list(done.sources.values())), strict=True)
         self.copies |= zip(done.copies, recognizer.transcribe(list(done.copies.values())), strict=True)
-        spoken = recognizer.transcribe([clip for _, clip in done.converted])
-        keys = [key for key, _ in done.converted]
-        rate = mean_rate([(self.heard[key], found) for key, found in zip(keys, spoken, strict=True)])
+        heard = recognizer.transcribe([spoken.converted for spoken in done.spoken])
+        keys = [spoken.source.id for spoken in done.spoken]
+        rate = mean_rate([(self.heard[key], found) for key, found in zip(keys, heard, strict=True)])
         copy = mean_rate([(self.heard[key], self.copies[key]) for key in dict.fromkeys(keys)])
-        if math.isnan(rate):  # nothing is heard in the sources
-            return self.rates
-        log.info("iteration %d: error rate of the samples %.3f, of copies %.3f, heard by %s", iteration, rate, copy,
-                 recognizer.name)  # fmt: skip
-        return {ERRORS: rate, f"{ERRORS}_copy": copy}
+        if not math.isnan(rate):  # something is heard in the sources
+            log.info("iteration %d: error rate of the samples %.3f, of copies %.3f, heard by %s", iteration, rate, copy,
+                     recognizer.name)  # fmt: skip
+            self.rates = {ERRORS: rate, f"{ERRORS}_copy": copy}
+        return heard
+
+    def _tell(self, done: _Round, heard: list[Transcript], iteration: int) -> None:
+        """A table of the round: who, what was said, sound and picture, what was heard."""
+        kinds = ("source", "target", "converted", "spectrograms")
+        words = ["heard in the source", "heard in the conversion"] if heard else []
+        rows = []
+        for number, spoken in enumerate(done.spoken):
+            names = [iteration, spoken.source.speaker, spoken.target.speaker, spoken.source.text or ""]
+            texts = [self.heard[spoken.source.id].text, heard[number].text] if heard else []
+            rows.append([*names, *(spoken.files[kind] for kind in kinds), *texts])
+        self.reporter.table(["iteration", "from", "to", "said", *kinds, *words], rows, iteration)

@@ -2,13 +2,18 @@
 
 import netrc
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from revoice.settings import Flag, Word, Words
 from revoice.training.loggers import LOGGERS
+
+_RUN = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(?P<id>.+)")  # how wandb names the folder of a run
 
 
 @LOGGERS.register("wandb")
@@ -32,12 +37,36 @@ class Wandb:
         self.settings: dict[str, Any] = {"project": project, "entity": entity, "group": group, "tags": tags}
         self.offline = not has_key() if offline is None else offline
 
-    def make(self, folder: Path, run_name: str) -> Logger:
-        """The logger; wandb's own console chatter is silenced."""
-        from pytorch_lightning.loggers import WandbLogger
-
+    def make(self, folder: Path, run_name: str, done: int | None) -> Logger:
+        """The logger; one run folder is one run of wandb, however often it goes on. wandb's chatter is silenced."""
         os.environ.setdefault("WANDB_SILENT", "true")
-        return WandbLogger(save_dir=folder, name=run_name, offline=self.offline, **self.settings)
+        known = run_id(folder) if done is not None else None
+        more: dict[str, Any] = {"resume": "allow"} if known and not self.offline else {}  # offline, the id is enough
+        return SamplesLogger(save_dir=folder, name=run_name, offline=self.offline, id=known, **self.settings, **more)
+
+
+class SamplesLogger(WandbLogger):
+    """Lightning's, which also shows a round of conversions as a table."""
+
+    @rank_zero_only
+    def log_samples(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], iteration: int) -> None:
+        """One line per conversion; a cell that is the path of a .wav or .png is played or shown."""
+        cells = [[_cell(value) for value in row] for row in rows]
+        self.log_table("samples/table", columns=list(columns), data=cells, step=iteration)
+
+
+def _cell(value: Any) -> Any:
+    import wandb
+
+    kinds = {".wav": wandb.Audio, ".png": wandb.Image}
+    return kinds[value.suffix](str(value)) if isinstance(value, Path) else value
+
+
+def run_id(folder: Path) -> str | None:
+    """The id of the newest run that wandb keeps in a run folder; None if it keeps none."""
+    found = sorted(path.name.removeprefix("offline-") for path in (folder / "wandb").glob("*run-*"))
+    matches = [match["id"] for match in map(_RUN.fullmatch, found) if match]
+    return matches[-1] if matches else None
 
 
 def has_key() -> bool:
