@@ -5,7 +5,7 @@ from typing import Any
 
 from revoice.cli import sweep
 from revoice.cli.app import run
-from revoice.errors import UserError, one_line
+from revoice.errors import UserError, one_line, printable
 
 
 def task(values: dict[str, Any], folder: Path) -> None:
@@ -47,12 +47,12 @@ def _prepare(values: dict[str, Any]) -> None:
         lists = " ".join(
             str(next(iter(p.folders.values())).parent / "*" / "rejected.jsonl") for p in parts if p.rejected
         )
-        print(f"{len(prepared.rejected)} of {len(prepared.rejected) + len(manifest)} rejected: {lists}")
+        print(f"{len(prepared.rejected)} of {len(prepared.rejected) + len(manifest)} rejected: {printable(lists)}")
     for part in parts:
         for label, where in part.folders.items():
-            print(f"{label}: {where}")
+            print(f"{label}: {printable(where)}")
         if setup.stream:
-            print(f"stream: {write_stream(part)}")
+            print(f"stream: {printable(write_stream(part))}")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from revoice.audio.io import Audio, write_audio
+from revoice.foreign import file_name
 
 log = logging.getLogger(__name__)
 
@@ -24,20 +25,20 @@ class Reporter:
         self.loggers: list[Any] = loggers  # Lightning's `Logger` declares neither media methods nor `experiment`
 
     def audio(self, name: str, clip: Audio, iteration: int) -> Path:
-        """Keep a clip as `samples/<iteration>/<name>.wav`."""
+        """Keep a clip as `samples/<iteration>/<name>.wav`; `name` may be any text, see `file_name`."""
         path = self._path(name, iteration, ".wav")
         write_audio(path, clip.samples, clip.sample_rate)
         for logger in self.loggers:
             if hasattr(logger, "log_audio"):
                 logger.log_audio(
-                    key=f"samples/{name}",
+                    key=f"samples/{file_name(name)}",
                     audios=[str(path)],
                     step=iteration,
                     sample_rate=[clip.sample_rate],
                     caption=[name],
                 )
             elif hasattr(logger.experiment, "add_audio"):
-                logger.experiment.add_audio(f"samples/{name}", clip.samples, iteration, sample_rate=clip.sample_rate)
+                logger.experiment.add_audio(f"samples/{file_name(name)}", clip.samples, iteration, sample_rate=clip.sample_rate)
         return path
 
     def image(self, name: str, png: bytes, iteration: int) -> Path:
@@ -47,12 +48,12 @@ class Reporter:
         path.write_bytes(png)
         for logger in self.loggers:
             if hasattr(logger, "log_image"):
-                logger.log_image(key=f"samples/{name}", images=[str(path)], step=iteration, caption=[name])
+                logger.log_image(key=f"samples/{file_name(name)}", images=[str(path)], step=iteration, caption=[name])
             elif hasattr(logger.experiment, "add_image"):
                 from matplotlib.image import imread
 
-                logger.experiment.add_image(f"samples/{name}", imread(path)[..., :3], iteration, dataformats="HWC")
+                logger.experiment.add_image(f"samples/{file_name(name)}", imread(path)[..., :3], iteration, dataformats="HWC")
         return path
 
     def _path(self, name: str, iteration: int, suffix: str) -> Path:
-        return self.folder / f"{iteration:07d}" / f"{name}{suffix}"
+        return self.folder / f"{iteration:07d}" / f"{file_name(name)}{suffix}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from revoice.data.corpora.manifest import Manifest, Row
-from revoice.errors import UserError, is_text, printable
+from revoice.errors import UserError, encodable, is_text, printable
 from revoice.registry import Registry
 
 LONGEST_ID = 80  # letters of an id: a member of a tar archive has a name of at most 100
@@ -128,7 +128,7 @@ def _named(row: Row) -> Row:
     if is_text(row.path) and is_text(row.speaker):
         return replace(row, id=id)
     problem = "its name is not valid UTF-8: rename it"
-    return replace(row, id=id, path=printable(row.path), speaker=printable(row.speaker), problem=problem)
+    return replace(row, id=id, path=encodable(row.path), speaker=encodable(row.speaker), problem=problem)
 
 
 def _told_apart(rows: Sequence[Row]) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.files import locked, read_lines, write_lines
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
+from revoice.foreign import file_name
 
 SLOWEST, FASTEST = 0.5, 2.0
 
@@ -84,11 +85,11 @@ class Speeds(Corpus):
         for speed in self.speeds:
             mark = f"x{round(100 * speed):03d}"
             speaker, id = f"{row.speaker}-{mark}", f"{row.id}-{mark}"
-            path = self.root / speaker / f"{id}.flac"
+            path = self.root / file_name(speaker) / f"{id}.flac"
             path.parent.mkdir(parents=True, exist_ok=True)
             samples = resample(audio.samples, round(audio.sample_rate * speed), self.sample_rate)
             write_audio(path, samples, self.sample_rate)
-            lines.append({"id": id, "path": f"{speaker}/{path.name}", "speaker": speaker, "text": row.text})
+            lines.append({"id": id, "path": f"{path.parent.name}/{path.name}", "speaker": speaker, "text": row.text})
         return lines, audio.seconds
 
     def rows(self) -> Iterable[Row]:
