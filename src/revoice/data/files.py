@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from revoice.atomic import write_text
 from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
+from revoice.foreign import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def parsed_lines(text: str) -> list[Any]:
     >>> parsed_lines('["a\u2028b"]\n[2]\n')
     [['a\u2028b'], [2]]
     """
-    return [json.loads(line) for line in text.split("\n") if line]  # `splitlines` would cut at U+2028 in a text too
+    return [parse_json(line) for line in text.split("\n") if line]  # `splitlines` would cut at U+2028 in a text too
 
 
 @contextmanager
