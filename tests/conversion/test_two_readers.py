@@ -61,7 +61,7 @@ def shifted(directory: bytes, by: int) -> bytes:
     return bytes(found)
 
 
-def _entries(directory: bytes):  # noqa: ANN202
+def _entries(directory: bytes):
     place = 0
     while place < len(directory):
         yield place

@@ -18,8 +18,8 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.fields.clip import Clip, load_clip
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
-from revoice.foreign import write_csv
 from revoice.evaluation.bootstrap import interval
+from revoice.foreign import write_csv
 from revoice.models.phones import Recognizer
 from revoice.nn.edits import edits
 from revoice.vocoders.base import Vocoder

@@ -26,33 +26,33 @@ class Reporter:
 
     def audio(self, name: str, clip: Audio, iteration: int) -> Path:
         """Keep a clip as `samples/<iteration>/<name>.wav`; `name` may be any text, see `file_name`."""
-        path = self._path(name, iteration, ".wav")
+        path, key = self._path(name, iteration, ".wav"), f"samples/{file_name(name)}"
         write_audio(path, clip.samples, clip.sample_rate)
         for logger in self.loggers:
             if hasattr(logger, "log_audio"):
                 logger.log_audio(
-                    key=f"samples/{file_name(name)}",
+                    key=key,
                     audios=[str(path)],
                     step=iteration,
                     sample_rate=[clip.sample_rate],
                     caption=[name],
                 )
             elif hasattr(logger.experiment, "add_audio"):
-                logger.experiment.add_audio(f"samples/{file_name(name)}", clip.samples, iteration, sample_rate=clip.sample_rate)
+                logger.experiment.add_audio(key, clip.samples, iteration, sample_rate=clip.sample_rate)
         return path
 
     def image(self, name: str, png: bytes, iteration: int) -> Path:
         """Keep a picture as `samples/<iteration>/<name>.png`."""
-        path = self._path(name, iteration, ".png")
+        path, key = self._path(name, iteration, ".png"), f"samples/{file_name(name)}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png)
         for logger in self.loggers:
             if hasattr(logger, "log_image"):
-                logger.log_image(key=f"samples/{file_name(name)}", images=[str(path)], step=iteration, caption=[name])
+                logger.log_image(key=key, images=[str(path)], step=iteration, caption=[name])
             elif hasattr(logger.experiment, "add_image"):
                 from matplotlib.image import imread
 
-                logger.experiment.add_image(f"samples/{file_name(name)}", imread(path)[..., :3], iteration, dataformats="HWC")
+                logger.experiment.add_image(key, imread(path)[..., :3], iteration, dataformats="HWC")
         return path
 
     def _path(self, name: str, iteration: int, suffix: str) -> Path:

@@ -216,7 +216,7 @@ def _head(head: bytes) -> tuple[tuple[int, ...], np.dtype]:
         shape, transposed, kind = np.lib.format.read_array_header_1_0(file)
     except Exception as error:  # numpy hands out what its parser raises
         raise ValueError(f"a member's header cannot be read ({error})") from error
-    if transposed or kind.kind not in "biuf" or min(shape, default=1) < 1:
+    if transposed or kind.kind not in "biuf" or min(shape, default=0) < 0:
         raise ValueError(f"a member is no array of numbers (shape {shape}, type {kind.str})")
     return shape, kind
 

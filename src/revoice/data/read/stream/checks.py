@@ -43,7 +43,9 @@ def require_index(values: Any) -> None:
 def _require_field(label: str, about: Mapping[str, Any]) -> None:
     rate, scale, padding = about["per_frame"], about["scale"], about["padding"]
     _require(isinstance(about["folder"], str) and isinstance(about["parameters"], dict), f"{label}: no folder")
-    _require(isinstance(about["dtype"], str) and np.dtype(about["dtype"]).kind in "biuf", f"{label}: type of no numbers")
+    _require(
+        isinstance(about["dtype"], str) and np.dtype(about["dtype"]).kind in "biuf", f"{label}: type of no numbers"
+    )
     _require(rate is None or (_is_number(rate) and rate > 0), f"{label}: per_frame")
     _require(scale is None or _is_number(scale), f"{label}: scale")
     _require(all(map(_is_number, padding if isinstance(padding, list) else [padding])), f"{label}: padding")
@@ -57,7 +59,7 @@ def validation_row(line: Mapping[str, Any], names: Mapping[str, str]) -> Row:
     return row
 
 
-def place(table: Sequence[Any], index: Any) -> Any:
+def entry(table: Sequence[Any], index: Any) -> Any:
     """The entry of a table; Python's own indexing takes -1 for the last one."""
     _require(type(index) is int and 0 <= index < len(table), f"entry {index!r:.20} of a table of {len(table)}")
     return table[index]
@@ -75,7 +77,7 @@ def require_array(id: str, array: np.ndarray, about: Mapping[str, Any], shape: t
     row = array.shape if about["per_frame"] is None else array.shape[1:]
     _require(array.dtype == np.dtype(about["dtype"]), f"{id} holds {array.dtype}, expected {about['dtype']}")
     _require(row == shape, f"{id} has rows of {list(row)}, expected {list(shape)}")
-    _require(about["per_frame"] is None or array.ndim > 0, f"{id} has no rows")
+    _require(array.size > 0 and (about["per_frame"] is None or array.ndim > 0), f"{id} has no rows")
 
 
 def row_shape(label: str, array: np.ndarray, about: Mapping[str, Any], channels: int) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from revoice.data.prepare.shards import crcs_of, lines_path, read_shard, shard_p
 from revoice.data.read.columns import Column, Columns
 from revoice.data.read.facts import Facts
 from revoice.data.read.packed import Statistics, require_statistics
-from revoice.data.read.stream.checks import place, require_array, require_index, row_shape, validation_row
+from revoice.data.read.stream.checks import entry, require_array, require_index, row_shape, validation_row
 from revoice.data.read.stream.remote import fetch, joined, located
 from revoice.data.read.tables import Tables
 from revoice.errors import UserError, one_line
@@ -103,8 +103,8 @@ class Stream:
                 facts=Facts(**values["facts"]),
                 trim_db=values["trim_db"],
             )
-        except UserError:
-            raise
+        except UserError as error:
+            raise UserError(f"{address}: {str(error).removeprefix(f'{address}: ')}") from error
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise UserError(
                 f"{address}: no index of a stream there ({one_line(error)}); expected the folder stream-... that "
@@ -196,10 +196,10 @@ class Stream:
         for id, speaker, gender, emotion, *recorded in lines:
             tables = self.tables  # -1 is none
             gender, emotion = (
-                None if at == -1 else place(table, at)
+                None if at == -1 else entry(table, at)
                 for table, at in ((tables.genders, gender), (tables.emotions, emotion))
             )
-            speaker = place(tables.speakers, speaker)
+            speaker = entry(tables.speakers, speaker)
             rows.append(Row(id=id, path="", speaker=speaker, gender=gender, emotion=emotion, split="train"))
             for label, crc in zip(self.fields, recorded, strict=False):  # earlier versions recorded none
                 crcs[label][id] = crc
