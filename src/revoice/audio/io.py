@@ -1,5 +1,6 @@
 """Audio files in and out. Every way a file can be unusable ends in an `AudioError` of one line."""
 
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -13,10 +14,14 @@ import soundfile
 import soxr
 
 from revoice.atomic import replacing
+from revoice.audio.ffmpeg import BY_FFMPEG, decoded
+from revoice.audio.mp3 import counted
+from revoice.audio.ogg import require_whole
 from revoice.errors import UserError, choices
 
 T = TypeVar("T")
-AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")  # written, and read
+RECORDINGS: tuple[str, ...] = (*AUDIO_SUFFIXES, ".oga", ".aifc", ".au", ".caf", ".w64", *BY_FFMPEG)  # read
 
 _CONTAINERS = {".opus": "OGG", ".aif": "AIFF"}
 _SUBTYPES = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
@@ -29,6 +34,7 @@ _UNKNOWN = (1 << 63) - 1  # frames of a FLAC stream whose header does not tell
 _CLAIM = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)  # what libsndfile notes of headers
 _STREAMED = (1 << 31) - (1 << 16)  # bytes that a program claims which does not know how many will come
 LONGEST = 1 << 29  # samples read as one recording (2 GiB): 3 hours at 48 kHz
+CANCELLED = 1e-3  # power of the mean against that of the loudest channel; of unrelated ones it is half of it
 SILENT = 1e-4  # -80 dBFS: what moves less is silence, whatever its offset
 
 
@@ -70,13 +76,13 @@ def read_audio(
     """Read a file of any sample rate, channel count and bit depth.
 
     Args:
-        path: WAV, FLAC, OGG, MP3 or whatever else libsndfile reads.
+        path: WAV, FLAC, OGG, MP3 or whatever else libsndfile reads; M4A and the like where PyAV is installed.
         sample_rate: resample to this rate; None keeps the file's.
         start: skip this many seconds.
         seconds: read at most this many; None reads to the end.
 
     Returns:
-        Mono audio, the mean of the channels.
+        Mono audio, the mean of the channels; one of them where they cancel each other out.
 
     Raises:
         AudioError: missing, a folder, not audio, truncated, no samples, samples that are not finite or absurdly large,
@@ -224,7 +230,7 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
             raise AudioError(f"{path}: is empty (0 bytes)")
         with open(path, "rb"):  # libsndfile tells "System error" where the system has a reason
             pass
-        with soundfile.SoundFile(path) as file:
+        with _decoder(path) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise AudioError(f"{path}: has {file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
             claimed = _CLAIM.search(file.extra_info)
@@ -233,12 +239,45 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
             yield file
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
+    except AudioError:
+        raise
+    except UserError as error:
+        raise AudioError(f"{path}: {error}") from error
     except (OSError, TypeError, RuntimeError) as error:
         raise AudioError(f"{path}: not readable ({_reason(error)})") from error
 
 
+def _decoder(path: Path) -> soundfile.SoundFile:
+    """The file, opened so that its count of samples is true; a `UserError` where some of its sound is missing."""
+    if path.suffix.lower() in BY_FFMPEG:
+        return soundfile.SoundFile(decoded(path))
+    known = soundfile.info(path)
+    if known.format == "RAW":  # guessed from the suffix
+        raise UserError("not readable as audio (it has no header)")
+    if known.format == "OGG":
+        require_whole(path)
+    anew = counted(path) if known.subtype == "MPEG_LAYER_III" else None
+    return soundfile.SoundFile(path if anew is None else io.BytesIO(anew))
+
+
 def _mono(file: soundfile.SoundFile, count: int, path: Path) -> np.ndarray:
-    """Up to `count` samples, the mean of the channels; fewer where the file ends before."""
+    """Up to `count` samples, the mean of the channels; fewer where the file ends before.
+
+    Channels that cancel each other out (one is the other turned over) sound in headphones, but not in their mean: the
+    louder one is taken instead.
+    """
+    first, powers = file.tell(), np.zeros(1 + file.channels)
+    mono = _read(file, count, path, powers)
+    if powers[0] < CANCELLED * powers[1:].max():
+        file.seek(first)
+        return _read(file, count, path, powers, int(powers[1:].argmax()))
+    return mono
+
+
+def _read(
+    file: soundfile.SoundFile, count: int, path: Path, powers: np.ndarray, channel: int | None = None
+) -> np.ndarray:
+    """One channel, or the mean of all; adds the power of the mean and of each channel to `powers` (1 + channels,)."""
     blocks, total, size = [], 0, max(1, _READ // file.channels)
     while total < count:
         try:
@@ -252,6 +291,9 @@ def _mono(file: soundfile.SoundFile, count: int, path: Path) -> np.ndarray:
             raise AudioError(f"{path}: longer than {LONGEST} samples: cut it into shorter recordings")
         with np.errstate(over="ignore", invalid="ignore"):  # infinite: told by the caller
             blocks.append(block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32))
+            if block.ndim > 1:
+                powers += [np.vdot(blocks[-1], blocks[-1]), *np.einsum("sc,sc->c", block, block)]
+                blocks[-1] = blocks[-1] if channel is None else np.ascontiguousarray(block[:, channel])
     return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
