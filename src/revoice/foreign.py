@@ -43,7 +43,7 @@ def file_name(text: str) -> str:
     known = unicodedata.normalize("NFC", text)
     clean = "".join(c if unicodedata.category(c)[0] in "LMN" or c in _HARMLESS else "\0" for c in known)
     clean = "-".join(part for part in clean.split("\0") if part.strip(" .")).strip(" .-")
-    if clean == text and len(clean.encode()) <= LONGEST_NAME:
+    if clean and clean == text and len(clean.encode()) <= LONGEST_NAME:
         return clean
     mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     short = clean.encode()[: LONGEST_NAME - 1 - len(mark)].decode("utf-8", "ignore")

@@ -55,9 +55,9 @@ class Speeds(Corpus):
                 raise UserError(f"data.corpus.speeds={speed}: expected numbers from {SLOWEST} to {FASTEST}, and not 1")
         self.source = CORPORA.build(settings.pop("name"), settings)
         self.speeds, self.leave_out, self.sample_rate = tuple(map(float, speeds)), tuple(leave_out), sample_rate
-        about = json.dumps([str(self.source.root), sorted(settings.items()), self.speeds, sample_rate], default=str)
+        about = json.dumps([str(self.source._root), sorted(settings.items()), self.speeds, sample_rate], default=str)
         key = hashlib.sha256(json.dumps([about, sorted(self.leave_out)]).encode()).hexdigest()[:10]
-        self.root = self.root / f"{self.source.name}-{key}"
+        self._root = self._root and self._root / f"{self.source.name}-{key}"
 
     def make(self) -> None:
         """Write the copies unless they are there; other processes wait."""
