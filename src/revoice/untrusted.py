@@ -80,7 +80,8 @@ def read_torch(file: Path, legacy: bool = False) -> Any:
         UserError: anything else in it; not named, the caller wraps this in `refused`.
     """
     with require_file(file).open("rb") as handle:
-        size, judged = os.fstat(handle.fileno()).st_size, handle
+        size = os.fstat(handle.fileno()).st_size
+        judged: IO[bytes] = handle
         if handle.read(len(_ZIP)) == _ZIP:
             judged = _rewritten(handle, size)
         elif legacy:
