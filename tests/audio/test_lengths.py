@@ -95,6 +95,9 @@ def riff(mp3: bytes, rate: int) -> bytes:
 def test_an_mp3_in_a_wav_is_read_to_the_end(tmp_path: Path, cut: type) -> None:
     path = written(tmp_path / "a.wav", riff(cut(encoded("mp3", 16000)), 16000))
     assert read_audio(path).seconds == pytest.approx(2.0, abs=0.15)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(AudioError, match="truncated"):
+        read_audio(path)
 
 
 def test_a_hole_in_an_mp3_is_told(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ _KBITS = {
 }
 _LAYER_3 = 1  # as frames write it
 _START = 1 << 16  # bytes in which the first frame must begin
+_STREAMED = (1 << 31) - (1 << 16)  # bytes that a program claims which does not know how many will come
 _REWRITE = "rewrite it, e.g. ffmpeg -i in.mp3 out.wav"
 
 
@@ -191,6 +192,8 @@ def _in_riff(content: bytes) -> bytes:
     while place + 8 <= len(content):
         size = struct.unpack_from("<I", content, place + 4)[0]
         if content[place : place + 4] == b"data":
+            if len(content) - place - 8 < size < _STREAMED:
+                raise UserError(f"truncated, {len(content) - place - 8} of {size} bytes of sound are there")
             return content[place + 8 : place + 8 + size]
         place += 8 + size + size % 2
     return b""
