@@ -18,7 +18,7 @@ from revoice.errors import UserError
 BY_FFMPEG: tuple[str, ...] = (".m4a", ".mp4", ".aac", ".amr", ".3gp", ".wma", ".webm", ".mka")
 _READERS = "mov,aac,amr,amrnb,amrwb,asf,matroska"  # FFmpeg's names; others open further files and addresses
 _SHORT = 0.1  # seconds that may be missing of what the file says: encoders pad
-_LONGEST = 6 * 3600.0  # seconds: memory and disk follow the sound, which may be pressed small
+_MOST = 1 << 30  # samples of all channels (4 GiB): a small file may hold days of silence
 
 
 def decoded(path: Path) -> IO[bytes]:
@@ -66,8 +66,8 @@ def _write(container: Any, out: IO[bytes]) -> None:
                 sound = soundfile.SoundFile(out, "w", rate, block.shape[1], "FLOAT", format="W64")
             sound.write(block)
             total += len(block)
-            if total > _LONGEST * rate:
-                raise UserError(f"longer than {_LONGEST / 3600:.0f} h: cut it into shorter recordings")
+            if total * block.shape[1] > _MOST:
+                raise UserError(f"longer than {total / rate / 3600:.1f} h: cut it into shorter recordings")
     finally:
         if sound is not None:
             sound.close()

@@ -99,6 +99,12 @@ def test_speakers_of_any_name_are_prepared_and_told_by_it(tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
 
 
+def test_a_speaker_without_end_is_rejected(tmp_path: Path) -> None:
+    manifest = Folder(table(tmp_path, ["ann", "b" * 20_000])).manifest()
+    assert {row.problem is None for row in manifest if row.speaker == "ann"} == {True}
+    assert [row.problem for row in manifest if row.speaker != "ann"] == [f"{'b' * 37}... is no speaker"] * 2
+
+
 def test_copies_at_other_speeds_stay_in_their_folder(tmp_path: Path) -> None:
     source = table(tmp_path / "in", ["a/../../../../elsewhere/x", "n" * 300])
     copies = Speeds(tmp_path / "copies", of={"name": "folder", "root": str(source)}, speeds=[1.2])

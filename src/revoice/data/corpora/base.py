@@ -20,6 +20,7 @@ from revoice.registry import Registry
 
 log = logging.getLogger(__name__)
 
+LONGEST_SPEAKER = 1_000  # letters: checkpoints are read back with names of some thousand at most
 LONGEST_ID = 80  # letters of an id: a member of a tar archive has a name of at most 100
 CORPORA: "Registry[Corpus]" = Registry("corpus", "revoice.data.corpora")
 
@@ -151,6 +152,9 @@ def key_of(name: str, path: str) -> str:
 def _named(row: Row) -> Row:
     """The row with an id that shards can hold, and without names that JSON cannot hold."""
     id = row.id if re.fullmatch(r"[A-Za-z0-9_-]+", row.id) and len(row.id) <= LONGEST_ID else key_of(row.id, row.path)
+    if len(row.speaker) > LONGEST_SPEAKER:
+        shown = one_line(row.speaker, 40)
+        return replace(row, id=id, path=encodable(row.path), speaker=encodable(shown), problem=f"{shown} is no speaker")
     if is_text(row.path) and is_text(row.speaker):
         return replace(row, id=id)
     problem = "its name is not valid UTF-8: rename it"
