@@ -80,3 +80,10 @@ def test_an_arrow_that_runs_back_is_found(tmp_path: Path) -> None:
     file.write_text("def f():\n    from revoice.training.run import train\n")
     assert layer_of("revoice.training.run") == "training" and "revoice.training.run" in imported(file)
     assert RANK["training"] > RANK["audio"]
+
+
+@pytest.mark.parametrize(("call", "home"), [("csv.writer(", "foreign.py"), ("csv.DictWriter(", "foreign.py")])
+def test_tables_are_written_in_one_place(call: str, home: str) -> None:
+    """Names from data may be formulas: `foreign.write_csv` knows."""
+    users = {path.name for path in FILES if call in path.read_text(encoding="utf-8")}
+    assert users <= {home}

@@ -42,10 +42,19 @@ def is_text(name: str) -> bool:
     return True
 
 
-def printable(name: str) -> str:
-    r"""The name with bytes that are no UTF-8 written out.
+def encodable(name: str) -> str:
+    r"""The name with bytes that are no UTF-8 written out, for JSON and other text files.
 
-    >>> print(printable("caf\udce9.wav"))
+    >>> print(encodable("caf\udce9.wav"))
     caf\xe9.wav
     """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def printable(text: object) -> str:
+    r"""All of a text with what a terminal could obey written out: line ends, escapes, bytes that are no UTF-8.
+
+    >>> print(printable("caf\udce9\n\x1b[2J.wav"))
+    caf\xe9\n\x1b[2J.wav
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in encodable(str(text)))

@@ -1,13 +1,15 @@
 """Files of weights that strangers made: read without running anything in them, and never larger than they are.
 
 A pickle is a program. Three things stand before it: the archive's members are plain, whole (CRC) and no larger than
-the file; the program may name nothing but tensors; torch reads it with `weights_only=True`. What comes out is counted,
-so that neither nesting nor tensors that repeat one number can ask for more memory than a few times the file's bytes.
+the file; the program may name nothing but tensors; torch reads it with `weights_only=True`, from an archive that was
+written anew of the members that were judged, since two readers may find different ones in one file. What comes out is
+counted, so that neither nesting nor tensors that repeat one number can ask for more memory than a few times the file's
+bytes.
 """
 
 import io
-import json
 import math
+import os
 import pickletools
 import warnings
 import zipfile
@@ -17,13 +19,16 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from revoice.errors import UserError, one_line
+from revoice.foreign import parse_json
 
 M = TypeVar("M", bound=nn.Module)
 
 _PROGRAM = 4 << 20  # bytes of pickle, and of a description; ours have some 100,000
+_SETTINGS, _EVENTS = 64 << 10, 5_000  # bytes and marks of a YAML file; published ones have some 2,000 and 300
 _VALUES, _DEPTH = 200_000, 32  # values in a file and levels of nesting; ours have some thousands and 6
 _LETTERS = 10_000  # of one string
 _SHARED = 8  # tensors of the file's size that may share their numbers: tied weights are two, each a copy in a model
@@ -75,23 +80,26 @@ def read_torch(file: Path, legacy: bool = False) -> Any:
         UserError: anything else in it; not named, the caller wraps this in `refused`.
     """
     with require_file(file).open("rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        judged: IO[bytes] = handle
         if handle.read(len(_ZIP)) == _ZIP:
-            _check_program(io.BytesIO(_checked_archive(handle)), 1)
+            judged = _rewritten(handle, size)
         elif legacy:
             handle.seek(0)
             _check_program(io.BytesIO(handle.read(_PROGRAM)), _LEGACY)
+            handle.seek(0)
         else:
             raise UserError("not a readable checkpoint of plain tensors (not written by torch.save): give a .ckpt")
-    with warnings.catch_warnings(action="ignore"):
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    _check_claims(content, file.stat().st_size)
+        with warnings.catch_warnings(action="ignore"):
+            content = torch.load(judged, map_location="cpu", weights_only=True)
+    _check_claims(content, size)
     return content
 
 
-def _checked_archive(handle: IO[bytes]) -> bytes:
-    """The pickle of a zip archive, once everything in it is found plain and whole."""
-    size = handle.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(handle) as archive:
+def _rewritten(handle: IO[bytes], size: int) -> IO[bytes]:
+    """A zip archive of the members of another one (a file of `size` bytes), once all are found plain and whole."""
+    own = io.BytesIO()
+    with zipfile.ZipFile(handle) as archive, zipfile.ZipFile(own, "w", zipfile.ZIP_STORED) as written:
         members = archive.infolist()
         names = [member.filename.lower() for member in members]
         programs = [m for m in members if m.filename.lower().endswith((".pkl", ".py"))]
@@ -101,10 +109,13 @@ def _checked_archive(handle: IO[bytes]) -> bytes:
             raise UserError("not a readable checkpoint (its parts claim to be larger than the file): get it anew")
         if [Path(m.filename).name for m in programs] != ["data.pkl"] or programs[0].file_size > _PROGRAM:
             raise UserError("not a readable checkpoint of plain tensors (expected a small data.pkl and no other code)")
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise UserError(f"not a readable checkpoint (damaged at {damaged}): get it anew from where it is")
-        return archive.read(programs[0])
+        for member in members:
+            content = archive.read(member)  # an error where the CRC differs
+            if member is programs[0]:
+                _check_program(io.BytesIO(content), 1)
+            written.writestr(zipfile.ZipInfo(member.filename), content)
+    own.seek(0)
+    return own
 
 
 def _check_program(stream: IO[bytes], pickles: int) -> None:
@@ -121,13 +132,25 @@ def _check_program(stream: IO[bytes], pickles: int) -> None:
                 )
 
 
-def read_small(file: Path) -> bytes:
+def read_small(file: Path, most: int = _PROGRAM) -> bytes:
     """The bytes of a file that is never large: settings, statistics."""
     with require_file(file).open("rb") as handle:
-        content = handle.read(_PROGRAM + 1)
-    if len(content) > _PROGRAM:
-        raise UserError(f"more than {_PROGRAM:,} bytes, where a few thousand were expected")
+        content = handle.read(most + 1)
+    if len(content) > most:
+        raise UserError(f"more than {most:,} bytes, where a few thousand were expected")
     return content
+
+
+def read_yaml(file: Path) -> Any:
+    """The values of a small YAML file without references (`*a`, `<<: *a`): those multiply what is written."""
+    text, depth = read_small(file, _SETTINGS).decode(), 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise UserError(f"refers to another part of itself (*{event.anchor}): write the values out")
+        if count > _EVENTS or depth > _DEPTH:
+            raise UserError("more values or levels of nesting than any settings have: get the file anew")
+    return yaml.safe_load(text)
 
 
 def require_bounded(program: bytes) -> None:
@@ -200,7 +223,7 @@ def read_safetensors(
         text = (handle.metadata() or {}).get(key, "null")
         if len(text) > _PROGRAM:
             raise UserError(f"not a readable safetensors file (a description of {len(text):,} letters)")
-        return json.loads(text), {name: handle.get_tensor(name) for name in handle.keys() if wanted(name)}
+        return parse_json(text), {name: handle.get_tensor(name) for name in handle.keys() if wanted(name)}
 
 
 def sketch(build: Callable[[], M], tensors: int) -> M:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from revoice.audio import io as module
+from revoice.audio import decoding as module
 from revoice.audio.io import AUDIO_SUFFIXES, AudioError, is_silent, probe_audio, read_audio, resample, write_audio
 from revoice.errors import UserError
 from tests.hostile import flac, voice, wav

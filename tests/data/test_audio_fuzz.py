@@ -1,5 +1,6 @@
 """A thousand damaged recordings: none ends a preparation, hangs it, or leaves half an utterance."""
 
+import importlib.util
 import json
 import random
 import resource
@@ -18,6 +19,7 @@ from revoice.audio.io import AudioError, read_audio
 from revoice.data.corpora.folder import Folder
 from revoice.data.prepare.preparation import Preparation, prepare
 from revoice.data.prepare.shards import read_shard
+from tests.audio.test_lengths import bare, encoded, m4a, riff, written
 
 BATCHES, FILES = 20, 50  # 1,000 files
 MEMORY = 400 << 10  # KiB that reading them may add
@@ -87,3 +89,22 @@ def test_noise_is_refused_or_read(tmp_path: Path, data: bytes, suffix: str, head
         assert "\n" not in str(error)
     else:
         assert np.isfinite(audio.samples).all() and audio.samples.ndim == 1 and len(audio.samples)
+
+
+def test_damaged_recordings_are_refused_or_read(tmp_path: Path) -> None:
+    """Three hundred damages: `AudioError` in one line, or finite samples no longer than could be in the file."""
+    seeds = [(".mp3", bare(encoded("mp3", 16000))), (".wav", riff(encoded("mp3", 16000), 16000))]
+    seeds += [(f".{name}", encoded(name, 16000)) for name in ("ogg", "opus")]
+    if importlib.util.find_spec("av"):
+        seeds.append((".m4a", m4a(tmp_path / "seed.m4a").read_bytes()))
+    draw, parts, read = random.Random(0), [data for _, data in seeds], 0
+    for _ in range(300):
+        suffix, data = draw.choice(seeds)
+        try:
+            audio = read_audio(written(tmp_path / f"a{suffix}", mutate(data, parts, draw)))
+        except AudioError as error:
+            assert "\n" not in str(error) and len(str(error)) < 400
+        else:
+            read += 1
+            assert np.isfinite(audio.samples).all() and audio.seconds < 60
+    assert 20 < read < 280

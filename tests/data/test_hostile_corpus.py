@@ -13,7 +13,7 @@ import soundfile
 from data_helpers import speakers_folder, touch
 from test_prepare import SPEC, run, tree
 
-from revoice.audio import io
+from revoice.audio import decoding
 from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.librispeech import LibriSpeech
@@ -170,7 +170,7 @@ def test_a_file_that_nobody_may_read(corpus: Path, tmp_path: Path, monkeypatch: 
             raise PermissionError(errno.EACCES, "Permission denied")
         return open(path, mode)
 
-    monkeypatch.setattr(io, "open", refuse, raising=False)
+    monkeypatch.setattr(decoding, "open", refuse, raising=False)
     prepared = run(corpus, tmp_path)
     assert [(r.path, r.reason) for r in prepared.rejected] == [
         (f"s{n}/clip2.wav", "not readable (Permission denied)") for n in range(3)

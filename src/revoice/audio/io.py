@@ -1,7 +1,6 @@
 """Audio files in and out. Every way a file can be unusable ends in an `AudioError` of one line."""
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,27 +12,21 @@ import soundfile
 import soxr
 
 from revoice.atomic import replacing
-from revoice.errors import UserError, choices
+from revoice.audio.decoding import AudioError, mean_channel, opened, reason_of
+from revoice.audio.ffmpeg import BY_FFMPEG
+from revoice.errors import choices
 
 T = TypeVar("T")
-AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")  # written, and read
+RECORDINGS: tuple[str, ...] = (*AUDIO_SUFFIXES, ".oga", ".aifc", ".au", ".caf", ".w64", *BY_FFMPEG)  # read
 
 _CONTAINERS = {".opus": "OGG", ".aif": "AIFF"}
 _SUBTYPES = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
 _BLOCK = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on much longer writes
-_READ = 1 << 24  # samples of all channels read at once: memory follows what a file holds, not what its header claims
 
-RATES = (4_000, 768_000)  # Hz; below there is no speech
 LOUDEST = 100.0  # full scale is 1: a float file beyond that is scaled otherwise, or damaged
 _UNKNOWN = (1 << 63) - 1  # frames of a FLAC stream whose header does not tell
-_CLAIM = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)  # what libsndfile notes of headers
-_STREAMED = (1 << 31) - (1 << 16)  # bytes that a program claims which does not know how many will come
-LONGEST = 1 << 29  # samples read as one recording (2 GiB): 3 hours at 48 kHz
 SILENT = 1e-4  # -80 dBFS: what moves less is silence, whatever its offset
-
-
-class AudioError(UserError):
-    """An audio file that cannot be used: one line with its path and the reason."""
 
 
 @dataclass(frozen=True)
@@ -70,20 +63,20 @@ def read_audio(
     """Read a file of any sample rate, channel count and bit depth.
 
     Args:
-        path: WAV, FLAC, OGG, MP3 or whatever else libsndfile reads.
+        path: WAV, FLAC, OGG, MP3 or whatever else libsndfile reads; M4A and the like where PyAV is installed.
         sample_rate: resample to this rate; None keeps the file's.
         start: skip this many seconds.
         seconds: read at most this many; None reads to the end.
 
     Returns:
-        Mono audio, the mean of the channels.
+        Mono audio, the mean of the channels; one of them where they cancel each other out.
 
     Raises:
         AudioError: missing, a folder, not audio, truncated, no samples, samples that are not finite or absurdly large,
-            a sample rate outside `RATES`, or more than `LONGEST` samples.
+            a sample rate outside `decoding.RATES`, or more than `decoding.LONGEST` samples.
     """
     path = Path(path)
-    with _open(path) as file:
+    with opened(path) as file:
         if file.frames == _UNKNOWN:
             raise AudioError(
                 f"{path}: its header does not tell its length: rewrite it, e.g. ffmpeg -i in.flac out.flac"
@@ -95,7 +88,7 @@ def read_audio(
             raise AudioError(f"{path}: has no samples{whole}")
         if first:
             file.seek(first)
-        mono, rate = _mono(file, count, path), file.samplerate
+        mono, rate = mean_channel(file, count, path), file.samplerate
         if len(mono) < count:
             raise AudioError(f"{path}: truncated, {len(mono)} of {count} samples could be read")
     if not len(mono):
@@ -121,7 +114,7 @@ def is_silent(samples: np.ndarray) -> bool:
 
 def probe_audio(path: str | os.PathLike[str]) -> AudioInfo:
     """Read only the header; raises `AudioError` like `read_audio`."""
-    with _open(Path(path)) as file:
+    with opened(Path(path)) as file:
         return AudioInfo(file.samplerate, file.channels, file.frames, file.frames / file.samplerate)
 
 
@@ -161,7 +154,7 @@ def audio_writer(
         try:
             sound = soundfile.SoundFile(disk, "w", sample_rate, channels, kind, format=container)
         except (soundfile.LibsndfileError, ValueError) as error:
-            raise AudioError(f"{path}: cannot be written at {sample_rate} Hz as {kind}: {_reason(error)}") from error
+            raise AudioError(f"{path}: cannot be written at {sample_rate} Hz as {kind}: {reason_of(error)}") from error
         try:
             with sound:
                 yield sound
@@ -210,52 +203,3 @@ def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndar
     if source_rate == target_rate:
         return samples
     return soxr.resample(samples, source_rate, target_rate, quality="HQ")
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[soundfile.SoundFile]:
-    try:
-        if not path.exists():
-            raise AudioError(f"{path}: {'is a link to nothing' if path.is_symlink() else 'no such file'}")
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "not a regular file"
-            raise AudioError(f"{path}: is {kind}, expected an audio file")
-        if path.stat().st_size == 0:
-            raise AudioError(f"{path}: is empty (0 bytes)")
-        with open(path, "rb"):  # libsndfile tells "System error" where the system has a reason
-            pass
-        with soundfile.SoundFile(path) as file:
-            if not RATES[0] <= file.samplerate <= RATES[1]:
-                raise AudioError(f"{path}: has {file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
-            claimed = _CLAIM.search(file.extra_info)
-            if claimed and int(claimed[1]) < _STREAMED and int(claimed[1]) > int(claimed[2]):
-                raise AudioError(f"{path}: truncated, {claimed[2]} of {claimed[1]} bytes of sound are there")
-            yield file
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
-    except (OSError, TypeError, RuntimeError) as error:
-        raise AudioError(f"{path}: not readable ({_reason(error)})") from error
-
-
-def _mono(file: soundfile.SoundFile, count: int, path: Path) -> np.ndarray:
-    """Up to `count` samples, the mean of the channels; fewer where the file ends before."""
-    blocks, total, size = [], 0, max(1, _READ // file.channels)
-    while total < count:
-        try:
-            block = file.read(min(size, count - total), dtype="float32")
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{path}: truncated or damaged ({_reason(error)})") from error
-        if not len(block):
-            break
-        total += len(block)
-        if total > LONGEST:
-            raise AudioError(f"{path}: longer than {LONGEST} samples: cut it into shorter recordings")
-        with np.errstate(over="ignore", invalid="ignore"):  # infinite: told by the caller
-            blocks.append(block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32))
-    return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros(0, np.float32), *blocks])
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    text = " ".join(str(text).split()).rstrip(".").removeprefix("Error : ")
-    return "Format not recognised" if text.startswith("File does not exist") else text  # libsndfile's word for bad MP3

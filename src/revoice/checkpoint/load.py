@@ -159,8 +159,19 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 def weights_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """The model's own state in what `read_checkpoint` returns."""
-    named = content["state_dict"].items()
-    return {name.removeprefix("model."): value for name, value in named if str(name).startswith("model.")}
+    named = {unwrapped(str(name)): value for name, value in content["state_dict"].items()}
+    if len(named) < len(content["state_dict"]):
+        raise UserError("the checkpoint holds a weight twice, wrapped and not: save the state_dict of one model")
+    return {name.removeprefix("model."): value for name, value in named.items() if name.startswith("model.")}
+
+
+def unwrapped(name: str) -> str:
+    """The name of a weight without what `DistributedDataParallel` and `torch.compile` put into it.
+
+    >>> unwrapped("module.model._orig_mod.decoder.weight")
+    'model.decoder.weight'
+    """
+    return name.replace("_orig_mod.", "").removeprefix("module.")
 
 
 def _read_ckpt(file: Path) -> tuple[Any, dict[str, Tensor]]:

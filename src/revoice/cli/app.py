@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection
+from numbers import Number
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -131,9 +132,11 @@ def _fail(message: str) -> NoReturn:
 
 
 class _Lines(logging.Handler):
-    """Prints messages as they are, to whatever standard output is at the time."""
+    """Prints messages as they are, to whatever standard output is at the time; words from data as `printable`."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple):
+            record.args = tuple(a if isinstance(a, Number) else printable(a) for a in record.args)
         print(record.getMessage(), flush=True)
 
 

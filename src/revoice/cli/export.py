@@ -1,6 +1,5 @@
 """`revoice-export ckpt=RUN_OR_FILE out=model.safetensors`: weights and description in a file that cannot carry code."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,10 +55,12 @@ def task(values: dict[str, Any], folder: Path) -> Path:
 
 def with_facts(description: "Description", files: list[str]) -> "Description":
     """The description with what was measured: `phone_error` of every metrics.json."""
+    from revoice.foreign import parse_json
+
     found: dict[str, Any] = {}
     for name in files:
         try:
-            found |= json.loads(Path(name).expanduser().read_text(encoding="utf-8"))["phone_error"]
+            found |= parse_json(Path(name).expanduser().read_text(encoding="utf-8"))["phone_error"]
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise UserError(f"facts={name}: expected the metrics.json of evaluate.py evaluation=phones") from error
     return replace(description, data={**description.data, "phone_error": found}) if found else description

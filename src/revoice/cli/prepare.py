@@ -9,7 +9,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.cli import sweep
 from revoice.cli.app import run
 from revoice.data.fields.base import FIELDS
-from revoice.errors import UserError, choices, one_line
+from revoice.errors import UserError, choices, one_line, printable
 from revoice.settings import Count, Given, Natural, Place, Word, from_config, one_or_more, settings
 
 
@@ -99,12 +99,12 @@ def _prepare(values: dict[str, Any]) -> None:
         lists = " ".join(
             str(next(iter(p.folders.values())).parent / "*" / "rejected.jsonl") for p in parts if p.rejected
         )
-        print(f"{len(prepared.rejected)} of {len(prepared.rejected) + len(manifest)} rejected: {lists}")
+        print(f"{len(prepared.rejected)} of {len(prepared.rejected) + len(manifest)} rejected: {printable(lists)}")
     for part in parts:
         for label, where in part.folders.items():
-            print(f"{label}: {where}")
+            print(f"{label}: {printable(where)}")
         if setup.stream:
-            print(f"stream: {write_stream(part)}")
+            print(f"stream: {printable(write_stream(part))}")
 
 
 def main() -> None:

@@ -179,6 +179,7 @@ class Shares(Callback):
 
 def _show(jobs: Sequence[Any], metric: str) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table as Rows
 
     from revoice.training.sweep import swept
@@ -192,7 +193,7 @@ def _show(jobs: Sequence[Any], metric: str) -> None:
         shown = [f"{v:.5g}" if isinstance(v, float) else "" if v is None else str(v) for v in found]
         if job.error:
             shown = ["failed", *shown[1:]]
-        rows.add_row(job.name, *(_brief(job.overrides.get(name, "")) for name in settings), *shown)
+        rows.add_row(job.name, *(escape(_brief(job.overrides.get(name, ""))) for name in settings), *shown)
     console = Console()
     console.print(rows) if console.is_terminal else Console(width=160).print(rows)
 

@@ -16,8 +16,10 @@ from filelock import FileLock, Timeout
 from revoice.atomic import write_text
 from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
+from revoice.foreign import parse_json
 
 log = logging.getLogger(__name__)
+_BLOCK = 1 << 20  # bytes read at once
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -61,7 +63,7 @@ def parsed_lines(text: str) -> list[Any]:
     >>> parsed_lines('["a\u2028b"]\n[2]\n')
     [['a\u2028b'], [2]]
     """
-    return [json.loads(line) for line in text.split("\n") if line]  # `splitlines` would cut at U+2028 in a text too
+    return [parse_json(line) for line in text.split("\n") if line]  # `splitlines` would cut at U+2028 in a text too
 
 
 @contextmanager
@@ -106,7 +108,7 @@ def content_hashes(manifest: Manifest, memory: Path) -> dict[str, str]:
     stamps = {row.id: _stamp(manifest.file(row)) for row in manifest}
     new = sorted({stamp for stamp in stamps.values() if stamp and stamp not in known})
     with ThreadPoolExecutor(max_workers=4) as threads:
-        found = dict(zip(new, threads.map(lambda stamp: _sha256(stamp[0]), new, chunksize=64), strict=True))
+        found = dict(zip(new, threads.map(lambda stamp: _sha256(*stamp[:2]), new, chunksize=64), strict=True))
     if found:
         known.update({stamp: value for stamp, value in found.items() if value})
         write_lines(memory, ({"file": stamp, "sha256": value} for stamp, value in sorted(known.items())))
@@ -122,9 +124,14 @@ def _stamp(path: Path) -> tuple[str, int, int] | None:
     return (str(path), found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
-def _sha256(path: str) -> str:
+def _sha256(path: str, size: int) -> str:
+    """Hash of a file, of which no more is read than its size says: those of /proc say 0 and may never end."""
+    found, left = hashlib.sha256(), size
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with open(path, "rb", buffering=0) as file:
+            while left > 0 and (block := file.read(min(left, _BLOCK))):
+                found.update(block)
+                left -= len(block)
     except OSError:
         return ""
+    return found.hexdigest()

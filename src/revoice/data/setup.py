@@ -136,6 +136,11 @@ class CorpusSetup(DataSetup):
     corpus: Corpus
     splits: Splits
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.at_hand:
+            _ = self.corpus.root  # an error if none is given
+
     def manifest(self) -> Manifest:
         """See `DataSetup`."""
         manifest = self.splits.assign(self.corpus.manifest())

@@ -20,6 +20,7 @@ from revoice.data.fields.clip import Clip, load_clip
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError, choices
 from revoice.evaluation.bootstrap import interval
+from revoice.foreign import write_csv
 from revoice.models.phones import Recognizer
 from revoice.nn.edits import edits
 from revoice.settings import Count, Word, one_or_more, settings
@@ -190,18 +191,15 @@ def _copy(clip: Clip, vocoder: Vocoder) -> tuple[np.ndarray, int]:
 
 def save(found: PhoneErrors, name: str, about: Mapping[str, Any], out: Path, seed: int) -> dict[str, Any]:
     """Leave `metrics.json` (for `revoice-export facts=`) and `clips.csv`; returns the summary."""
-    import csv
     import json
 
     out.mkdir(parents=True, exist_ok=True)
     summary = found.summary(seed)
     text = json.dumps({"phone_error": {name: summary}, **about}, indent=2)
     (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    with (out / "clips.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["id", "speaker", "said", "heard", "copy"])
-        for clip in found.clips:
-            table.writerow(
-                [clip.row.id, clip.row.speaker, *(" ".join(p or []) for p in (clip.said, clip.heard, clip.copy))]
-            )
+    lines = [
+        [clip.row.id, clip.row.speaker, *(" ".join(p or []) for p in (clip.said, clip.heard, clip.copy))]
+        for clip in found.clips
+    ]
+    write_csv(out / "clips.csv", [["id", "speaker", "said", "heard", "copy"], *lines])
     return summary

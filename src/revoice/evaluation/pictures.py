@@ -129,7 +129,7 @@ def in_grey(panel: Any) -> None:
     panel.set_facecolor("none")
     panel.tick_params(colors=GREY, labelsize=8)
     for text in (panel.title, panel.xaxis.label, panel.yaxis.label):
-        text.set(color=GREY, fontsize=9)
+        text.set(color=GREY, fontsize=9, parse_math=False)  # a name may hold a $
     for edge in panel.spines.values():
         edge.set_color(GREY)
 

@@ -1,7 +1,5 @@
 """The report of an evaluation: `metrics.json`, `trials.csv` and a page that opens without a network."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -25,6 +23,7 @@ from revoice.evaluation.tables import (
     told,
     trial_table,
 )
+from revoice.foreign import write_csv
 
 TITLES = {
     "unseen": ("Unseen voices", "Neither the voices nor the sentences were in training."),
@@ -57,11 +56,7 @@ def write_trials(path: Path, evaluations: Sequence[Evaluation]) -> None:
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write mappings as lines of CSV; the columns are all keys, in the order of their appearance."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_csv(path, [names, *([row.get(name, "") for name in names] for row in rows)])
 
 
 def write_report(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from revoice.checkpoint.load import unwrapped
 from revoice.errors import UserError
 from revoice.models.adain_vc import AdaINVC
 from revoice.models.base import MODELS
@@ -104,6 +105,11 @@ def read_statistics(path: Path) -> dict[str, np.ndarray]:
         found = {key: _numbers(values[key]) for key in ("mean", "std")}
         for key, value in found.items():
             require_finite(key, torch.from_numpy(value))
+        if found["mean"].shape != found["std"].shape or found["std"].min() < 0 or not found["std"].any():
+            raise UserError(
+                f"{found['mean'].size} means, {found['std'].size} deviations from {found['std'].min():g} to "
+                f"{found['std'].max():g}: expected as many, above 0"
+            )
         return found
 
 
@@ -160,7 +166,8 @@ def published_model(checkpoint: Path, config: Mapping[str, Any]) -> AdaINVC:
         state = read_torch(checkpoint, legacy=True)
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
             raise UserError("not the plain state_dict that AdaIN-VC's authors save")
-        renamed = {our_name(str(name)): tensor for name, tensor in state.items()}
+        state = {unwrapped(str(name)): tensor for name, tensor in state.items()}
+        renamed = {our_name(name): tensor for name, tensor in state.items()}
         sizes = MODELS.arguments("adain_vc", arguments(config))
         _require_fit(sketch(lambda: AdaINVC(**sizes), len(renamed)), renamed)
         for name, tensor in renamed.items():

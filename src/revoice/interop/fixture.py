@@ -1,6 +1,5 @@
 """Golden tensors of a published program: what went in, what came out, and how exact that is."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from revoice.errors import UserError, one_line
+from revoice.foreign import parse_json
 from revoice.untrusted import refused
 
 
@@ -68,7 +68,7 @@ def load_fixture(path: str | Path) -> Fixture:
     if not tensor_path.is_file():
         raise UserError(f"{path}: its tensors {tensor_path.name} are not beside it")
     with refused(path, "fixture"):
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = parse_json(path.read_text(encoding="utf-8"))
         tensors = load_file(tensor_path)
     if not isinstance(described, dict) or not isinstance(described.get("case"), str):
         raise UserError(f"{path}: not a fixture: it names no case")

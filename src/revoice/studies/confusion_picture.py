@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from revoice.errors import one_line
 from revoice.evaluation.pictures import in_grey, new_figure, to_png
 
 NAMED = 40  # voices whose names can be read along an axis
@@ -27,8 +28,9 @@ def confusion_picture(panels: Mapping[str, NDArray[np.float64]], names: Sequence
         shown = panel.imshow(shares, cmap="magma", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
         panel.set(title=title, xlabel="taken for", ylabel="voice", xticks=[], yticks=[])
         if len(names) <= NAMED:
-            panel.set_xticks(range(shares.shape[1]), [*names, "nobody"][: shares.shape[1]], rotation=90)
-            panel.set_yticks(range(len(names)), names)
+            shown_names = [*(one_line(name, 40) for name in names), "nobody"]
+            panel.set_xticks(range(shares.shape[1]), shown_names[: shares.shape[1]], rotation=90, parse_math=False)
+            panel.set_yticks(range(len(names)), shown_names[: len(names)], parse_math=False)
         in_grey(panel)
         panel.tick_params(labelsize=8 if len(names) <= 12 else 6, length=2)
     bar = figure.add_axes(((width - 0.75) / width, 0.14, 0.12 / width, 0.8))

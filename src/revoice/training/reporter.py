@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from revoice.audio.io import Audio, write_audio
+from revoice.foreign import file_name
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ class Reporter:
         self.loggers: list[Any] = loggers  # Lightning's `Logger` declares neither media methods nor `experiment`
 
     def audio(self, name: str, clip: Audio, iteration: int) -> Path:
-        """Keep a clip as `samples/<iteration>/<name>.wav`; loggers call it `audio/<name>`."""
-        path, key = self._path(name, iteration, ".wav"), f"audio/{name}"
+        """Keep a clip as `samples/<iteration>/<name>.wav`, `name` any text; loggers call it `audio/<name>`."""
+        path, key = self._path(name, iteration, ".wav"), f"audio/{file_name(name)}"
         write_audio(path, clip.samples, clip.sample_rate)
         for logger in self.loggers:
             if hasattr(logger, "log_audio"):
@@ -38,8 +39,8 @@ class Reporter:
         return path
 
     def image(self, name: str, png: bytes, iteration: int) -> Path:
-        """Keep a picture as `samples/<iteration>/<name>.png`; loggers call it `pictures/<name>`."""
-        path, key = self._path(name, iteration, ".png"), f"pictures/{name}"
+        """Keep a picture as `samples/<iteration>/<name>.png`, `name` any text; loggers call it `pictures/<name>`."""
+        path, key = self._path(name, iteration, ".png"), f"pictures/{file_name(name)}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png)
         for logger in self.loggers:
@@ -58,4 +59,4 @@ class Reporter:
                 logger.log_samples(columns, rows, iteration)
 
     def _path(self, name: str, iteration: int, suffix: str) -> Path:
-        return self.folder / f"{iteration:07d}" / f"{name}{suffix}"
+        return self.folder / f"{iteration:07d}" / f"{file_name(name)}{suffix}"

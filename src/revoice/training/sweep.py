@@ -1,6 +1,5 @@
 """What the jobs of a sweep found: a table, best first, and a picture; and what they keep."""
 
-import csv
 import io
 import json
 import math
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from revoice.foreign import write_csv
 
 DIRECTIONS = ("minimize", "maximize")
 KEEPS = ("weights", "all")
@@ -91,12 +92,11 @@ def write_table(jobs: Sequence[Job], metric: str, path: Path) -> None:
     """A CSV with a row per job: its name, what was swept, the metric, everything else that was measured, the error."""
     settings = swept(jobs)
     others = sorted({name for job in jobs for name in job.metrics} - {metric})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["job", *settings, metric, *others, "error"])
-        for job in jobs:
-            values = [job.metrics.get(name, "") for name in (metric, *others)]
-            writer.writerow([job.name, *(job.overrides.get(s, "") for s in settings), *values, job.error or ""])
+    lines = [["job", *settings, metric, *others, "error"]]
+    for job in jobs:
+        values = [job.metrics.get(name, "") for name in (metric, *others)]
+        lines.append([job.name, *(job.overrides.get(s, "") for s in settings), *values, job.error or ""])
+    write_csv(path, lines)
 
 
 def draw(jobs: Sequence[Job], metric: str, path: Path) -> None:
@@ -124,7 +124,7 @@ def draw(jobs: Sequence[Job], metric: str, path: Path) -> None:
         else:
             values = sorted(set(given))
             places = [float(values.index(value)) for value in given]
-            axes.set_xticks(range(len(values)), values, rotation=20)
+            axes.set_xticks(range(len(values)), values, rotation=20, parse_math=False)
         scores = [job.metrics[metric] for job in shown]
         axes.scatter(places, scores, color="#3b8fd6", alpha=0.7)
         axes.scatter(places[:1], scores[:1], color="#e07a2f", label=f"best: job {shown[0].name}")

@@ -89,6 +89,6 @@ def test_missing_csv_and_missing_root(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="clips.csv"):
         Folder(tmp_path, csv="clips.csv").manifest()
     with pytest.raises(UserError, match="one subfolder per speaker"):
-        Folder(None)
+        Folder(None).manifest()
     with pytest.raises(UserError, match="is a file"):
         Folder(touch(tmp_path / "a.wav")).manifest()

@@ -1,10 +1,13 @@
 """What a corpus reader is: a folder in, manifest rows out, without decoding any audio."""
 
 import hashlib
+import logging
 import os
 import re
+import stat
 import unicodedata
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -12,10 +15,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from revoice.data.corpora.manifest import Manifest, Row
-from revoice.errors import UserError, is_text, printable
+from revoice.errors import UserError, encodable, is_text, one_line, printable
 from revoice.registry import Registry
 from revoice.settings import Place
 
+log = logging.getLogger(__name__)
+
+LONGEST_SPEAKER = 1_000  # letters: checkpoints are read back with names of some thousand at most
 LONGEST_ID = 80  # letters of an id: a member of a tar archive has a name of at most 100
 CORPORA: "Registry[Corpus]" = Registry("corpus", "revoice.data.corpora", typed="data.corpus")
 
@@ -33,7 +39,7 @@ class Corpus(ABC):
         layout: the files expected under the root.
 
     Args:
-        root: folder of the corpus; `~` is expanded.
+        root: folder of the corpus; `~` is expanded. None will do where only streams of the corpus are read.
     """
 
     name: ClassVar[str]
@@ -42,9 +48,15 @@ class Corpus(ABC):
     layout: ClassVar[str]
 
     def __init__(self, root: Place | None) -> None:
-        if root is None:
+        self.passed_over: Counter[str] = Counter()  # files that are no recordings, by suffix, once `rows` were read
+        self._root = None if root is None else root.absolute()
+
+    @property
+    def root(self) -> Path:
+        """Folder of the corpus; a `UserError` if none is given."""
+        if self._root is None:
             raise self.problem("no folder is given")
-        self.root = root.absolute()
+        return self._root
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:
@@ -71,13 +83,18 @@ class Corpus(ABC):
             raise self.problem(f"{self.root} does not exist")
         if not is_text(str(self.root)):
             raise self.problem(f"the name {printable(str(self.root))} is not valid UTF-8 (rename the folder)")
+        self.passed_over.clear()
         try:
             rows = list(self.rows())
         except OSError as error:
             raise self.problem(f"{error.filename} cannot be read ({error.strerror})") from error
         if not rows:
             empty = self.root.is_dir() and not any(self.root.iterdir())
-            raise self.problem(f"{self.root} is empty" if empty else f"{self.root} holds nothing of that layout")
+            others = _told(self.passed_over)
+            held = f"{self.root} holds nothing of that layout{f', but {others}' if others else ''}"
+            raise self.problem(f"{self.root} is empty" if empty else held)
+        if self.passed_over:
+            log.info("%s: left out, since they are no recordings: %s", self.root, _told(self.passed_over))
         return Manifest(self.name, self.folder, ()).with_rows(_told_apart([_named(row) for row in rows]))
 
     def problem(self, what: str) -> UserError:
@@ -85,6 +102,16 @@ class Corpus(ABC):
         return UserError(
             f"{self.title}: {what}; expected {self.layout}; {self.where_to_get}; then type data.root=FOLDER"
         )
+
+
+def _told(suffixes: Counter[str]) -> str:
+    """Files by their suffixes in words, the most frequent first.
+
+    >>> _told(Counter({".txt": 2, ".m4p": 30}))
+    '30 files .m4p, 2 files .txt'
+    """
+    named = [f"{count} file{'s' * (count > 1)} {one_line(name, 20)}" for name, count in suffixes.most_common(6)]
+    return ", ".join([*named, "and others"] if len(suffixes) > 6 else named)
 
 
 def sentence_id(text: str | None) -> str | None:
@@ -126,10 +153,13 @@ def key_of(name: str, path: str) -> str:
 def _named(row: Row) -> Row:
     """The row with an id that shards can hold, and without names that JSON cannot hold."""
     id = row.id if re.fullmatch(r"[A-Za-z0-9_-]+", row.id) and len(row.id) <= LONGEST_ID else key_of(row.id, row.path)
+    if len(row.speaker) > LONGEST_SPEAKER:
+        shown = one_line(row.speaker, 40)
+        return replace(row, id=id, path=encodable(row.path), speaker=encodable(shown), problem=f"{shown} is no speaker")
     if is_text(row.path) and is_text(row.speaker):
         return replace(row, id=id)
     problem = "its name is not valid UTF-8: rename it"
-    return replace(row, id=id, path=printable(row.path), speaker=printable(row.speaker), problem=problem)
+    return replace(row, id=id, path=encodable(row.path), speaker=encodable(row.speaker), problem=problem)
 
 
 def _told_apart(rows: Sequence[Row]) -> Iterator[Row]:
@@ -146,11 +176,18 @@ def _told_apart(rows: Sequence[Row]) -> Iterator[Row]:
         yield row
 
 
-def read_text(path: Path) -> str | None:
-    """The stripped text of a small file, or None if it is missing, empty, or no file."""
+def read_text(path: Path, most: int = 1 << 30) -> str | None:
+    """The stripped text of a file, or None if it is missing, empty, no file, or of more than `most` bytes.
+
+    No more is read than the file's size says: files of the system (/proc) say 0, and reading them may wait for ever.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig", errors="replace").strip() or None if path.is_file() else None
-    except OSError:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= most:
+            return None
+        with path.open("rb") as file:
+            return file.read(found.st_size).decode("utf-8-sig", "replace").strip() or None
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
         return None
 
 

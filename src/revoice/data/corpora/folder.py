@@ -7,16 +7,19 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
-from revoice.audio.io import AUDIO_SUFFIXES
+from revoice.audio.io import RECORDINGS
 from revoice.data.corpora.base import CORPORA, Corpus, gender_of, key_of, read_text, sentence_id, visible
 from revoice.data.corpora.manifest import SPLITS, Row
-from revoice.errors import UserError, choices
+from revoice.errors import UserError, choices, one_line
 from revoice.settings import Place
 
 COLUMNS = ("path", "speaker", "text", "gender", "accent", "emotion", "split", "sentence")
 CSV_SUFFIXES = (".csv", ".tsv")
+TEXT = ".txt"  # beside a recording: what is said in it
+_LONGEST_TEXT = 1 << 20  # bytes
 
 
 @CORPORA.register("folder")
@@ -37,7 +40,12 @@ class Folder(Corpus):
 
     def __init__(self, root: Place | None, csv: Place | None = None) -> None:
         super().__init__(root)
-        self.table = self.root / csv if csv else self.root if self.root.suffix.lower() in CSV_SUFFIXES else None
+        self.csv = csv
+
+    @cached_property
+    def table(self) -> Path | None:
+        """The CSV; None without one."""
+        return self.root / self.csv if self.csv else self.root if self.root.suffix.lower() in CSV_SUFFIXES else None
 
     @property
     def folder(self) -> Path:
@@ -57,18 +65,29 @@ class Folder(Corpus):
         if not self.root.is_dir():
             raise self.problem(f"{self.root} is a file")
         speakers = list(visible(self.root))
-        if not speakers and any(visible(self.root, AUDIO_SUFFIXES)):
+        if not speakers and any(visible(self.root, RECORDINGS)):
             raise self.problem(f"{self.root} holds files but no speaker subfolders")
         for speaker in speakers:
             unreadable: list[OSError] = []
-            for path in sorted(_below(speaker, unreadable.append)):
+            for path in sorted(self._below(speaker, unreadable.append)):
                 name = path.relative_to(self.root).as_posix()
-                text = read_text(path.with_suffix(".txt"))
+                text = read_text(path.with_suffix(".txt"), _LONGEST_TEXT)
                 yield Row(id=_id(name), path=name, speaker=speaker.name, text=text, sentence=sentence_id(text))
             for error in unreadable:  # nobody knows what is in there: told as one recording that cannot be used
                 name = Path(error.filename).relative_to(self.root).as_posix()
                 problem = f"is a folder that cannot be read ({error.strerror})"
                 yield Row(id=_id(name), path=name, speaker=speaker.name, problem=problem)
+
+    def _below(self, folder: Path, tell: Callable[[OSError], None]) -> Iterator[Path]:
+        """All that is called like a recording and not hidden; `tell` of folders nobody may read, count other files."""
+        for place, folders, files in os.walk(folder, onerror=tell):
+            for name in folders + files:
+                suffix = os.path.splitext(name)[1].lower()
+                if not name.startswith(".") and suffix in RECORDINGS:
+                    yield Path(place, name)
+                elif not name.startswith(".") and name in files and suffix != TEXT:
+                    self.passed_over[suffix or "without a suffix"] += 1
+            folders[:] = [name for name in folders if not name.startswith(".")]
 
     def _from_csv(self, table: Path) -> Iterator[Row]:
         lines = [line for line in _read_csv(table) if line.get("path")]
@@ -79,9 +98,10 @@ class Folder(Corpus):
                 split = "test_seen" if line["speaker"] in learnt else "test_unseen"
             if split and split not in SPLITS:
                 raise choices(split, (*SPLITS, "test"), f"split in {table}")
+            path = _turned(line["path"], table.parent)
             yield Row(
-                id=_id(line["path"]),
-                path=Path(line["path"]).as_posix(),
+                id=_id(path),
+                path=Path(path).as_posix(),
                 speaker=line["speaker"],
                 text=line.get("text") or None,
                 sentence=line.get("sentence") or sentence_id(line.get("text")),
@@ -92,29 +112,27 @@ class Folder(Corpus):
             )
 
 
-def _below(folder: Path, tell: Callable[[OSError], None]) -> Iterator[Path]:
-    """Everything at any depth that is called like a recording and is not hidden; `tell` of folders nobody may read."""
-    for place, folders, files in os.walk(folder, onerror=tell):
-        for name in folders + files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
-                yield Path(place, name)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+def _turned(path: str, folder: Path) -> str:
+    """A path as it is; one written on Windows with the slashes that lead to a file."""
+    turned = path.replace("\\", "/")
+    return turned if turned != path and not os.path.exists(folder / path) and os.path.exists(folder / turned) else path
 
 
 def _read_csv(table: Path) -> Iterator[dict[str, str]]:
-    """The lines of a comma- or tab-separated file by lower-case column name."""
+    """The lines of a file with commas, semicolons or tabs between the columns, by lower-case column name."""
     text = read_text(table)
     if text is None:
         raise UserError(
             f"folder: no CSV at {table}; expected a header path,speaker and one line per file; type data.root=FILE.csv"
         )
     first = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in first else ",", restval="")
+    delimiter = max(",;\t", key=lambda mark: (mark in first, -first.find(mark)))  # the first of them that is there
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
     header = [(name or "").strip().lower() for name in reader.fieldnames or []]
     if missing := [name for name in ("path", "speaker") if name not in header]:
         raise UserError(
-            f"folder: {table} has no column '{missing[0]}'; expected a header with path,speaker "
-            f"(and, if known: {','.join(COLUMNS[2:])})"
+            f"folder: {table} has no column '{missing[0]}' but {one_line(first, 80)!r}; expected a header with "
+            f"path,speaker (and, if known: {','.join(COLUMNS[2:])})"
         )
     reader.fieldnames = header
     for number, line in enumerate(_lines(reader, table), start=2):

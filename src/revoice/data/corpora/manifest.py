@@ -9,6 +9,7 @@ from typing import Any
 
 from revoice.atomic import write_text
 from revoice.errors import UserError
+from revoice.foreign import parse_json
 
 SPLITS = ("train", "val", "test_seen", "test_unseen")
 
@@ -102,10 +103,10 @@ class Manifest:
     def load(cls, path: Path) -> "Manifest":
         """Read what `save` wrote."""
         lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
-        head = json.loads(lines[0])
+        head = parse_json(lines[0])
         rows = []
         for line in lines[1:]:
-            values = {key: value for key, value in json.loads(line).items() if key in _NAMES}
+            values = {key: value for key, value in parse_json(line).items() if key in _NAMES}
             if values.get("phones"):
                 values["phones"] = [tuple(event) for event in values["phones"]]
             rows.append(Row(**values))

@@ -18,6 +18,7 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.files import locked, read_lines, write_lines
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
+from revoice.foreign import file_name
 from revoice.mistakes import Expected
 from revoice.settings import Given, Number, Place, Whole, Words
 
@@ -66,9 +67,9 @@ class Speeds(Corpus):
             raise UserError("data=speeds: of which corpus? expected data.corpus.of={name: vctk, root: FOLDER}")
         self.source = CORPORA.build(str(settings.pop("name")), settings, what="data.corpus.of")
         self.speeds, self.leave_out, self.sample_rate = tuple(map(float, speeds)), tuple(leave_out), sample_rate
-        about = json.dumps([str(self.source.root), sorted(settings.items()), self.speeds, sample_rate], default=str)
+        about = json.dumps([str(self.source._root), sorted(settings.items()), self.speeds, sample_rate], default=str)
         key = hashlib.sha256(json.dumps([about, sorted(self.leave_out)]).encode()).hexdigest()[:10]
-        self.root = self.root / f"{self.source.name}-{key}"
+        self._root = self._root and self._root / f"{self.source.name}-{key}"
 
     def make(self) -> None:
         """Write the copies unless they are there; other processes wait."""
@@ -96,11 +97,11 @@ class Speeds(Corpus):
         for speed in self.speeds:
             mark = f"x{round(100 * speed):03d}"
             speaker, id = f"{row.speaker}-{mark}", f"{row.id}-{mark}"
-            path = self.root / speaker / f"{id}.flac"
+            path = self.root / file_name(speaker) / f"{id}.flac"
             path.parent.mkdir(parents=True, exist_ok=True)
             samples = resample(audio.samples, round(audio.sample_rate * speed), self.sample_rate)
             write_audio(path, samples, self.sample_rate)
-            lines.append({"id": id, "path": f"{speaker}/{path.name}", "speaker": speaker, "text": row.text})
+            lines.append({"id": id, "path": f"{path.parent.name}/{path.name}", "speaker": speaker, "text": row.text})
         return lines, audio.seconds
 
     def rows(self) -> Iterable[Row]:

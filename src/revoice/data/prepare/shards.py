@@ -1,7 +1,6 @@
 """WebDataset tar shards of one field: the same records give the same bytes, and a shard is whole or not there."""
 
 import io
-import json
 import math
 import os
 import secrets
@@ -17,6 +16,7 @@ import numpy as np
 
 from revoice.data.files import plain_label, read_lines, write_lines
 from revoice.errors import UserError, one_line
+from revoice.foreign import parse_json
 
 _INDEX = {"per_frame", "padding", "scale", "dtype", "parameters", "trim_db", "shards"}  # what readers ask a field for
 
@@ -108,7 +108,7 @@ def file_sizes(folder: Path, names: Sequence[str]) -> dict[str, int]:
 def read_index(folder: Path) -> dict[str, Any] | None:
     """`index.json` of a field; None if it is missing or damaged."""
     try:
-        found = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        found = parse_json((folder / "index.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     return found if isinstance(found, dict) else None
@@ -142,7 +142,7 @@ def damage_told(shard: Path) -> Iterator[None]:
     """Turn what reading a damaged shard or its lines raises into one line that names it and says what to do."""
     try:
         yield
-    except (tarfile.TarError, ValueError, LookupError, TypeError, EOFError, OSError) as error:
+    except (tarfile.TarError, ValueError, LookupError, TypeError, EOFError, OSError, MemoryError) as error:
         raise UserError(
             f"{shard} is damaged ({one_line(error, 120)}): delete it and index.json beside it, then prepare again"
         ) from error
@@ -173,9 +173,9 @@ def read_shard(source: Path | bytes, crcs: Mapping[str, int | None] | None = Non
     missing = dict(crcs or {})
     with tarfile.open(None if file else source, mode="r:", fileobj=file) as tar:
         for member in tar:
-            reader = tar.extractfile(member)
-            if reader is None:
-                raise ValueError(f"{member.name} is no file")
+            reader = tar.extractfile(member) if member.isreg() and not member.issparse() else None
+            if reader is None or member.size > _longest(source):  # a sparse file is as long as it likes to say
+                raise ValueError(f"{one_line(member.name, 80)} is no file, or longer than the shard")
             id, content = _id_of(member), bytearray(reader.read())
             crc = missing.pop(id, None)
             if crc is not None and zlib.crc32(content) != crc:
@@ -183,6 +183,10 @@ def read_shard(source: Path | bytes, crcs: Mapping[str, int | None] | None = Non
             yield id, _array(content)
     if missing:
         raise ValueError(f"{len(missing)} utterances are missing, {next(iter(missing))} is one")
+
+
+def _longest(source: Path | bytes) -> int:
+    return len(source) if isinstance(source, bytes) else source.stat().st_size
 
 
 def _array(content: bytearray) -> np.ndarray:
@@ -212,8 +216,8 @@ def _head(head: bytes) -> tuple[tuple[int, ...], np.dtype]:
         shape, transposed, kind = np.lib.format.read_array_header_1_0(file)
     except Exception as error:  # numpy hands out what its parser raises
         raise ValueError(f"a member's header cannot be read ({error})") from error
-    if transposed or kind.hasobject:
-        raise ValueError("a member is no plain array")
+    if transposed or kind.kind not in "biuf" or min(shape, default=0) < 0:
+        raise ValueError(f"a member is no array of numbers (shape {shape}, type {kind.str})")
     return shape, kind
 
 

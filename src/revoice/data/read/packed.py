@@ -29,6 +29,20 @@ class Statistics:
     std: Tensor
 
 
+def require_statistics(found: Statistics, columns: int) -> Statistics:
+    """The statistics, if features can have them: a `ValueError` for other numbers than `columns`, NaN, deviations < 0.
+
+    A deviation of 0 is that of a channel that never moves; all channels at 0 are those of no recording.
+    """
+    if found.mean.shape != (columns,) or found.std.shape != (columns,):
+        raise ValueError(f"statistics of {found.mean.numel()} and {found.std.numel()} channels, expected {columns}")
+    if not (torch.isfinite(found.mean).all() and torch.isfinite(found.std).all()):
+        raise ValueError("statistics that are not finite")
+    if bool((found.std < 0).any()) or not bool(found.std.any()):
+        raise ValueError("statistics with deviations below 0, or of 0 in all channels")
+    return found
+
+
 class Sums:
     """Mean and deviation per column of values that come in pieces, summed in float64."""
 
@@ -134,7 +148,7 @@ class PackedField:
     def _stored(self) -> Iterator[np.ndarray]:
         """The rows of every utterance, in the order and number that the index says."""
         rows = np.diff(self.offsets)
-        position = 0
+        position, kind = 0, None
         for name in self.index["shards"]:
             shard = self.folder / name
             for id, array in read_checked(shard):
@@ -142,6 +156,9 @@ class PackedField:
                 with damage_told(shard):
                     if id != self.ids[position] or len(values) != rows[position]:
                         raise ValueError(f"{id} is not what utterances.jsonl says")
+                    kind = kind or (values.dtype, values.shape[1:])
+                    if kind != (values.dtype, values.shape[1:]):
+                        raise ValueError(f"{id} has rows of {values.shape[1:]} {values.dtype}, others of {kind}")
                 yield values
                 position += 1
         with damage_told(self.folder / "utterances.jsonl"):

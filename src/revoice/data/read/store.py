@@ -1,7 +1,6 @@
 """The in-memory reader: all prepared utterances as columns, on the CPU or on a GPU."""
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ import torch
 from revoice.data.files import write_json
 from revoice.data.prepare.preparation import Prepared
 from revoice.data.read.columns import Column, Columns
-from revoice.data.read.packed import PackedField, Statistics
+from revoice.data.read.packed import PackedField, Statistics, require_statistics
 from revoice.errors import UserError
+from revoice.foreign import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +63,9 @@ class MemoryStore(Columns):
         names = hashlib.sha256("\n".join(self.ids[chosen]).encode()).hexdigest()[:12]
         path = packed.folder / f"statistics-{names}.json"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(path.read_text(encoding="utf-8"))
             found = Statistics(torch.tensor(values["mean"]), torch.tensor(values["std"]))
-            if found.mean.numel() == found.std.numel() == packed.array[:1].size:
-                return found
+            return require_statistics(found, packed.array[:1].size)
         except (FileNotFoundError, ValueError, LookupError, TypeError):  # not yet, or damaged
             pass
         found = packed.statistics(self._position[field][chosen])

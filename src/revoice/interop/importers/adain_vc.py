@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import torch
-import yaml
 
 from revoice.audio.presets import load_preset
 from revoice.errors import UserError
 from revoice.interop.adain_vc import arguments, published_model, read_statistics
 from revoice.interop.importers import IMPORTERS, Imported, published_file
-from revoice.untrusted import LARGEST, plain, read_small, refused
+from revoice.untrusted import LARGEST, plain, read_yaml, refused
 
 TRIM_DB = 15.0  # of the published preparation
 
@@ -23,7 +22,7 @@ class PublishedAdaINVC:
         published_file(path)
         described = config or _beside(path, "config.yaml", "config")
         with refused(described, "config.yaml of a published AdaIN-VC"):
-            settings = plain(yaml.safe_load(read_small(described).decode()), "config.yaml", LARGEST)
+            settings = plain(read_yaml(described), "config.yaml", LARGEST)
             given = arguments(settings)
         model = published_model(path, settings)
         known = read_statistics(statistics or _beside(path, "attr.pkl", "statistics"))

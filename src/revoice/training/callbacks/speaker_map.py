@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from revoice.data.datamodule import DataModule
+from revoice.errors import one_line
 from revoice.models.base import Trainable
 from revoice.settings import Count
 from revoice.training.callbacks import CALLBACKS, Run
@@ -96,7 +97,7 @@ def draw(points: np.ndarray, names: list[str]) -> bytes:
     for index, name in enumerate(everyone):
         mine = points[[n == name for n in names]]
         axes.scatter(mine[:, 0], mine[:, 1], s=18, color=colours(index))
-        axes.annotate(name, mine.mean(0), fontsize=7, ha="center")
+        axes.annotate(one_line(name, 40), mine.mean(0), fontsize=7, ha="center", parse_math=False)
     axes.set(title="speaker codes of training clips", xticks=[], yticks=[])
     picture = io.BytesIO()
     figure.savefig(picture, format="png")

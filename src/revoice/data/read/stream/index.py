@@ -1,6 +1,5 @@
 """A prepared corpus as a stream: the shards where they are, and an index that says all a reader needs besides them."""
 
-import json
 import logging
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +18,12 @@ from revoice.data.files import parsed_lines, plain_label
 from revoice.data.prepare.shards import crcs_of, lines_path, read_shard, shard_path
 from revoice.data.read.columns import Column, Columns
 from revoice.data.read.facts import Facts
-from revoice.data.read.packed import Statistics
+from revoice.data.read.packed import Statistics, require_statistics
+from revoice.data.read.stream.checks import entry, require_array, require_index, row_shape, validation_row
 from revoice.data.read.stream.remote import fetch, joined, located
 from revoice.data.read.tables import Tables
 from revoice.errors import UserError, one_line
+from revoice.foreign import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -82,26 +83,29 @@ class Stream:
         """
         address = located(str(address))
         try:
-            values = json.loads(fetch(f"{address}/index.json", tries=()))
+            values = parse_json(fetch(f"{address}/index.json", tries=()))
             if values["format"] != FORMAT:
                 raise UserError(f"{address}: stream format {values['format']}, this version reads {FORMAT}")
+            require_index(values)
+            spec = FeatureSpec.from_dict(values["spec"])
             tables = Tables(tuple(values["speakers"]), tuple(values["emotions"]))
             numbers = {name: torch.tensor(values["statistics"][name]) for name in ("mean", "std")}
+            statistics = require_statistics(Statistics(**numbers), spec.channels)
             stream = cls(
                 address=address,
-                spec=FeatureSpec.from_dict(values["spec"]),
+                spec=spec,
                 fields=values["fields"],
-                shards=tuple((str(name), int(count)) for name, count in values["shards"] if count),
+                shards=tuple((name, count) for name, count in values["shards"] if count),
                 tables=tables,
                 everyone=tuple(values["everyone"]),
                 levels=tuple(values["levels"]),
-                statistics=Statistics(**numbers),
+                statistics=statistics,
                 facts=Facts(**values["facts"]),
                 trim_db=values["trim_db"],
             )
-        except UserError:
-            raise
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except UserError as error:
+            raise UserError(f"{address}: {str(error).removeprefix(f'{address}: ')}") from error
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise UserError(
                 f"{address}: no index of a stream there ({one_line(error)}); expected the folder stream-... that "
                 "prepare.py data.stream=true names"
@@ -124,10 +128,12 @@ class Stream:
         """
         rows: list[Row] = []
         arrays: dict[str, list[np.ndarray]] = {label: [] for label in labels}
+        shapes: dict[str, tuple[int, ...]] = {}
         why = ""
         for index in shards:
             try:
                 found, columns = self._shard(index, labels, () if stand_in else None)
+                self._require_alike(found, columns, shapes)
             except UserError:
                 raise
             except DAMAGE as error:
@@ -156,15 +162,27 @@ class Stream:
 
     def _validation(self, labels: Sequence[str]) -> Columns:
         lines = parsed_lines(fetch(f"{self.address}/validation.jsonl").decode("utf-8"))
-        rows = [Row(**{**line, "speaker": self.names.get(line["speaker"], line["speaker"])}) for line in lines]
-        columns = {}
+        rows = [validation_row(line, self.names) for line in lines]
+        columns: dict[str, Column] = {}
         for label in labels if rows else ():
             shard = shard_path(Path(f"validation-{plain_label(label)}"), 0).as_posix()
             lines = parsed_lines(fetch(f"{self.address}/{lines_path(Path(shard)).as_posix()}").decode("utf-8"))
             with _named(shard):
                 arrays = dict(read_shard(fetch(f"{self.address}/{shard}"), crcs_of(lines)))
-            columns[label] = _column([arrays[row.id] for row in rows], self.fields[label])
+            chosen = [arrays[row.id] for row in rows]
+            self._require_alike(rows, {label: chosen}, {})
+            columns[label] = _column(chosen, self.fields[label])
         return Columns(rows, columns)
+
+    def _require_alike(
+        self, rows: Sequence[Row], columns: Mapping[str, Sequence[np.ndarray]], shapes: dict[str, tuple[int, ...]]
+    ) -> None:
+        """Hold arrays against the index, and against the `shapes` of those before, which the first ones tell."""
+        for label, arrays in columns.items():
+            about = self.fields[label]
+            for row, array in zip(rows, arrays, strict=True):
+                shape = shapes.setdefault(label, row_shape(label, array, about, self.spec.channels))
+                require_array(row.id, array, about, shape)
 
     def _shard(
         self, index: int, labels: Sequence[str], tries: Sequence[float] | None
@@ -176,11 +194,13 @@ class Stream:
         if len(lines) != count:
             raise ValueError(f"it lists {len(lines)} utterances, the index {count}")
         for id, speaker, gender, emotion, *recorded in lines:
-            emotions, genders = (*self.tables.emotions, None), (*self.tables.genders, None)
-            speaker = self.tables.speakers[speaker]
-            rows.append(
-                Row(id=id, path="", speaker=speaker, gender=genders[gender], emotion=emotions[emotion], split="train")
+            tables = self.tables  # -1 is none
+            gender, emotion = (
+                None if at == -1 else entry(table, at)
+                for table, at in ((tables.genders, gender), (tables.emotions, emotion))
             )
+            speaker = entry(tables.speakers, speaker)
+            rows.append(Row(id=id, path="", speaker=speaker, gender=gender, emotion=emotion, split="train"))
             for label, crc in zip(self.fields, recorded, strict=False):  # earlier versions recorded none
                 crcs[label][id] = crc
         columns = {}

@@ -30,6 +30,8 @@ def located(address: str) -> str:
 def fetch(address: str, tries: Sequence[float] | None = None) -> bytes:
     """The bytes at a path or at any address that fsspec opens; what is not a local file is tried several times."""
     if "://" not in address:
+        if Path(address).exists() and not Path(address).is_file():
+            raise OSError(f"{address} is not a regular file")  # a pipe may never end
         return Path(address).read_bytes()
     import fsspec
 
