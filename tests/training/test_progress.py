@@ -7,6 +7,7 @@ import pytest
 
 from revoice.data.corpora import synthetic
 from revoice.training.callbacks.progress import _Progress
+from revoice.training.config import check
 from revoice.training.run import build, describe, train
 from tests.conftest import TINY, compose_config
 
@@ -32,7 +33,7 @@ def test_sizes_are_said_beforehand(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = compose_config("train", "model=vqvae_small", "debug=tiny", *TINY, folder=workplace)
-    parts = build(config)
+    parts = build(config, check(config))
     megabytes = 2 * 4e-6 * sum(p.numel() for p in parts.model.parameters())  # Muon keeps one number for each weight
     assert f"best.ckpt and last.ckpt of about {megabytes:,.0f} MB each" in describe(parts, config)
 
