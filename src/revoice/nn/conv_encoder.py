@@ -30,6 +30,7 @@ class ConvEncoderSize:
 class ConvEncoder(nn.Module):
     """Log-mels of the preset `whisper_16k` -> what is said, 50 steps a second; clips of any length.
 
+    >>> import torch
     >>> ConvEncoder(ConvEncoderSize(width=8, channels=4, hidden=8, blocks=1))(torch.zeros(2, 80, 301)).shape
     torch.Size([2, 151, 8])
     """
