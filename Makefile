@@ -54,11 +54,11 @@ voice: setup ## train the converter that ships anew: TEACHER=FILE (Whisper's enc
 	$(BIN)/python train.py experiment=voice_tune init_from=outputs/voice/1 hydra.run.dir=outputs/voice/2
 	$(BIN)/revoice-export ckpt=outputs/voice/2 half=true out=src/revoice/weights/voice.safetensors
 
-test: setup ## run the test suite (under ten minutes on two cores)
-	$(BIN)/python -m pytest
+test: setup ## run the test suite (a process per core)
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: setup ## run every test, the slow ones too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow"
 
 lint: setup ## check style (ruff)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
