@@ -41,3 +41,31 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8; the file appears whole or not at all, also when several processes write it at once."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def require_writable(path: Path, folder: bool = False) -> None:
+    """Find out before the work whether its result can be written; nothing is left behind.
+
+    Args:
+        path: of a file, or of a `folder` of files; neither it nor the folders above it need be there.
+
+    Raises:
+        UserError: something else is in the way, or the place cannot be written to.
+    """
+    expected = "a folder" if folder else "a file"
+    try:
+        if path.exists() and path.is_dir() != folder:
+            raise UserError(f"{path} is {'no folder' if folder else 'a folder'}, expected {expected}")
+        place = path if folder else path.parent
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise UserError(f"{path}: {place} is no folder, so that nothing can be written there")
+        longest = os.pathconf(place, "PC_NAME_MAX")
+        if long := next((part for part in path.parts if len(os.fsencode(part)) > longest), None):
+            raise UserError(f"{long[:40]}...: a name of {len(long)} letters, expected a shorter one")
+        probe = place / f".{secrets.token_hex(6)}.part"
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to {str(path)[:200]}: {error.strerror or error}") from error

@@ -15,9 +15,9 @@ from revoice.audio.pitch import pitch_for
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import find_checkpoint, load_checkpoint
 from revoice.checkpoint.save import save
-from revoice.conversion.converter import Converter, is_long
-from revoice.conversion.jobs import convert_files, plan
-from revoice.conversion.longform import convert_long
+from revoice.conversion.chunks import Recording
+from revoice.conversion.converter import Converter
+from revoice.conversion.jobs import Job, convert_files, find_sources, find_target, plan
 from revoice.data.config import build
 from revoice.data.read.store import MemoryStore
 from revoice.errors import UserError
@@ -33,6 +33,10 @@ def clips(workplace: Path) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def converter(trained: Path) -> Converter:
     return revoice.load(trained)
+
+
+def planned(sources: list[str], target: Path, out: Path) -> list[Job]:
+    return plan(find_sources(sources, out), find_target([str(target)]), out)
 
 
 def test_output_is_as_long_and_as_loud_as_the_source(converter: Converter, clips: dict[str, Path]) -> None:
@@ -124,15 +128,10 @@ def test_long_files_are_chunked_and_short_ones_are_not(
     said = read_audio(clips["p901"], 16000).samples
     long = 0.1 * np.tile(said, int(45 * 16000 / len(said)) + 1)[: 45 * 16000]
     write_audio(tmp_path / "long.wav", long, 16000)
-    assert is_long(tmp_path / "long.wav") and not is_long(clips["p901"])
-    voice_of_target = converter.voice(clips["p905"])
-    seconds = convert_long(
-        converter, tmp_path / "long.wav", voice_of_target, converter.controls({}), tmp_path / "out.wav"
-    )
-    out = read_audio(tmp_path / "out.wav")
-    assert abs(seconds - 45) < 0.01 and abs(out.seconds - 45) < 0.01
+    assert not Recording(tmp_path / "long.wav").whole and Recording(clips["p901"]).untouched
+    out = converter.convert(tmp_path / "long.wav", clips["p905"])
+    assert abs(out.seconds - 45) < 0.01
     assert abs(loudness_db(out.samples, out.sample_rate) - loudness_db(long, 16000)) < 1.0
-    assert not list(tmp_path.glob(".*part*"))
     windows = out.samples[: len(out.samples) // 2205 * 2205].reshape(-1, 2205)
     energy = np.sqrt((windows**2).mean(1))
     joints = energy[190:200]  # around the first cross-fade at 19.5 s: neither a hole nor a bump
@@ -157,9 +156,7 @@ def test_a_long_file_keeps_its_melody_across_chunks(
         return vocode(features, f0)
 
     monkeypatch.setattr(converter, "vocode", listen)
-    convert_long(
-        converter, tmp_path / "long.wav", converter.voice(clips["p905"]), converter.controls({}), tmp_path / "out.wav"
-    )
+    converter.convert(tmp_path / "long.wav", clips["p905"])
     assert len(asked) == 3
     low, high = float(np.median(asked[0])), float(np.median(asked[-1]))
     assert high / low == pytest.approx(180 / 110, rel=0.02)
@@ -174,8 +171,8 @@ def test_a_folder_is_converted_and_broken_files_are_skipped(
     (inside / "good.flac").write_bytes(clips["p901"].read_bytes())
     (tmp_path / "in" / "text.wav").write_text("not audio")
     (tmp_path / "in" / "empty.wav").write_bytes(b"")
-    jobs = plan([str(tmp_path / "in")], [clips["p905"]], tmp_path / "out")
-    result = convert_files(converter, jobs, [clips["p905"]], converter.controls({"strength": 0.5}))
+    jobs = planned([str(tmp_path / "in")], clips["p905"], tmp_path / "out")
+    result = convert_files(converter, jobs, find_target([str(clips["p905"])]), converter.controls({"strength": 0.5}))
     assert [p.relative_to(tmp_path / "out").as_posix() for p in result.written] == ["deep/good_to_p905_001_mic1.wav"]
     assert len(result.skipped) == 2 and len(jobs) == 3
     record = json.loads(result.written[0].with_suffix(".json").read_text())
@@ -188,19 +185,19 @@ def test_globs_and_names_that_look_like_globs(clips: dict[str, Path], tmp_path: 
     for name in ("a.flac", "b.flac", "[1].flac"):
         (tmp_path / name).write_bytes(clips["p901"].read_bytes())
     out = tmp_path / "o"
-    assert len(plan([str(tmp_path / "*.flac")], [clips["p905"]], out)) == 3
-    assert [j.source.name for j in plan([str(tmp_path / "[1].flac")], [clips["p905"]], out)] == ["[1].flac"]
+    assert len(planned([str(tmp_path / "*.flac")], clips["p905"], out)) == 3
+    assert [j.source.name for j in planned([str(tmp_path / "[1].flac")], clips["p905"], out)] == ["[1].flac"]
     with pytest.raises(UserError, match="no audio file"):
-        plan([str(tmp_path / "*.ogg")], [clips["p905"]], out)
+        planned([str(tmp_path / "*.ogg")], clips["p905"], out)
     with pytest.raises(UserError, match="give a folder"):
-        plan([str(tmp_path)], [clips["p905"]], tmp_path / "one.wav")
+        planned([str(tmp_path)], clips["p905"], tmp_path / "one.wav")
 
 
 def test_two_sources_of_one_name_do_not_overwrite_each_other(clips: dict[str, Path], tmp_path: Path) -> None:
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.flac").write_bytes(clips["p901"].read_bytes())
-    jobs = plan([str(tmp_path / "x" / "a.flac"), str(tmp_path / "y" / "a.flac")], [clips["p905"]], tmp_path / "out")
+    jobs = planned([str(tmp_path / "x" / "a.flac"), str(tmp_path / "y" / "a.flac")], clips["p905"], tmp_path / "out")
     assert len({job.out for job in jobs}) == 2
 
 

@@ -1,7 +1,9 @@
 """Audio files in and out. Every way a file can be unusable ends in an `AudioError` of one line."""
 
+import base64
+import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,19 @@ class Audio:
     def seconds(self) -> float:
         """Duration."""
         return len(self.samples) / self.sample_rate
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write it to a file, whose suffix says the format (`write_audio`); returns the path."""
+        write_audio(Path(path).expanduser(), self.samples, self.sample_rate)
+        return Path(path).expanduser()
+
+    def _repr_html_(self) -> str:
+        """A player, where a notebook shows the value of a cell."""
+        sound = io.BytesIO()
+        peak = max(1.0, float(np.abs(self.samples).max(initial=0.0)))
+        soundfile.write(sound, self.samples / peak, self.sample_rate, "PCM_16", format="WAV")
+        data = base64.b64encode(sound.getvalue()).decode("ascii")
+        return f'<audio controls src="data:audio/wav;base64,{data}"></audio>'
 
 
 @dataclass(frozen=True)
@@ -135,9 +150,23 @@ def write_audio(path: str | os.PathLike[str], samples: np.ndarray, sample_rate: 
     peak = float(np.abs(samples).max(initial=0.0))
     if peak > 1.0:
         samples = samples / peak
-    with audio_writer(path, sample_rate, 1 if samples.ndim == 1 else samples.shape[1], subtype) as file:
-        for first in range(0, len(samples), _BLOCK):
-            file.write(samples[first : first + _BLOCK])
+    write_blocks(path, [samples], sample_rate, 1 if samples.ndim == 1 else samples.shape[1], subtype)
+
+
+def write_blocks(
+    path: Path, blocks: Iterable[np.ndarray], sample_rate: int, channels: int = 1, subtype: str = "PCM_16"
+) -> int:
+    """Write samples that come block by block, finite and within full scale; returns how many there were of a channel.
+
+    Like `write_audio` otherwise. The file can be made before the first block is asked for.
+    """
+    count = 0
+    with audio_writer(path, sample_rate, channels, subtype) as file:
+        for samples in blocks:
+            count += len(samples)
+            for first in range(0, len(samples), _BLOCK):
+                file.write(samples[first : first + _BLOCK])
+    return count
 
 
 @contextmanager

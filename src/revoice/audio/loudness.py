@@ -7,6 +7,8 @@ import torch
 
 _BLOCK_SECONDS = 0.4
 _OFFSET = -0.691
+_STEP_SECONDS = 0.25  # between the windows of a gain that follows
+_KNEE = 0.8  # what is louder is bent towards full scale
 
 
 def loudness_db(samples: np.ndarray, sample_rate: int) -> float:
@@ -36,6 +38,51 @@ def match_loudness(samples: np.ndarray, sample_rate: int, reference_db: float) -
     peak = float(np.abs(samples).max())
     gain = min(10.0 ** ((reference_db - level) / 20.0), 1.0 / peak)
     return (samples * gain).astype(samples.dtype)
+
+
+def follow_level(samples: np.ndarray, reference: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Samples (S,) with the level of `reference` (S,) in every stretch of some seconds, not only on the whole.
+
+    The level is midway, in dB, between power and K-weighted power: two voices can be equal in one of these only. The
+    gain changes slowly, stays within 18 dB of its median, and is held where the reference is quiet. Peaks beyond full
+    scale are bent, so that one of them does not make all the rest quieter.
+    """
+    hop = round(_STEP_SECONDS * sample_rate)
+    first = np.arange(0, len(samples), hop)
+    gain = np.ones(len(first))  # of power, at every step
+    given = _energies(samples, sample_rate, first)
+    wanted, level = (_around(energies) for energies in (_energies(reference, sample_rate, first), given))
+    at = np.flatnonzero((wanted > 1e-3 * wanted.mean()) & (level > 1e-20))
+    if not len(at):
+        return samples
+    for _ in range(10):  # a step's gain is that of the stretches around it, and changes theirs
+        change = np.log(wanted[at] / _around(given * gain)[at])
+        gain *= np.exp(_smooth(np.interp(np.arange(len(first)), at, change)))
+        middle = np.median(gain[at])
+        gain = np.clip(gain, middle / 63.0, middle * 63.0)
+    louder = samples * np.interp(np.arange(len(samples)), first + hop / 2, np.sqrt(gain))
+    over = np.maximum(np.abs(louder) - _KNEE, 0.0) / (1.0 - _KNEE)
+    return (np.sign(louder) * (np.minimum(np.abs(louder), _KNEE) + (1.0 - _KNEE) * np.tanh(over))).astype(samples.dtype)
+
+
+def _energies(samples: np.ndarray, rate: int, first: np.ndarray) -> np.ndarray:
+    """Plain and K-weighted energy (2, steps) from each of the samples `first` to the next."""
+    exact = np.asarray(samples, dtype=np.float64)
+    return np.stack([np.add.reduceat(x * x, first) for x in (exact - exact.mean(), _k_weight(exact, rate))])
+
+
+def _around(energies: np.ndarray) -> np.ndarray:
+    """Energy in a stretch of 2 s around every step (steps,), the geometric mean of the kinds (kinds, steps)."""
+    window = np.hanning(2 * round(1.0 / _STEP_SECONDS) + 1)
+    # the middle of the whole convolution: "same" is as long as the window where there are few steps
+    sums = [np.convolve(energy, window)[len(window) // 2 :][: len(energy)] for energy in energies]
+    return np.exp(np.mean([np.log(np.maximum(each, 1e-30)) for each in sums], axis=0))
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """The mean of five steps around every one (steps,)."""
+    counted = np.convolve(np.ones(len(values)), np.ones(5), mode="full")[2:-2]
+    return np.convolve(values, np.ones(5), mode="full")[2:-2] / counted
 
 
 def _decibels(energy: np.ndarray) -> np.ndarray:

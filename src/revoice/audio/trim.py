@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from math import gcd
+from pathlib import Path
 
 import numpy as np
+
+from revoice.audio.io import Audio, AudioError, is_silent, read_audio
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,28 @@ class Trim:
 
     start: int
     end: int
+
+
+def read_speech(clip: str | Path | Audio, trim_db: float | None = None) -> tuple[Audio, float]:
+    """A recording at its own rate without the silence at its ends, and the seconds cut off its beginning.
+
+    Training and conversion both read clips by it, and resample afterwards, so that a trim is the same for every rate.
+
+    Args:
+        clip: a file, or what was in it.
+        trim_db: what is this many dB below the loudest frame is silence; None keeps the ends.
+
+    Raises:
+        AudioError: the recording is unusable or silent.
+    """
+    audio = clip if isinstance(clip, Audio) else read_audio(Path(clip).expanduser())
+    if is_silent(audio.samples):
+        name = "a recording" if isinstance(clip, Audio) else clip
+        raise AudioError(f"{name}: is silent, expected speech")
+    if trim_db is None:
+        return audio, 0.0
+    kept = trim_silence(audio.samples, audio.sample_rate, trim_db)
+    return Audio(audio.samples[kept.start : kept.end], audio.sample_rate), kept.start / audio.sample_rate
 
 
 def trim_silence(

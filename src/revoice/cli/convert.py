@@ -1,18 +1,25 @@
 """`python convert.py ckpt=... src=... tgt=...`: one clip, a list, a folder or a glob into the voice of the target."""
 
+import json
 import sys
 import time
 from datetime import datetime
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from revoice.atomic import write_text
 from revoice.cli.app import device, required, run, several, to_json
 from revoice.errors import UserError
 
+if TYPE_CHECKING:
+    from revoice.conversion.jobs import Job, Result
+
 EXAMPLE = "python convert.py src=a.wav tgt=b.wav"
 UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
-KEYS = ("ckpt", "model", "features", "src", "tgt", "out", "device", "vocoder", "adapt", "controls", "hydra")
+KEYS = (
+    "ckpt", "model", "features", "src", "tgt", "out", "name", "device", "vocoder", "adapt", "controls", "hydra",
+)  # fmt: skip
 
 
 def check(values: dict[str, Any]) -> None:
@@ -40,39 +47,68 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import from_checkpoint, from_settings
     from revoice.cli.watch import Watcher
-    from revoice.conversion.jobs import convert_files, plan
+    from revoice.conversion.jobs import check_out, convert_files, find_sources, find_target, plan, require_pattern
 
     where = device(values["device"])
-    references = [Path(t).expanduser() for t in several(targets)]
+    require_pattern(str(values["name"]))
     default = Path("outputs") / "convert" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    out = check_out(str(values["out"] or default))
     ckpt = values.get("ckpt") or (None if values.get("model") else DEFAULT)
     converter = None if ckpt else from_settings(values, where)
-    jobs = plan(several(sources), references, Path(str(values["out"])).expanduser() if values["out"] else default)
+    found = find_sources(several(sources), out)
     converter = converter or from_checkpoint(str(ckpt), values, where)
     if not values.get("ckpt") and not values.get("model"):
         print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
-    controls = converter.controls({})
+    target = find_target(several(targets), by_name=converter.model.target == "speaker")
+    jobs = plan(found, target, out, str(values["name"]))
     began = time.perf_counter()
     show = sys.stderr.isatty()  # one bar at a time: of the files, or of the iterations of a single one
-    with Watcher(converter, references, show and len(jobs) == 1) as watcher:
-        result = convert_files(converter, jobs, references, controls, show, watcher)
-    seconds = time.perf_counter() - began
-    for path in result.written:
+    with Watcher(converter, target.clips, show and len(jobs) == 1) as watcher:
+        result = convert_files(converter, jobs, target, converter.controls({}), show, watcher)
+    _tell(result, jobs, time.perf_counter() - began)
+    return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
+
+
+def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
+    """Print what came of it; what was skipped is recorded beside the outputs."""
+    for path in (job.out for job in jobs if job.out in {*result.written, *result.kept}):
         print(path)
+    if result.kept:
+        print(
+            f"{len(result.kept)} of {len(jobs)} were there, made by the same model and settings: not converted again",
+            file=sys.stderr,
+        )
     if result.skipped:
         for skipped in result.skipped:
             print(f"skipped: {skipped.reason}", file=sys.stderr)
-        record = jobs[0].out.parent / "skipped.json"
-        write_text(record, to_json([vars(s) for s in result.skipped]))
-    if not result.written:
+        write_text(_record(jobs[0].out.parent), to_json([vars(s) for s in result.skipped]))
+    if not result.written and not result.kept:
         raise UserError(
             result.skipped[0].reason if len(result.skipped) == 1 else f"none of {len(jobs)} sources could be converted"
         )
     if len(jobs) > 1:
+        kept = f", {len(result.kept)} kept" if result.kept else ""
         print(
-            f"{len(result.written)} converted, {len(result.skipped)} skipped, {result.seconds / seconds:.1f}x real time"
+            f"{len(result.written)} converted{kept}, {len(result.skipped)} skipped, "
+            f"{result.seconds / seconds:.1f}x real time"
         )
-    return result.written
+
+
+def _record(folder: Path) -> Path:
+    """Where the sources that were skipped are listed; a file of that name that is somebody else's is left alone."""
+    for number in count(1):
+        path = folder / (f"skipped_{number}.json" if number > 1 else "skipped.json")
+        try:
+            listed = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return path
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(listed, list) and all(
+            isinstance(item, dict) and {*item} == {"source", "reason"} for item in listed
+        ):
+            return path
+    raise AssertionError
 
 
 def main() -> None:

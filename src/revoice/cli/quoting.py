@@ -13,7 +13,7 @@ from revoice.errors import UserError
 
 # keys whose values are paths, or lists of paths, in any command
 PATH_KEYS = frozenset(
-    {"ckpt", "src", "tgt", "out", "path", "init_from", "ckpt_path", "data.root", "data.corpus.csv",
+    {"ckpt", "src", "tgt", "out", "name", "path", "init_from", "ckpt_path", "data.root", "data.corpus.csv",
      "data.streaming.address", "data.prepare.fields.posteriors.teacher", "facts", "paths.data_dir",
      "paths.output_dir", "paths.prepared_dir", "metrics.recognizer.path", "metrics.recognizer.command",
      "metrics.second_recognizer.path", "metrics.second_recognizer.command"}

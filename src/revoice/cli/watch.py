@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from revoice.conversion.converter import Converter
-from revoice.conversion.jobs import Job
+from revoice.conversion.jobs import Job, made_here
 from revoice.errors import UserError
 from revoice.models.base import Progress
 
@@ -37,8 +37,9 @@ class Watcher:
         self._close()
 
     def begin(self, job: Job) -> None:
-        """Before a job: nothing is seen of it yet."""
+        """Before a job: nothing is seen of it yet; a picture that somebody else made is not to be replaced."""
         self.seen = []
+        self.free = not job.out.with_suffix(".png").exists() or made_here(job.out) is not None
 
     def done(self, job: Job) -> None:
         """After a job: draw `<output>.png` and say what the losses are, on standard error."""
@@ -49,6 +50,9 @@ class Watcher:
 
         losses = ", ".join(f"{name} loss {value:.4g}" for name, value in mean_losses(self.seen).items())
         print(f"{job.out.name}: {losses}", file=sys.stderr)
+        if not self.free:
+            print(f"{job.out.with_suffix('.png')}: not drawn: a file of that name was there before", file=sys.stderr)
+            return
         try:
             self._draw(job)
         except (UserError, OSError) as error:

@@ -1,10 +1,9 @@
 """Source clip + target clips -> converted clip, by a loaded model and a vocoder."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -12,27 +11,22 @@ import torch
 from torch import Tensor
 
 from revoice.audio.features import extract
-from revoice.audio.io import Audio, AudioError, is_silent, probe_audio, read_audio, resample
-from revoice.audio.loudness import loudness_db, match_loudness
+from revoice.audio.io import Audio, AudioError, read_audio, resample
+from revoice.audio.loudness import follow_level, loudness_db, match_loudness
 from revoice.audio.presets import load_preset
 from revoice.audio.speaker import speaker_encoder
-from revoice.audio.trim import trim_silence
+from revoice.audio.trim import read_speech
 from revoice.checkpoint.load import DEFAULT, Loaded, load_checkpoint, untrained
 from revoice.conversion.adaptation import Adaptation, adapted
+from revoice.conversion.chunks import Clip, Recording, fit
 from revoice.data.fields.base import FIELDS
 from revoice.data.fields.f0 import F0
 from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Controls, ConversionModel, Utterance
+from revoice.nn.pitch import log_level
 from revoice.vocoders.base import VOCODERS, Vocoder
 
-Clip = str | Path | Audio
 BY_DEFAULT = Adaptation()
-WHOLE = 30.0  # seconds up to which a file is converted in one piece
-
-
-def is_long(path: Path) -> bool:
-    """Whether a file is converted in chunks."""
-    return probe_audio(path).seconds > WHOLE
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,19 @@ class Voice:
         for own, far in zip(mixed.parameters(), self.moved.parameters(), strict=True):
             own.data.lerp_(far, share)
         return mixed
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a clip before its features are.
+
+    Attributes:
+        f0: (T,) Hz.  level: of its pitch, see `Utterance`.  embedding: of the speaker (256,).
+    """
+
+    f0: np.ndarray | None = None
+    level: Tensor | None = None
+    embedding: Tensor | None = None
 
 
 class Converter:
@@ -106,23 +113,54 @@ class Converter:
         """Say what `source` says in the voice of `targets`.
 
         Args:
-            source: a path or an `Audio`, of any rate; a file of more than half a minute is converted in chunks.
+            source: a path or an `Audio`, of any rate and length.
             targets: one or more clips of the target voice, or what `voice` made of them, which saves making it again.
             controls: the model's controls, e.g. `strength=0.7`.
 
         Returns:
             Audio as long as the source (to the frame), at the model's rate, as loud as the source.
+
+        Raises:
+            AudioError: a recording is broken or silent.
         """
         settings = self.controls(controls)
         voice = targets if isinstance(targets, Voice) else self.voice(targets)
-        if not isinstance(source, Audio) and is_long(Path(source).expanduser()):
-            return self._convert_long(Path(source).expanduser(), voice, settings)
-        clip = self.audio(source)
-        spoken = self.speak(clip, voice, settings)
-        return Audio(
-            match_loudness(spoken, self.spec.sample_rate, loudness_db(clip.samples, clip.sample_rate)),
-            self.spec.sample_rate,
-        )
+        return Audio(np.concatenate([*self.stream(Recording(source), voice, settings)]), self.spec.sample_rate)
+
+    def stream(self, source: Recording, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
+        """The conversion of a recording, block after block, with memory for one chunk; all ways to convert are this."""
+        self._require_frames(source.size / source.rate, source.name)
+        return source.joined(self._said(source, voice, controls), self.spec.sample_rate)
+
+    def _said(self, source: Recording, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
+        """Samples of every chunk, each as long and as loud as its source."""
+        known = [Known()] if source.whole else self._known(source)
+        for heard, about in zip(source.chunks(), known, strict=True):
+            clip = self.audio(heard)
+            samples = self.say(self.utterance(clip, about), voice, controls)
+            samples = fit(samples, len(clip.samples))
+            if source.untouched:
+                level = loudness_db(heard.samples, heard.sample_rate)
+                samples = match_loudness(samples, clip.sample_rate, level)
+            else:
+                samples = follow_level(samples, clip.samples, clip.sample_rate)
+            if not np.isfinite(samples).all():
+                raise AudioError(f"{source.name}: its conversion has samples that are not finite")
+            yield samples / max(1.0, float(np.abs(samples).max(initial=0.0)))
+
+    def _known(self, source: Recording) -> list[Known]:
+        """What belongs to the whole recording, for each chunk: none has a voice or a level of pitch of its own."""
+        contours: list[np.ndarray] = []
+        voices: list[Tensor] = []
+        for heard in source.chunks():
+            clip = self.audio(heard)
+            if "f0" in self.model.requires.of_clip:
+                contours.append(self.f0.contour(clip.samples))
+            if "embedding" in self.model.requires.of_clip:
+                voices.append(speaker_encoder(str(self.device)).embed([clip])[0])
+        level = log_level(torch.from_numpy(np.concatenate(contours))).to(self.device) if contours else None
+        voice = torch.nn.functional.normalize(torch.stack(voices).mean(0), dim=0) if voices else None
+        return [Known(contour, level, voice) for contour in contours or [None] * (len(source.cuts) - 1)]
 
     def audio(self, clip: Clip) -> Audio:
         """A clip at the model's sample rate."""
@@ -133,13 +171,13 @@ class Converter:
 
     def heard(self, clip: Clip) -> Audio:
         """A recording at its own rate; `AudioError` if it is broken, silent, or too short for a single frame."""
-        audio = clip if isinstance(clip, Audio) else read_audio(Path(clip).expanduser())
-        name = "a recording" if isinstance(clip, Audio) else clip
-        if is_silent(audio.samples):
-            raise AudioError(f"{name}: is silent, expected speech")
-        if self.spec.frames(int(audio.seconds * self.spec.sample_rate)) < 1:
-            raise AudioError(f"{name}: is too short, {1000 * audio.seconds:.1f} ms")
+        audio, _ = read_speech(clip)
+        self._require_frames(audio.seconds, "a recording" if isinstance(clip, Audio) else str(clip))
         return audio
+
+    def _require_frames(self, seconds: float, name: str) -> None:
+        if self.spec.frames(int(seconds * self.spec.sample_rate)) < 1:
+            raise AudioError(f"{name}: is too short, {1000 * seconds:.1f} ms")
 
     def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
         """A voice from one or more recordings of it: they are analysed, and the model is adapted to them.
@@ -168,27 +206,22 @@ class Converter:
         level = torch.tensor(levels[row], device=self.device) if levels and levels[row] is not None else None
         return Utterance(features=nothing, speaker=torch.tensor(row, device=self.device), level=level)
 
-    def utterance(self, clip: Audio, f0: np.ndarray | None = None) -> Utterance:
-        """What the model requires of a clip at its rate, by the functions of preparation; `f0` (T,) if it is known."""
-        waveform = torch.from_numpy(clip.samples).to(self.device)
+    def utterance(self, clip: Audio, known: Known | None = None) -> Utterance:
+        """What the model requires of a clip at its rate, by the functions of preparation, unless it is known."""
+        waveform, known = torch.from_numpy(clip.samples).to(self.device), known or Known()
         features, wanted = extract(waveform, self.spec), self.model.requires.of_clip
+        f0, voice = known.f0, known.embedding
+        if f0 is None and "f0" in wanted:
+            f0 = self.f0.contour(clip.samples)
+        if voice is None and "embedding" in wanted:
+            voice = speaker_encoder(str(self.device)).embed([clip])[0]
         return Utterance(
             features=features,
             waveform=waveform if "waveform" in wanted else None,
-            f0=self._f0(self.contour(clip) if f0 is None else f0, features.shape[1]) if "f0" in wanted else None,
-            embedding=speaker_encoder(str(self.device)).embed([clip])[0] if "embedding" in wanted else None,
+            f0=None if f0 is None else torch.from_numpy(f0[: features.shape[1]]).to(self.device),
+            embedding=voice,
+            level=known.level,
         )
-
-    def contour(self, clip: Audio) -> np.ndarray:
-        """f0 of every frame of a clip at the model's rate, in Hz, 0 where unvoiced, searched as for training."""
-        return self.f0.contour(clip.samples)
-
-    def _f0(self, contour: np.ndarray, frames: int) -> Tensor:
-        return torch.from_numpy(contour[:frames]).to(self.device)
-
-    def speak(self, source: Audio, voice: Voice, controls: Controls) -> np.ndarray:
-        """Samples (S,) of a source at the model's rate, as many as the source has, at the vocoder's own level."""
-        return fit(self.say(self.utterance(source), voice, controls), len(source.samples))
 
     def say(self, clip: Utterance, voice: Voice, controls: Controls) -> np.ndarray:
         """Samples of what an analysed clip says, at the vocoder's own level."""
@@ -222,30 +255,10 @@ class Converter:
             "adaptation": asdict(self.adaptation) if self.model.adapts else None,
         }  # fmt: skip
 
-    def _convert_long(self, source: Path, voice: Voice, settings: Controls) -> Audio:
-        from revoice.conversion.longform import convert_long
-
-        with TemporaryDirectory() as folder:
-            out = Path(folder) / "converted.wav"
-            convert_long(self, source, voice, settings, out)
-            return read_audio(out)
-
     def _trimmed(self, clip: Clip) -> Audio:
         # trimmed at the file's own rate and then resampled, as in preparation
-        audio = self.heard(clip)
-        if self.loaded.description.trim_db is not None:
-            kept = trim_silence(audio.samples, audio.sample_rate, self.loaded.description.trim_db)
-            audio = Audio(audio.samples[kept.start : kept.end], audio.sample_rate)
-        return self.audio(audio)
-
-
-def fit(samples: np.ndarray, size: int) -> np.ndarray:
-    """Cut or zero-pad samples to `size`.
-
-    >>> fit(np.ones(2), 3).tolist()
-    [1.0, 1.0, 0.0]
-    """
-    return np.pad(samples[:size], (0, max(0, size - len(samples))))
+        audio, _ = read_speech(self.heard(clip), self.loaded.description.trim_db)
+        return self.audio(Recording(audio).speech())
 
 
 def load(

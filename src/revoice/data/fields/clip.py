@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from revoice.audio.io import Audio, AudioError, is_silent, read_audio, resample
-from revoice.audio.trim import trim_silence
+from revoice.audio.io import Audio, resample
+from revoice.audio.trim import read_speech
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,8 @@ def load_clip(path: Path, trim_db: float | None = None) -> Clip:
     Raises:
         AudioError: the file is unusable or silent.
     """
-    audio = read_audio(path)
-    if is_silent(audio.samples):
-        raise AudioError(f"{path}: is silent")
+    audio, _ = read_speech(path)
     if trim_db is None:
         return Clip(audio, audio.seconds)
-    kept = trim_silence(audio.samples, audio.sample_rate, trim_db)
-    trimmed = Audio(audio.samples[kept.start : kept.end], audio.sample_rate)
-    return Clip(trimmed, audio.seconds, kept.start / audio.sample_rate)
+    trimmed, start = read_speech(audio, trim_db)
+    return Clip(trimmed, audio.seconds, start)
