@@ -61,9 +61,6 @@ def require_writable(path: Path, folder: bool = False) -> None:
             place = place.parent
         if not place.is_dir():
             raise UserError(f"{path}: {place} is no folder, so that nothing can be written there")
-        longest = os.pathconf(place, "PC_NAME_MAX")
-        if long := next((part for part in path.parts if len(os.fsencode(part)) > longest), None):
-            raise UserError(f"{long[:40]}...: a name of {len(long)} letters, expected a shorter one")
         probe = place / f".{secrets.token_hex(6)}.part"
         probe.touch(exist_ok=False)
         probe.unlink()

@@ -17,7 +17,8 @@ from revoice.checkpoint.load import find_checkpoint, load_checkpoint
 from revoice.checkpoint.save import save
 from revoice.conversion.chunks import Recording
 from revoice.conversion.converter import Converter
-from revoice.conversion.jobs import Job, convert_files, find_sources, find_target, plan
+from revoice.conversion.jobs import convert_files
+from revoice.conversion.outputs import Job, find_sources, find_target, plan
 from revoice.data.config import build
 from revoice.data.read.store import MemoryStore
 from revoice.errors import UserError

@@ -14,7 +14,8 @@ import revoice
 from revoice.audio.io import AUDIO_SUFFIXES, AudioError, read_audio, write_audio
 from revoice.checkpoint.save import save
 from revoice.conversion.converter import Converter
-from revoice.conversion.jobs import Result, convert_files, find_sources, find_target, plan
+from revoice.conversion.jobs import Result, convert_files
+from revoice.conversion.outputs import find_sources, find_target, plan
 from revoice.errors import UserError
 from tests.conftest import ROOT
 from tests.hostile import RATE, REFUSED, full_after, voice, write_hostile, write_usable

@@ -2,12 +2,13 @@
 
 import io
 import json
+from os.path import lexists
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from revoice.atomic import replacing
+from revoice.atomic import replacing, require_writable
 from revoice.checkpoint.description import CHECKSUM, KEY, Description, checksum
 from revoice.errors import UserError
 from revoice.models.base import Trainable
@@ -42,6 +43,40 @@ def save(model: Trainable, description: Description, path: Path, half: bool = Fa
         torch.save({KEY: description.to_dict(), "state_dict": {f"model.{k}": v for k, v in state.items()}}, data)
         with replacing(path, sync=True) as file:
             file.write(data.getbuffer())
+
+
+def require_free(path: Path, *inputs: Path) -> None:
+    """Refuse, before the work, to write a model to where something else is: `save` replaces what it finds.
+
+    Args:
+        path: for `save`; an earlier model of revoice there may be replaced.
+        inputs: what the model is made from; that may not.
+
+    Raises:
+        UserError: the place is taken, or cannot be written to.
+    """
+    from revoice.checkpoint.load import read_checkpoint
+
+    require_writable(path)
+    if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
+        raise UserError(f"{path}: is what is read: give another name")
+    beside = path.with_suffix(".json")
+    safe = path.suffix == ".safetensors"
+    taken = next((name for name in ([path, beside] if safe else [path]) if lexists(name)), None)
+    try:
+        ours = taken is None or (_describes(beside) if safe else bool(read_checkpoint(path)))
+    except UserError:
+        ours = False
+    if not ours:
+        raise UserError(f"{taken}: is there and no model of revoice's, and would be replaced: give another name")
+
+
+def _describes(file: Path) -> bool:
+    try:
+        about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(about, dict) and {"model", "arguments", "features"} <= about.keys()
 
 
 def _halved(name: str, value: Tensor) -> Tensor:

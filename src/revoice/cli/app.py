@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from numbers import Number
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +17,7 @@ from typing import Any, NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -49,6 +52,8 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         try:
             values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             result = task(values, Path(HydraConfig.get().runtime.output_dir))  # type: ignore[arg-type]
+            if values.get("show"):  # type: ignore[union-attr]
+                _remove_unused()
         except (UserError, OmegaConfBaseException) as error:  # here, because Hydra would add lines of its own
             _fail(str(error) if isinstance(error, UserError) else explain(error, config_name))
         except OSError as error:
@@ -124,7 +129,25 @@ def explain(error: Exception, config_name: str = "train") -> str:
     return "cannot read the command line: " + " ".join(lines)[:300]
 
 
+def _remove_unused() -> None:
+    """Take away the run folder that Hydra made before the command was found to have nothing for it."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.RUN:
+        return
+    folder, here = Path(HydraConfig.get().runtime.output_dir).resolve(), Path.cwd().resolve()
+    notes = folder / (HydraConfig.get().output_subdir or ".")
+    if notes == folder or folder == here or [*folder.iterdir()] != [notes]:
+        return  # somebody's: more lies there
+    shutil.rmtree(notes)
+    folder.rmdir()
+    for above in folder.parents:
+        if not above.is_relative_to(here) or above == here or any(above.iterdir()):
+            break
+        above.rmdir()
+
+
 def _fail(message: str) -> NoReturn:
+    with suppress(OSError):
+        _remove_unused()
     if os.environ.get("REVOICE_TRACEBACK"):
         raise
     print("error: " + one_line(message, _LONGEST), file=sys.stderr)

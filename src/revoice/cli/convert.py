@@ -13,7 +13,8 @@ from revoice.cli.app import device, required, run, several, to_json
 from revoice.errors import UserError
 
 if TYPE_CHECKING:
-    from revoice.conversion.jobs import Job, Result
+    from revoice.conversion.jobs import Result
+    from revoice.conversion.outputs import Job
 
 EXAMPLE = "python convert.py src=a.wav tgt=b.wav"
 UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
@@ -47,7 +48,8 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import from_checkpoint, from_settings
     from revoice.cli.watch import Watcher
-    from revoice.conversion.jobs import check_out, convert_files, find_sources, find_target, plan, require_pattern
+    from revoice.conversion.jobs import convert_files
+    from revoice.conversion.outputs import check_out, find_sources, find_target, plan, require_pattern
 
     where = device(values["device"])
     require_pattern(str(values["name"]))

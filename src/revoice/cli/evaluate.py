@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from revoice.atomic import require_writable
 from revoice.cli.app import device, required, run, several
 from revoice.errors import UserError, choices
 
@@ -64,6 +65,7 @@ def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Ident
     check(values)
     default = Path("outputs") / "evaluate" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     out = Path(str(values["out"])).expanduser() if values["out"] else default
+    require_writable(out, folder=True)
     return EXPERIMENTS[values["evaluation"]["name"]](values, out)
 
 

@@ -40,12 +40,13 @@ def check(values: dict[str, Any]) -> ExportConfig:
 
 def task(values: dict[str, Any], folder: Path) -> Path:
     """Export one checkpoint."""
-    from revoice.checkpoint.load import load_checkpoint
-    from revoice.checkpoint.save import save
+    from revoice.checkpoint.load import find_checkpoint, load_checkpoint
+    from revoice.checkpoint.save import require_free, save
 
     given = check(values)
     assert given.out is not None and given.ckpt is not None
     out, half = given.out, given.half
+    require_free(out, find_checkpoint(given.ckpt))
     loaded = load_checkpoint(given.ckpt)
     description = with_facts(loaded.description, list(given.facts or ()))
     save(loaded.model, description, out, half=half)

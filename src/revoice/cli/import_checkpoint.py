@@ -37,7 +37,7 @@ def check(values: dict[str, Any]) -> ImportConfig:
 def task(values: dict[str, Any], folder: Path) -> Path:
     """Read one published model and write ours."""
     from revoice.checkpoint.description import Description
-    from revoice.checkpoint.save import save
+    from revoice.checkpoint.save import require_free, save
     from revoice.interop.importers import IMPORTERS
 
     given = check(values)
@@ -45,6 +45,7 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     path, out, half = given.path, given.out, given.half
     assert path is not None and out is not None
     extra = {key: place for key in ("config", "statistics") if (place := getattr(given, key)) is not None}
+    require_free(out, path, *extra.values())
     imported = importer().read(path, **extra)
     description = Description(
         model=imported.name, arguments=imported.arguments, features=imported.spec.to_dict(), trim_db=imported.trim_db,

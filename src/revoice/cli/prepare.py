@@ -74,6 +74,7 @@ def check(values: dict[str, Any]) -> "PrepareConfig":
 
 
 def _prepare(values: dict[str, Any]) -> None:
+    from revoice.atomic import require_writable
     from revoice.data.config import build
     from revoice.data.read.mixture import Mixed
     from revoice.data.read.stream.writer import write_stream
@@ -82,6 +83,7 @@ def _prepare(values: dict[str, Any]) -> None:
     if not setup.at_hand:
         raise UserError("data.streaming.address names what is prepared already: leave it out to prepare a corpus")
     spec, fields, out = config.features, config.fields, config.paths.prepared_dir
+    require_writable(out, folder=True)
     shard, shards = config.prepare.shard, config.prepare.shards
     if shard is not None and shards is not None:
         if left := setup.prepare_share(spec, fields, out, (shard, shards)):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,16 +52,13 @@ def _run_job(values: dict[str, Any], folder: Path) -> Trained:
 
 
 def _train(values: dict[str, Any], folder: Path) -> Trained:
-    from revoice.models.base import MODELS, ConversionModel
     from revoice.training.run import train
 
     _require_one_folder()
     outcome = train(values, folder)
     if outcome.checkpoint is not None and os.environ.get("LOCAL_RANK", "0") == "0":
         shown = {name: value for name, value in outcome.metrics.items() if not name.startswith("train/")}
-        kind = MODELS.get(values["model"]["name"])
-        hint = f"\nconvert:    python convert.py ckpt={outcome.folder} src=a.wav tgt=b.wav"
-        hint = hint if issubclass(kind, ConversionModel) else ""
+        hint = _hint(values["model"]["name"], outcome.folder, outcome.checkpoint)
         print(to_json(shown) + f"run folder: {outcome.folder}{hint}")
     if outcome.stopped:
         print(outcome.stopped, flush=True)
@@ -68,6 +66,19 @@ def _train(values: dict[str, Any], folder: Path) -> Trained:
             sys.exit(STOPPED)
     objective = outcome.metrics.get(values["optimized_metric"])
     return Trained(outcome.folder, outcome.checkpoint, outcome.metrics, objective)
+
+
+def _hint(model: str, folder: Path, checkpoint: Path) -> str:
+    """The command that converts with what was trained; a model with a table of speakers takes a name."""
+    from revoice.checkpoint.load import load_checkpoint
+    from revoice.models.base import MODELS, ConversionModel
+
+    if not issubclass(MODELS.get(model), ConversionModel):
+        return ""
+    loaded = load_checkpoint(checkpoint)
+    by_name = loaded.model.target == "speaker"
+    target = shlex.quote(loaded.description.speakers[0]) if by_name else "b.wav"
+    return f"\nconvert:    python convert.py ckpt={shlex.quote(str(folder))} src=a.wav tgt={target}"
 
 
 def _require_one_folder() -> None:

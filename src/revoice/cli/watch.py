@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from revoice.conversion.converter import Converter
-from revoice.conversion.jobs import Job, made_here
+from revoice.conversion.outputs import Job, made_here
 from revoice.errors import UserError
 from revoice.models.base import Progress
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -158,9 +158,10 @@ class Converter:
                 contours.append(self.f0.contour(clip.samples))
             if "embedding" in self.model.requires.of_clip:
                 voices.append(speaker_encoder(str(self.device)).embed([clip])[0])
-        level = log_level(torch.from_numpy(np.concatenate(contours))).to(self.device) if contours else None
+        level = log_level(torch.from_numpy(np.concatenate(contours))) if contours else None
         voice = torch.nn.functional.normalize(torch.stack(voices).mean(0), dim=0) if voices else None
-        return [Known(contour, level, voice) for contour in contours or [None] * (len(source.cuts) - 1)]
+        about = Known(level=None if level is None else level.to(self.device), embedding=voice)
+        return [replace(about, f0=contour) for contour in contours] or [about] * (len(source.cuts) - 1)
 
     def audio(self, clip: Clip) -> Audio:
         """A clip at the model's sample rate."""

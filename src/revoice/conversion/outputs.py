@@ -1,0 +1,218 @@
+"""Which files are converted into which, and what lies there: no input is replaced, nor what revoice did not make."""
+
+import glob
+import hashlib
+import json
+import mimetypes
+import string
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from os import sep
+from os.path import abspath, expanduser, isdir, lexists, realpath
+from pathlib import Path
+from typing import Any
+
+from revoice.atomic import require_writable
+from revoice.audio.io import AUDIO_SUFFIXES, probe_audio
+from revoice.errors import UserError
+
+NAME = "{source}_to_{target}"
+_LONGEST = 200  # bytes of a name, of the 255 that a file system takes
+_RECORD = 1 << 20  # bytes; ours are a few thousand
+_MEDIA = (".m4a", ".aac", ".wma", ".mp4", ".mka", ".webm", ".caf", ".au", ".amr", ".3gp", ".w64", ".raw")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whose voice is spoken with.
+
+    Attributes:
+        clips: recordings of it; of a model with a table of speakers, names.
+        label: stands for it in names of outputs.
+    """
+
+    clips: list[Path]
+    label: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source file and the file to write."""
+
+    source: Path
+    out: Path
+
+
+def find_sources(texts: Sequence[str], out: Path) -> list[tuple[Path, Path]]:
+    """(file, folder that output paths are relative to) of every source, before anything is written.
+
+    Args:
+        texts: files, folders and globs as typed; a name that exists is never taken for a glob.
+        out: conversions that lie there are no sources, unless they are named.
+    """
+    found = [pair for text in texts for pair in _expand(text, out)]
+    if not found:
+        raise UserError(f"src={','.join(texts)}: no audio file found (looked for {' '.join(AUDIO_SUFFIXES)})")
+    return found
+
+
+def find_target(texts: Sequence[str], by_name: bool = False) -> Target:
+    """Recordings, folders and globs of one voice; or, `by_name`, speakers of the model's table."""
+    if by_name:
+        return Target([Path(text) for text in texts], _label([text.replace(sep, "_") for text in texts]))
+    folders = [isdir(_path(text)) for text in texts]
+    clips = [file for text in texts for file, _ in _expand(text)]
+    if not clips:
+        raise UserError(f"tgt={','.join(texts)}: no audio file found (looked for {' '.join(AUDIO_SUFFIXES)})")
+    if any(folders):
+        return Target(clips, _label([Path(abspath(text)).stem for text in texts]))
+    return Target(clips, _label([clip.stem for clip in clips]))
+
+
+def check_out(text: str) -> Path:
+    """The path of `out=`, an audio file or a folder, if it can be written to; nothing is left there."""
+    out = _path(text)
+    suffix = out.suffix.lower()
+    known = suffix in _MEDIA or mimetypes.guess_type(f"x{suffix}")[0] is not None
+    if known and suffix not in AUDIO_SUFFIXES and not text.endswith(sep) and not isdir(out):
+        raise UserError(
+            f"out={text}: {suffix} cannot be written, only {' '.join(AUDIO_SUFFIXES)} (a folder of that name: "
+            f"out={text}{sep})"
+        )
+    require_writable(out, folder=not _is_file(out))
+    return out
+
+
+def plan(found: Sequence[tuple[Path, Path]], target: Target, out: Path, name: str = NAME) -> list[Job]:
+    """Name an output for each source. No input, and nothing that revoice did not make, is ever written to.
+
+    Args:
+        found: what `find_sources` returns.
+        target: of all.
+        out: an audio file name (one source only) or a folder.
+        name: of the files in a folder, with {source} and {target}; one that is taken gets a number.
+    """
+    inputs = {realpath(file) for file in (*(file for file, _ in found), *target.clips)}
+    if _is_file(out):
+        return [_single([file for file, _ in found], out, inputs)]
+    require_pattern(name)
+    jobs: dict[Path, Path] = {}
+    for file, base in found:
+        stem = name.format(source=file.stem, target=target.label).encode("utf-8", "surrogateescape")[:_LONGEST]
+        for number in count(1):
+            more = f"_{number}" if number > 1 else ""
+            path = out / file.parent.relative_to(base) / f"{stem.decode('utf-8', 'ignore')}{more}.wav"
+            if jobs.get(path, file) == file and realpath(path) not in inputs and _may_write(path, file, target):
+                jobs[path] = file
+                break
+    return [Job(source, path) for path, source in jobs.items()]
+
+
+def made_here(path: Path) -> dict[str, Any] | None:
+    """What the JSON beside an output says, if revoice wrote both and nobody has changed the sound since."""
+    beside = path.with_suffix(".json")
+    try:
+        if not beside.is_file() or beside.stat().st_size > _RECORD:
+            return None
+        record = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not {"model", "features", "version", "source", "target"} <= record.keys():
+        return None
+    changed = "output_sha256" in record and path.exists() and record["output_sha256"] != digest(path)
+    return None if changed else record
+
+
+def require_pattern(name: str) -> None:
+    """Refuse a pattern for names of outputs that cannot be filled in."""
+    try:
+        fields = [part[1:] for part in string.Formatter().parse(name) if part[1] is not None]
+    except ValueError:
+        fields = [("", None, None)]
+    if sep in name or not name or any(f[0] not in ("source", "target") or any(f[1:]) for f in fields):
+        raise UserError(f"name={name}: expected a file name with {{source}} and {{target}} in it, e.g. name='{NAME}'")
+
+
+def digest(path: Path) -> str | None:
+    """First 16 hex digits of a file's SHA-256; None if it is no file or cannot be read."""
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except (OSError, ValueError):
+        return None
+
+
+def _single(sources: Sequence[Path], out: Path, inputs: Collection[str]) -> Job:
+    if len(sources) > 1:
+        raise UserError(
+            f"out={out} is one file, but there are {len(sources)} sources: give a folder, e.g. out=converted"
+        )
+    if realpath(out) in inputs:
+        raise UserError(f"out={out} is one of the recordings to convert: give another name")
+    taken = [path.name for path in (out, out.with_suffix(".json")) if lexists(path)]
+    if taken and made_here(out) is None:
+        raise UserError(
+            f"out={out}: {' and '.join(taken)} in that folder would be replaced, which revoice did not make: give "
+            "another name"
+        )
+    return Job(sources[0], out)
+
+
+def _may_write(path: Path, source: Path, target: Target) -> bool:
+    """Whether nothing is there, or an earlier conversion of this source into this target."""
+    if not lexists(path) and not lexists(path.with_suffix(".json")):
+        return True
+    record = made_here(path)
+    if record is None or not isinstance(record["target"], list):
+        return False
+    sums, before = [digest(clip) for clip in target.clips], [abspath(str(clip)) for clip in record["target"]]
+    own = abspath(str(record["source"])) == abspath(source) or record.get("source_sha256") == digest(source)
+    return own and (
+        before == [*map(abspath, target.clips)] or (None not in sums and record.get("target_sha256") == sums)
+    )
+
+
+def is_finished(out: Path, about: Mapping[str, Any]) -> bool:
+    """Whether an output is there, and was made as it would be made now."""
+    record = made_here(out) if out.is_file() else None
+    if record is None or "output_sha256" not in record:
+        return False
+    places = {"source", "checkpoint", *(() if None in about["target_sha256"] else ("target",))}  # checksums say more
+    return all(record.get(key) == value for key, value in json.loads(json.dumps(about)).items() if key not in places)
+
+
+def _is_file(out: Path) -> bool:
+    return out.suffix.lower() in AUDIO_SUFFIXES and not isdir(out)
+
+
+def _path(text: str) -> Path:
+    """A name as typed, with ~ for a home."""
+    path = expanduser(text)
+    if path.startswith("~") and not lexists(path):
+        raise UserError(f"{text}: nobody of that name has a home here")
+    return Path(path)
+
+
+def _label(names: Sequence[str]) -> str:
+    return "+".join(names) if len(names) <= 3 else f"{names[0]}+{len(names) - 1}"
+
+
+def _expand(text: str, out: Path | None = None) -> Iterator[tuple[Path, Path]]:
+    """(file, folder that output paths are relative to) for one word of `src=`."""
+    path = _path(text)
+    if isdir(path):
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in AUDIO_SUFFIXES and not file.is_dir() and not file.name.startswith("."):
+                if out is None or not Path(realpath(file)).is_relative_to(realpath(out)) or made_here(file) is None:
+                    yield file, path
+    elif lexists(path) or not glob.has_magic(text):
+        probe_audio(path)  # missing or not audio: say so before a model is loaded
+        yield path, path.parent
+    else:
+        for name in sorted(glob.glob(str(path), recursive=True)):
+            file = Path(name)
+            if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file():
+                yield file, file.parent

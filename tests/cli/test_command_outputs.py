@@ -1,0 +1,125 @@
+"""What commands write, where, and what they refuse before the work; what they leave behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from revoice.audio.io import read_audio, write_audio
+from tests.conftest import TINY
+
+
+def refused(result: tuple[int, str, str], words: str) -> None:
+    status, _, err = result
+    lines = [line for line in err.splitlines() if line.startswith("error:")]
+    assert status == 2 and len(lines) == 1 and words in lines[0], err
+    assert "Traceback" not in err
+
+
+@pytest.fixture
+def clips(clip: str, tmp_path: Path) -> Path:
+    audio = read_audio(clip)
+    for name in ("a", "b"):
+        write_audio(tmp_path / "clips" / f"{name}.wav", audio.samples, audio.sample_rate)
+    return tmp_path / "clips"
+
+
+def test_a_folder_goes_on_where_it_stopped_and_says_so(command, trained: Path, clips: Path, tmp_path: Path) -> None:
+    arguments = [
+        f"ckpt={trained}",
+        f"src={clips}",
+        f"tgt={clips}",
+        f"out={tmp_path / 'o'}",
+        "name={target}_says_{source}",
+    ]
+    status, out, err = command("convert", *arguments)
+    assert status == 0 and "2 converted, 0 skipped" in out, err
+    made = [tmp_path / "o" / f"clips_says_{name}.wav" for name in "ab"]
+    assert all(path.is_file() and str(path) in out for path in made)
+    status, out, err = command("convert", *arguments)
+    assert status == 0 and "2 of 2 were there" in err and "0 converted, 2 kept" in out
+    assert all(str(path) in out for path in made)
+    status, out, err = command("convert", *arguments, "strength=0.5")
+    assert status == 0 and "2 converted, 0 skipped" in out and len(list((tmp_path / "o").glob("*.wav"))) == 2
+
+
+def test_a_list_of_skipped_sources_replaces_nobodys_file(command, trained: Path, clips: Path, tmp_path: Path) -> None:
+    (clips / "c.wav").write_text("not audio")
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "skipped.json").write_text('{"mine": true}')
+    for _ in range(2):
+        status, _, err = command(
+            "convert", f"ckpt={trained}", f"src={clips}", f"tgt={clips / 'a.wav'}", f"out={tmp_path / 'o'}"
+        )
+        assert status == 0 and "skipped: " in err
+    assert json.loads((tmp_path / "o" / "skipped.json").read_text()) == {"mine": True}
+    assert len(json.loads((tmp_path / "o" / "skipped_2.json").read_text())) == 1
+    assert not (tmp_path / "o" / "skipped_3.json").exists()
+
+
+def test_outputs_are_tried_before_anything_is_read(command, clip: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    convert = ["ckpt=missing.ckpt", f"src={clip}", f"tgt={clip}"]
+    for out, words in (
+        (tmp_path / "file", "is no folder"), ("/dev/null", "is no folder"), (tmp_path / "x.m4a", ".wav .flac"),
+        ("/proc/x/y", "cannot write"), (tmp_path / ("n" * 300), "File name too long"), ("~no_user/x", "~no_user/x"),
+    ):  # fmt: skip
+        refused(command("convert", *convert, f"out={out}"), words)
+    refused(command("convert", *convert, "name={speaker}"), "{source} and {target}")
+    for out in (tmp_path / "file", "/dev/null", "/proc/x"):
+        refused(command("evaluate", "ckpt=missing.ckpt", f"out={out}"), str(out))
+    for seed in ("abc", "-1", "4294967296", "1.5", "null"):
+        refused(command("evaluate", "ckpt=missing.ckpt", f"seed={seed}"), "seed=")
+    refused(command("prepare", *TINY, f"paths.prepared_dir={tmp_path / 'file'}"), "is no folder")
+    refused(command("export", "ckpt=missing.ckpt", "out=/proc/x.safetensors"), "missing.ckpt does not exist")
+    importing = ["import_checkpoint", "kind=whisper", "path=missing.pt"]
+    refused(command(*importing, "out=/proc/x.safetensors"), "cannot write to /proc/x.safetensors")
+    assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_exporting_replaces_nothing_but_models(command, trained: Path, tmp_path: Path) -> None:
+    for mine in ("model.json", "model.safetensors"):
+        (tmp_path / mine).write_text("{}")
+        refused(command("export", f"ckpt={trained}", f"out={tmp_path / 'model.safetensors'}"), f"{mine}: is there")
+        assert (tmp_path / mine).read_text() == "{}"
+        (tmp_path / mine).unlink()
+    for _ in range(2):
+        assert command("export", f"ckpt={trained}", f"out={tmp_path / 'model.safetensors'}")[0] == 0
+    own = f"ckpt={tmp_path / 'model.safetensors'}"
+    refused(command("export", own, f"out={tmp_path / 'model.safetensors'}", "half=true"), "is what is read")
+    importing = ["import_checkpoint", "kind=whisper", "path=missing.pt"]
+    (tmp_path / "mine.ckpt").write_text("mine")
+    refused(command(*importing, f"out={tmp_path / 'mine.ckpt'}"), "would be replaced")
+
+
+def test_what_is_refused_or_only_shown_leaves_no_run_folder(command, workplace: Path, monkeypatch) -> None:
+    place = workplace / "elsewhere"
+    place.mkdir()
+    tiny = [
+        *TINY,
+        "model=adain_vc_small",
+        "debug=tiny",
+        "logger=csv",
+        "trainer=cpu",
+        f"paths.data_dir={workplace / 'data'}",
+    ]
+    monkeypatch.chdir(place)
+    refused(command("train", *tiny, "init_from=nothing.ckpt", "hydra.run.dir=elsewhere/outputs/run"), "does not exist")
+    status, out, err = command("train", *tiny, "show=true", "hydra.run.dir=elsewhere/outputs/run")
+    assert status == 0 and "parameters" in out, err
+    assert not (place / "outputs").exists()
+    (place / "run").mkdir(parents=True)
+    (place / "run" / "mine.txt").write_text("mine")
+    refused(command("train", *tiny, "init_from=nothing.ckpt", "hydra.run.dir=elsewhere/run"), "does not exist")
+    assert (place / "run" / "mine.txt").read_text() == "mine"
+
+
+def test_the_hint_after_training_a_table_of_speakers_can_be_typed(command, workplace: Path, clip: str) -> None:
+    run = workplace / "outputs" / "hinted"
+    small = ["model=vqvae_small", "model.voice=speaker", "debug=tiny", "logger=none", "trainer=cpu", *TINY]
+    status, out, err = command("train", *small, f"hydra.run.dir={run}")
+    assert status == 0, err
+    (hint,) = [line for line in out.splitlines() if line.startswith("convert:")]
+    words = hint.split("python convert.py ")[1].replace("src=a.wav", f"src={clip}").split()
+    status, out, err = command("convert", *words, "out=outputs/hint")
+    assert status == 0 and list((workplace / "outputs" / "hint").glob("*.wav")), err

@@ -1,0 +1,201 @@
+"""Recordings of any length: what the model hears of them, and levels of what comes out, against the right values."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import revoice
+from revoice.audio.features import extract
+from revoice.audio.io import Audio, AudioError, read_audio, resample, write_audio
+from revoice.audio.loudness import follow_level
+from revoice.audio.presets import load_preset
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.load import Loaded
+from revoice.conversion.chunks import CHUNK, CONTEXT, REACH, Recording, crossfade
+from revoice.conversion.converter import Converter
+from revoice.models.base import MODELS
+from tests.conftest import compose_config
+
+RATE = 16000
+
+
+def noise(seconds: float, db: float, seed: int = 0) -> np.ndarray:
+    samples = np.random.default_rng(seed).standard_normal(round(seconds * RATE)) * 10 ** (db / 20)
+    return samples.astype(np.float32)
+
+
+def level(samples: np.ndarray) -> float:
+    return 20 * float(np.log10(np.sqrt(np.mean(np.square(samples, dtype=np.float64))) + 1e-9))
+
+
+@pytest.fixture(scope="module")
+def speech(shared: Path) -> Callable[[float, float], np.ndarray]:
+    """Real speech of many voices, from one second to another."""
+    files = sorted((shared / "data" / "librispeech_mini").rglob("*.flac"))
+    clips, total = [], 0
+    for file in files:
+        clips.append(soundfile.read(file, dtype="float32")[0])
+        total += len(clips[-1])
+        if total > 120 * RATE:
+            break
+    whole = np.concatenate(clips)
+    return lambda first, last: whole[int(first * RATE) : int(last * RATE)]
+
+
+@pytest.fixture(scope="module")
+def target(shared: Path) -> Path:
+    return min((shared / "data" / "vctk_mini" / "wav22").rglob("*.wav"))
+
+
+@pytest.fixture(scope="module")
+def random_weights(target: Path, tmp_path_factory: pytest.TempPathFactory) -> Converter:
+    """A small AdaIN-VC that has learned nothing: its levels depend on nothing but what it normalizes."""
+    config = compose_config("train", "model=adain_vc_small", folder=tmp_path_factory.mktemp("unused"))
+    spec, settings = load_preset("mel_22k"), dict(config["model"])
+    arguments = {**settings, "n_features": spec.channels}
+    torch.manual_seed(0)
+    model = MODELS.build(arguments.pop("name"), arguments).eval()
+    known = extract(read_audio(target, spec.sample_rate).samples, spec)
+    model.set_statistics(known.mean(1), known.std(1))
+    about = Description(model="adain_vc", arguments=arguments, features=spec.to_dict(), trim_db=30.0)
+    return Converter(Loaded(model, spec, about, None, ""))
+
+
+def differences(converter: Converter, samples: np.ndarray, target: Path, at: list[float]) -> np.ndarray:
+    """How much louder 3 s are than in the source, in dB, from each of some seconds on."""
+    said = converter.convert(Audio(samples, RATE), target)
+    source = resample(samples, RATE, said.sample_rate)
+    assert len(said.samples) == len(source)
+    parts = [slice(int(a * said.sample_rate), int((a + 3) * said.sample_rate)) for a in at]
+    return np.array([level(said.samples[part]) - level(source[part]) for part in parts])
+
+
+def with_pause(speech: Callable[[float, float], np.ndarray]) -> np.ndarray:
+    """25 s of speech, 30 s of pause, 18 s of speech."""
+    return np.concatenate([speech(0, 25), np.zeros(30 * RATE, np.float32), speech(25, 43)]) + noise(73, -75)
+
+
+def test_a_long_pause_in_a_long_recording(random_weights: Converter, target: Path, speech: Callable) -> None:
+    at = [*range(0, 24, 3), 30, 45, *range(55, 72, 3)]
+    assert np.abs(differences(random_weights, with_pause(speech), target, at)).max() < 2.0
+
+
+@pytest.mark.slow
+def test_a_long_pause_and_the_converter_that_ships(target: Path, speech: Callable) -> None:
+    at = [*range(0, 24, 3), 30, 45, *range(55, 72, 3)]
+    assert np.abs(differences(revoice.load(), with_pause(speech), target, at)).max() < 2.0
+
+
+def test_a_short_clip_that_is_mostly_pause(random_weights: Converter, target: Path, speech: Callable) -> None:
+    clip = np.concatenate([speech(0, 4), np.zeros(16 * RATE, np.float32), speech(60, 64)]) + noise(24, -75)
+    assert np.abs(differences(random_weights, clip, target, [0.5, 8, 12, 20.5])).max() < 2.0
+    before = np.concatenate([noise(14, -60), speech(100, 104)])
+    assert np.abs(differences(random_weights, before, target, [2, 8, 14.5])).max() < 2.0
+
+
+def test_a_target_that_is_mostly_pause_is_heard_without_it(random_weights: Converter, speech: Callable) -> None:
+    said = speech(0, 4)
+    holed = np.concatenate([said, noise(20, -75), said])
+    (clip,) = random_weights.references([Audio(holed, RATE)])
+    frames = clip.features.shape[1] / random_weights.spec.frame_rate
+    assert 7.0 < frames < 9.5
+    (whole,) = random_weights.references([Audio(speech(0, 8), RATE)])
+    assert whole.features.shape[1] / random_weights.spec.frame_rate == pytest.approx(8, abs=0.3)
+
+
+@pytest.mark.parametrize("rate", [16000, 22050])
+def test_what_says_the_same_gives_the_recording_again(rate: int, speech: Callable) -> None:
+    """Chunks, context, cross-fades and pauses are in place: an echo of what is heard is the source itself."""
+    source = np.concatenate([speech(0, 50), np.zeros(5 * RATE, np.float32), speech(50, 70), np.zeros(2 * RATE)])
+    recording = Recording(Audio(source.astype(np.float32), RATE))
+    assert len(recording.cuts) > 3 and len(recording.kept) >= 2
+    echo = (resample(heard.samples, RATE, rate) for heard in recording.chunks())
+    made = np.concatenate([*recording.joined(echo, rate)])
+    expected = resample(source.astype(np.float32), RATE, rate)
+    assert len(made) == len(expected)
+    wrong = np.abs(made - expected)
+    assert wrong.max() < (0.02 if rate == RATE else 0.05) and np.sqrt((wrong**2).mean()) < 2e-3
+
+
+def test_joins_of_unlike_phases_lose_no_power() -> None:
+    """Speech without a pause, and a vocoder that begins every chunk with phases of its own."""
+    recording = Recording(Audio(noise(95, -20), RATE))
+    said = (noise(len(heard.samples) / RATE, -20, seed=k + 1) for k, heard in enumerate(recording.chunks()))
+    made = np.concatenate([*recording.joined(said, RATE)])
+    assert len(made) == 95 * RATE and len(recording.cuts) == 6
+    for cut in recording.cuts[1:-1]:
+        assert abs(level(made[cut - RATE // 50 : cut + RATE // 50]) + 20) < 1.0  # a plain fade: -1.8
+        assert abs(level(made[cut - RATE // 6 : cut + RATE // 6]) + 20) < 0.5
+
+
+def test_joins_of_a_real_conversion(random_weights: Converter, target: Path, speech: Callable) -> None:
+    """0.3 s around every join against the 0.3 s beside them: 0 dB within 1, where -2 to -3 were seen."""
+    source = speech(0, 70)
+    said = random_weights.convert(Audio(source, RATE), target)
+    expected, rate = resample(source, RATE, said.sample_rate), said.sample_rate
+    cuts = Recording(Audio(source, RATE)).cuts[1:-1]
+    around, beside = [], []
+    for cut in cuts:
+        for shift in (-1.2, -0.8, -0.4, 0.0, 0.4, 0.8, 1.2):
+            middle = round((cut / RATE + shift) * rate)
+            part = slice(middle - round(0.15 * rate), middle + round(0.15 * rate))
+            (beside if shift else around).append(level(said.samples[part]) - level(expected[part]))
+    assert len(around) == 3 and np.mean(around) > np.mean(beside) - 2 * np.std(beside) / len(around) ** 0.5
+
+
+def test_a_crossfade_keeps_power_whatever_the_phases() -> None:
+    one, other = noise(1, -20, 1), noise(1, -20, 2)
+    middle = slice(3 * RATE // 8, 5 * RATE // 8)
+    for after in (other, one, (one + other) / np.sqrt(2), 0.1 * other):
+        wanted = 10 * np.log10((np.mean(one[middle] ** 2) + np.mean(after[middle] ** 2)) / 2)
+        assert level(crossfade(one, after)[middle]) == pytest.approx(wanted, abs=0.3)
+    assert np.isfinite(crossfade(one, -one)).all() and np.isfinite(crossfade(0 * one, 0 * one)).all()
+
+
+def test_a_pause_is_filled_with_noise_of_its_level_and_nothing_said_in_it() -> None:
+    loud, soft = noise(20, -20), noise(20, -70, 1)
+    recording = Recording(Audio(np.concatenate([loud, soft, loud]), RATE))
+    made = np.concatenate([*recording.joined((heard.samples for heard in recording.chunks()), RATE)])
+    pause = made[21 * RATE : 39 * RATE]
+    assert level(pause) == pytest.approx(-70, abs=0.5)
+    assert abs(np.corrcoef(pause, soft[RATE : 19 * RATE])[0, 1]) < 0.02
+
+
+def test_files_and_audio_are_treated_alike(random_weights: Converter, target: Path, tmp_path: Path) -> None:
+    said = np.tile(read_audio(target, RATE).samples, 20)[: 40 * RATE]
+    write_audio(tmp_path / "long.wav", said, RATE)
+    from_file = random_weights.convert(tmp_path / "long.wav", target).samples
+    np.testing.assert_array_equal(from_file, random_weights.convert(read_audio(tmp_path / "long.wav"), target).samples)
+    for seconds in (2, 40):
+        write_audio(tmp_path / "silent.wav", np.zeros(seconds * RATE), RATE)
+        for silent in (tmp_path / "silent.wav", read_audio(tmp_path / "silent.wav")):
+            with pytest.raises(AudioError, match="is silent, expected speech"):
+                random_weights.convert(silent, target)
+    with pytest.raises(AudioError, match="not finite"):
+        random_weights.convert(Audio(np.full(RATE, np.nan, np.float32), RATE), target)
+
+
+def test_a_chunk_is_the_most_that_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_audio(tmp_path / "long.wav", np.concatenate([noise(60, -20), noise(60, -75), noise(60, -20)]), RATE)
+    recording, read = Recording(tmp_path / "long.wav"), []
+    part = recording.part
+    monkeypatch.setattr(recording, "part", lambda a, b: read.append(b - a) or part(a, b))
+    said = (heard.samples for heard in recording.chunks())
+    assert sum(len(block) for block in recording.joined(said, RATE)) == 180 * RATE
+    assert max(read) <= (CHUNK + 2 * REACH + 2 * CONTEXT) * RATE
+
+
+def test_a_level_is_followed_through_peaks() -> None:
+    reference = np.concatenate([noise(10, -20), noise(10, -30, 1), noise(10, -20, 2)])
+    flat = noise(30, -25, 3)
+    flat[::RATE] = 0.5  # clicks, which a plain gain would keep below full scale by lowering all
+    made = follow_level(flat, reference, RATE)
+    assert np.abs(made).max() <= 1.0 and made.dtype == np.float32
+    for second in range(1, 29, 2):
+        if second % 10 != 9:  # where the level jumps
+            part = slice(second * RATE, (second + 1) * RATE)
+            assert level(made[part]) == pytest.approx(level(reference[part]), abs=1.5), second

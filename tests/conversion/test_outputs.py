@@ -1,0 +1,181 @@
+"""Names of outputs, what is never replaced, and what is not converted again."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import revoice
+from revoice.atomic import require_writable
+from revoice.audio.io import read_audio, write_audio
+from revoice.conversion.converter import Converter
+from revoice.conversion.jobs import Result, convert_files
+from revoice.conversion.outputs import (
+    NAME,
+    Job,
+    check_out,
+    find_sources,
+    find_target,
+    made_here,
+    plan,
+    require_pattern,
+)  # fmt: skip
+from revoice.errors import UserError
+from tests.hostile import RATE, voice
+
+
+@pytest.fixture(scope="module")
+def converter(trained: Path) -> Converter:
+    return revoice.load(trained)
+
+
+def write(path: Path, f0: float = 130.0) -> Path:
+    write_audio(path, voice(0.5, f0=f0), RATE)
+    return path
+
+
+def run(converter: Converter, sources: list[Path], targets: list[Path], out: Path, name: str = NAME) -> Result:
+    target = find_target([str(path) for path in targets])
+    jobs = plan(find_sources([str(path) for path in sources], check_out(str(out))), target, out, name)
+    return convert_files(converter, jobs, target, converter.controls({}))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.name for path in paths]
+
+
+def test_a_recording_called_like_an_output_is_kept_and_converted_itself(converter: Converter, tmp_path: Path) -> None:
+    clips, target = tmp_path / "clips", write(tmp_path / "b.wav", 200)
+    write(clips / "a.wav")
+    write(clips / "a_to_b.wav", 90)
+    before = contents(clips)
+    result = run(converter, [clips], [target], clips)
+    assert {*names(result.written)} == {"a_to_b_2.wav", "a_to_b_to_b.wav"}
+    assert before.items() <= contents(clips).items()
+    record = json.loads((clips / "a_to_b_to_b.json").read_text())
+    assert record["source"] == str(clips / "a_to_b.wav")
+
+
+def test_conversions_inside_the_sources_are_not_converted_again(converter: Converter, tmp_path: Path) -> None:
+    clips, target = tmp_path / "clips", write(tmp_path / "b.wav", 200)
+    write(clips / "a.wav")
+    out = clips / "converted"
+    assert names(run(converter, [clips], [target], out).written) == ["a_to_b.wav"]
+    before = contents(clips)
+    again = run(converter, [clips], [target], out)
+    assert not again.written and names(again.kept) == ["a_to_b.wav"] and contents(clips) == before
+    write(out / "of_my_own.wav")  # in that folder, and not revoice's
+    assert names(run(converter, [clips], [target], out).written) == ["of_my_own_to_b.wav"]
+
+
+def test_two_targets_of_one_name_are_both_kept(converter: Converter, tmp_path: Path) -> None:
+    source, out = write(tmp_path / "a.wav"), tmp_path / "out"
+    ann, bob = write(tmp_path / "ann" / "ref.wav", 200), write(tmp_path / "bob" / "ref.wav", 90)
+    (first,) = run(converter, [source], [ann], out).written
+    said = first.read_bytes()
+    (second,) = run(converter, [source], [bob], out).written
+    assert (first.name, second.name) == ("a_to_ref.wav", "a_to_ref_2.wav") and first.read_bytes() == said
+    for clip, path in ((ann, first), (bob, second)):
+        assert run(converter, [source], [clip], out).kept == [path]
+
+
+@pytest.mark.parametrize("mine", ["notes.json", "notes.wav"])
+def test_a_file_that_revoice_did_not_make_is_not_replaced(mine: str, converter: Converter, tmp_path: Path) -> None:
+    source, out = write(tmp_path / "a.wav"), tmp_path / "o"
+    out.mkdir()
+    (out / mine).write_text("{}")
+    with pytest.raises(UserError, match=rf"{mine} in that folder would be replaced"):
+        run(converter, [source], [source], out / "notes.wav")
+    (out / mine).rename(out / f"a_to_a{Path(mine).suffix}")
+    assert names(run(converter, [source], [source], out).written) == ["a_to_a_2.wav"]
+    assert (out / f"a_to_a{Path(mine).suffix}").read_text() == "{}"
+
+
+def test_an_output_that_was_edited_is_the_users(converter: Converter, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.wav")
+    (made,) = run(converter, [source], [source], tmp_path / "o").written
+    write_audio(made, read_audio(made).samples * 0.5, 22050)
+    edited = made.read_bytes()
+    assert made_here(made) is None
+    assert names(run(converter, [source], [source], tmp_path / "o").written) == ["a_to_a_2.wav"]
+    assert made.read_bytes() == edited
+
+
+def test_a_conversion_goes_on_where_it_stopped(trained: Path, tmp_path: Path) -> None:
+    converter = revoice.load(trained)
+    clips, target, out = tmp_path / "clips", write(tmp_path / "b.wav", 200), tmp_path / "out"
+    for number in range(3):
+        write(clips / f"{number}.wav", 100 + 20 * number)
+    assert len(run(converter, [clips], [target], out).written) == 3
+    (out / "1_to_b.wav").unlink()  # as if it had been stopped before the second
+    went_on = run(converter, [clips], [target], out)
+    assert names(went_on.written) == ["1_to_b.wav"] and len(went_on.kept) == 2
+    write(clips / "2.wav", 300)
+    assert names(run(converter, [clips], [target], out).written) == ["2_to_b.wav"]
+    other = revoice.load(trained, adapt=1)
+    assert len(run(other, [clips], [target], out).written) == 3 and len(list(out.glob("*.wav"))) == 3
+    write(target, 250)
+    assert len(run(other, [clips], [target], out).written) == 3
+    job = Job(clips / "0.wav", out / "0_to_b.wav")
+    milder = convert_files(other, [job], find_target([str(target)]), other.controls({"strength": 0.5}))
+    assert milder.written == [job.out]
+
+
+def test_targets_in_a_folder_and_in_a_list_are_named(converter: Converter, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.wav")
+    for name in ("b", "c", "d", "e"):
+        write(tmp_path / "ann" / f"{name}.wav", 200)
+    clips = [tmp_path / "ann" / f"{name}.wav" for name in "bcde"]
+    assert find_target([str(tmp_path / "ann")]).clips == clips
+    for targets, label in (([tmp_path / "ann"], "ann"), (clips[:2], "b+c"), (clips, "b+3")):
+        assert names(run(converter, [source], targets, tmp_path / "o").written) == [f"a_to_{label}.wav"]
+    assert find_target(["a/b", "c"], by_name=True).label == "a_b+c"
+    with pytest.raises(UserError, match="no audio file found"):
+        (tmp_path / "none").mkdir()
+        find_target([str(tmp_path / "none")])
+
+
+def test_a_pattern_of_ones_own_names_outputs(converter: Converter, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.wav")
+    assert names(run(converter, [source], [source], tmp_path / "o", "{target}-{source}!").written) == ["a-a!.wav"]
+    for wrong in ("{speaker}", "{source.stem}", "{source:9}", "{}", "{source", "a/{source}", "", "{source!r}", "}"):
+        with pytest.raises(UserError, match="expected a file name with {source} and {target}"):
+            require_pattern(wrong)
+
+
+@pytest.mark.parametrize("name", ["x.m4a", "x.MP4", "x.txt", "x.json", "x.aac"])
+def test_a_suffix_that_cannot_be_written_is_no_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be written, only \.wav \.flac"):
+        check_out(str(tmp_path / name))
+    assert check_out(f"{tmp_path / name}/") == tmp_path / name
+    assert check_out(str(tmp_path / "v1.2")) == tmp_path / "v1.2" and not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written_to_are_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path, folder in (
+        (Path("/dev/null"), True), (tmp_path / "file", True), (tmp_path / "file" / "x", True), (tmp_path, False),
+        (Path("/proc/nothing/x"), True), (tmp_path / ("n" * 300), True), (tmp_path / ("n" * 6000) / "a.wav", False),
+        (tmp_path / "file" / "a.wav", False),
+    ):  # fmt: skip
+        with pytest.raises(UserError) as caught:
+            require_writable(path, folder=folder)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    require_writable(tmp_path / "new" / "deep", folder=True)
+    require_writable(tmp_path / "file")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_audio_saves_itself_and_plays_in_a_notebook(tmp_path: Path) -> None:
+    from revoice.audio.io import Audio
+
+    clip = Audio(voice(0.5), RATE)
+    assert clip.save(tmp_path / "new" / "a.flac") == tmp_path / "new" / "a.flac"
+    np.testing.assert_allclose(read_audio(tmp_path / "new" / "a.flac").samples, clip.samples, atol=1e-4)
+    assert clip._repr_html_().startswith('<audio controls src="data:audio/wav;base64,UklGR')
