@@ -3,7 +3,9 @@
 Material that a plain clone does not have (published weights, real speech) is optional: tests skip without it.
 """
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,26 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("teacher") / "whisper.safetensors"
     write_teacher(path)
     return path
+
+
+@pytest.fixture
+def command(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs a command in the shared workplace: (exit status, stdout, stderr)."""
+    monkeypatch.chdir(workplace)
+
+    def run(name: str, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        status = 0
+        try:
+            importlib.import_module(f"revoice.cli.{name}").main()
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 1
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def clip(workplace: Path) -> str:
+    return str(next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p901/*.flac")))

@@ -1,0 +1,78 @@
+"""How many files of the package one command goes through, traced while it runs."""
+
+import os
+import sys
+from collections.abc import Callable
+from inspect import CO_OPTIMIZED
+from pathlib import Path
+from types import CodeType, FrameType
+
+from tests.conftest import TINY
+from tests.test_architecture import SOURCE
+
+MAKES = (("models", "convert"), ("vocoders", "forward"), ("audio", "write_blocks"))  # features, a waveform, its file
+FILES, FILES_ON_THE_WAY, FOLDERS = 37, 12, 14  # none may grow
+
+
+class Trace:
+    """What runs while a command does.
+
+    Attributes:
+        files: of the package, with a function that ran.
+        way: those that were waiting for another of them when features, the waveform and its file were made: what a
+            reader passes from the command to the waveform, without the helpers looked into beside it.
+    """
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.way: set[str] = set()
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
+        own = self._own(frame.f_code)
+        if event != "call" or own is None:
+            return
+        self.files.add(own)
+        if (own.split(os.sep)[0], frame.f_code.co_name) in MAKES:
+            above: FrameType | None = frame
+            while above is not None:
+                self.way |= {found} if (found := self._own(above.f_code)) else set()
+                above = above.f_back
+
+    @staticmethod
+    def _own(code: CodeType) -> str | None:
+        """The file of a function of the package; what runs when it is imported is none."""
+        inside = code.co_filename.startswith(f"{SOURCE}{os.sep}")
+        return os.path.relpath(code.co_filename, SOURCE) if inside and code.co_flags & CO_OPTIMIZED else None
+
+
+def traced(command: Callable[..., tuple[int, str, str]], *arguments: str) -> Trace:
+    trace = Trace()
+    sys.setprofile(trace)
+    try:
+        status, _, err = command(*arguments)
+    finally:
+        sys.setprofile(None)
+    assert status == 0, err
+    return trace
+
+
+def test_files_from_the_command_to_the_waveform(command, trained: Path, clip: str, workplace: Path) -> None:
+    trace = traced(command, "convert", f"ckpt={trained}", f"src={clip}", f"tgt={clip}", "out=outputs/traced/a.wav")
+    print(f"{len(trace.files)} files ran: {sorted(trace.files)}; {len(trace.way)} on the way: {sorted(trace.way)}")
+    assert "vocoders/griffin_lim.py" in trace.way and "conversion/converter.py" in trace.way
+    assert len(trace.way) <= FILES_ON_THE_WAY
+    assert len(trace.files) <= FILES
+
+
+def test_folders_that_a_training_goes_through(command, workplace: Path) -> None:
+    settings = [
+        *TINY,
+        "model=adain_vc_small",
+        "debug=tiny",
+        "logger=none",
+        "trainer=cpu",
+        "hydra.run.dir=outputs/rooms",
+    ]
+    folders = {os.path.dirname(file) for file in traced(command, "train", *settings).files} - {""}
+    print(f"{len(folders)} folders: {sorted(folders)}")
+    assert len(folders) <= FOLDERS
