@@ -175,8 +175,11 @@ def test_files_and_audio_are_treated_alike(random_weights: Converter, target: Pa
         for silent in (tmp_path / "silent.wav", read_audio(tmp_path / "silent.wav")):
             with pytest.raises(AudioError, match="is silent, expected speech"):
                 random_weights.convert(silent, target)
-    with pytest.raises(AudioError, match="not finite"):
-        random_weights.convert(Audio(np.full(RATE, np.nan, np.float32), RATE), target)
+    for wrong in (np.nan, np.inf):
+        broken = said.copy()
+        broken[5] = wrong
+        with pytest.raises(AudioError, match="not finite"):
+            random_weights.convert(Audio(broken, RATE), target)
 
 
 def test_a_chunk_is_the_most_that_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

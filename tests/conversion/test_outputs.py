@@ -66,10 +66,15 @@ def test_conversions_inside_the_sources_are_not_converted_again(converter: Conve
     clips, target = tmp_path / "clips", write(tmp_path / "b.wav", 200)
     write(clips / "a.wav")
     out = clips / "converted"
+    assert find_sources([str(clips)], out).left_out == 0
     assert names(run(converter, [clips], [target], out).written) == ["a_to_b.wav"]
     before = contents(clips)
     again = run(converter, [clips], [target], out)
     assert not again.written and names(again.kept) == ["a_to_b.wav"] and contents(clips) == before
+    assert find_sources([str(clips)], out).left_out == 1
+    assert find_sources([str(out / "a_to_b.wav")], out).left_out == 0  # named
+    with pytest.raises(UserError, match="no audio file found but the 1 that were converted into"):
+        find_sources([str(out)], out)
     write(out / "of_my_own.wav")  # in that folder, and not revoice's
     assert names(run(converter, [clips], [target], out).written) == ["of_my_own_to_b.wav"]
 

@@ -63,6 +63,11 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
         print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
     target = find_target(several(targets), by_name=converter.model.target == "speaker")
     jobs = plan(found, target, out, str(values["name"]))
+    if found.left_out:
+        print(f"{found.left_out} conversions in {out} are no sources: name them to convert them again", file=sys.stderr)
+    for job in jobs:
+        if job.taken:
+            print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
     began = time.perf_counter()
     show = sys.stderr.isatty()  # one bar at a time: of the files, or of the iterations of a single one
     with Watcher(converter, target.clips, show and len(jobs) == 1) as watcher:

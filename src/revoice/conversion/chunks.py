@@ -115,15 +115,15 @@ class Recording:
         found, low, high = [], np.inf, -np.inf
         for first in range(0, self.size, 1000 * self._frame):
             samples = self.part(first, min(first + 1000 * self._frame, self.size))
-            low, high = min(low, samples.min()), max(high, samples.max())
+            low, high = np.minimum(low, samples.min()), np.maximum(high, samples.max())
             whole = len(samples) // self._frame * self._frame
             found.append(samples[:whole].reshape(-1, self._frame).var(axis=1, dtype=np.float64))
             if whole < len(samples):
                 found.append(samples[whole:].var(keepdims=True, dtype=np.float64))
-        if not high - low >= 2 * SILENT:
-            silent = np.isfinite(high - low) or not self.size
-            why = "is silent, expected speech" if silent else "has samples that are not finite (NaN or infinite)"
-            raise AudioError(f"{self.name}: {why}")
+        if self.size and not np.isfinite(high - low):
+            raise AudioError(f"{self.name}: has samples that are not finite (NaN or infinite)")
+        if high - low < 2 * SILENT:
+            raise AudioError(f"{self.name}: is silent, expected speech")
         return np.concatenate(found)
 
     def _contexts(self) -> list[Span]:

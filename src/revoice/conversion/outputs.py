@@ -37,24 +37,50 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What is to be converted.
+
+    Attributes:
+        files: each with the folder that its output's path is relative to.
+        left_out: how many there are beside them that are conversions themselves.
+    """
+
+    files: list[tuple[Path, Path]]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
 class Job:
-    """One source file and the file to write."""
+    """One source file and the file to write.
+
+    Attributes:
+        taken: the name that it would have if nothing else were there.
+    """
 
     source: Path
     out: Path
+    taken: Path | None = None
 
 
-def find_sources(texts: Sequence[str], out: Path) -> list[tuple[Path, Path]]:
-    """(file, folder that output paths are relative to) of every source, before anything is written.
+def find_sources(texts: Sequence[str], out: Path) -> Sources:
+    """All sources, before anything is written.
 
     Args:
         texts: files, folders and globs as typed; a name that exists is never taken for a glob.
         out: conversions that lie there are no sources, unless they are named.
     """
-    found = [pair for text in texts for pair in _expand(text, out)]
-    if not found:
-        raise UserError(f"src={','.join(texts)}: no audio file found (looked for {' '.join(AUDIO_SUFFIXES)})")
-    return found
+    found = [pair for text in texts for pair in _expand(text)]
+    named, there = {realpath(_path(text)) for text in texts}, realpath(out)
+    ours = {
+        file for file, _ in found
+        if realpath(file) not in named and Path(realpath(file)).is_relative_to(there) and made_here(file) is not None
+    }  # fmt: skip
+    pairs = [(file, base) for file, base in found if file not in ours]
+    if not pairs:
+        looked = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
+        why = f"but the {len(ours)} that were converted into {out}" if ours else looked
+        raise UserError(f"src={','.join(texts)}: no audio file found {why}")
+    return Sources(pairs, len(ours))
 
 
 def find_target(texts: Sequence[str], by_name: bool = False) -> Target:
@@ -84,29 +110,29 @@ def check_out(text: str) -> Path:
     return out
 
 
-def plan(found: Sequence[tuple[Path, Path]], target: Target, out: Path, name: str = NAME) -> list[Job]:
+def plan(sources: Sources, target: Target, out: Path, name: str = NAME) -> list[Job]:
     """Name an output for each source. No input, and nothing that revoice did not make, is ever written to.
 
     Args:
-        found: what `find_sources` returns.
-        target: of all.
+        sources, target: as found.
         out: an audio file name (one source only) or a folder.
         name: of the files in a folder, with {source} and {target}; one that is taken gets a number.
     """
-    inputs = {realpath(file) for file in (*(file for file, _ in found), *target.clips)}
+    files = dict(sources.files)  # each once
+    inputs = {realpath(file) for file in (*files, *target.clips)}
     if _is_file(out):
-        return [_single([file for file, _ in found], out, inputs)]
+        return [_single([*files], out, inputs)]
     require_pattern(name)
-    jobs: dict[Path, Path] = {}
-    for file, base in found:
+    jobs: dict[Path, Job] = {}
+    for file, base in files.items():
         stem = name.format(source=file.stem, target=target.label).encode("utf-8", "surrogateescape")[:_LONGEST]
+        first = out / file.parent.relative_to(base) / f"{stem.decode('utf-8', 'ignore')}.wav"
         for number in count(1):
-            more = f"_{number}" if number > 1 else ""
-            path = out / file.parent.relative_to(base) / f"{stem.decode('utf-8', 'ignore')}{more}.wav"
-            if jobs.get(path, file) == file and realpath(path) not in inputs and _may_write(path, file, target):
-                jobs[path] = file
+            path = first if number == 1 else first.with_name(f"{first.stem}_{number}.wav")
+            if path not in jobs and realpath(path) not in inputs and _may_write(path, file, target):
+                jobs[path] = Job(file, path, None if number == 1 else first)
                 break
-    return [Job(source, path) for path, source in jobs.items()]
+    return [*jobs.values()]
 
 
 def made_here(path: Path) -> dict[str, Any] | None:
@@ -200,14 +226,13 @@ def _label(names: Sequence[str]) -> str:
     return "+".join(names) if len(names) <= 3 else f"{names[0]}+{len(names) - 1}"
 
 
-def _expand(text: str, out: Path | None = None) -> Iterator[tuple[Path, Path]]:
+def _expand(text: str) -> Iterator[tuple[Path, Path]]:
     """(file, folder that output paths are relative to) for one word of `src=`."""
     path = _path(text)
     if isdir(path):
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in AUDIO_SUFFIXES and not file.is_dir() and not file.name.startswith("."):
-                if out is None or not Path(realpath(file)).is_relative_to(realpath(out)) or made_here(file) is None:
-                    yield file, path
+                yield file, path
     elif lexists(path) or not glob.has_magic(text):
         probe_audio(path)  # missing or not audio: say so before a model is loaded
         yield path, path.parent
