@@ -115,13 +115,13 @@ class Recording:
         found, low, high = [], np.inf, -np.inf
         for first in range(0, self.size, 1000 * self._frame):
             samples = self.part(first, min(first + 1000 * self._frame, self.size))
-            low, high = np.minimum(low, samples.min()), np.maximum(high, samples.max())
+            low, high = min(low, samples.min()), max(high, samples.max())
+            if not np.isfinite(samples).all():
+                raise AudioError(f"{self.name}: has samples that are not finite (NaN or infinite)")
             whole = len(samples) // self._frame * self._frame
             found.append(samples[:whole].reshape(-1, self._frame).var(axis=1, dtype=np.float64))
             if whole < len(samples):
                 found.append(samples[whole:].var(keepdims=True, dtype=np.float64))
-        if self.size and not np.isfinite(high - low):
-            raise AudioError(f"{self.name}: has samples that are not finite (NaN or infinite)")
         if high - low < 2 * SILENT:
             raise AudioError(f"{self.name}: is silent, expected speech")
         return np.concatenate(found)
