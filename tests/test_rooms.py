@@ -65,14 +65,8 @@ def test_files_from_the_command_to_the_waveform(command, trained: Path, clip: st
 
 
 def test_folders_that_a_training_goes_through(command, workplace: Path) -> None:
-    settings = [
-        *TINY,
-        "model=adain_vc_small",
-        "debug=tiny",
-        "logger=none",
-        "trainer=cpu",
-        "hydra.run.dir=outputs/rooms",
-    ]
+    settings = [*TINY, "model=adain_vc_small", "debug=tiny", "logger=none", "trainer=cpu"]
+    trace = traced(command, "train", *settings, "hydra.run.dir=outputs/rooms")
     folders = {os.path.dirname(file) for file in trace.files} - {""}
     folders = {"models" if folder.startswith("models") else folder for folder in folders}  # a system may be a folder
     print(f"{len(folders)} folders: {sorted(folders)}")
