@@ -37,7 +37,7 @@ def converter(trained: Path) -> Converter:
 
 
 def planned(sources: list[str], target: Path, out: Path) -> list[Job]:
-    return plan(find_sources(sources, out), find_target([str(target)]), out)
+    return plan(find_sources(sources, out), find_target([str(target)], out), out)
 
 
 def test_output_is_as_long_and_as_loud_as_the_source(converter: Converter, clips: dict[str, Path]) -> None:
@@ -173,7 +173,9 @@ def test_a_folder_is_converted_and_broken_files_are_skipped(
     (tmp_path / "in" / "text.wav").write_text("not audio")
     (tmp_path / "in" / "empty.wav").write_bytes(b"")
     jobs = planned([str(tmp_path / "in")], clips["p905"], tmp_path / "out")
-    result = convert_files(converter, jobs, find_target([str(clips["p905"])]), converter.controls({"strength": 0.5}))
+    result = convert_files(
+        converter, jobs, find_target([str(clips["p905"])], tmp_path), converter.controls({"strength": 0.5})
+    )
     assert [p.relative_to(tmp_path / "out").as_posix() for p in result.written] == ["deep/good_to_p905_001_mic1.wav"]
     assert len(result.skipped) == 2 and len(jobs) == 3
     record = json.loads(result.written[0].with_suffix(".json").read_text())

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def convert(converter: Converter, source: Path, target: Path, out: Path) -> Result:
-    voice = find_target([str(target)])
+    voice = find_target([str(target)], out)
     return convert_files(converter, plan(find_sources([str(source)], out), voice, out), voice, converter.controls({}))
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import revoice
-from revoice.atomic import require_writable
+from revoice.atomic import require_writable, write_text
 from revoice.audio.io import read_audio, write_audio
+from revoice.conversion import jobs
 from revoice.conversion.converter import Converter
 from revoice.conversion.jobs import Result, convert_files
 from revoice.conversion.outputs import (
@@ -37,9 +38,9 @@ def write(path: Path, f0: float = 130.0) -> Path:
 
 
 def run(converter: Converter, sources: list[Path], targets: list[Path], out: Path, name: str = NAME) -> Result:
-    target = find_target([str(path) for path in targets])
-    jobs = plan(find_sources([str(path) for path in sources], check_out(str(out))), target, out, name)
-    return convert_files(converter, jobs, target, converter.controls({}))
+    target = find_target([str(path) for path in targets], out)
+    planned = plan(find_sources([str(path) for path in sources], check_out(str(out))), target, out, name)
+    return convert_files(converter, planned, target, converter.controls({}))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -73,7 +74,7 @@ def test_conversions_inside_the_sources_are_not_converted_again(converter: Conve
     assert not again.written and names(again.kept) == ["a_to_b.wav"] and contents(clips) == before
     assert find_sources([str(clips)], out).left_out == 1
     assert find_sources([str(out / "a_to_b.wav")], out).left_out == 0  # named
-    with pytest.raises(UserError, match="no audio file found but the 1 that were converted into"):
+    with pytest.raises(UserError, match="no audio file found but 1 conversions in"):
         find_sources([str(out)], out)
     write(out / "of_my_own.wav")  # in that folder, and not revoice's
     assert names(run(converter, [clips], [target], out).written) == ["of_my_own_to_b.wav"]
@@ -128,8 +129,45 @@ def test_a_conversion_goes_on_where_it_stopped(trained: Path, tmp_path: Path) ->
     write(target, 250)
     assert len(run(other, [clips], [target], out).written) == 3
     job = Job(clips / "0.wav", out / "0_to_b.wav")
-    milder = convert_files(other, [job], find_target([str(target)]), other.controls({"strength": 0.5}))
+    milder = convert_files(other, [job], find_target([str(target)], out), other.controls({"strength": 0.5}))
     assert milder.written == [job.out]
+
+
+def test_a_kill_leaves_nothing_without_an_owner(
+    converter: Converter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = write(tmp_path / "a.wav"), tmp_path / "out"
+    seen = []
+
+    def killed(path: Path, text: str) -> None:
+        seen.append(path)
+        if len(seen) == 2:  # the sound is there, its record is about to be written
+            os._exit(9)
+        write_text(path, text)
+
+    monkeypatch.setattr(jobs, "write_text", killed)
+    if (child := os.fork()) == 0:
+        run(converter, [source], [source], out)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    monkeypatch.undo()
+    assert (out / "a_to_a.wav").is_file()
+    assert names(run(converter, [source], [source], out).written) == ["a_to_a.wav"]
+    assert len(contents(out)) == 2
+
+
+def test_a_failure_leaves_the_record_as_it_was(converter: Converter, tmp_path: Path) -> None:
+    source, target, out = write(tmp_path / "a.wav"), write(tmp_path / "b.wav", 200), tmp_path / "out"
+    run(converter, [source], [target], out)
+    before = contents(out)
+    write_audio(source, np.zeros(RATE), RATE)
+    assert len(run(converter, [source], [target], out).skipped) == 1 and contents(out) == before
+
+
+def test_a_folder_of_targets_that_is_the_output_gives_its_own_clips(converter: Converter, tmp_path: Path) -> None:
+    source, ann = write(tmp_path / "a.wav"), write(tmp_path / "ann" / "b.wav", 200)
+    assert names(run(converter, [source], [ann.parent], ann.parent).written) == ["a_to_ann.wav"]
+    assert names(run(converter, [source], [ann.parent], ann.parent).kept) == ["a_to_ann.wav"]
 
 
 def test_targets_in_a_folder_and_in_a_list_are_named(converter: Converter, tmp_path: Path) -> None:
@@ -137,13 +175,13 @@ def test_targets_in_a_folder_and_in_a_list_are_named(converter: Converter, tmp_p
     for name in ("b", "c", "d", "e"):
         write(tmp_path / "ann" / f"{name}.wav", 200)
     clips = [tmp_path / "ann" / f"{name}.wav" for name in "bcde"]
-    assert find_target([str(tmp_path / "ann")]).clips == clips
+    assert find_target([str(tmp_path / "ann")], tmp_path / "o").clips == clips
     for targets, label in (([tmp_path / "ann"], "ann"), (clips[:2], "b+c"), (clips, "b+3")):
         assert names(run(converter, [source], targets, tmp_path / "o").written) == [f"a_to_{label}.wav"]
-    assert find_target(["a/b", "c"], by_name=True).label == "a_b+c"
+    assert find_target(["a/b", "c"], tmp_path, by_name=True).label == "a_b+c"
     with pytest.raises(UserError, match="no audio file found"):
         (tmp_path / "none").mkdir()
-        find_target([str(tmp_path / "none")])
+        find_target([str(tmp_path / "none")], tmp_path)
 
 
 def test_a_pattern_of_ones_own_names_outputs(converter: Converter, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     converter = converter or from_checkpoint(str(ckpt), values, where)
     if not values.get("ckpt") and not values.get("model"):
         print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
-    target = find_target(several(targets), by_name=converter.model.target == "speaker")
+    target = find_target(several(targets), out, by_name=converter.model.target == "speaker")
     jobs = plan(found, target, out, str(values["name"]))
     if found.left_out:
         print(f"{found.left_out} conversions in {out} are no sources: name them to convert them again", file=sys.stderr)

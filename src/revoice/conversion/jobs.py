@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from os.path import abspath, lexists
 from pathlib import Path
@@ -72,11 +73,12 @@ def convert_files(
         if watch:
             watch.begin(job)
         try:
-            record = {**about, **_convert(converter, job, voice, controls), "output_sha256": digest(job.out)}
+            with _claimed(job, about) as beside:
+                record = {**about, **_convert(converter, job, voice, controls), "output_sha256": digest(job.out)}
+                write_text(beside, _text(record))
         except AudioError as error:
             result.skipped.append(Skipped(printable(str(job.source)), printable(str(error))))
             continue
-        write_text(job.out.with_suffix(".json"), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         result.written.append(job.out)
         result.seconds += record["seconds"]
         if watch:
@@ -84,10 +86,33 @@ def convert_files(
     return result
 
 
-def _convert(converter: Converter, job: Job, voice: Voice, controls: Controls) -> dict[str, Any]:
-    began, rate = time.perf_counter(), converter.spec.sample_rate
+@contextmanager
+def _claimed(job: Job, about: Mapping[str, Any]) -> Iterator[Path]:
+    """The JSON beside an output, which says whose that is before it is there: a kill leaves nothing without an owner.
+
+    After an error it is as it was before.
+    """
     if not is_text(str(job.source)):
         raise AudioError(f"{job.source}: its name is not valid UTF-8: rename it")
+    beside = job.out.with_suffix(".json")
+    before = beside.read_text(encoding="utf-8") if beside.exists() else None
+    write_text(beside, _text(about))
+    try:
+        yield beside
+    except BaseException:
+        if before is None:
+            beside.unlink(missing_ok=True)
+        else:
+            write_text(beside, before)
+        raise
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def _convert(converter: Converter, job: Job, voice: Voice, controls: Controls) -> dict[str, Any]:
+    began, rate = time.perf_counter(), converter.spec.sample_rate
     recording = Recording(job.source)
     seconds = write_blocks(job.out, converter.stream(recording, voice, controls), rate) / rate
     spent = time.perf_counter() - began

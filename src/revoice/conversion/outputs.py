@@ -69,31 +69,24 @@ def find_sources(texts: Sequence[str], out: Path) -> Sources:
         texts: files, folders and globs as typed; a name that exists is never taken for a glob.
         out: conversions that lie there are no sources, unless they are named.
     """
-    found = [pair for text in texts for pair in _expand(text)]
-    named, there = {realpath(_path(text)) for text in texts}, realpath(out)
-    ours = {
-        file for file, _ in found
-        if realpath(file) not in named and Path(realpath(file)).is_relative_to(there) and made_here(file) is not None
-    }  # fmt: skip
-    pairs = [(file, base) for file, base in found if file not in ours]
+    pairs, ours = _without_ours(texts, out)
     if not pairs:
         looked = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
-        why = f"but the {len(ours)} that were converted into {out}" if ours else looked
-        raise UserError(f"src={','.join(texts)}: no audio file found {why}")
-    return Sources(pairs, len(ours))
+        raise UserError(
+            f"src={','.join(texts)}: no audio file found {f'but {ours} conversions in {out}' if ours else looked}"
+        )
+    return Sources(pairs, ours)
 
 
-def find_target(texts: Sequence[str], by_name: bool = False) -> Target:
-    """Recordings, folders and globs of one voice; or, `by_name`, speakers of the model's table."""
+def find_target(texts: Sequence[str], out: Path, by_name: bool = False) -> Target:
+    """Recordings, folders and globs of one voice, as `find_sources`; or, `by_name`, speakers of the model's table."""
     if by_name:
         return Target([Path(text) for text in texts], _label([text.replace(sep, "_") for text in texts]))
-    folders = [isdir(_path(text)) for text in texts]
-    clips = [file for text in texts for file, _ in _expand(text)]
+    clips = [file for file, _ in _without_ours(texts, out)[0]]
     if not clips:
         raise UserError(f"tgt={','.join(texts)}: no audio file found (looked for {' '.join(AUDIO_SUFFIXES)})")
-    if any(folders):
-        return Target(clips, _label([Path(abspath(text)).stem for text in texts]))
-    return Target(clips, _label([clip.stem for clip in clips]))
+    folders = any(isdir(_path(text)) for text in texts)
+    return Target(clips, _label([Path(abspath(text)).stem for text in texts] if folders else [c.stem for c in clips]))
 
 
 def check_out(text: str) -> Path:
@@ -224,6 +217,17 @@ def _path(text: str) -> Path:
 
 def _label(names: Sequence[str]) -> str:
     return "+".join(names) if len(names) <= 3 else f"{names[0]}+{len(names) - 1}"
+
+
+def _without_ours(texts: Sequence[str], out: Path) -> tuple[list[tuple[Path, Path]], int]:
+    """What `_expand` finds but for conversions that lie in `out` and are not named, and how many these are."""
+    found = [pair for text in texts for pair in _expand(text)]
+    named, there = {realpath(_path(text)) for text in texts}, realpath(out)
+    ours = {
+        file for file, _ in found
+        if realpath(file) not in named and Path(realpath(file)).is_relative_to(there) and made_here(file) is not None
+    }  # fmt: skip
+    return [(file, base) for file, base in found if file not in ours], len(ours)
 
 
 def _expand(text: str) -> Iterator[tuple[Path, Path]]:
