@@ -133,7 +133,7 @@ def test_joins_of_unlike_phases_lose_no_power() -> None:
 
 
 def test_joins_of_a_real_conversion(random_weights: Converter, target: Path, speech: Callable) -> None:
-    """0.3 s around every join against the 0.3 s beside them: 0 dB within 1, where -2 to -3 were seen."""
+    """0.3 s around every join against the places beside them, where -2 to -3 dB were seen."""
     source = speech(0, 70)
     said = random_weights.convert(Audio(source, RATE), target)
     expected, rate = resample(source, RATE, said.sample_rate), said.sample_rate
