@@ -27,8 +27,10 @@ def check(values: dict[str, Any]) -> None:
     """Refuse what cannot be converted with, in one line, before a model is loaded."""
     from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import Speaking
-    from revoice.settings import Words, checked, from_config
+    from revoice.conversion.outputs import NAME, require_pattern
+    from revoice.settings import Word, Words, checked, from_config
 
+    require_pattern(checked(Word, values.get("name", NAME), "name"))
     for key in ("src", "tgt"):
         checked(Words | None, values.get(key), key)
     speaks = values.get("ckpt") or (None if values.get("model") else DEFAULT)
@@ -49,10 +51,9 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     from revoice.cli.systems import from_checkpoint, from_settings
     from revoice.cli.watch import Watcher
     from revoice.conversion.jobs import convert_files
-    from revoice.conversion.outputs import check_out, find_sources, find_target, plan, require_pattern
+    from revoice.conversion.outputs import check_out, find_sources, find_target, plan
 
     where = device(values["device"])
-    require_pattern(str(values["name"]))
     default = Path("outputs") / "convert" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     out = check_out(str(values["out"] or default))
     ckpt = values.get("ckpt") or (None if values.get("model") else DEFAULT)
@@ -62,7 +63,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     if not values.get("ckpt") and not values.get("model"):
         print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
     target = find_target(several(targets), out, by_name=converter.model.target == "speaker")
-    jobs = plan(found, target, out, str(values["name"]))
+    jobs = plan(found, target, out, values["name"])
     if found.left_out:
         print(f"{found.left_out} conversions in {out} are no sources: name them to convert them again", file=sys.stderr)
     for job in jobs:
