@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from revoice.atomic import require_writable
-from revoice.audio.io import AUDIO_SUFFIXES, probe_audio
+from revoice.audio.io import AUDIO_SUFFIXES, RECORDINGS, probe_audio
 from revoice.errors import UserError
 
 NAME = "{source}_to_{target}"
 _LONGEST = 200  # bytes of a name, of the 255 that a file system takes
 _RECORD = 1 << 20  # bytes; ours are a few thousand
-_MEDIA = (".m4a", ".aac", ".wma", ".mp4", ".mka", ".webm", ".caf", ".au", ".amr", ".3gp", ".w64", ".raw")
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def find_sources(texts: Sequence[str], out: Path) -> Sources:
     """
     pairs, ours = _without_ours(texts, out)
     if not pairs:
-        looked = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
+        looked = f"(looked for {' '.join(RECORDINGS)})"
         raise UserError(
             f"src={','.join(texts)}: no audio file found {f'but {ours} conversions in {out}' if ours else looked}"
         )
@@ -84,7 +83,7 @@ def find_target(texts: Sequence[str], out: Path, by_name: bool = False) -> Targe
         return Target([Path(text) for text in texts], _label([text.replace(sep, "_") for text in texts]))
     clips = [file for file, _ in _without_ours(texts, out)[0]]
     if not clips:
-        raise UserError(f"tgt={','.join(texts)}: no audio file found (looked for {' '.join(AUDIO_SUFFIXES)})")
+        raise UserError(f"tgt={','.join(texts)}: no audio file found (looked for {' '.join(RECORDINGS)})")
     folders = any(isdir(_path(text)) for text in texts)
     return Target(clips, _label([Path(abspath(text)).stem for text in texts] if folders else [c.stem for c in clips]))
 
@@ -93,7 +92,7 @@ def check_out(text: str) -> Path:
     """The path of `out=`, an audio file or a folder, if it can be written to; nothing is left there."""
     out = _path(text)
     suffix = out.suffix.lower()
-    known = suffix in _MEDIA or mimetypes.guess_type(f"x{suffix}")[0] is not None
+    known = suffix in RECORDINGS or mimetypes.guess_type(f"x{suffix}")[0] is not None
     if known and suffix not in AUDIO_SUFFIXES and not text.endswith(sep) and not isdir(out):
         raise UserError(
             f"out={text}: {suffix} cannot be written, only {' '.join(AUDIO_SUFFIXES)} (a folder of that name: "
@@ -235,7 +234,7 @@ def _expand(text: str) -> Iterator[tuple[Path, Path]]:
     path = _path(text)
     if isdir(path):
         for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in AUDIO_SUFFIXES and not file.is_dir() and not file.name.startswith("."):
+            if file.suffix.lower() in RECORDINGS and not file.is_dir() and not file.name.startswith("."):
                 yield file, path
     elif lexists(path) or not glob.has_magic(text):
         probe_audio(path)  # missing or not audio: say so before a model is loaded
@@ -243,5 +242,5 @@ def _expand(text: str) -> Iterator[tuple[Path, Path]]:
     else:
         for name in sorted(glob.glob(str(path), recursive=True)):
             file = Path(name)
-            if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file():
+            if file.suffix.lower() in RECORDINGS and file.is_file():
                 yield file, file.parent
