@@ -42,7 +42,14 @@ def main() -> None:
         print(f"{seconds:g} s of speech in {each:.2f} s: {seconds / each:.1f}x faster than real time")
     path = Path("outputs") / "converter_speed.wav"
     write_audio(path, np.resize(clip.samples, 5 * clip.sample_rate), clip.sample_rate)
-    command = [sys.executable, "-c", "from revoice.cli.convert import main; main()", f"ckpt={given.ckpt}", f"src={path}", f"tgt={targets[0]}"]
+    command = [
+        sys.executable,
+        "-c",
+        "from revoice.cli.convert import main; main()",
+        f"ckpt={given.ckpt}",
+        f"src={path}",
+        f"tgt={targets[0]}",
+    ]
     began = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads)}
     subprocess.run([*command, f"out={path.with_suffix('')}_out.wav"], check=True, capture_output=True, env=environment)
