@@ -142,13 +142,26 @@ def read_small(file: Path, most: int = _PROGRAM) -> bytes:
 
 
 def read_yaml(file: Path) -> Any:
-    """The values of a small YAML file without references (`*a`, `<<: *a`): those multiply what is written."""
-    text, depth = read_small(file, _SETTINGS).decode(), 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent):
-            raise UserError(f"refers to another part of itself (*{event.anchor}): write the values out")
-        if count > _EVENTS or depth > _DEPTH:
+    """The values of a small YAML file; what references (`*a`, `<<: *a`) repeat counts each time."""
+    text = read_small(file, _SETTINGS).decode()
+    sizes: dict[str, int] = {}  # of what has an anchor, references in it written out
+    opened: list[tuple[str | None, int]] = []  # collections around the event: anchor, size of all that came before
+    total = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            if anchor is not None:
+                sizes[anchor] = total - before
+            continue
+        anchor = getattr(event, "anchor", None)
+        if isinstance(event, yaml.AliasEvent) and anchor not in sizes:
+            raise UserError(f"refers to a part of itself that holds the reference or comes later (*{anchor})")
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append((anchor, total))
+        elif isinstance(event, yaml.ScalarEvent) and anchor is not None:
+            sizes[anchor] = 1
+        total += sizes[anchor] if isinstance(event, yaml.AliasEvent) else 1
+        if total > _EVENTS or len(opened) > _DEPTH:
             raise UserError("more values or levels of nesting than any settings have: get the file anew")
     return yaml.safe_load(text)
 

@@ -157,12 +157,13 @@ def test_no_settings_hold_the_import(name: str, tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_settings_that_failed_once_are_refused(shared: Path) -> None:
-    with pytest.raises(UserError, match="refers to another part of itself"):
+    with pytest.raises(UserError, match="more values or levels of nesting"):
         read_yaml(shared / "cases" / "config_merge_bomb.yaml")
 
 
 def test_ordinary_settings_are_read(tmp_path: Path) -> None:
-    said = {"SpeakerEncoder": {"c_in": 512, "act": "relu", "subsample": [1, 2]}, "data": {"n": 1e-3, "x": None}}
+    factors = [1, 2]  # named twice, as in the published settings, it is written once and referred to
+    said = {"SpeakerEncoder": {"c_in": 512, "subsample": factors}, "Content": {"subsample": factors, "x": None}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(said))
     assert read_yaml(tmp_path / "config.yaml") == said
 

@@ -72,7 +72,7 @@ def test_float32_stays_unless_asked_and_a_ckpt_is_never_half(tmp_path: Path) -> 
     save_file(weights(), source)
     command("import_checkpoint", "kind=whisper", f"path={source}", f"out={tmp_path / 'out.ckpt'}")
     assert same(dict(load_checkpoint(tmp_path / "out.ckpt").model.encoder.state_dict()), weights())
-    for wrong, said in (("half=true", "half=true"), ("half=some", "expected true, false or null")):
+    for wrong, said in (("half=true", "half=true"), ("half=some", "expected true or false, or null")):
         line = refusal(
             source,
             lambda wrong=wrong: command(
