@@ -1,4 +1,4 @@
-"""An AdaIN-VC training step with fused normalisation against the same with the formulas written out, in one run."""
+"""An AdaIN-VC training step with fused normalization against the same with the formulas written out, in one run."""
 
 import time
 
@@ -23,7 +23,7 @@ def plain_adaptive_instance_norm(x: Tensor, style: TimeStatistics) -> Tensor:
     return plain_instance_norm(x) * style.std + style.mean
 
 
-def milliseconds_per_step(model: AdaINVC, optimiser: torch.optim.Optimizer, features: Tensor) -> float:
+def milliseconds_per_step(model: AdaINVC, optimizer: torch.optim.Optimizer, features: Tensor) -> float:
     began = time.perf_counter()
     for step in range(STEPS):
         batch = Batch(
@@ -32,15 +32,15 @@ def milliseconds_per_step(model: AdaINVC, optimiser: torch.optim.Optimizer, feat
         )  # fmt: skip
         losses = model.losses(batch)
         (10 * losses["reconstruction"] + losses["kl"]).backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
     return (time.perf_counter() - began) / STEPS * 1000
 
 
 def main() -> None:
     torch.manual_seed(0)
     model = AdaINVC(80)
-    optimiser = torch.optim.Adam(model.parameters())
+    optimizer = torch.optim.Adam(model.parameters())
     features = torch.randn(ITEMS, 80, FRAMES)
     forms = {
         "plain": (plain_instance_norm, plain_adaptive_instance_norm),
@@ -51,7 +51,7 @@ def main() -> None:
         for name, (norm, adain) in forms.items():
             encoders.instance_norm = adain_decoder.instance_norm = norm
             adain_decoder.adaptive_instance_norm = adain
-            times[name].append(milliseconds_per_step(model, optimiser, features))
+            times[name].append(milliseconds_per_step(model, optimizer, features))
     best = {name: min(values[1:]) for name, values in times.items()}
     parameters = sum(p.numel() for p in model.parameters())
     print(f"AdaIN-VC, {parameters:,} parameters, {ITEMS} crops of {FRAMES} frames, {torch.get_num_threads()} threads")

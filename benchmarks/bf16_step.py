@@ -51,7 +51,7 @@ def seconds_per_step(name: str, items: int, steps: int, rounds: int, device: str
     torch.manual_seed(0)
     config, model, channels = configured(name)
     model = model.to(device).train()
-    objective, optimiser = Objective(config["loss"]), torch.optim.Adam(model.parameters(), lr=1e-5)
+    objective, optimizer = Objective(config["loss"]), torch.optim.Adam(model.parameters(), lr=1e-5)
     batch = make_batch(model, items, channels, 0, device)
     best = {"float32": float("inf"), "bf16": float("inf")}
     for number in range(rounds + 1):
@@ -60,9 +60,9 @@ def seconds_per_step(name: str, items: int, steps: int, rounds: int, device: str
             for _ in range(steps):
                 with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
                     total = objective(model.losses(batch), 10**6)
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 total.backward()
-                optimiser.step()
+                optimizer.step()
             if device == "cuda":
                 torch.cuda.synchronize()
             if number:  # the first round warms up

@@ -26,7 +26,7 @@ from revoice.audio.io import read_audio
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.espeak.make import Recipe, make_corpus
 from revoice.models.random_cnn.features import RandomFeatures
-from revoice.models.random_cnn.search import Objective, Search, minimise, observe
+from revoice.models.random_cnn.search import Objective, Search, minimize, observe
 from revoice.nn.gram import plain_distance
 
 SPEC = load_preset("log1p_22k")
@@ -75,7 +75,7 @@ def total(objective: Objective, image: Tensor) -> float:
 def search(iterations: int) -> Search:
     """L-BFGS on the published loss."""
     return Search(
-        content_weight=CONTENT, style_weight=STYLE, optimiser="lbfgs", rate=1e-3, iterations=iterations, stop=0.0
+        content_weight=CONTENT, style_weight=STYLE, optimizer="lbfgs", rate=1e-3, iterations=iterations, stop=0.0
     )
 
 
@@ -117,7 +117,7 @@ def time_to(
     for iterations in range(10, 1000, 10):
         began = time.perf_counter()
         objective = Objective(network, content, observe(network, [style], PRECISION))
-        image = minimise(objective, noise(content, seed), search(iterations))
+        image = minimize(objective, noise(content, seed), search(iterations))
         spent = time.perf_counter() - began
         if (found := total(judge, image)) <= goal:
             return spent, iterations, found

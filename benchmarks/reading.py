@@ -105,13 +105,13 @@ def main() -> None:
             readers[f"streamed, {workers} workers"] = iter(data.train_dataloader())
             rows = f"webdataset, {workers} workers"
             readers[rows] = by_webdataset(prepared.folders["features"], needs.frames, options.batch, workers)
-        optimiser = torch.optim.Adam(model.parameters(), 1e-4)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-4)
 
         def step(batch: Batch) -> None:
             loss = sum(model.losses(batch.to(options.device)).values(), torch.zeros((), device=options.device))
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             if options.device != "cpu":
                 torch.cuda.synchronize()
 

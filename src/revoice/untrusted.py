@@ -149,18 +149,18 @@ def read_yaml(file: Path) -> Any:
     total = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = opened.pop()
-            if anchor is not None:
-                sizes[anchor] = total - before
+            called, before = opened.pop()
+            if called is not None:
+                sizes[called] = total - before
             continue
-        anchor = getattr(event, "anchor", None)
+        anchor: str | None = getattr(event, "anchor", None)
         if isinstance(event, yaml.AliasEvent) and anchor not in sizes:
             raise UserError(f"refers to a part of itself that holds the reference or comes later (*{anchor})")
         if isinstance(event, yaml.CollectionStartEvent):
             opened.append((anchor, total))
         elif isinstance(event, yaml.ScalarEvent) and anchor is not None:
             sizes[anchor] = 1
-        total += sizes[anchor] if isinstance(event, yaml.AliasEvent) else 1
+        total += sizes[str(anchor)] if isinstance(event, yaml.AliasEvent) else 1
         if total > _EVENTS or len(opened) > _DEPTH:
             raise UserError("more values or levels of nesting than any settings have: get the file anew")
     return yaml.safe_load(text)

@@ -154,9 +154,9 @@ def test_features_of_librosa_for_zerospeech_and_speech2speech():
     wave = harmonics(16000, 16000).numpy()
     spec = SPECS["zerospeech_16k"]
     loud = wave / np.abs(wave).max() * 0.999
-    emphasised = np.append(loud[0], loud[1:] - 0.97 * loud[:-1])
+    emphasized = np.append(loud[0], loud[1:] - 0.97 * loud[:-1])
     sizes = {"n_fft": 2048, "hop_length": 160, "win_length": 400, "pad_mode": "reflect"}
-    mel = librosa.feature.melspectrogram(y=emphasised, sr=16000, n_mels=80, fmin=50, power=1, **sizes)
+    mel = librosa.feature.melspectrogram(y=emphasized, sr=16000, n_mels=80, fmin=50, power=1, **sizes)
     expected = librosa.amplitude_to_db(mel, top_db=80) / 80 + 1
     np.testing.assert_allclose(extract(wave, spec).numpy(), expected, atol=1e-4)
     linear = np.abs(librosa.stft(wave, pad_mode="reflect"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from revoice.audio.pitch import UNVOICED, log_f0_statistics, normalise_log_f0, pitch, pitch_for
+from revoice.audio.pitch import UNVOICED, log_f0_statistics, normalize_log_f0, pitch, pitch_for
 from revoice.audio.presets import load_preset, preset_names
 from revoice.errors import UserError
 
@@ -22,9 +22,9 @@ def test_frames_are_those_of_the_features_and_in_time_with_them(name):
     found = pitch_for(wave, spec, rate=None)
     assert found.f0.shape == found.voiced.shape == (spec.frames(len(wave)),)
     assert found.f0.dtype == np.float32 and found.voiced.mean() > 0.9
-    centres = np.arange(len(found.f0)) * spec.hop + spec.frame_offset
-    inside = found.voiced & (centres > 2000) & (centres < len(wave) - 2000)
-    error = found.f0[inside] - truth[centres[inside]]
+    centers = np.arange(len(found.f0)) * spec.hop + spec.frame_offset
+    inside = found.voiced & (centers > 2000) & (centers < len(wave) - 2000)
+    error = found.f0[inside] - truth[centers[inside]]
     drift_per_hop = 110.0 * spec.hop / spec.sample_rate
     assert np.abs(error).max() < 0.6 and abs(error.mean()) < 0.1 * drift_per_hop
 
@@ -69,17 +69,17 @@ def test_wrong_settings_are_one_line_errors():
         pitch(np.zeros(1600), 16000, 160, 11, floor=500, ceil=100)
 
 
-def test_normalised_contours():
+def test_normalized_contours():
     contour = np.array([np.log(100), UNVOICED, np.log(200), np.log(150)])
     statistics = log_f0_statistics(contour)
     assert statistics.mean == pytest.approx(np.log([100, 200, 150]).mean())
-    normal = normalise_log_f0(contour, statistics)
+    normal = normalize_log_f0(contour, statistics)
     assert normal[1] == UNVOICED and normal[[0, 2, 3]].min() >= 0 and normal[[0, 2, 3]].max() <= 1
     assert normal[[0, 2, 3]].mean() == pytest.approx(0.5)
 
 
 def test_contours_without_voice_or_spread_are_guarded():
     unvoiced = np.full(5, UNVOICED)
-    assert np.array_equal(normalise_log_f0(unvoiced, log_f0_statistics(unvoiced)), unvoiced)
+    assert np.array_equal(normalize_log_f0(unvoiced, log_f0_statistics(unvoiced)), unvoiced)
     monotone = np.full(5, np.log(120.0))
-    assert normalise_log_f0(monotone, log_f0_statistics(monotone)) == pytest.approx(np.full(5, 0.5))
+    assert normalize_log_f0(monotone, log_f0_statistics(monotone)) == pytest.approx(np.full(5, 0.5))

@@ -26,8 +26,8 @@ def speak(pitch: float, tract: float, sentence: int, seconds: float = 0.8, rate:
     wave = np.zeros_like(time)
     for k in range(1, int(0.45 * rate / f0.max())):
         gain = 0.003 + np.exp(-k * f0 / 300.0)  # a strong fundamental, as voices have
-        for n, centre in enumerate((550.0, 1500.0, 2700.0), start=1):
-            formant = tract * centre * (1.0 + depths[n] * np.sin(2 * np.pi * rates[n] * time / seconds))
+        for n, center in enumerate((550.0, 1500.0, 2700.0), start=1):
+            formant = tract * center * (1.0 + depths[n] * np.sin(2 * np.pi * rates[n] * time / seconds))
             gain = gain + np.exp(-(((k * f0 - formant) / 180.0) ** 2)) / n
         wave += gain * np.sin(k * phase)
     edge = np.clip(np.minimum(time, seconds - time) / 0.05 - 0.5, 0.0, 1.0)

@@ -131,7 +131,7 @@ def test_real_time_factor_is_wall_time_over_audio_time(corpus: Manifest, trials:
     assert total >= 0.04 * 14
 
 
-def test_each_recording_is_embedded_and_resynthesised_once(corpus: Manifest, trials: dict) -> None:
+def test_each_recording_is_embedded_and_resynthesized_once(corpus: Manifest, trials: dict) -> None:
     verifier, vocoded = Timbre(), []
 
     def vocode(clip: Audio) -> Audio:
@@ -201,7 +201,7 @@ def test_progress_reaches_the_end_of_every_stage(corpus: Manifest, trials: dict)
     seen: list[tuple[str, int, int]] = []
     run(trials, identity, copy, corpus, [Speed()], progress=lambda *step: seen.append(step))
     last = {stage: (done, total) for stage, done, total in seen}
-    assert set(last) == {"converting", "resynthesising", "measuring"}
+    assert set(last) == {"converting", "resynthesizing", "measuring"}
     assert all(done == total > 0 for done, total in last.values())
 
 

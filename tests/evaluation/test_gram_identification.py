@@ -116,8 +116,8 @@ def test_what_does_not_matter_changes_nothing() -> None:
     network, (clip, other) = NETWORKS[0], spectrograms(30, 25)
     twice = torch.cat([clip, clip], dim=1)
 
-    def distance(one: Tensor, normalise: str) -> float:
-        gallery, weight = Exact(network), WEIGHTS[normalise]
+    def distance(one: Tensor, normalize: str) -> float:
+        gallery, weight = Exact(network), WEIGHTS[normalize]
         energy, products = gallery.add(other), gallery.compare(one)
         a, b = weight(one), weight(other)
         return float(a * a * products.own + b * b * energy - 2 * a * b * products.others[0])
@@ -158,7 +158,7 @@ def test_nothing_left_out_gives_the_published_distances(corpus: Manifest, found:
     network = protocol.network("3x1", 4)
     grams = {id: plain(network, clip)[0] for id, clip in clips.items()}
     for outcome in exact.outcomes:
-        weight = WEIGHTS[outcome.variant.normalise]
+        weight = WEIGHTS[outcome.variant.normalize]
         for guess in outcome.guesses:
             own = grams[guess.row.id] * weight(clips[guess.row.id])
             all_ = {
@@ -170,7 +170,7 @@ def test_nothing_left_out_gives_the_published_distances(corpus: Manifest, found:
 
 def test_beyond_the_cap_there_is_no_answer(corpus: Manifest) -> None:
     def run(cap: float | None) -> Identification:
-        return identify_speakers(corpus, replace(SMALL, cap=cap, normalise=("nothing",)), SPEC, progress=False)
+        return identify_speakers(corpus, replace(SMALL, cap=cap, normalize=("nothing",)), SPEC, progress=False)
 
     free = run(None).outcomes
     assert len(free) == 1 and free[0].unanswered == 0.0
@@ -188,7 +188,7 @@ def test_beyond_the_cap_there_is_no_answer(corpus: Manifest) -> None:
 
 
 def noises(root: Path, counts: dict[str, int]) -> None:
-    """Voices of coloured noise; clips of 0.4 s."""
+    """Voices of colored noise; clips of 0.4 s."""
     for place, (voice, count) in enumerate(counts.items()):
         for number in range(count):
             draw = np.random.default_rng(100 * place + number)
@@ -278,8 +278,8 @@ def test_samples_come_from_all_known_clips_and_are_few(corpus: Manifest) -> None
         ({"slope": float("nan")}, "evaluation.slope=nan"),
         ({"kernels": 3}, "3x1 or 3x3"),
         ({"kernels": ("3x1", "3by3")}, "3by3.*e.g. 3x1 or 3x3"),
-        ({"normalise": "durations"}, "did you mean 'duration'"),
-        ({"normalise": (), "cap": None}, "nothing to do"),
+        ({"normalize": "durations"}, "did you mean 'duration'"),
+        ({"normalize": (), "cap": None}, "nothing to do"),
         ({"channels": 0}, "1 to 1024"),
         ({"cap": 0}, "evaluation.cap"),
         ({"seconds": -1.0}, "evaluation.seconds"),

@@ -7,7 +7,7 @@ from revoice.evaluation import mcd
 from revoice.evaluation.mcd import (
     SCALE_DB,
     Analysis,
-    analyse,
+    analyze,
     distortion,
     frequency_transform,
     loud_frames,
@@ -74,15 +74,15 @@ def test_frames_40_db_under_the_loudest_are_dropped() -> None:
 
 def test_identity_and_gain() -> None:
     clip = voice("bert")
-    here = analyse(clip, RATE)
+    here = analyze(clip, RATE)
     assert distortion(here, here).mcd == 0.0
-    assert distortion(here, analyse(0.05 * clip, RATE)).mcd < 0.02
+    assert distortion(here, analyze(0.05 * clip, RATE)).mcd < 0.02
 
 
 def test_loudness_is_not_part_of_it() -> None:
     """A slow fade changes c0 alone."""
     clip = voice("anna")
-    here, faded = analyse(clip, RATE), analyse(clip * np.linspace(1.0, 0.2, len(clip)), RATE)
+    here, faded = analyze(clip, RATE), analyze(clip * np.linspace(1.0, 0.2, len(clip)), RATE)
     assert here.cepstra.shape == (len(here.frames), 13)
     assert distortion(here, faded).mcd < 0.5
 
@@ -90,15 +90,15 @@ def test_loudness_is_not_part_of_it() -> None:
 def test_silence_around_a_clip_does_not_count() -> None:
     clip = voice("anna")
     padded = np.concatenate([np.zeros(8000, np.float32), clip, np.zeros(4000, np.float32)])
-    assert distortion(analyse(clip, RATE), analyse(padded, RATE)).mcd < 0.5
+    assert distortion(analyze(clip, RATE), analyze(padded, RATE)).mcd < 0.5
 
 
 def test_order_of_distances() -> None:
     """The same words slower < the same words in another voice; symmetric."""
     pitch, tract, _, _ = VOICES["bert"]
-    here = analyse(voice("bert"), RATE)
-    slower = distortion(here, analyse(speak(pitch, tract, 0, seconds=1.1), RATE)).mcd
-    other = analyse(voice("anna"), RATE)
+    here = analyze(voice("bert"), RATE)
+    slower = distortion(here, analyze(speak(pitch, tract, 0, seconds=1.1), RATE)).mcd
+    other = analyze(voice("anna"), RATE)
     away = distortion(here, other).mcd
     assert slower < 1.5 < 0.5 * away
     assert distortion(other, here).mcd == pytest.approx(away, rel=1e-9)
@@ -106,13 +106,13 @@ def test_order_of_distances() -> None:
 
 def test_any_rate_is_brought_to_16_khz() -> None:
     pitch, tract, _, _ = VOICES["dirk"]
-    one, other = (analyse(speak(pitch, tract, 0, rate=rate), rate) for rate in (32000, 44100))
+    one, other = (analyze(speak(pitch, tract, 0, rate=rate), rate) for rate in (32000, 44100))
     assert len(one.f0) == len(other.f0) == 161
     assert distortion(one, other).mcd < 0.3
 
 
 def test_pitch_is_found() -> None:
-    found = analyse(voice("bert"), RATE).f0
+    found = analyze(voice("bert"), RATE).f0
     assert np.median(found[found > 0]) == pytest.approx(VOICES["bert"][0], rel=0.06)
 
 
@@ -124,12 +124,12 @@ def test_pitch_is_found() -> None:
         (np.full(RATE, np.nan), "not numbers"),
     ],
 )
-def test_what_cannot_be_analysed(clip: np.ndarray, words: str) -> None:
+def test_what_cannot_be_analyzed(clip: np.ndarray, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        analyse(clip, RATE)
+        analyze(clip, RATE)
 
 
 def test_a_quiet_recording_is_not_silence() -> None:
     clip = voice("emma")
     quiet = clip * (10 * mcd.PEAK_MIN / np.abs(clip).max())
-    assert distortion(analyse(clip, RATE), analyse(quiet, RATE)).mcd < 0.1
+    assert distortion(analyze(clip, RATE), analyze(quiet, RATE)).mcd < 0.1

@@ -114,7 +114,7 @@ def test_a_program_needs_no_shell() -> None:
         ({"command": "my_asr"}, "no {wav}"),
         ({"command": "my_asr 'x {wav}"}, "quotation"),
         ({"command": "no-such-program-1 {wav}"}, "cannot be run"),
-        ({"command": command("import sys; sys.exit('no licence')")}, "failed with status 1: no licence"),
+        ({"command": command("import sys; sys.exit('no license')")}, "failed with status 1: no license"),
         ({"command": command("import time; time.sleep(60)"), "timeout": 0.2}, "more than 0.2 s"),
         ({"comand": "x {wav}"}, "did you mean 'command'"),
     ],

@@ -42,9 +42,9 @@ REST = {"preemphasis": 0.97, "top_db": 20, "floor": 1e-5, "clip": [1e-8, 1]}
 
 
 def published_mel(wav, c, pad_mode):
-    emphasised = np.append(wav[0], wav[1:] - np.float32(c["preemphasis"]) * wav[:-1])
+    emphasized = np.append(wav[0], wav[1:] - np.float32(c["preemphasis"]) * wav[:-1])
     stft = librosa.stft(
-        emphasised, n_fft=c["n_fft"], hop_length=c["hop_length"], win_length=c["win_length"], pad_mode=pad_mode
+        emphasized, n_fft=c["n_fft"], hop_length=c["hop_length"], win_length=c["win_length"], pad_mode=pad_mode
     )
     mel = librosa.filters.mel(sr=c["sr"], n_fft=c["n_fft"], n_mels=c["n_mels"]) @ np.abs(stft)
     decibels = 20 * np.log10(np.maximum(c["floor"], mel))
@@ -84,8 +84,8 @@ def test_adain_inverse(tmp_path, sizes, seed):
             phase = estimate / np.maximum(1e-8, np.abs(estimate))
             wav = librosa.istft(linear * phase, n_fft=c["n_fft"], **settings)
         outputs[f"griffinlim_{pad_mode}_{iterations}"] = wav
-    emphasised = signal.lfilter([1], [1, -c["preemphasis"]], outputs["griffinlim_reflect_3"])
-    outputs["wav_reflect_3"] = librosa.effects.trim(emphasised)[0].astype(np.float32)
+    emphasized = signal.lfilter([1], [1, -c["preemphasis"]], outputs["griffinlim_reflect_3"])
+    outputs["wav_reflect_3"] = librosa.effects.trim(emphasized)[0].astype(np.float32)
     tolerance = {name: 1e-6 * float(np.abs(value).max()) for name, value in outputs.items()}
     tolerance |= {name: 1e-4 for name in outputs if name.startswith("griffinlim")} | {"wav_reflect_3": 1e-3}
     tolerance["griffinlim_reflect_0"] = 1e-5

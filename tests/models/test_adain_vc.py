@@ -64,15 +64,15 @@ VARIANTS: dict[str, dict] = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_trains_and_converts(name: str) -> None:
     model = small(**VARIANTS[name])
-    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     data = batch(reference=model.requires.reference)
     first = None
     for _ in range(30):
         losses = model.losses(data)
         total = 10 * losses["reconstruction"] + 0.01 * losses["kl"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
         first = first or float(losses["reconstruction"])
     assert float(losses["reconstruction"]) < 0.97 * first
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
@@ -93,7 +93,7 @@ def test_the_options_change_the_computation() -> None:
 
 
 def test_instance_norm_makes_content_blind_to_gain_and_offset_per_channel() -> None:
-    """Without the bank's raw input a constant offset of a channel vanishes; measured on the normalised first layer."""
+    """Without the bank's raw input a constant offset of a channel vanishes; measured on the normalized first layer."""
     model = small().eval()
     x = torch.randn(1, 10, 64)
     scaled = x * 3

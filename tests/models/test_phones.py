@@ -113,8 +113,8 @@ def test_a_teacher_speaks_where_labels_are_silent() -> None:
     model = build("phones", taught=True, dropout=0.0)
     assert model.requires.fields == ("features", "phones", "posteriors")
     soft = torch.rand(3, len(INVENTORY) + 1, 20).softmax(1)
-    unlabelled = model.losses(batch(known=False, posteriors=soft))
-    assert unlabelled["ctc"].item() == unlabelled["moments"].item() == 0.0 < unlabelled["teacher"].item()
+    unlabeled = model.losses(batch(known=False, posteriors=soft))
+    assert unlabeled["ctc"].item() == unlabeled["moments"].item() == 0.0 < unlabeled["teacher"].item()
     assert model.losses(batch(posteriors=torch.zeros_like(soft)))["teacher"].item() == 0.0
 
 

@@ -7,7 +7,7 @@ from revoice.models.base import Progress, Utterance
 from revoice.models.random_cnn import model as random_cnn
 from revoice.models.random_cnn.features import RandomFeatures, principal
 from revoice.models.random_cnn.model import RandomCNN, TransferControls
-from revoice.models.random_cnn.search import Objective, Search, minimise, observe
+from revoice.models.random_cnn.search import Objective, Search, minimize, observe
 
 ROWS = 33
 
@@ -97,10 +97,10 @@ def test_lbfgs_gets_at_least_as_far_as_the_published_search() -> None:
     start = 1e-3 * torch.randn(content.shape, generator=torch.Generator().manual_seed(0))
     weights = {"content_weight": 100.0, "style_weight": 1.0, "stop": 0.0, "rate": 1e-3}
     losses = {}
-    for optimiser, iterations in (("adam", 4000), ("lbfgs", 100)):
-        image = minimise(objective, start, Search(**weights, optimiser=optimiser, iterations=iterations))  # type: ignore[arg-type]
+    for optimizer, iterations in (("adam", 4000), ("lbfgs", 100)):
+        image = minimize(objective, start, Search(**weights, optimizer=optimizer, iterations=iterations))  # type: ignore[arg-type]
         content_loss, style_loss = objective(image)
-        losses[optimiser] = float(100 * content_loss + style_loss)
+        losses[optimizer] = float(100 * content_loss + style_loss)
     assert losses["lbfgs"] < 1.01 * losses["adam"]
 
 
@@ -114,8 +114,8 @@ def test_a_conversion_lowers_the_loss_and_is_reproducible() -> None:
 @pytest.mark.parametrize(
     "controls",
     [
-        {"optimiser": "adam", "rate": 0.05}, {"start": "noise"}, {"start": "style"}, {"normalise": "nothing"},
-        {"normalise": "duration"}, {"stop": 0.99}, {"content_weight": 1.0}, {"style_weight": 0.01}, {"seed": 1},
+        {"optimizer": "adam", "rate": 0.05}, {"start": "noise"}, {"start": "style"}, {"normalize": "nothing"},
+        {"normalize": "duration"}, {"stop": 0.99}, {"content_weight": 1.0}, {"style_weight": 0.01}, {"seed": 1},
     ],
 )  # fmt: skip
 def test_every_control_does_something(controls: dict[str, object]) -> None:
@@ -173,7 +173,7 @@ def test_the_balance_does_not_depend_on_the_duration() -> None:
 
 def test_an_exploding_search_is_told() -> None:
     with pytest.raises(UserError, match="rate=1e\\+30 is too high"):
-        convert(optimiser="adam", rate=1e30)
+        convert(optimizer="adam", rate=1e30)
 
 
 def test_inference_mode_is_no_obstacle() -> None:
@@ -202,9 +202,9 @@ def test_adam_is_not_stopped_while_it_begins() -> None:
     """Ten of its steps change next to nothing of a loud spectrogram."""
     model, steps = RandomCNN(ROWS), []
     model.watch = steps.append
-    convert(model=model, optimiser="adam", start="noise", iterations=60)
+    convert(model=model, optimizer="adam", start="noise", iterations=60)
     assert steps[-1].iteration == 60
-    found = [TransferControls(), TransferControls(optimiser="adam"), TransferControls(optimiser="adam", stop=1e-4)]
+    found = [TransferControls(), TransferControls(optimizer="adam"), TransferControls(optimizer="adam", stop=1e-4)]
     assert [(one.iterations, one.stop) for one in found] == [(300, 3e-3), (20000, 0.0), (20000, 1e-4)]
 
 
@@ -242,8 +242,8 @@ def test_clips_shorter_than_the_kernel() -> None:
 @pytest.mark.parametrize(
     ("controls", "words"),
     [
-        ({"optimiser": "lbgfs"}, "did you mean 'lbfgs'"), ({"start": "x"}, "content"), ({"phase": "x"}, "random"),
-        ({"normalise": "x"}, "duration"), ({"iterations": 0}, "iterations=0"), ({"window": 1}, "window=1"),
+        ({"optimizer": "lbgfs"}, "did you mean 'lbfgs'"), ({"start": "x"}, "content"), ({"phase": "x"}, "random"),
+        ({"normalize": "x"}, "duration"), ({"iterations": 0}, "iterations=0"), ({"window": 1}, "window=1"),
         ({"precision": 1.0}, "precision=1.0"), ({"seed": 2**64}, "seed="),
         ({"content_weight": float("nan")}, "content_weight"),
          ({"rate": 0.0}, "rate=0.0"), ({"style_weight": -1.0}, "style_weight"),

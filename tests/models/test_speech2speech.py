@@ -79,14 +79,14 @@ def test_the_legacy_decoder_never_sees_the_second_half() -> None:
 def test_speech2speech_trains(voice: str) -> None:
     torch.manual_seed(0)
     model = Speech2Speech(10, 2, voice=voice, **TINY).train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     seen = []
     for _ in range(30):
         losses = model.losses(batch())
         total = losses["reconstruction"] + losses["codebook"] + 0.25 * losses["commitment"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
         seen.append(losses["reconstruction"].item())
     assert seen[-1] < 0.95 * seen[0]
     assert all(p.grad is not None for p in model.parameters())

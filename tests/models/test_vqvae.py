@@ -31,14 +31,14 @@ def test_every_form_trains_and_converts(norm: str, voice: str, strides: tuple[in
     settings = {**SMALL, "encoder": {"channels": 16, "norm": norm, "strides": strides}, "perturb": 0.2}
     settings["decoder"] = {**SMALL["decoder"], "pitch_bins": 8}
     model = MODELS.build("vqvae", {"n_features": 10, "n_speakers": 2, "voice": voice, **settings}).train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     first = None
     for _ in range(30):
         losses = model.losses(batch())
         total = losses["reconstruction"] + 0.25 * losses["commitment"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
         first = first or losses["reconstruction"].item()
     assert losses["reconstruction"].item() < 0.95 * first
     unused = [name for name, p in model.named_parameters() if p.grad is None]

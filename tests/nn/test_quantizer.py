@@ -94,8 +94,8 @@ def test_dead_codes_come_back(learn: str, metric: str) -> None:
 
 
 def test_kmeans_start_finds_separate_clusters_once() -> None:
-    centres = 10 * torch.randn(8, 4, generator=torch.Generator().manual_seed(3))
-    z = centres.repeat(12, 1) + 0.01 * torch.randn(96, 4)
+    centers = 10 * torch.randn(8, 4, generator=torch.Generator().manual_seed(3))
+    z = centers.repeat(12, 1) + 0.01 * torch.randn(96, 4)
     quantizer = made(init="kmeans")
     out = quantizer(z.T[None], draws(count=1))
     assert bool(quantizer.started) and float(out.commitment) < 20.0
@@ -104,7 +104,7 @@ def test_kmeans_start_finds_separate_clusters_once() -> None:
     assert torch.equal(before, quantizer.codebook)
 
 
-def test_kmeans_with_fewer_vectors_than_centres() -> None:
+def test_kmeans_with_fewer_vectors_than_centers() -> None:
     found = kmeans(torch.randn(3, 4), 8, torch.randperm(3))
     assert found.shape == (8, 4) and torch.isfinite(found).all()
 
@@ -117,7 +117,7 @@ def test_perplexity_counts_equally_used_codes() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(frames=st.integers(1, 40), chance=st.floats(0.05, 0.95), seed=st.integers(0, 100))
-def test_jitter_takes_neighbours_only(frames: int, chance: float, seed: int) -> None:
+def test_jitter_takes_neighbors_only(frames: int, chance: float, seed: int) -> None:
     codes = torch.arange(frames).expand(4, -1)
     moved = jitter(codes, chance, Draws(seed, 0, 0, 4, 4))
     assert int((moved - codes).abs().max()) <= 1 and 0 <= int(moved.min()) <= int(moved.max()) < frames

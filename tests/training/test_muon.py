@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from revoice.training.muon import Muon, orthogonalised
+from revoice.training.muon import Muon, orthogonalized
 
 
 class Net(nn.Module):
@@ -21,15 +21,15 @@ class Net(nn.Module):
         return self.thin(self.out(h))
 
 
-def train(net: Net, optimiser: torch.optim.Optimizer, steps: int) -> list[float]:
+def train(net: Net, optimizer: torch.optim.Optimizer, steps: int) -> list[float]:
     x = torch.randint(20, (16, 9), generator=torch.Generator().manual_seed(1))
     y = torch.stack([(x < 5).float().mean(1), (x > 12).float().mean(1)], dim=1)
     losses = []
     for _ in range(steps):
         loss = (net(x) - y).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(float(loss.detach()))
     return losses
 
@@ -37,7 +37,7 @@ def train(net: Net, optimiser: torch.optim.Optimizer, steps: int) -> list[float]
 @pytest.mark.parametrize("shape", [(4, 24, 48), (3, 48, 24), (2, 32, 32)])
 def test_orthogonal_directions(shape: tuple[int, ...]) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    turned = orthogonalised(matrices, 8)
+    turned = orthogonalized(matrices, 8)
     singular = torch.linalg.svdvals(turned)
     assert singular.min() > 0.6 and singular.max() < 1.3
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
@@ -57,9 +57,9 @@ def test_layers_weights_step_as_torchs_muon() -> None:
     )
     for step in range(5):
         gradient = torch.randn(48, 32, generator=torch.Generator().manual_seed(step))
-        for layer, optimiser in ((ours, mine), (theirs, reference)):
+        for layer, optimizer in ((ours, mine), (theirs, reference)):
             layer.weight.grad = gradient.clone()
-            optimiser.step()
+            optimizer.step()
     moved, expected = ours.weight.detach() - start, theirs.weight.detach() - start
     assert (moved - expected).norm() / expected.norm() < 0.02
 
@@ -89,11 +89,11 @@ def test_it_learns_and_resumes_bit_for_bit() -> None:
     assert losses[-1] < losses[0] / 20
 
     first = Net()
-    optimiser = Muon(first, lr=0.02)
-    train(first, optimiser, 15)
-    saved = {"model": first.state_dict(), "optimiser": optimiser.state_dict()}
+    optimizer = Muon(first, lr=0.02)
+    train(first, optimizer, 15)
+    saved = {"model": first.state_dict(), "optimizer": optimizer.state_dict()}
     second = Net()
     second.load_state_dict(saved["model"])
     resumed = Muon(second, lr=0.02)
-    resumed.load_state_dict(saved["optimiser"])
+    resumed.load_state_dict(saved["optimizer"])
     assert train(second, resumed, 25) == losses[15:]

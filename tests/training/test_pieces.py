@@ -3,7 +3,7 @@ import torch
 
 from revoice.errors import UserError
 from revoice.training.objective import Objective
-from revoice.training.optimisers import OPTIMISERS, build_optimiser, learning_rate_factor
+from revoice.training.optimizers import OPTIMIZERS, build_optimizer, learning_rate_factor
 from revoice.training.trainer import TrainerSettings, place, settings_of
 
 
@@ -23,26 +23,26 @@ def test_objective_refuses_what_does_not_match() -> None:
         Objective({"a": {"value": 1, "warm": 2}})
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_every_optimiser_steps(name: str) -> None:
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_steps(name: str) -> None:
     layers = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Linear(16, 3))
     layers[1].bias.requires_grad_(False)
     before = [p.clone() for p in layers.parameters()]
-    optimiser = build_optimiser({"name": name, "lr": 0.1, "schedule": {"name": "constant"}}, layers)
+    optimizer = build_optimizer({"name": name, "lr": 0.1, "schedule": {"name": "constant"}}, layers)
     layers(torch.randn(4, 16)).square().sum().backward()
-    optimiser.step()
+    optimizer.step()
     moved = [not torch.equal(old, new) for old, new in zip(before, layers.parameters(), strict=True)]
     assert moved == [True, True, True, False]
 
 
-def test_optimiser_mistakes() -> None:
+def test_optimizer_mistakes() -> None:
     layer = torch.nn.Linear(2, 2)
     with pytest.raises(UserError, match="did you mean 'adam'"):
-        build_optimiser({"name": "adan"}, layer)
+        build_optimizer({"name": "adan"}, layer)
     with pytest.raises(UserError, match="did you mean 'betas'"):
-        build_optimiser({"name": "adam", "beta": [0, 1]}, layer)
+        build_optimizer({"name": "adam", "beta": [0, 1]}, layer)
     with pytest.raises(UserError, match="did you mean 'momentum'"):
-        build_optimiser({"name": "muon", "momentun": 0.5}, layer)
+        build_optimizer({"name": "muon", "momentun": 0.5}, layer)
     with pytest.raises(UserError, match="cosine"):
         learning_rate_factor({"name": "cosin"}, 10)
 

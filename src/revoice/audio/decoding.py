@@ -19,7 +19,7 @@ RATES = (4_000, 768_000)  # Hz; below there is no speech
 _CLAIM = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)  # what libsndfile notes of headers
 _STREAMED = (1 << 31) - (1 << 16)  # bytes that a program claims which does not know how many will come
 LONGEST = 1 << 29  # samples read as one recording (2 GiB): 3 hours at 48 kHz
-CANCELLED = 1e-3  # power of the mean against that of the loudest channel; of unrelated ones it is half of it
+CANCELED = 1e-3  # power of the mean against that of the loudest channel; of unrelated ones it is half of it
 
 
 class AudioError(UserError):
@@ -77,7 +77,7 @@ def mean_channel(file: soundfile.SoundFile, count: int, path: Path) -> np.ndarra
     """
     first, powers = file.tell(), np.zeros(1 + file.channels)
     mono = _read(file, count, path, powers)
-    if powers[0] < CANCELLED * powers[1:].max():
+    if powers[0] < CANCELED * powers[1:].max():
         file.seek(first)
         return _read(file, count, path, powers, int(powers[1:].argmax()))
     return mono
@@ -110,4 +110,4 @@ def reason_of(error: Exception) -> str:
     """What libsndfile or the system says, without their ornaments."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     text = " ".join(str(text).split()).rstrip(".").removeprefix("Error : ")
-    return "Format not recognised" if text.startswith("File does not exist") else text  # libsndfile's word for bad MP3
+    return "Format not recognized" if text.startswith("File does not exist") else text  # libsndfile's word for bad MP3

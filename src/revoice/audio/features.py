@@ -87,7 +87,7 @@ class FeatureExtractor(nn.Module):
         return nn.functional.pad(angle, (0, 0, 0, self.spec.bins - self.spec.rows))
 
     def invert_waveform(self, waveform: Tensor) -> Tensor:
-        """Bring a resynthesised waveform (B, S) back to the domain of the original: undo pre-emphasis and gain."""
+        """Bring a resynthesized waveform (B, S) back to the domain of the original: undo pre-emphasis and gain."""
         return uncondition(waveform, self.spec)
 
     def _frame_counts(self, lengths: Tensor) -> Tensor:

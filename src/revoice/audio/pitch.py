@@ -1,4 +1,4 @@
-"""Fundamental frequency on the frames of a spec, by WORLD's estimators (Morise), and SpeechSplit's normalisation."""
+"""Fundamental frequency on the frames of a spec, by WORLD's estimators (Morise), and SpeechSplit's normalization."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ def pitch(
     offset: int = 0,
     rate: int | None = None,
 ) -> Pitch:
-    """Pitch of frames centred on samples `offset + t * hop`, exactly `n_frames` of them.
+    """Pitch of frames centered on samples `offset + t * hop`, exactly `n_frames` of them.
 
     Args:
         samples: (S,) mono.
@@ -54,7 +54,7 @@ def pitch(
         n_frames: T.
         method: "dio" (DIO refined by StoneMask: fast) or "harvest" (slower, fewer unvoiced errors).
         floor: lowest f0 searched, Hz.  ceil: highest.
-        offset: sample on which frame 0 is centred (`spec.frame_offset`).
+        offset: sample on which frame 0 is centered (`spec.frame_offset`).
         rate: Hz to resample to before the search, which is then faster; None searches at `sample_rate`.
     """
     if method not in METHODS:
@@ -95,7 +95,7 @@ def log_f0_statistics(log_f0: np.ndarray) -> LogF0Statistics:
     return LogF0Statistics(float(voiced.mean()), float(voiced.std())) if len(voiced) else LogF0Statistics(0.0, 0.0)
 
 
-def normalise_log_f0(log_f0: np.ndarray, statistics: LogF0Statistics) -> np.ndarray:
+def normalize_log_f0(log_f0: np.ndarray, statistics: LogF0Statistics) -> np.ndarray:
     """SpeechSplit's contour: (log f0 - mean) / std / 4 clipped to [-1, 1], then moved to [0, 1]; unvoiced stays marked.
 
     With no spread at all (one voiced frame, a monotone) voiced frames become 0.5.

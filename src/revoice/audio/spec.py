@@ -37,11 +37,11 @@ class FeatureSpec:
         tail: value of one sample appended when the length is a multiple of `hop` (0: never).
         highpass: cut-off in Hz of a zero-phase Butterworth high-pass (0: none).  highpass_order: its order.
         gain: factor on the waveform.  dither: width of uniform noise added (numpy `RandomState(dither_seed)`).
-        peak: peak-normalise to this value (0: leave the level).
+        peak: peak-normalize to this value (0: leave the level).
         preemphasis: coefficient c of x[t] - c x[t-1]; the first sample is kept.
-        win: window length in samples, centred in `n_fft`.
-        padding: "center" (n_fft / 2 on both sides: frame t is centred on sample t * hop, S // hop + 1 frames) or
-            "same" ((n_fft - hop) / 2: frame t is centred on (t + 1/2) hop, S // hop frames).
+        win: window length in samples, centered in `n_fft`.
+        padding: "center" (n_fft / 2 on both sides: frame t is centered on sample t * hop, S // hop + 1 frames) or
+            "same" ((n_fft - hop) / 2: frame t is centered on (t + 1/2) hop, S // hop frames).
         mel_norm: "slaney" (unit area) or "none" (unit peak).  fmax: Hz, None is half the sample rate.
         scale: "linear", "log" (natural), "db" (20 log10 of a magnitude, 10 log10 of a power), "log1p".
         floor: smallest value inside the logarithm, by `floor_rule` "max" (max(x, floor)) or "add" (x + floor).
@@ -143,7 +143,7 @@ class FeatureSpec:
 
     @property
     def frame_offset(self) -> int:
-        """Sample on which frame 0 is centred: 0, or hop // 2 for padding "same"."""
+        """Sample on which frame 0 is centered: 0, or hop // 2 for padding "same"."""
         return 0 if self.padding == "center" else self.hop // 2
 
     def frames(self, samples: int) -> int:

@@ -56,7 +56,7 @@ class Stft(nn.Module):
 
 
 def analysis_window(spec: FeatureSpec, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The periodic window (n_fft,), centred in the frame."""
+    """The periodic window (n_fft,), centered in the frame."""
     make = torch.hann_window if spec.window == "hann" else torch.hamming_window
     window = make(spec.win, periodic=True, dtype=torch.float64).to(dtype)
     left = (spec.n_fft - spec.win) // 2

@@ -44,7 +44,7 @@ def trim_silence(
 ) -> Trim:
     """Cut leading and trailing frames whose level is more than `top_db` under the loudest frame.
 
-    The rule of `librosa.effects.trim`: root mean squares of frames centred on multiples of the hop, zeros beyond
+    The rule of `librosa.effects.trim`: root mean squares of frames centered on multiples of the hop, zeros beyond
     the ends. A clip without any signal is kept whole.
 
     Args:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from revoice import renamed
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import CHECKSUM, KEY, Description, checksum, spec_facts
 from revoice.errors import UserError
@@ -159,7 +160,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 def weights_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """The model's own state in what `read_checkpoint` returns."""
-    named = {unwrapped(str(name)): value for name, value in content["state_dict"].items()}
+    named = {renamed.weight(unwrapped(str(name))): value for name, value in content["state_dict"].items()}
     if len(named) < len(content["state_dict"]):
         raise UserError("the checkpoint holds a weight twice, wrapped and not: save the state_dict of one model")
     return {name.removeprefix("model."): value for name, value in named.items() if name.startswith("model.")}
@@ -189,7 +190,7 @@ def _read_safetensors(file: Path) -> tuple[Any, dict[str, Tensor]]:
     recorded = about.pop(CHECKSUM, None) if isinstance(about, dict) else None  # earlier versions wrote none
     if recorded is not None and recorded != checksum(about, state):
         raise UserError("damaged (its checksum differs): get it anew from where it is")
-    return about, state
+    return about, {renamed.weight(name): value for name, value in state.items()}
 
 
 def _digest(file: Path) -> str:

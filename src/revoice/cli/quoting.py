@@ -9,6 +9,7 @@ Its grammar chokes on `take (1).wav` or `epoch=3.ckpt`.
 import re
 from collections.abc import Collection, Sequence
 
+from revoice import renamed
 from revoice.errors import UserError
 
 # keys whose values are paths, or lists of paths, in any command
@@ -34,6 +35,14 @@ def without_dashes(arguments: Sequence[str]) -> list[str]:
     """
     own = (a.startswith("--") and "=" in a and a.partition("=")[0] not in _FLAGS for a in arguments)
     return [a[2:] if mine else a for a, mine in zip(arguments, own, strict=True)]
+
+
+def by_todays_names(arguments: Sequence[str]) -> list[str]:
+    """The same settings, renamed ones by their new names; controls of a model are the model's to rename."""
+    pairs = (argument.partition("=") for argument in arguments)
+    return [
+        (key if key.startswith("++controls.") else renamed.setting(key)) + sign + value for key, sign, value in pairs
+    ]
 
 
 def quote_arguments(arguments: Sequence[str], keys: Collection[str] = PATH_KEYS) -> list[str]:

@@ -1,7 +1,7 @@
 """A copy of a model, moved a little towards one voice by training steps on the very clips that are its target.
 
 One-shot conversion asks a network to speak with a voice after one glance at it; a voice unlike those it was trained on
-then comes out as a neighbour of itself. The clip can teach more than the glance: the model rebuilds it from its own
+then comes out as a neighbor of itself. The clip can teach more than the glance: the model rebuilds it from its own
 content, and the modules that speak (`ConversionModel.adapts`) follow the gradient for a few steps, as in few-shot
 speaker adaptation (Arik et al., arXiv:1802.06006). No Lightning, no files.
 """
@@ -75,17 +75,17 @@ def adapted(
         return None
     moved = copy.deepcopy(model).requires_grad_(False)
     parameters = [p for name in model.adapts for p in moved.get_submodule(name).requires_grad_(True).parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=how.rate)
+    optimizer = torch.optim.Adam(parameters, lr=how.rate)
     generator = torch.Generator().manual_seed(how.seed)
     with torch.enable_grad():
         for step in range(how.steps):
             batch = _crops(usable[step % len(usable)], moved, step, how, generator, spec.hop)
             loss = torch.stack([value for value in moved.losses(batch).values() if value.requires_grad]).sum()
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = how.rate * (1 - step / how.steps)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
     return moved.requires_grad_(False)
 
 

@@ -181,7 +181,7 @@ class Converter:
             raise AudioError(f"{name}: is too short, {1000 * seconds:.1f} ms")
 
     def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
-        """A voice from one or more recordings of it: they are analysed, and the model is adapted to them.
+        """A voice from one or more recordings of it: they are analyzed, and the model is adapted to them.
 
         A model with a table of speakers takes the names of its speakers instead.
         """
@@ -225,7 +225,7 @@ class Converter:
         )
 
     def say(self, clip: Utterance, voice: Voice, controls: Controls) -> np.ndarray:
-        """Samples of what an analysed clip says, at the vocoder's own level."""
+        """Samples of what an analyzed clip says, at the vocoder's own level."""
         with torch.no_grad():
             model = voice.speaker(controls.share)
             features = model.convert(clip, voice.references, controls)

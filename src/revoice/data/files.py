@@ -116,7 +116,7 @@ def content_hashes(manifest: Manifest, memory: Path) -> dict[str, str]:
 
 
 def _stamp(path: Path) -> tuple[str, int, int] | None:
-    """What a file is recognised by; None if there is none, or something that would block its reader (a pipe)."""
+    """What a file is recognized by; None if there is none, or something that would block its reader (a pipe)."""
     try:
         found = path.stat()
     except (OSError, ValueError):  # ValueError: a name with a zero byte

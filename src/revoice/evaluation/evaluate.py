@@ -1,4 +1,4 @@
-"""Convert, measure, summarise."""
+"""Convert, measure, summarize."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Val
 from revoice.evaluation.metrics.words import Words
 from revoice.evaluation.pairs import Trial
 from revoice.evaluation.recognition import Listener, Recognizer
-from revoice.evaluation.summary import Record, Summary, summarise
+from revoice.evaluation.summary import Record, Summary, summarize
 from revoice.evaluation.verification import VERIFIERS
 from revoice.evaluation.workers import Workers
 
@@ -42,7 +42,7 @@ class Evaluation:
         name: of the system.
         columns: what was measured.
         records: one dict per trial, plain values (nan where there is none), by group.
-        summaries: what `summarise` makes of them, by group.
+        summaries: what `summarize` makes of them, by group.
         examples: a few trials with their sound, by group.
         verifier: who judged the voices.
         circular: the system was conditioned on, or trained against, that verifier, which then flatters it.
@@ -132,7 +132,7 @@ def run(
     for (group, _), record, result in zip(flat, records, results, strict=True):
         by_group[group].append((record, result))
     listeners = tuple(metric.listener(stands_on) for metric in metrics if isinstance(metric, Words))
-    summaries = {group: summarise([record for record, _ in both], columns, seed) for group, both in by_group.items()}
+    summaries = {group: summarize([record for record, _ in both], columns, seed) for group, both in by_group.items()}
     for summary in summaries.values():
         summary["recognizer"] = None
         summary |= {f"{listener.prefix}recognizer": listener.facts(summary) for listener in listeners}
@@ -186,7 +186,7 @@ def convert_all(
     copies: dict[str, Audio] = {}
     for done, (key, row) in enumerate(wanted.items(), start=1):
         copies[key] = vocode(read(row))
-        progress("resynthesising", done, len(wanted))
+        progress("resynthesizing", done, len(wanted))
     return [_result(trial, read, copies, *converted[i]) for i, trial in enumerate(trials)]
 
 

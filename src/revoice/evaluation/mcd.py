@@ -56,7 +56,7 @@ class Distortion:
     path: NDArray[np.int64]
 
 
-def analyse(samples: ArrayLike, rate: int) -> Analysis:
+def analyze(samples: ArrayLike, rate: int) -> Analysis:
     """WORLD analysis of one mono recording.
 
     Args:
@@ -76,7 +76,7 @@ def analyse(samples: ArrayLike, rate: int) -> Analysis:
 
 
 def distortion(a: Analysis, b: Analysis) -> Distortion:
-    """MCD between two analysed recordings; symmetric, 0 for equal ones."""
+    """MCD between two analyzed recordings; symmetric, 0 for equal ones."""
     found = align(a.cepstra, b.cepstra)
     path = np.stack([a.frames[found.path[:, 0]], b.frames[found.path[:, 1]]], axis=1)
     return Distortion(float(SCALE_DB * found.costs.mean()), path)

@@ -1,4 +1,4 @@
-"""Pictures of the report, as PNG bytes. Transparent, with grey text: they suit light and dark pages."""
+"""Pictures of the report, as PNG bytes. Transparent, with gray text: they suit light and dark pages."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from revoice.audio.io import Audio, resample
 from revoice.evaluation.media import SECONDS_MAX
 
-GREY = "#85898f"
+GRAY = "#85898f"
 CROSS, SAME = "#e07a2f", "#3b8fd6"
 RANGE_DB = 70.0
 RATE, N_FFT, HOP = 16000, 512, 128
 
 
 def spectrograms(clips: Mapping[str, Audio]) -> bytes:
-    """Spectrograms side by side, 0 to 8 kHz, on one time axis and one colour scale.
+    """Spectrograms side by side, 0 to 8 kHz, on one time axis and one color scale.
 
     Args:
         clips: by title; the first 15 s of each are shown, in dB under its own loudest point.
@@ -28,7 +28,7 @@ def spectrograms(clips: Mapping[str, Audio]) -> bytes:
 
 
 def draw_spectrograms(figure: Any, clips: Mapping[str, Audio], bottom: float, height: float) -> None:
-    """A row of panels and its colour bar, placed in fractions of the figure."""
+    """A row of panels and its color bar, placed in fractions of the figure."""
     seconds = min(SECONDS_MAX, max(clip.seconds for clip in clips.values()))
     width = 0.87 / len(clips)
     for number, (title, clip) in enumerate(clips.items()):
@@ -47,7 +47,7 @@ def draw_spectrograms(figure: Any, clips: Mapping[str, Audio], bottom: float, he
         )
         panel.set(title=title, xlabel="time in s", xlim=(0.0, seconds), yticks=range(0, 9, 2))
         panel.set_xticks(range(0, int(seconds) + 1, 1 + int(seconds) // 8))
-        in_grey(panel)
+        in_gray(panel)
         panel.set_facecolor("#000004")
         if number:
             panel.tick_params(labelleft=False)
@@ -55,7 +55,7 @@ def draw_spectrograms(figure: Any, clips: Mapping[str, Audio], bottom: float, he
             panel.set_ylabel("frequency in kHz")
     bar = figure.add_axes((0.93, bottom, 0.012, height))
     figure.colorbar(shown, cax=bar, ticks=[0, -RANGE_DB / 2, -RANGE_DB], label="dB")
-    in_grey(bar)
+    in_gray(bar)
 
 
 def spectrogram_db(clip: Audio) -> NDArray[np.float32]:
@@ -88,26 +88,26 @@ def cosine_scatter(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
         _scatter(panel, group, reach)
         panel.set(xlabel="cosine to the source voice", ylabel="cosine to the target voice")
         panel.set_title(title, y=1.1)
-        in_grey(panel)
+        in_gray(panel)
     return to_png(figure)
 
 
 def _scatter(panel: Any, points: Sequence[tuple[float, float, bool | None]], reach: tuple[float, float]) -> None:
-    for same, colour, marker, label in (
+    for same, color, marker, label in (
         (False, CROSS, "o", "cross-gender"),
         (True, SAME, "^", "same gender"),
-        (None, GREY, "s", "gender unknown"),
+        (None, GRAY, "s", "gender unknown"),
     ):
         chosen = [(x, y) for x, y, gender in points if gender is same]
         if chosen:
-            panel.scatter(*zip(*chosen, strict=True), s=26, c=colour, marker=marker, alpha=0.75, lw=0, label=label)
-    panel.plot(reach, reach, color=GREY, lw=1, ls="--", label="equally close")
+            panel.scatter(*zip(*chosen, strict=True), s=26, c=color, marker=marker, alpha=0.75, lw=0, label=label)
+    panel.plot(reach, reach, color=GRAY, lw=1, ls="--", label="equally close")
     panel.set(xlim=reach, ylim=reach)
-    panel.legend(frameon=False, labelcolor=GREY, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncol=3)
+    panel.legend(frameon=False, labelcolor=GRAY, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncol=3)
     bins = np.linspace(*reach, 31)
     top, right = panel.inset_axes((0.0, 1.01, 1.0, 0.08)), panel.inset_axes((1.01, 0.0, 0.08, 1.0))
-    top.hist([x for x, _, _ in points], bins=bins, color=GREY, alpha=0.6)
-    right.hist([y for _, y, _ in points], bins=bins, color=GREY, alpha=0.6, orientation="horizontal")
+    top.hist([x for x, _, _ in points], bins=bins, color=GRAY, alpha=0.6)
+    right.hist([y for _, y, _ in points], bins=bins, color=GRAY, alpha=0.6, orientation="horizontal")
     top.set(xlim=reach)
     right.set(ylim=reach)
     for margin in (top, right):
@@ -124,18 +124,18 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def in_grey(panel: Any) -> None:
+def in_gray(panel: Any) -> None:
     """Text and lines that can be read on white and on black."""
     panel.set_facecolor("none")
-    panel.tick_params(colors=GREY, labelsize=8)
+    panel.tick_params(colors=GRAY, labelsize=8)
     for text in (panel.title, panel.xaxis.label, panel.yaxis.label):
-        text.set(color=GREY, fontsize=9, parse_math=False)  # a name may hold a $
+        text.set(color=GRAY, fontsize=9, parse_math=False)  # a name may hold a $
     for edge in panel.spines.values():
-        edge.set_color(GREY)
+        edge.set_color(GRAY)
 
 
 def to_png(figure: Any) -> bytes:
-    """PNG with a palette of 192 colours: a third of the size, no visible difference."""
+    """PNG with a palette of 192 colors: a third of the size, no visible difference."""
     from PIL import Image
 
     figure.set_dpi(110)

@@ -172,7 +172,7 @@ def _scatter(evaluation: Evaluation) -> str:
     alt = (
         f"Scatter plot, one point per conversion: cosine to the target voice over cosine to the source voice. {shares}."
     )
-    caption = "One point per conversion; above the dashed line it is closer to the target. Grey bars: histograms."
+    caption = "One point per conversion; above the dashed line it is closer to the target. Gray bars: histograms."
     return f'<figure><img src="{picture}" alt="{escape(alt)}"><figcaption>{caption}</figcaption></figure>'
 
 
@@ -181,7 +181,7 @@ def _legend_examples() -> str:
         '<p class="soft">For target voices of each gender the conversion with the highest, the median and the lowest '
         "cosine to the target: the most similar need not be closer to the target than to the source, nor be clear. "
         "The reference is what the system heard of the target voice. Spectrograms share axes and "
-        "colours (dB under each clip's loudest point).</p>"
+        "colors (dB under each clip's loudest point).</p>"
     )
 
 

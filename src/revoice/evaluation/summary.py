@@ -11,7 +11,7 @@ Record = dict[str, Any]
 Summary = dict[str, Any]
 
 
-def summarise(records: Sequence[Record], columns: Sequence[Column], seed: int = 0) -> Summary:
+def summarize(records: Sequence[Record], columns: Sequence[Column], seed: int = 0) -> Summary:
     """Summary of one group of trials, and of its same-gender and cross-gender parts.
 
     Args:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from revoice.audio.io import Audio
-from revoice.evaluation.pictures import CROSS, GREY, SAME, draw_spectrograms, in_grey, new_figure, to_png
+from revoice.evaluation.pictures import CROSS, GRAY, SAME, draw_spectrograms, in_gray, new_figure, to_png
 from revoice.models.base import Progress
 
 
@@ -17,20 +17,20 @@ def transfer_picture(steps: Sequence[Progress], clips: Mapping[str, Audio]) -> b
     draw_spectrograms(figure, clips, 0.6, 0.34)
     panel = figure.add_axes((0.07, 0.1, 0.835, 0.36))
     runs = _runs(steps)
-    for axes, name, colour in zip((panel, panel.twinx()), steps[0].losses, (CROSS, SAME), strict=False):
+    for axes, name, color in zip((panel, panel.twinx()), steps[0].losses, (CROSS, SAME), strict=False):
         for first, run in runs:
             values = [step.losses[name] if step.losses[name] > 0.0 else math.nan for step in run]
-            axes.plot([first + step.iteration for step in run], values, color=colour, lw=1.2, marker=".", ms=3)
+            axes.plot([first + step.iteration for step in run], values, color=color, lw=1.2, marker=".", ms=3)
         axes.set_ylabel(f"{name} loss")
         if any(step.losses[name] > 0.0 for step in steps):
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("")
-        in_grey(axes)
-        axes.yaxis.label.set_color(colour)
+        in_gray(axes)
+        axes.yaxis.label.set_color(color)
     for first, _ in runs[1:]:
-        panel.axvline(first, color=GREY, lw=0.5)
+        panel.axvline(first, color=GRAY, lw=0.5)
     panel.set_xlabel("iterations" if len(runs) == 1 else "iterations, window after window")
     return to_png(figure)
 

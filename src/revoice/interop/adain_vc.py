@@ -51,7 +51,7 @@ def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """`AdaINVC` arguments of a published `config` (the whole YAML file, or a fixture's: both hold a model part).
 
     Raises:
-        UserError: for settings whose published behaviour was never released (spectral norm, other activations).
+        UserError: for settings whose published behavior was never released (spectral norm, other activations).
     """
     parts = config["model"] if "model" in config else config
     speaker, content, decoder = parts["SpeakerEncoder"], parts["ContentEncoder"], parts["Decoder"]
@@ -83,7 +83,7 @@ def load_state(model: AdaINVC, published: Mapping[str, Tensor]) -> None:
 
 
 def _require_fit(model: AdaINVC, renamed: Mapping[str, Tensor]) -> None:
-    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("standardiser.")}
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("standardizer.")}
     for name in sorted(own.keys() ^ renamed.keys()):
         where = "checkpoint" if name in renamed else "configured network"
         raise UserError(

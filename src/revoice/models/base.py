@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from revoice import renamed
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
@@ -59,7 +60,7 @@ class Controls:
 
 @settings
 class StyleControls(Controls):
-    """How far to go towards the target voice: 0 re-synthesises the source's own, 1 is the target's, between mixes."""
+    """How far to go towards the target voice: 0 re-synthesizes the source's own, 1 is the target's, between mixes."""
 
     strength: Strength = 1.0
 
@@ -98,7 +99,7 @@ class Utterance:
     """One clip as a converter sees it; what a model did not require is None.
 
     Attributes:
-        features: (F, T) un-standardised.
+        features: (F, T) un-standardized.
         f0: (T,) Hz, 0 unvoiced.  embedding: (256,).  waveform: (S,) at the spec's rate.
         level: mean log-f0, a scalar, where it is known better than by `f0`: of the whole recording if this is a chunk
             of one, of all training clips if this stands for a speaker of the table.
@@ -160,7 +161,7 @@ class Trainable(nn.Module):
         """Called before training: what the features are, for losses that listen to them."""
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Take the per-channel statistics (F,) of the training features; models that do not standardise ignore them."""
+        """Take the per-channel statistics (F,) of the training features; models that do not standardize ignore them."""
 
     def speaker_codes(self, features: Tensor) -> Tensor | None:
         """Speaker representation (B, D) of features (B, F, T) for the speaker map; None if the model has none."""
@@ -190,6 +191,7 @@ class ConversionModel(Trainable):
     def typed_controls(cls, settings: Mapping[str, Any]) -> Any:
         """The model's controls from plain settings; an unknown one is a `UserError` with the valid names."""
         valid = [f.name for f in fields(cls.Controls)]
+        settings = {renamed.setting(name): value for name, value in settings.items()}
         for name in settings:
             if not valid:
                 raise UserError(f"model {cls.name} has no control '{name}': it takes none")
@@ -220,10 +222,10 @@ class ConversionModel(Trainable):
         return moved(source.f0, strength * (torch.stack(levels).mean() - own))
 
 
-class Standardiser(nn.Module):
+class Standardizer(nn.Module):
     """z-scores features with statistics kept as buffers, so that they travel inside the checkpoint.
 
-    >>> s = Standardiser(2); s.set(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.0]))
+    >>> s = Standardizer(2); s.set(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.0]))
     >>> s(torch.tensor([[[3.0], [2.0]]])).flatten().tolist()
     [1.0, 0.0]
     """
@@ -242,9 +244,9 @@ class Standardiser(nn.Module):
         self.std.copy_(std.clamp(min=floor))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F, T) -> (B, F, T) standardised."""
+        """(B, F, T) -> (B, F, T) standardized."""
         return (features - self.mean[:, None]) / self.std[:, None]
 
-    def inverse(self, standardised: Tensor) -> Tensor:
-        """(B, F, T) standardised -> features."""
-        return standardised * self.std[:, None] + self.mean[:, None]
+    def inverse(self, standardized: Tensor) -> Tensor:
+        """(B, F, T) standardized -> features."""
+        return standardized * self.std[:, None] + self.mean[:, None]

@@ -21,7 +21,7 @@ from revoice.models.base import (
     ConversionModel,
     Requires,
     Sampler,
-    Standardiser,
+    Standardizer,
     Strength,
     Utterance,
     require_frames,
@@ -216,7 +216,7 @@ class RecSyn(ConversionModel):
             reference=reference_frames,
             analysis=("features", "f0", "embedding", "waveform"),
         )
-        self.standardiser = Standardiser(n_features)
+        self.standardizer = Standardizer(n_features)
         self.content = RecognizedContent(encoder(content), sample_rate, hop)
         self.content.requires_grad_(tune)
         self.neck = Neck(self.content.channels, narrow)
@@ -225,7 +225,7 @@ class RecSyn(ConversionModel):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction and distillation, each a mean over the valid frames; the latter is 0 without `tune`."""
-        x = self.standardiser(batch.features)
+        x = self.standardizer(batch.features)
         assert batch.f0 is not None and batch.embedding is not None
         assert batch.reference is not None and batch.content is not None
         zero = x.new_zeros(())
@@ -240,7 +240,7 @@ class RecSyn(ConversionModel):
         code = self.neck(content)
         if batch.draws is not None and self.noise:
             code = code + self.noise * batch.draws.normal("code", *code.shape[1:], device=code.device)
-        voice = self.voice(batch.embedding, self.standardiser(batch.reference))
+        voice = self.voice(batch.embedding, self.standardizer(batch.reference))
         y = self.decoder(code, batch.f0, voice)
         judged = self._judged(code, voice, content, batch) if self.match else {"voice": zero, "words": zero}
         with torch.autocast(x.device.type, enabled=False):
@@ -253,7 +253,7 @@ class RecSyn(ConversionModel):
         other = (torch.arange(len(batch), device=code.device) ^ 1).clamp(max=len(batch) - 1)  # 1 0 3 2 ...
         level = _levels(batch.f0)
         f0 = batch.f0 * (level[other] - level).exp()[:, None]
-        features = self.standardiser.inverse(self.decoder(code, f0, voice[other]).float())
+        features = self.standardizer.inverse(self.decoder(code, f0, voice[other]).float())
         said = instance_norm(self.content.of_mels(features, self.spec))
         return {
             "voice": voice_mismatch(features, batch.embedding[other], batch.embedding, self.spec),
@@ -273,7 +273,7 @@ class RecSyn(ConversionModel):
         f0 = self.pitch(source, targets, controls)
         assert f0 is not None
         y = self.decoder(code, F.pad(f0, (0, size - frames))[None], voice)
-        return self.standardiser.inverse(y)[0, :, :frames]
+        return self.standardizer.inverse(y)[0, :, :frames]
 
     def pitch(self, source: Utterance, targets: list[Utterance], controls: RecSynControls) -> Tensor | None:
         """The source's contour (T,) at the targets' level, as the controls say."""
@@ -290,11 +290,11 @@ class RecSyn(ConversionModel):
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""
-        self.standardiser.set(mean, std)
+        self.standardizer.set(mean, std)
 
     def _voice(self, clips: Sequence[Utterance]) -> Tensor:
         embedding = torch.stack([clip.embedding for clip in clips if clip.embedding is not None]).mean(0)
-        frames = self.standardiser(torch.cat([clip.features for clip in clips], dim=-1)[None])
+        frames = self.standardizer(torch.cat([clip.features for clip in clips], dim=-1)[None])
         return self.voice(F.normalize(embedding, dim=0)[None], frames)
 
 

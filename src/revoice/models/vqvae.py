@@ -15,7 +15,7 @@ from revoice.models.base import (
     ConversionModel,
     Requires,
     Sampler,
-    Standardiser,
+    Standardizer,
     StyleControls,
     Utterance,
     require_frames,
@@ -49,7 +49,7 @@ class VQEncoderSize:
 
 
 class VQEncoder(nn.Module):
-    """Convolution, normalisation, ReLU, again and again; then down to the width of the codes."""
+    """Convolution, normalization, ReLU, again and again; then down to the width of the codes."""
 
     def __init__(self, n_features: int, out: int, size: VQEncoderSize) -> None:
         super().__init__()
@@ -129,20 +129,20 @@ class VQVAE(ConversionModel):
         self.target = "speaker" if voice == "speaker" else "clips"
         fields = ("features", *(("f0",) if size.pitch_bins else ()), *self.voice.fields)
         self.requires = Requires(fields=fields, frames=frames, minimum=self.shortest, sampler=sampler)
-        self.standardiser = Standardiser(n_features)
+        self.standardizer = Standardizer(n_features)
         self.quantizer = Quantizer(codes)
         self.decoder = Decoder(n_features, codes.dim, size, upsample, norm_first=True)
         layers = 2 * len(upsample)
         self.affine = nn.ModuleList(nn.Linear(voice_dim, 2 * size.channels) for _ in range(layers))
 
     def encode(self, x: Tensor, batch: Batch | None = None) -> Quantized:
-        """Standardised features (B, F, T) -> codes of T / hop steps; the codebook learns from a training batch."""
+        """Standardized features (B, F, T) -> codes of T / hop steps; the codebook learns from a training batch."""
         short = -x.shape[-1] % self.hop
         whole = F.pad(x, (0, short), mode="replicate") if short else x
         return self.quantizer(self.encoder(whole), None if batch is None else batch.draws)
 
     def decode(self, values: Tensor, voice: Tensor, f0: Tensor | None) -> Tensor:
-        """Code vectors (B, D, T / hop), voice codes (B, dim), f0 (B, T) -> standardised features (B, F, T)."""
+        """Code vectors (B, D, T / hop), voice codes (B, dim), f0 (B, T) -> standardized features (B, F, T)."""
         halves = (layer(voice)[:, :, None].chunk(2, dim=1) for layer in self.affine)
         styles = [TimeStatistics(mean, std) for mean, std in halves]
         if self.decoder.pitch is None or f0 is None:
@@ -151,7 +151,7 @@ class VQVAE(ConversionModel):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction (over valid frames), codebook, commitment, perplexity."""
-        x = self.standardiser(batch.features)
+        x = self.standardizer(batch.features)
         heard = x
         if batch.draws is not None and self.perturb:
             heard = perturbed(x, self.perturb, batch.draws, self.stretch)
@@ -166,7 +166,7 @@ class VQVAE(ConversionModel):
     @torch.no_grad()
     def convert(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor:
         """Features (F, T) of the source's codes in the target's voice."""
-        x = self.standardiser(source.features[None])
+        x = self.standardizer(source.features[None])
         frames = x.shape[-1]
         if frames < self.shortest:
             x = F.pad(x, (0, self.shortest - frames), mode="replicate")
@@ -175,7 +175,7 @@ class VQVAE(ConversionModel):
             voice = torch.lerp(self._own_voice(source), voice, controls.strength)
         f0 = self.pitch(source, targets, controls)
         y = self.decode(self.encode(x).values, voice, None if f0 is None else f0[None])
-        return self.standardiser.inverse(y)[0, :, :frames]
+        return self.standardizer.inverse(y)[0, :, :frames]
 
     def pitch(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor | None:
         """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
@@ -183,7 +183,7 @@ class VQVAE(ConversionModel):
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""
-        self.standardiser.set(mean, std)
+        self.standardizer.set(mean, std)
 
     def _own_voice(self, source: Utterance) -> Tensor:
         if self.voice.kind == "speaker":

@@ -1,4 +1,4 @@
-"""Instance normalisation over time and its adaptive form (Huang and Belongie, arXiv:1703.06868, equation 8)."""
+"""Instance normalization over time and its adaptive form (Huang and Belongie, arXiv:1703.06868, equation 8)."""
 
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ def instance_norm(x: Tensor) -> Tensor:
 
 
 def adaptive_instance_norm(x: Tensor, style: TimeStatistics) -> Tensor:
-    """Normalise `x` (B, C, T) over time, then give it the style's deviation and mean, each (B, C, 1).
+    """Normalize `x` (B, C, T) over time, then give it the style's deviation and mean, each (B, C, 1).
 
     One fused kernel: every (item, channel) row is a channel of a batch of one.
     """

@@ -65,7 +65,7 @@ def spread_upsampling(hop: int, blocks: int) -> tuple[int, ...]:
 
 
 class Block(nn.Module):
-    """Two convolutions with a skip connection; normalisation before ("code") or after ("paper") each activation."""
+    """Two convolutions with a skip connection; normalization before ("code") or after ("paper") each activation."""
 
     def __init__(
         self, channels: int, kernel: int, dropout: float, stride: int = 1, upsample: int = 1, norm_first: bool = True
@@ -77,7 +77,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def activate(self, x: Tensor, norm: Any) -> Tensor:
-        """Normalise and rectify in the configured order; `norm` is a function (B, C, T) -> (B, C, T)."""
+        """Normalize and rectify in the configured order; `norm` is a function (B, C, T) -> (B, C, T)."""
         x = F.relu(norm(x)) if self.norm_first else norm(F.relu(x))
         return self.dropout(x)
 

@@ -74,7 +74,7 @@ def varied(x: Tensor, lengths: Tensor, draws: Draws) -> Tensor:
 
 
 def masked(x: Tensor, draws: Draws, rows: int = 10, frames: int = 6) -> Tensor:
-    """Standardised log-mels (B, F, T) with two bands and three moments of random width set to the mean, 0."""
+    """Standardized log-mels (B, F, T) with two bands and three moments of random width set to the mean, 0."""
     batch, bins, time = x.shape
     device = x.device
     u = draws.uniform("masked", 5, 2, device=device)

@@ -1,4 +1,4 @@
-"""Batch normalisation over the whole batch of a run, on any device (torch's SyncBatchNorm refuses CPUs)."""
+"""Batch normalization over the whole batch of a run, on any device (torch's SyncBatchNorm refuses CPUs)."""
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,11 @@ class BatchNorm1d(nn.BatchNorm1d):
             wide = x.float()
             count = x.shape[0] * x.shape[2] * processes()
             mean = summed_with_gradient(wide.sum((0, 2))) / count
-            centred = wide - mean[:, None]
-            variance = summed_with_gradient(centred.square().sum((0, 2))) / count
+            centered = wide - mean[:, None]
+            variance = summed_with_gradient(centered.square().sum((0, 2))) / count
             self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
             scale = self.weight * (variance + self.eps).rsqrt()
-            return centred * scale[:, None] + self.bias[:, None]
+            return centered * scale[:, None] + self.bias[:, None]
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

@@ -16,7 +16,7 @@ def perturbed(features: Tensor, amount: float, draws: Draws, stretch: float | No
     """Stretch the frequency axis of every item as another vocal tract would, and change its level and spectral tilt.
 
     Args:
-        features: (B, F, T), standardised; rows ordered by frequency.
+        features: (B, F, T), standardized; rows ordered by frequency.
         amount: level and tilt move by up to 3 * amount standard deviations.
         draws: random numbers, one set per item.
         stretch: bin k is read from k * s, s uniform in 1 +- stretch (edges repeat); None is `amount`.

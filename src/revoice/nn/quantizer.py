@@ -29,7 +29,7 @@ class QuantizerSize:
         metric: "euclidean" or "cosine" (vectors and codes on the unit sphere).
         restart: a code that stands for fewer vectors per batch than this, on average, becomes a vector of the batch; 0:
             codes may die.
-        jitter: chance that a code takes the place of its neighbour in time, in training (Chorowski et al.,
+        jitter: chance that a code takes the place of its neighbor in time, in training (Chorowski et al.,
             arXiv:1901.08810); half of it to each side.
     """
 
@@ -157,7 +157,7 @@ class Quantizer(nn.Module):
 
 
 def jitter(codes: Tensor, chance: float, draws: Draws) -> Tensor:
-    """Codes (B, T), each replaced by its left or right neighbour with half the chance; the ends have one neighbour."""
+    """Codes (B, T), each replaced by its left or right neighbor with half the chance; the ends have one neighbor."""
     frames = codes.shape[1]
     roll = draws.uniform("jitter", frames, device=codes.device)
     step = (roll < chance).long() - 2 * (roll < chance / 2).long()
@@ -166,13 +166,13 @@ def jitter(codes: Tensor, chance: float, draws: Draws) -> Tensor:
 
 
 def kmeans(vectors: Tensor, k: int, order: Tensor, rounds: int = _LLOYD) -> Tensor:
-    """K centres (K, D) of vectors (N, D) by Lloyd's algorithm, from the first K of `order` (N,); empty ones stay."""
-    centres = vectors[order[torch.arange(k, device=order.device) % len(order)]]
+    """K centers (K, D) of vectors (N, D) by Lloyd's algorithm, from the first K of `order` (N,); empty ones stay."""
+    centers = vectors[order[torch.arange(k, device=order.device) % len(order)]]
     if len(vectors) < k:  # some start on the same spot
-        centres = centres + 1e-3 * centres.std() * torch.linspace(-1, 1, k, device=centres.device)[:, None]
+        centers = centers + 1e-3 * centers.std() * torch.linspace(-1, 1, k, device=centers.device)[:, None]
     for _ in range(rounds):
-        nearest = torch.cdist(vectors, centres).argmin(1)
+        nearest = torch.cdist(vectors, centers).argmin(1)
         count = torch.bincount(nearest, minlength=k).to(vectors.dtype)[:, None]
-        total = torch.zeros_like(centres).index_add_(0, nearest, vectors)
-        centres = torch.where(count > 0, total / count.clamp(min=1), centres)
-    return centres
+        total = torch.zeros_like(centers).index_add_(0, nearest, vectors)
+        centers = torch.where(count > 0, total / count.clamp(min=1), centers)
+    return centers

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revoice.errors import one_line
-from revoice.evaluation.pictures import in_grey, new_figure, to_png
+from revoice.evaluation.pictures import in_gray, new_figure, to_png
 
 NAMED = 40  # voices whose names can be read along an axis
 
 
 def confusion_picture(panels: Mapping[str, NDArray[np.float64]], names: Sequence[str]) -> bytes:
-    """PNG of confusion matrices side by side, on one colour scale.
+    """PNG of confusion matrices side by side, on one color scale.
 
     Args:
         panels: by title, how often (n, n + 1) the voice of a row was taken for that of a column; the last column
@@ -31,9 +31,9 @@ def confusion_picture(panels: Mapping[str, NDArray[np.float64]], names: Sequence
             shown_names = [*(one_line(name, 40) for name in names), "nobody"]
             panel.set_xticks(range(shares.shape[1]), shown_names[: shares.shape[1]], rotation=90, parse_math=False)
             panel.set_yticks(range(len(names)), shown_names[: len(names)], parse_math=False)
-        in_grey(panel)
+        in_gray(panel)
         panel.tick_params(labelsize=8 if len(names) <= 12 else 6, length=2)
     bar = figure.add_axes(((width - 0.75) / width, 0.14, 0.12 / width, 0.8))
     figure.colorbar(shown, cax=bar, ticks=[0.0, 0.5, 1.0], label="share of the clips")
-    in_grey(bar)
+    in_gray(bar)
     return to_png(figure)

@@ -70,7 +70,7 @@ class Projected(Gallery):
 
     Args:
         network: whose features.
-        windows: of the clips to come, n groups of neighbouring frames (F, n, w), w at least what the network sees.
+        windows: of the clips to come, n groups of neighboring frames (F, n, w), w at least what the network sees.
         precision: share of the Frobenius norm of the samples' Gram matrix that the axes may leave out, above 0.
     """
 

@@ -165,7 +165,7 @@ def _identify(gallery: Gallery, cast: Cast, read: _Reader, outcomes: list[Outcom
             left_out = max(left_out, math.sqrt(max(lost, 0.0)))
         for outcome in outcomes:
             way = outcome.variant
-            own, others = WEIGHTS[way.normalise](clip), scales[way.normalise]
+            own, others = WEIGHTS[way.normalize](clip), scales[way.normalize]
             distances = own**2 * products.own + others**2 * known - 2.0 * own * others * products.others
             best = int(distances.argmin())
             distance, nearest = float(distances[best].clamp(min=0.0)), cast.known[best]
@@ -175,7 +175,7 @@ def _identify(gallery: Gallery, cast: Cast, read: _Reader, outcomes: list[Outcom
 
 
 def _windows(clip: Tensor, count: int, wide: int) -> Tensor:
-    """(F, n, wide) of a clip (F, T): at most `count` groups of neighbouring frames, evenly spread."""
+    """(F, n, wide) of a clip (F, T): at most `count` groups of neighboring frames, evenly spread."""
     firsts = torch.linspace(0, clip.shape[1] - wide, count).round().long().unique()
     return clip[:, firsts[:, None] + torch.arange(wide)]
 

@@ -31,7 +31,7 @@ Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
 
 def _known(way: str) -> str:
     if way not in WEIGHTS:
-        raise choices(way, WEIGHTS, "evaluation.normalise")
+        raise choices(way, WEIGHTS, "evaluation.normalize")
     return way
 
 
@@ -49,9 +49,9 @@ class GramProtocol:
         seeds: of the networks, one after the other; a number n stands for the n seeds from that of the run on.
         kernels: of the networks, frequencies x frames.
         channels, layers, slope: see `RandomFeatures`; of several layers the distances are averaged.
-        normalise: what of a clip must not matter: its "duration", its "energy" (duration and loudness), or "nothing".
+        normalize: what of a clip must not matter: its "duration", its "energy" (duration and loudness), or "nothing".
         cap: of the published search, whose best distance so far begins at this value: a clip that is nowhere nearer
-            gets no answer, which is a wrong one. It is a variant beside the others, not normalised. None: no such one.
+            gets no answer, which is a wrong one. It is a variant beside the others, not normalized. None: no such one.
         seconds: only the beginning of each recording; None: all of it.
         precision: see `Projected`; 0 leaves nothing out and takes hours.
     """
@@ -64,7 +64,7 @@ class GramProtocol:
     channels: Channels = 32
     layers: Layers = 1
     slope: Share = 0.2
-    normalise: Annotated[tuple[Way, ...], BeforeValidator(one_or_more)] = tuple(WEIGHTS)
+    normalize: Annotated[tuple[Way, ...], BeforeValidator(one_or_more)] = tuple(WEIGHTS)
     cap: Positive | None = 100000.0
     seconds: Positive | None = None
     precision: LeftOut = 1e-4
@@ -77,7 +77,7 @@ class GramProtocol:
             )
         if not self.variants():
             raise UserError(
-                f"evaluation.kernels={list(self.kernels)} normalise={list(self.normalise)}: nothing to do; "
+                f"evaluation.kernels={list(self.kernels)} normalize={list(self.normalize)}: nothing to do; "
                 "expected e.g. evaluation.kernels=[3x1,3x3]"
             )
         if len(set(self.seeds_from(0))) < len(self.seeds_from(0)):
@@ -87,7 +87,7 @@ class GramProtocol:
         """All ways of comparing, the published one first."""
         ways = [("nothing", self.cap)] if self.cap is not None else []
         return [
-            Variant(kernel, *way) for kernel in self.kernels for way in [*ways, *((n, None) for n in self.normalise)]
+            Variant(kernel, *way) for kernel in self.kernels for way in [*ways, *((n, None) for n in self.normalize)]
         ]
 
     def seeds_from(self, first: int) -> tuple[int, ...]:
@@ -110,13 +110,13 @@ class Variant:
     """One way of comparing Gram matrices; see `GramProtocol`."""
 
     kernel: str
-    normalise: str
+    normalize: str
     cap: float | None
 
     @property
     def title(self) -> str:
         """In words."""
-        divided = {"nothing": "as they are", "duration": "per frame", "energy": "per energy"}[self.normalise]
+        divided = {"nothing": "as they are", "duration": "per frame", "energy": "per energy"}[self.normalize]
         return f"{self.kernel}, {divided}" + (f", cap {self.cap:g}" if self.cap is not None else "")
 
 
@@ -186,7 +186,7 @@ class Cast:
     Attributes:
         known: the training clips.
         asked: the clips to identify.
-        windows: groups of neighbouring frames (F, n, w) of the known clips, see `Projected`.
+        windows: groups of neighboring frames (F, n, w) of the known clips, see `Projected`.
         unusable: why recordings were passed over, by path.
     """
 

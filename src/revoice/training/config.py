@@ -19,7 +19,7 @@ from revoice.training.callbacks import CALLBACKS
 from revoice.training.content import require_encoder
 from revoice.training.loggers import LOGGERS
 from revoice.training.objective import Weights
-from revoice.training.optimisers import build_optimiser
+from revoice.training.optimizers import build_optimizer
 from revoice.training.trainer import TrainerSettings, place
 from revoice.untrusted import sketch
 from revoice.vocoders.base import VOCODERS
@@ -80,7 +80,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
             "every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in run.loss)
         )
     MODELS.check(name, values, facts=("n_speakers", *spec_facts(run.features)))
-    build_optimiser(run.optimizer, nn.Linear(1, 1))
+    build_optimizer(run.optimizer, nn.Linear(1, 1))
     for logger, how in (run.logger or {}).items():
         LOGGERS.check(logger, how or {})
     _check_callbacks(run, name)

@@ -1,4 +1,4 @@
-"""The LightningModule of models that train by minimising a sum of losses."""
+"""The LightningModule of models that train by minimizing a sum of losses."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +9,14 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from revoice import renamed
 from revoice.checkpoint.description import KEY, Description
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import Trainable
 from revoice.nn.collective import processes, summed
 from revoice.training.objective import Objective
-from revoice.training.optimisers import build_optimiser, learning_rate_factor
+from revoice.training.optimizers import build_optimizer, learning_rate_factor
 
 
 class VoiceModule(LightningModule):
@@ -25,8 +26,8 @@ class VoiceModule(LightningModule):
         model: the network.
         description: what its checkpoints say about it.
         loss: loss weights, see `Objective`.
-        optimizer: see `training.optimisers`.
-        max_iterations: optimiser steps of the run.
+        optimizer: see `training.optimizers`.
+        max_iterations: optimizer steps of the run.
         seed: random numbers inside layers (dropout) depend on it and on the iteration, so that a resumed run repeats
             them.
     """
@@ -48,7 +49,7 @@ class VoiceModule(LightningModule):
 
     @property
     def iteration(self) -> int:
-        """Optimiser steps done."""
+        """Optimizer steps done."""
         return self.trainer.global_step
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -73,12 +74,16 @@ class VoiceModule(LightningModule):
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Optimiser and per-iteration learning rate."""
-        # under mixed precision Lightning cannot clip the gradients of a fused optimiser
-        optimiser = build_optimiser(self.settings, self.model, fused=str(self.trainer.precision) == "32-true")
+        """Optimizer and per-iteration learning rate."""
+        # under mixed precision Lightning cannot clip the gradients of a fused optimizer
+        optimizer = build_optimizer(self.settings, self.model, fused=str(self.trainer.precision) == "32-true")
         factor = learning_rate_factor(self.settings.get("schedule") or {}, self.max_iterations)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take weights up that an earlier version called otherwise."""
+        checkpoint["state_dict"] = {renamed.weight(name): value for name, value in checkpoint["state_dict"].items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to save what is broken; add the description that conversion needs."""

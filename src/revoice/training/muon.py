@@ -21,7 +21,7 @@ class Muon(torch.optim.Optimizer):
     both share one rate.
 
     Args:
-        model: module whose trainable parameters are optimised.
+        model: module whose trainable parameters are optimized.
         lr: learning rate.
         momentum: of the layers' weights (Nesterov).
         ns_steps: Newton-Schulz iterations; each costs three products of the matrix with itself.
@@ -76,7 +76,7 @@ class Muon(torch.optim.Optimizer):
         pairs = sorted(zip(parameters, ahead, strict=True), key=lambda pair: _shape(pair[0]))
         for shape, alike in groupby(pairs, key=lambda pair: _shape(pair[0])):
             weights, directions = zip(*alike, strict=True)
-            turned = orthogonalised(torch.stack([d.reshape(shape) for d in directions]), group["ns_steps"])
+            turned = orthogonalized(torch.stack([d.reshape(shape) for d in directions]), group["ns_steps"])
             rate = group["lr"] * 0.2 * math.sqrt(max(shape))
             steps = [d.view_as(weight) for weight, d in zip(weights, turned.unbind(), strict=True)]
             torch._foreach_add_(list(weights), steps, alpha=-rate)
@@ -102,7 +102,7 @@ class Muon(torch.optim.Optimizer):
         return state[name]
 
 
-def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
+def orthogonalized(matrices: Tensor, steps: int) -> Tensor:
     """(N, A, B) -> (N, A, B): each with about the singular vectors it had and all singular values near 1."""
     wide = matrices.shape[1] <= matrices.shape[2]
     x = matrices if wide else matrices.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Weights that turn a model's named losses into the number that is minimised."""
+"""Weights that turn a model's named losses into the number that is minimized."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

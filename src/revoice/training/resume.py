@@ -71,7 +71,7 @@ def resume_from(value: Any, folder: Path, iterations: int, model: Trainable, des
 class resumed:
     """Lets the data start at the iteration the checkpoint was written at.
 
-    What fails before training begins, fails because of it: the state of optimiser, loops and callbacks is Lightning's
+    What fails before training begins, fails because of it: the state of optimizer, loops and callbacks is Lightning's
     to understand.
     """
 

@@ -131,7 +131,7 @@ def build_trainer(
     loggers: Sequence[Logger],
     callbacks: Sequence[Callback],
 ) -> Trainer:
-    """A Trainer that counts in optimiser steps, never ends an epoch, and validates every `val_every` steps."""
+    """A Trainer that counts in optimizer steps, never ends an epoch, and validates every `val_every` steps."""
     where = place(settings)
     for name in ("pytorch_lightning", "lightning_fabric"):  # its hints are for people who write the training loop
         logging.getLogger(name).setLevel(logging.WARNING)

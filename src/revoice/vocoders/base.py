@@ -35,7 +35,7 @@ class Vocoder(nn.Module):
         return self._spec.fingerprint
 
     def forward(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> Tensor:
-        """Un-standardised features (B, F, T) -> waveform (B, spec.samples(T)).
+        """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T)).
 
         `f0` (B, T) is their pitch in Hz, 0 where unvoiced, if it is known; `like`
         (B, S) is a waveform whose phases may be near theirs. A vocoder may use them or not.

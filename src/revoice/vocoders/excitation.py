@@ -20,7 +20,7 @@ def excitation(f0: Tensor, spec: FeatureSpec, seed: int = 0) -> Tensor:
         (B, spec.samples(T)): a pulse per period, split over the two samples it falls between.
     """
     samples = spec.samples(f0.shape[1])
-    first = spec.hop // 2 if spec.padding == "center" else 0  # there frame 0 is centred on sample 0
+    first = spec.hop // 2 if spec.padding == "center" else 0  # there frame 0 is centered on sample 0
     dense = nn.functional.interpolate(_held(f0.double())[:, None], scale_factor=float(spec.hop), mode="linear")[:, 0]
     voiced = (f0 > 0).repeat_interleave(spec.hop, dim=1)[:, first : first + samples]
     step = dense[:, first : first + samples] / spec.sample_rate  # periods per sample

@@ -48,7 +48,7 @@ class GriffinLim(Vocoder):
 
     @torch.no_grad()
     def forward(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> Tensor:
-        """Un-standardised features (B, F, T) -> waveform (B, spec.samples(T)), pre-emphasis undone.
+        """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T)), pre-emphasis undone.
 
         The search starts from the phases of `like` (B, S), else from the pitch `f0` (B, T), else as `init` says.
         """

@@ -91,11 +91,11 @@ class Folder(Corpus):
 
     def _from_csv(self, table: Path) -> Iterator[Row]:
         lines = [line for line in _read_csv(table) if line.get("path")]
-        learnt = {line["speaker"] for line in lines if line.get("split") == "train"}
+        learned = {line["speaker"] for line in lines if line.get("split") == "train"}
         for line in lines:
             split = line.get("split", "")
             if split == "test":
-                split = "test_seen" if line["speaker"] in learnt else "test_unseen"
+                split = "test_seen" if line["speaker"] in learned else "test_unseen"
             if split and split not in SPLITS:
                 raise choices(split, (*SPLITS, "test"), f"split in {table}")
             path = _turned(line["path"], table.parent)

@@ -17,7 +17,7 @@ class Batch:
 
     Attributes:
         id: utterance ids.
-        features: (B, F, T) float32, un-standardised, as `audio.features` computes them.
+        features: (B, F, T) float32, un-standardized, as `audio.features` computes them.
         lengths: (B,) int64, valid frames of each item (the rest is padding).
         f0: (B, T) Hz, 0 where unvoiced.  voiced: (B, T) bool.
         embedding: (B, 256) speaker embedding of the utterance, or of the one that `reference` is a crop of.

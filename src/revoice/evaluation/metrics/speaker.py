@@ -96,5 +96,5 @@ def _columns(prefix: str, verifier: str) -> tuple[Column, ...]:
             if_failed=0.0,
         ),
         Column(key=f"{prefix}cosine_unconverted", title=f"Cosine of the unconverted source to the target{title}"),
-        Column(key=f"{prefix}cosine_ceiling", title=f"Cosine of the resynthesised true target to the target{title}"),
+        Column(key=f"{prefix}cosine_ceiling", title=f"Cosine of the resynthesized true target to the target{title}"),
     )

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from revoice.audio.io import Audio
 from revoice.errors import UserError
-from revoice.evaluation.mcd import Analysis, analyse, distortion
+from revoice.evaluation.mcd import Analysis, analyze, distortion
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
 from revoice.evaluation.pitch_metrics import agreement, agreement_along
 from revoice.evaluation.workers import Workers
 
-Analysed = Future[Analysis | None]
+Analyzed = Future[Analysis | None]
 
 
 @METRICS.register("spectral")
@@ -61,22 +61,22 @@ class Spectral(Metric):
             unit="cents",
         ),
         Column(key="mcd_unconverted", title="Distortion of the unconverted source", digits=2, unit="dB"),
-        Column(key="mcd_ceiling", title="Distortion of the resynthesised true target", digits=2, unit="dB"),
+        Column(key="mcd_ceiling", title="Distortion of the resynthesized true target", digits=2, unit="dB"),
     )
 
     def __init__(self, workers: Workers | None = None) -> None:
         self.workers = workers or Workers()
-        self._recordings: dict[str, Analysed] = {}
+        self._recordings: dict[str, Analyzed] = {}
 
     def start(self, results: Sequence[Result]) -> Callable[[], list[Values]]:
         """Hand all analyses to the workers; comparisons follow when they are waited for."""
-        ceilings: dict[str, Analysed] = {}
+        ceilings: dict[str, Analyzed] = {}
         parts = []
         for result in results:
             truth = result.trial.true_target
             parts.append(
                 (
-                    self._analyse(result.converted),
+                    self._analyze(result.converted),
                     self._once(self._recordings, result.trial.source.id, result.source),
                     self._once(self._recordings, truth.id, result.true_target) if truth else None,
                     self._once(ceilings, truth.id, result.ceiling) if truth else None,
@@ -90,19 +90,19 @@ class Spectral(Metric):
 
         return finish
 
-    def _once(self, known: dict[str, Analysed], key: str, clip: Audio | None) -> Analysed | None:
+    def _once(self, known: dict[str, Analyzed], key: str, clip: Audio | None) -> Analyzed | None:
         if clip is not None and key not in known:
-            known[key] = self._analyse(clip)
+            known[key] = self._analyze(clip)
         return known.get(key)
 
-    def _analyse(self, clip: Audio) -> Analysed:
-        return self.workers.submit(try_analyse, clip.samples, clip.sample_rate)
+    def _analyze(self, clip: Audio) -> Analyzed:
+        return self.workers.submit(try_analyze, clip.samples, clip.sample_rate)
 
 
-def try_analyse(samples: NDArray[np.float32], rate: int) -> Analysis | None:
-    """`analyse`, but None for a clip that has no answer (silent, too short)."""
+def try_analyze(samples: NDArray[np.float32], rate: int) -> Analysis | None:
+    """`analyze`, but None for a clip that has no answer (silent, too short)."""
     try:
-        return analyse(samples, rate)
+        return analyze(samples, rate)
     except UserError:
         return None
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from revoice.audio.condition import condition, highpass_coefficients
 from revoice.audio.features import FeatureExtractor
-from revoice.audio.pitch import log_f0_statistics, normalise_log_f0
+from revoice.audio.pitch import log_f0_statistics, normalize_log_f0
 from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
@@ -67,7 +67,7 @@ def random_cnn_features(fixture: Fixture) -> Mapping[str, Result]:
 
 @case("ss_feat")
 def speechsplit_features(fixture: Fixture) -> Mapping[str, Result]:
-    """SpeechSplit's waveform, mel and normalised pitch of each speaker; the RAPT contour itself is given."""
+    """SpeechSplit's waveform, mel and normalized pitch of each speaker; the RAPT contour itself is given."""
     get = fixture.setting
     spec = replace(
         load_preset("speechsplit_16k"),
@@ -111,5 +111,5 @@ def _speechsplit_speaker(fixture: Fixture, spec: FeatureSpec, speaker: str) -> d
         statistics = log_f0_statistics(contour.numpy())
         results[f"log_f0_rapt_{speaker}"] = Given("pitch of RAPT (pysptk): an input here, not an output to match")
         results[f"log_f0_mean_std_{speaker}"] = torch.tensor([statistics.mean, statistics.std], dtype=torch.float64)
-        results[f"f0_norm_{speaker}"] = torch.from_numpy(normalise_log_f0(contour.numpy(), statistics))
+        results[f"f0_norm_{speaker}"] = torch.from_numpy(normalize_log_f0(contour.numpy(), statistics))
     return results

@@ -8,7 +8,7 @@ from torch import Tensor
 from revoice.interop.cases import Result, case
 from revoice.interop.fixture import Fixture
 from revoice.models.random_cnn.features import RandomFeatures
-from revoice.models.random_cnn.search import Objective, Search, minimise, observe
+from revoice.models.random_cnn.search import Objective, Search, minimize, observe
 
 
 @case("rc_l")
@@ -40,9 +40,9 @@ def _adam(fixture: Fixture, objective: Objective, content: float, style: float) 
     losses = []
     for done in range(steps + 1):
         how = Search(
-            content_weight=content, style_weight=style, optimiser="adam", iterations=done, stop=0.0,
+            content_weight=content, style_weight=style, optimizer="adam", iterations=done, stop=0.0,
             rate=fixture.setting("adam_lr"),
         )  # fmt: skip
-        image = minimise(objective, start, how)
+        image = minimize(objective, start, how)
         losses.append(_gradient(objective, image, content, style)[0])
     return {"adam_total_losses": torch.stack(losses[:steps]), "adam_generated_after": image[None, None]}

@@ -67,7 +67,7 @@ class Encoder(nn.Module):
 
 
 class SpeakerEncoder(Encoder):
-    """(B, F, T) -> (B, out): no normalisation anywhere, so that mean and deviation over time, the voice, survive."""
+    """(B, F, T) -> (B, out): no normalization anywhere, so that mean and deviation over time, the voice, survive."""
 
     def __init__(self, n_features: int, size: EncoderSize, norm_first: bool) -> None:
         super().__init__(n_features, size, norm_first)
@@ -96,11 +96,11 @@ class Content:
 
 
 class ContentEncoder(Encoder):
-    """(B, F, T) -> `Content`: instance normalisation removes each channel's mean and deviation over time."""
+    """(B, F, T) -> `Content`: instance normalization removes each channel's mean and deviation over time."""
 
     def __init__(self, n_features: int, size: EncoderSize, norm_first: bool, keep_statistics: bool) -> None:
         super().__init__(n_features, size, norm_first)
-        self.normalises, self.keeps = size.norm == "instance", keep_statistics
+        self.normalizes, self.keeps = size.norm == "instance", keep_statistics
         self.mean = SameConv1d(size.channels, size.out, 1)
         self.log_variance = SameConv1d(size.channels, size.out, 1)
 
@@ -111,7 +111,7 @@ class ContentEncoder(Encoder):
         def norm(h: Tensor) -> Tensor:
             if self.keeps:
                 removed.append(time_statistics(h))
-            return instance_norm(h) if self.normalises else h
+            return instance_norm(h) if self.normalizes else h
 
         h = self.banked(x)
         h = self.dropout(F.relu(norm(h)) if self.blocks[0].norm_first else norm(F.relu(h)))

@@ -1,4 +1,4 @@
-"""AdaIN-VC: one-shot conversion with instance normalisation (Chou, Yeh, Lee, arXiv:1904.05742)."""
+"""AdaIN-VC: one-shot conversion with instance normalization (Chou, Yeh, Lee, arXiv:1904.05742)."""
 
 from math import prod
 from typing import Literal
@@ -15,7 +15,7 @@ from revoice.models.base import (
     ConversionModel,
     Requires,
     Sampler,
-    Standardiser,
+    Standardizer,
     StyleControls,
     Utterance,
     require_frames,
@@ -94,7 +94,7 @@ class AdaINVC(ConversionModel):
             sampler=sampler,
             reference=reference_frames,
         )
-        self.standardiser = Standardiser(n_features)
+        self.standardizer = Standardizer(n_features)
         self.content_encoder = ContentEncoder(n_features, content, first, conditioning == "stat_transfer")
         self.decoder = Decoder(n_features, content.out, size, upsample, first)
         self.speaker_encoder: SpeakerEncoder | None = None
@@ -105,7 +105,7 @@ class AdaINVC(ConversionModel):
             self.affine = nn.ModuleList(nn.Linear(speaker.out, 2 * size.channels) for _ in range(layers))
 
     def styles(self, x: Tensor) -> list[TimeStatistics]:
-        """Style statistics for every decoder layer from standardised features (B, F, T) of the target voice."""
+        """Style statistics for every decoder layer from standardized features (B, F, T) of the target voice."""
         if self.speaker_encoder is None:
             removed = self.content_encoder(x).removed[1:]
             return list(reversed(removed))
@@ -117,7 +117,7 @@ class AdaINVC(ConversionModel):
         return [TimeStatistics(mean, std) for mean, std in halves]
 
     def decode(self, content: Tensor, styles: list[TimeStatistics], f0: Tensor | None = None) -> Tensor:
-        """Content code (B, C, T') and, for a decoder that takes it, f0 (B, T) -> standardised features (B, F, T)."""
+        """Content code (B, C, T') and, for a decoder that takes it, f0 (B, T) -> standardized features (B, F, T)."""
         if self.decoder.pitch is None or f0 is None:
             return self.decoder(content, styles)
         frames = f0.shape[-1]
@@ -125,8 +125,8 @@ class AdaINVC(ConversionModel):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """L1 reconstruction and KL of a batch, each a mean over all elements (reconstruction over valid frames)."""
-        x = self.standardiser(batch.features)
-        reference = x if batch.reference is None else self.standardiser(batch.reference)
+        x = self.standardizer(batch.features)
+        reference = x if batch.reference is None else self.standardizer(batch.reference)
         heard = x
         if batch.draws is not None and self.perturb:
             heard = perturbed(x, self.perturb, batch.draws, self.stretch)
@@ -145,7 +145,7 @@ class AdaINVC(ConversionModel):
     @torch.no_grad()
     def convert(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor:
         """Features (F, T) of the source's content in the mean voice of the target clips."""
-        x = self._standardised(source)
+        x = self._standardized(source)
         styles = self._mean_styles(targets)
         if controls.strength != 1.0:
             own = self.styles(x)
@@ -156,7 +156,7 @@ class AdaINVC(ConversionModel):
             ]
         f0 = self.pitch(source, targets, controls)
         y = self.decode(self.content_encoder(x).mean, styles, None if f0 is None else f0[None])
-        return self.standardiser.inverse(y)[0, :, : source.features.shape[-1]]
+        return self.standardizer.inverse(y)[0, :, : source.features.shape[-1]]
 
     def pitch(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor | None:
         """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
@@ -164,27 +164,27 @@ class AdaINVC(ConversionModel):
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""
-        self.standardiser.set(mean, std)
+        self.standardizer.set(mean, std)
 
     def speaker_codes(self, features: Tensor) -> Tensor | None:
         """(B, F, T) -> (B, D): the speaker embedding, or all style means for the mirrored network."""
-        x = self.standardiser(features)
+        x = self.standardizer(features)
         if self.speaker_encoder is not None:
             return self.speaker_encoder(x)
         return torch.cat([style.mean[:, :, 0] for style in self.styles(x)], dim=1)
 
     def _mean_styles(self, targets: list[Utterance]) -> list[TimeStatistics]:
         if self.speaker_encoder is not None:
-            codes = [self.speaker_encoder(self._standardised(target)) for target in targets]
+            codes = [self.speaker_encoder(self._standardized(target)) for target in targets]
             return self.styles_of(torch.stack(codes).mean(0))
-        each = [self.styles(self._standardised(target)) for target in targets]
+        each = [self.styles(self._standardized(target)) for target in targets]
         return [
             TimeStatistics(*(torch.stack(parts).mean(0) for parts in zip(*layer, strict=True)))
             for layer in zip(*each, strict=True)
         ]
 
-    def _standardised(self, clip: Utterance) -> Tensor:
-        x = self.standardiser(clip.features[None])
+    def _standardized(self, clip: Utterance) -> Tensor:
+        x = self.standardizer(clip.features[None])
         short = self.shortest - x.shape[-1]
         return F.pad(x, (0, short), mode="replicate") if short > 0 else x
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from revoice.data.fields.inventory import INVENTORY, phones_of
 from revoice.data.fields.phones import UNKNOWN
 from revoice.data.read.batch import Batch
-from revoice.models.base import Requires, Standardiser, Trainable
+from revoice.models.base import Requires, Standardizer, Trainable
 from revoice.nn.augment import resampled, varied
 from revoice.nn.edits import edits
 from revoice.settings import Word
@@ -76,14 +76,14 @@ class Recognizer(Trainable):
             fields=("features", "phones", *(["posteriors"] if taught else [])), frames=frames, minimum=minimum
         )
         self.inventory = tuple(inventory or INVENTORY)
-        self.standardise = Standardiser(n_features)
+        self.standardize = Standardizer(n_features)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, len(self.inventory) + 1)
         self.moments = nn.Linear(width, len(self.inventory) + 1)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """See `Trainable`."""
-        self.standardise.set(mean, std)
+        self.standardize.set(mean, std)
 
     def encode(self, log_mel: Tensor, lengths: Tensor, batch: Batch | None = None) -> Tensor:
         """Log-mels (B, F, T), frames that are there (B,) -> (B, ceil(T / 2), width); `batch` in training."""

@@ -38,7 +38,7 @@ class Phones(Recognizer):
 
     def encode(self, log_mel: Tensor, lengths: Tensor, batch: Batch | None = None) -> Tensor:
         """See `Recognizer`."""
-        x = self.standardise(log_mel)
+        x = self.standardize(log_mel)
         if batch is not None and batch.draws is not None:
             x = masked(x, batch.draws)
         x = x * (torch.arange(x.shape[-1], device=x.device) < lengths[:, None])[:, None]

@@ -98,7 +98,7 @@ def _convolved(values: Tensor, weight: Tensor) -> Tensor:
 def principal(covariance: Tensor, precision: float) -> Tensor | None:
     """Axes (k, C) that carry all but the share `precision` of the energy of features with this covariance (C, C).
 
-    The channels of a random CNN are functions of a few neighbouring values, far more alike than they are many. None if
+    The channels of a random CNN are functions of a few neighboring values, far more alike than they are many. None if
     nothing can be left out.
     """
     energy, axes = torch.linalg.eigh(covariance)  # ascending

@@ -12,12 +12,12 @@ from revoice.errors import UserError
 from revoice.mistakes import LARGEST
 from revoice.models.base import MODELS, Controls, ConversionModel, Progress, Requires, Utterance
 from revoice.models.random_cnn.features import Channels, KernelSize, Layers, LeftOut, RandomFeatures, kernel_size
-from revoice.models.random_cnn.search import Objective, Search, Style, minimise, observe
+from revoice.models.random_cnn.search import Objective, Search, Style, minimize, observe
 from revoice.settings import Count, NotNegative, Positive, Share, Whole, Width, settings
 
 SILENT = 1e-4  # largest feature of a window that is left as it is
 # steps of Adam are too small to tell its end from its beginning: as many as published
-BY_OPTIMISER = {"lbfgs": {"iterations": 300, "stop": 3e-3}, "adam": {"iterations": 20000, "stop": 0.0}}
+BY_OPTIMIZER = {"lbfgs": {"iterations": 300, "stop": 3e-3}, "adam": {"iterations": 20000, "stop": 0.0}}
 
 
 @settings
@@ -26,9 +26,9 @@ class TransferControls(Controls):
 
     Attributes:
         content_weight, style_weight: of the two losses (published: 100 and 1).
-        normalise: what of the style must not matter: its "energy" (duration, pauses and loudness), its "duration", or
+        normalize: what of the style must not matter: its "energy" (duration, pauses and loudness), its "duration", or
             "nothing" as published; but for the last, the style loss is counted per frame.
-        optimiser: "lbfgs", or "adam" as published.
+        optimizer: "lbfgs", or "adam" as published.
         iterations: at most so many; None is 300, and 20000 for Adam as published.
         stop: end when ten iterations lower the loss by less than this share of it; 0 never ends early. None is 3e-3,
             and 0 for Adam.
@@ -36,14 +36,14 @@ class TransferControls(Controls):
         start: "content", "noise" as published, or "style": the content's energy with the mean spectrum of the style.
         phase: what Griffin-Lim starts from: "random", or the phases of the "content".
         seed: of the network's weights and of the noise.
-        window: frames that are optimised at once; longer clips are done window by window.
+        window: frames that are optimized at once; longer clips are done window by window.
         precision: share of the features' energy that may be left out for speed; 0 leaves nothing out.
     """
 
     content_weight: NotNegative = 100.0
     style_weight: NotNegative = 1.0
-    normalise: Literal["energy", "duration", "nothing"] = "energy"
-    optimiser: Literal["lbfgs", "adam"] = "lbfgs"
+    normalize: Literal["energy", "duration", "nothing"] = "energy"
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     iterations: Count | None = None
     stop: NotNegative | None = None
     rate: Positive = 1e-3
@@ -54,14 +54,14 @@ class TransferControls(Controls):
     precision: LeftOut = 1e-5
 
     def __post_init__(self) -> None:
-        for name, value in BY_OPTIMISER[self.optimiser].items():
+        for name, value in BY_OPTIMIZER[self.optimizer].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
 
 
 @MODELS.register("random_cnn")
 class RandomCNN(ConversionModel):
-    """A spectrogram is optimised until a frozen random CNN sees the content's structure and the target's texture.
+    """A spectrogram is optimized until a frozen random CNN sees the content's structure and the target's texture.
 
     Args:
         n_features: F, rows of the spectrogram.
@@ -112,7 +112,7 @@ class RandomCNN(ConversionModel):
         network, start = self.network(controls.seed, content.device), _start(content, clips, controls)
         how = Search(**{field.name: getattr(controls, field.name) for field in fields(Search)})
         made, loud = torch.zeros_like(content), float(content.square().sum())
-        gain, per_frame = _gain(content, clips, controls.normalise), controls.normalise != "nothing"
+        gain, per_frame = _gain(content, clips, controls.normalize), controls.normalize != "nothing"
         spans = _windows(content.shape[1], controls.window, self.width)
         tail = 0  # where the window before ends
         for number, (first, last) in enumerate(spans):
@@ -121,7 +121,7 @@ class RandomCNN(ConversionModel):
             if float(part.max()) > SILENT:  # a window takes as much of the style as it holds of the content
                 share = float(part.square().sum()) / loud
                 objective = Objective(network, part, style, gain * share, per_frame)
-                found = minimise(objective, start[:, first:last], how, self._watcher(number, len(spans), how))
+                found = minimize(objective, start[:, first:last], how, self._watcher(number, len(spans), how))
             fade = torch.ones(last - first, device=content.device)
             if first < tail:
                 fade[: tail - first] = torch.linspace(0.0, 1.0, tail - first + 2, device=content.device)[1:-1]
@@ -171,10 +171,10 @@ def _padded(features: Tensor, least: int) -> Tensor:
     return torch.nn.functional.pad(features, (0, max(0, least - features.shape[1])))
 
 
-def _gain(content: Tensor, styles: list[Tensor], normalise: str) -> float:
-    if normalise == "nothing":
+def _gain(content: Tensor, styles: list[Tensor], normalize: str) -> float:
+    if normalize == "nothing":
         return 1.0
-    if normalise == "duration":
+    if normalize == "duration":
         return content.shape[1] / sum(style.shape[1] for style in styles)
     energy = sum(float(style.square().sum()) for style in styles)
     return float(content.square().sum()) / max(energy, 1e-12)

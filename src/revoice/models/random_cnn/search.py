@@ -1,6 +1,6 @@
 """A spectrogram that keeps the structure of one and takes the texture of others (Gatys et al., arXiv:1508.06576).
 
-With the features of a random CNN, as in mazzzystar/randomCNN-voice-transfer: the spectrogram itself is optimised.
+With the features of a random CNN, as in mazzzystar/randomCNN-voice-transfer: the spectrogram itself is optimized.
 """
 
 import math
@@ -90,11 +90,11 @@ class Objective:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How a spectrogram is optimised.
+    """How a spectrogram is optimized.
 
     Attributes:
         content_weight, style_weight: of the two losses.
-        optimiser: "lbfgs" or "adam".
+        optimizer: "lbfgs" or "adam".
         iterations: at most so many.
         stop: end when ten iterations lower the loss by less than this share of it; 0 never ends early.
         rate: of Adam.
@@ -102,7 +102,7 @@ class Search:
 
     content_weight: float
     style_weight: float
-    optimiser: str
+    optimizer: str
     iterations: int
     stop: float
     rate: float
@@ -111,7 +111,7 @@ class Search:
 Watch = Callable[[int, float, float], None]  # iteration, content loss, style loss, unweighted
 
 
-def minimise(objective: Objective, start: Tensor, how: Search, watch: Watch | None = None) -> Tensor:
+def minimize(objective: Objective, start: Tensor, how: Search, watch: Watch | None = None) -> Tensor:
     """The spectrogram (F, T) that the search ends with; `start` is not changed.
 
     Raises:
@@ -137,8 +137,8 @@ def minimise(objective: Objective, start: Tensor, how: Search, watch: Watch | No
             if watch:
                 watch(iteration, *seen)
             if not math.isfinite(loss):
-                wrong = f"rate={how.rate:g} is too high" if how.optimiser == "adam" else "other weights may help"
-                raise UserError(f"the loss is {loss} after {iteration} iterations of {how.optimiser}: {wrong}")
+                wrong = f"rate={how.rate:g} is too high" if how.optimizer == "adam" else "other weights may help"
+                raise UserError(f"the loss is {loss} after {iteration} iterations of {how.optimizer}: {wrong}")
             if how.stop and before - loss <= how.stop * loss:
                 break
             before = loss
@@ -148,7 +148,7 @@ def minimise(objective: Objective, start: Tensor, how: Search, watch: Watch | No
 def _steps(image: Tensor, total: Callable[[], Tensor], how: Search) -> Iterator[tuple[int, float]]:
     """(iterations done, loss) after every `STRIDE` iterations."""
     done = 0
-    if how.optimiser == "adam":
+    if how.optimizer == "adam":
         adam = torch.optim.Adam([image], lr=how.rate)
         while done < how.iterations:
             for _ in range(min(STRIDE, how.iterations - done)):

@@ -20,7 +20,7 @@ from revoice.training.reporter import Reporter
 class SpeakerMap:
     """t-SNE (or PCA for a handful of clips) of the speaker codes of training clips when training ends.
 
-    Each speaker has a colour.
+    Each speaker has a color.
 
     Args:
         speakers: at most so many.  clips: of each.
@@ -85,7 +85,7 @@ def embed_2d(codes: np.ndarray) -> np.ndarray:
 
 
 def draw(points: np.ndarray, names: list[str]) -> bytes:
-    """PNG of labelled points."""
+    """PNG of labeled points."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -93,10 +93,10 @@ def draw(points: np.ndarray, names: list[str]) -> bytes:
 
     figure, axes = plt.subplots(figsize=(7, 6), dpi=110, layout="constrained")
     everyone = sorted(set(names))
-    colours = plt.get_cmap("hsv", len(everyone) + 1)
+    colors = plt.get_cmap("hsv", len(everyone) + 1)
     for index, name in enumerate(everyone):
         mine = points[[n == name for n in names]]
-        axes.scatter(mine[:, 0], mine[:, 1], s=18, color=colours(index))
+        axes.scatter(mine[:, 0], mine[:, 1], s=18, color=colors(index))
         axes.annotate(one_line(name, 40), mine.mean(0), fontsize=7, ha="center", parse_math=False)
     axes.set(title="speaker codes of training clips", xticks=[], yticks=[])
     picture = io.BytesIO()

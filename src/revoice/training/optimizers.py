@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules by name, from plain settings (`configs/optimizer`)."""
+"""Optimizers and learning-rate schedules by name, from plain settings (`configs/optimizer`)."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from revoice.settings import (
 )  # fmt: skip
 from revoice.training.muon import Muon
 
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam, "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop, "muon": Muon,
 }  # fmt: skip
@@ -56,30 +56,30 @@ class Schedule:
     milestones: tuple[Natural, ...] = ()
 
 
-def optimiser_settings(values: Any) -> tuple[str, dict[str, Any]]:
-    """The name in `{name, lr, betas, ..., schedule}` and what the optimiser takes, checked."""
+def optimizer_settings(values: Any) -> tuple[str, dict[str, Any]]:
+    """The name in `{name, lr, betas, ..., schedule}` and what the optimizer takes, checked."""
     given = checked(Given, values, "optimizer")
     name = given.pop("name", "adam")
-    if not isinstance(name, str) or name not in OPTIMISERS:
-        raise choices(name, OPTIMISERS, "optimizer.name")
+    if not isinstance(name, str) or name not in OPTIMIZERS:
+        raise choices(name, OPTIMIZERS, "optimizer.name")
     checked(Schedule | None, given.pop("schedule", None), "optimizer.schedule")
-    known = [each for each in accepted(OPTIMISERS[name]) if each in KINDS]
+    known = [each for each in accepted(OPTIMIZERS[name]) if each in KINDS]
     for key in given:
         if key not in known:
             raise choices(key, known, f"setting of optimizer {name}")
     return name, {key: checked(KINDS[key], value, f"optimizer.{key}") for key, value in given.items()}
 
 
-def build_optimiser(settings: Mapping[str, Any], model: nn.Module, fused: bool = False) -> torch.optim.Optimizer:
-    """An optimiser from `{name, lr, betas, ...}`; `schedule` is read by `learning_rate_factor`.
+def build_optimizer(settings: Mapping[str, Any], model: nn.Module, fused: bool = False) -> torch.optim.Optimizer:
+    """An optimizer from `{name, lr, betas, ...}`; `schedule` is read by `learning_rate_factor`.
 
     Args:
         settings: plain values.
-        model: module whose trainable parameters are optimised.
-        fused: use torch's fused kernels where the optimiser has them and the settings do not choose others.
+        model: module whose trainable parameters are optimized.
+        fused: use torch's fused kernels where the optimizer has them and the settings do not choose others.
     """
-    name, values = optimiser_settings(settings)
-    make = OPTIMISERS[name]
+    name, values = optimizer_settings(settings)
+    make = OPTIMIZERS[name]
     if fused and name in FUSED and "foreach" not in values:
         values.setdefault("fused", True)
     # Muon tells layers' weights from the rest, so it takes the module
