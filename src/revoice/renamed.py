@@ -11,8 +11,8 @@ WEIGHTS = {"standardiser.": "standardizer.", "standardise.": "standardize."}
 def setting(name: str) -> str:
     """Today's name of a setting, told if it is another.
 
-    >>> setting("optimizer"), setting("evaluation.normalise")  # the second with a line of warning
-    ('optimizer', 'evaluation.normalize')
+    >>> setting("optimizer.lr")
+    'optimizer.lr'
     """
     group, dot, last = name.rpartition(".")
     if last not in SETTINGS:

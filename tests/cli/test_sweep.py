@@ -105,7 +105,7 @@ def test_submitit(workplace: Path) -> None:
 
 
 def test_a_direction_that_does_not_exist_is_refused_before_the_first_job(workplace: Path) -> None:
-    folder, done = sweep(workplace, "wrong", *SMALL, "optimized_direction=minimize", "seed=0,1")
+    folder, done = sweep(workplace, "wrong", *SMALL, "optimized_direction=minimum", "seed=0,1")
     assert done.returncode == 2 and "did you mean 'minimize'" in done.stderr
     assert not list(folder.glob("*/checkpoints"))
 
