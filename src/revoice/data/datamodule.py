@@ -10,10 +10,10 @@ from pytorch_lightning import LightningDataModule
 
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.preparation import Prepared
-from revoice.data.read.batch import Batch
+from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
 from revoice.data.read.facts import Facts
-from revoice.data.read.gather import Needs, gather, labels_of
+from revoice.data.read.gather import gather, labels_of
 from revoice.data.read.mixture import Mixed, MixedStore
 from revoice.data.read.packed import Statistics
 from revoice.data.read.sampler import Crops, CropSampler
@@ -47,7 +47,7 @@ class DataModule(LightningDataModule):
         store: Columns,
         tables: Tables,
         facts: Facts,
-        requires: Needs,
+        requires: Requires,
         batch_size: int,
         seed: int,
         micro_batches: int,
@@ -161,7 +161,7 @@ class VoiceDataModule(DataModule):
     def __init__(
         self,
         prepared: Prepared | Mixed,
-        requires: Needs,
+        requires: Requires,
         batch_size: int = 32,
         seed: int = 0,
         micro_batches: int = 1,

@@ -13,7 +13,8 @@ from revoice.data.corpora.manifest import Manifest
 from revoice.data.corpora.splits import Splits
 from revoice.data.fields.base import Field, build_field
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare, prepare_share
-from revoice.data.read.gather import Needs, labels_of
+from revoice.data.read.batch import Requires
+from revoice.data.read.gather import labels_of
 from revoice.data.read.mixture import Mixed, combined, shares_of, told_apart
 from revoice.data.read.stream.index import Stream
 from revoice.data.read.stream.writer import write_stream
@@ -102,7 +103,7 @@ class DataSetup(ABC):
     def open(
         self,
         spec: FeatureSpec,
-        requires: Needs,
+        requires: Requires,
         out_dir: Path | str,
         seed: int = 0,
         micro_batches: int = 1,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -11,41 +11,15 @@ from torch import Tensor, nn
 from revoice import renamed
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
+from revoice.data.read.batch import Requires as Requires
+from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
 from revoice.nn.pitch import log_level, moved
 from revoice.registry import Registry
-from revoice.settings import Frames, FramesOrNone, Number, from_mapping, settings
+from revoice.settings import Number, from_mapping, settings
 
-Sampler = Literal["uniform", "by_speaker"]
 Strength = Annotated[Number, Field(ge=-10, le=10)]  # 0: the source's own voice, 1: the target's; beyond: a caricature
 MODELS: "Registry[Trainable]" = Registry("model", "revoice.models")
-
-
-@settings
-class Requires:
-    """What a model needs of the data, read by the DataModule.
-
-    Attributes:
-        fields: stored fields ("features", "f0", "embedding", "waveform", ...).
-        frames: crop length in frames.
-        minimum: utterances shorter than this many frames are left out; shorter than `frames` are padded.
-        sampler: "uniform" over utterances, "by_speaker" (speakers equally often).
-        reference: frames of a crop from another utterance of the same speaker (0: none).
-        analysis: what conversion computes of a clip, if that is not what training reads: a stored field may have been
-            made by a part of the model, which conversion runs itself.
-    """
-
-    fields: tuple[str, ...] = ("features",)
-    frames: Frames = 128
-    minimum: FramesOrNone = 32
-    sampler: Sampler = "uniform"
-    reference: FramesOrNone = 0
-    analysis: tuple[str, ...] | None = None
-
-    @property
-    def of_clip(self) -> tuple[str, ...]:
-        """What conversion computes of a clip."""
-        return self.fields if self.analysis is None else self.analysis
 
 
 @settings

@@ -1,12 +1,42 @@
-"""The one object that travels from the data to the models."""
+"""What a model requires of the data, and the one object that travels from the data to it."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from revoice.nn.draws import Draws
+from revoice.settings import Frames, FramesOrNone, settings
+
+Sampler = Literal["uniform", "by_speaker"]
+
+
+@settings
+class Requires:
+    """What a model needs of the data, read by the DataModule.
+
+    Attributes:
+        fields: stored fields ("features", "f0", "embedding", "waveform", ...).
+        frames: crop length in frames.
+        minimum: utterances shorter than this many frames are left out; shorter than `frames` are padded.
+        sampler: "uniform" over utterances, "by_speaker" (speakers equally often).
+        reference: frames of a crop from another utterance of the same speaker (0: none).
+        analysis: what conversion computes of a clip, if that is not what training reads: a stored field may have been
+            made by a part of the model, which conversion runs itself.
+    """
+
+    fields: tuple[str, ...] = ("features",)
+    frames: Frames = 128
+    minimum: FramesOrNone = 32
+    sampler: Sampler = "uniform"
+    reference: FramesOrNone = 0
+    analysis: tuple[str, ...] | None = None
+
+    @property
+    def of_clip(self) -> tuple[str, ...]:
+        """What conversion computes of a clip."""
+        return self.fields if self.analysis is None else self.analysis
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,50 +1,26 @@
-"""From crops to a batch: what a model requires of its data, and the one function that gathers it."""
+"""From crops to a batch: the one function that gathers what a model requires."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from revoice.data.read.batch import Batch
+from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
 from revoice.data.read.sampler import Crops
 from revoice.nn.draws import Draws
 
 
-class Needs(Protocol):
-    """What a model requires of its batches."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Labels of stored fields."""
-
-    @property
-    def frames(self) -> int:
-        """Length of a crop."""
-
-    @property
-    def minimum(self) -> int:
-        """Shorter utterances are left out."""
-
-    @property
-    def sampler(self) -> str:
-        """ "uniform" or "by_speaker"."""
-
-    @property
-    def reference(self) -> int:
-        """Frames of a crop from another utterance of the same speaker."""
-
-
-def labels_of(requires: Needs) -> tuple[str, ...]:
+def labels_of(requires: Requires) -> tuple[str, ...]:
     """The fields to read: always the features, and what else is required."""
     return ("features", *(label for label in requires.fields if label != "features"))
 
 
 def gather(
-    store: Columns, places: Mapping[str, Tensor], requires: Needs, crops: Crops, draws: Draws | None = None
+    store: Columns, places: Mapping[str, Tensor], requires: Requires, crops: Crops, draws: Draws | None = None
 ) -> Batch:
     """Gather crops into a batch, on the store's device.
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.datamodule import DataModule
+from revoice.data.read.batch import Requires
 from revoice.data.read.facts import merged_facts
-from revoice.data.read.gather import Needs, labels_of
+from revoice.data.read.gather import labels_of
 from revoice.data.read.mixture import appended, pooled, shares_of
 from revoice.data.read.packed import Statistics
 from revoice.data.read.stream.index import Stream
@@ -38,7 +39,7 @@ class StreamDataModule(DataModule):
     def __init__(
         self,
         streams: Sequence[Stream],
-        requires: Needs,
+        requires: Requires,
         batch_size: int = 32,
         seed: int = 0,
         micro_batches: int = 1,

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from revoice.data.read.batch import Batch
+from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
-from revoice.data.read.gather import Needs, concatenated, gather, labels_of
+from revoice.data.read.gather import concatenated, gather, labels_of
 from revoice.data.read.sampler import Crops, CropSampler
 from revoice.data.read.stream.index import Stream, Unreadable
 from revoice.data.read.stream.signals import READER, leave_signals_to_the_parent
@@ -51,7 +51,7 @@ class Reading:
 
     stream: Stream
     tables: Tables
-    requires: Needs
+    requires: Requires
     seed: int
     shards: int
 
