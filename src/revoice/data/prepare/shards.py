@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from webdataset import TarWriter
 
 from revoice.data.files import plain_label, read_lines, write_lines
 from revoice.errors import UserError, one_line
@@ -25,7 +26,7 @@ class ShardWriter:
     """Writes `shard-NNNNNN.tar` and, beside it, `shard-NNNNNN.jsonl` with one line per utterance, stored or rejected.
 
     Until `close` the tar has a name of its own that ends in `.part`. Members are named `ID.KIND.npy`, as WebDataset
-    groups them. All workers of a preparation wait for this one writer, so it copies an array once, into the file.
+    groups them. All workers of a preparation wait for this one writer.
     """
 
     def __init__(self, folder: Path, index: int, kind: str) -> None:
@@ -34,19 +35,16 @@ class ShardWriter:
         self.kind = plain_label(kind)
         self.lines: list[dict[str, Any]] = []
         self._file = open(self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part"), "wb")
+        # no names, no times: the same records are the same bytes
+        self._tar = TarWriter(self._file, user="", group="", mode=0o644, mtime=0, encoder=False)
 
     def add(self, id: str, array: np.ndarray, seconds: float, start: float) -> None:
         """Store one utterance: of a file of `seconds`, the part from second `start` on."""
         array = np.ascontiguousarray(array)
-        head = _written_head(array.shape, array.dtype)
-        info = tarfile.TarInfo(f"{id}.{self.kind}.npy")  # all other metadata at its constant default
-        info.size = len(head) + array.nbytes
-        data = array.reshape(-1).data
-        self._file.write(info.tobuf(tarfile.USTAR_FORMAT) + head)
-        self._file.write(data)
-        self._file.write(bytes(-info.size % tarfile.BLOCKSIZE))
+        content = _written_head(array.shape, array.dtype) + array.tobytes()
+        self._tar.write({"__key__": id, f"{self.kind}.npy": content})
         line = {"id": id, "length": len(array), "seconds": round(seconds, 6), "start": round(start, 6)}
-        self.lines.append({**line, "crc32": zlib.crc32(data, zlib.crc32(head))})
+        self.lines.append({**line, "crc32": zlib.crc32(content)})
 
     def reject(self, id: str, path: str, reason: str) -> None:
         """Record one utterance that could not be stored."""
@@ -54,8 +52,7 @@ class ShardWriter:
 
     def close(self) -> None:
         """Give both files their final names; the tar last, since its name says that the shard is whole."""
-        end = self._file.tell() + 2 * tarfile.BLOCKSIZE
-        self._file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
+        self._tar.close()
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -64,7 +61,9 @@ class ShardWriter:
 
     def abandon(self) -> None:
         """Drop what was written so far."""
-        with suppress(OSError):  # a full disk refuses what is still to be flushed
+        with suppress(OSError, ValueError):  # a full disk refuses what is still to be flushed
+            self._tar.close()
+        with suppress(OSError):
             self._file.close()
         Path(self._file.name).unlink(missing_ok=True)
 
