@@ -8,7 +8,6 @@ from pydantic import AfterValidator, BeforeValidator
 from revoice.audio.spec import FeatureSpec
 from revoice.cli import sweep
 from revoice.cli.app import run
-from revoice.data.fields.base import FIELDS
 from revoice.errors import UserError, choices, one_line, printable
 from revoice.settings import Count, Given, Natural, Place, Word, from_config, one_or_more, settings
 
@@ -28,6 +27,8 @@ class Part:
 
 
 def _known(label: str) -> str:
+    from revoice.data.fields.base import FIELDS  # here: a launcher sends this module to its workers with all it holds
+
     kind = label.partition(":")[0]
     if kind not in FIELDS.names():
         raise choices(kind, FIELDS.names(), "field (fields)")
