@@ -32,6 +32,7 @@ def test_checkpoints_with_the_old_names_convert_and_are_gone_on_with(
         "max_iterations=6", f"ckpt_path={tmp_path}", f"hydra.run.dir={tmp_path / 'on'}",
     )  # fmt: skip
     assert status == 0 and "resuming from" in out, err
+    assert any(line.startswith("trainer   1 x cpu") for line in out.splitlines()), "sizes are lines of their own"
 
 
 def test_the_weights_that_ship_have_the_old_names_and_are_read() -> None:

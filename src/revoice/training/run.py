@@ -99,7 +99,8 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         for child in parts.model.children():
             child.compile()
     if trainer.is_global_zero:
-        log.info("\n%s", describe(parts, config))
+        for line in ["", *describe(parts, config).splitlines()]:
+            log.info("%s", line)
         for logger in loggers:
             logger.log_hyperparams(_flat(config))
     try:
