@@ -32,7 +32,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml $(if $(filter-out $(WAS_CPU
 			$$UV pip sync --python $(BIN)/python --compile-bytecode $(VENV)/cpu.lock; $$TORCH; touch $(VENV)/.cpu; \
 		else \
 			test -e /proc/driver/nvidia -o "$$(uname -s)" != Linux || \
-				echo "no NVIDIA driver is here: make setup CPU=1 leaves CUDA out, 1.8 GB instead of 5.5"; \
+				echo "no NVIDIA driver is here: make setup CPU=1 leaves CUDA out, most of 5.7 GB"; \
 			$$UV pip sync --python $(BIN)/python --compile-bytecode requirements.lock; rm -f $(VENV)/.cpu; \
 		fi; \
 		$$UV pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .

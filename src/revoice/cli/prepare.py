@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BeforeValidator
 from revoice.audio.spec import FeatureSpec
 from revoice.cli import sweep
 from revoice.cli.app import run
+from revoice.data.config import Paths
 from revoice.errors import UserError, choices, one_line, printable
-from revoice.settings import Count, Given, Natural, Place, Word, from_config, one_or_more, settings
+from revoice.settings import Count, Given, Natural, Word, from_config, one_or_more, settings
 
 
 @settings
@@ -33,15 +34,6 @@ def _known(label: str) -> str:
     if kind not in FIELDS.names():
         raise choices(kind, FIELDS.names(), "field (fields)")
     return label
-
-
-@settings
-class Paths:
-    """Where the shards go."""
-
-    prepared_dir: Place
-    data_dir: Place | None = None
-    output_dir: Place | None = None
 
 
 @settings

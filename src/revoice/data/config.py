@@ -26,6 +26,15 @@ MIXTURE = "mixture"  # the `name` of several corpora
 
 
 @settings
+class Paths:
+    """Where things lie (config group `paths`)."""
+
+    prepared_dir: Place
+    data_dir: Place | None = None
+    output_dir: Place | None = None
+
+
+@settings
 class _Common:
     name: Word
     batch_size: Count = 32

@@ -10,6 +10,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import spec_facts
 from revoice.checkpoint.load import find_checkpoint
 from revoice.conversion.adaptation import Adaptation, Steps
+from revoice.data.config import Paths
 from revoice.data.config import build as build_data
 from revoice.errors import UserError, choices, one_line
 from revoice.evaluation.session import Protocol
@@ -26,15 +27,6 @@ from revoice.vocoders.base import VOCODERS
 
 LARGEST_MODEL = 20_000_000_000  # parameters; one machine holds no larger one
 _MOST_TENSORS = 100_000
-
-
-@settings
-class Paths:
-    """Where things lie (config group `paths`)."""
-
-    prepared_dir: Place
-    data_dir: Place | None = None
-    output_dir: Place | None = None
 
 
 @settings
