@@ -99,10 +99,10 @@ def main() -> None:
         place = {"rank": 0, "world_size": 1}
         memory = VoiceDataModule(prepared, needs, options.batch, **place)
         stream = Stream.open(write_stream(prepared))
-        readers: dict[str, Iterator[Batch]] = {"in memory": iter(memory.train_dataloader())}
+        readers: dict[str, Iterator[Batch]] = {"in memory": iter(memory.batches())}
         for workers in (0, 1):
             data = StreamDataModule([stream], needs, options.batch, workers=workers, **place)
-            readers[f"streamed, {workers} workers"] = iter(data.train_dataloader())
+            readers[f"streamed, {workers} workers"] = iter(data.batches())
             rows = f"webdataset, {workers} workers"
             readers[rows] = by_webdataset(prepared.folders["features"], needs.frames, options.batch, workers)
         optimizer = torch.optim.Adam(model.parameters(), 1e-4)

@@ -54,7 +54,7 @@ def read(address: Path, batches: int) -> tuple[float, float]:
 
     start = time.perf_counter()
     data = StreamDataModule([Stream.open(address)], Requires(), 32, workers=0, rank=0, world_size=1)
-    loader = iter(data.train_dataloader())
+    loader = iter(data.batches())
     next(loader)
     first = time.perf_counter() - start
     for _ in islice(loader, batches):

@@ -69,6 +69,8 @@ def _find(kind: Any, value: Any, what: str, error: Any) -> _Found:
         kind = inner
         if isinstance(value, Mapping) and key in value:
             name, value = _joined(name, str(key)), value[key]
+        elif isinstance(value, list | tuple) and isinstance(key, int):
+            name, value = f"{name}[{key}]", value[key]
     return _Found(name, value, kind, error)
 
 
@@ -79,6 +81,8 @@ def _inside(kind: Any, key: Any, value: Any) -> Any:
         return next((found for each in get_args(bare) if (found := _inside(each, key, value)) is not None), None)
     if get_origin(bare) in (dict, Mapping) and isinstance(value, Mapping) and key in value:
         return get_args(bare)[1]
+    if get_origin(bare) in (tuple, list, Sequence) and isinstance(value, list | tuple) and isinstance(key, int):
+        return each if _fields(each := get_args(bare)[0]) else None  # of a list of numbers the list is told, not one
     return _fields(bare).get(key)
 
 

@@ -40,7 +40,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def take(prepared: Prepared, count: int, start: int = 0, **settings) -> list[Batch]:
     data = VoiceDataModule(prepared, settings.pop("requires", Requires()), **{"batch_size": 8, **settings})
     data.start_iteration = start
-    return list(islice(data.train_dataloader(), count))
+    return list(islice(data.batches(), count))
 
 
 def joined(batches: list[Batch]) -> dict:

@@ -213,7 +213,7 @@ def test_files_that_vanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [(r.path, r.reason) for r in prepared.rejected] == [("s1/clip2.wav", "no such file")]
     shutil.rmtree(root)
     data = VoiceDataModule(prepared, Requires(fields=("features",), frames=16), batch_size=4)
-    assert next(iter(data.train_dataloader())).features.shape == (4, 80, 16)
+    assert next(iter(data.batches())).features.shape == (4, 80, 16)
 
 
 @pytest.mark.parametrize(

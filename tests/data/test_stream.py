@@ -68,7 +68,7 @@ def module(*streams: Stream, requires: SimpleNamespace | None = None, **settings
 
 def batches(data: StreamDataModule, count: int, start: int = 0) -> list[Batch]:
     data.start_iteration = start
-    return list(islice(iter(data.train_dataloader()), count))
+    return list(islice(iter(data.batches()), count))
 
 
 def equal(one: Batch, other: Batch) -> bool:
@@ -124,7 +124,7 @@ def test_every_utterance_once_an_epoch(prepared: Prepared, stream: Stream, world
         data = module(stream, batch_size=world_size, rank=rank, world_size=world_size, workers=workers)
         readers = max(workers, 1)
         for worker in range(readers):  # what each worker would deliver, without starting it
-            plan = data.train_dataloader().plan
+            plan = data.batches().plan
             order = np.random.default_rng([1, 0]).permutation(len(stream.counts))
             mine = int(stream.counts[order[rank * readers + worker :: world_size * readers]].sum())
             seen.update(id for batch in islice(plan.batches(worker), mine) for id in batch.id)
@@ -135,7 +135,7 @@ def test_every_utterance_once_an_epoch(prepared: Prepared, stream: Stream, world
 @pytest.mark.parametrize("sampler", ["uniform", "by_speaker"])
 def test_resuming_goes_on_at_the_very_item(stream: Stream, workers: int, sampler: str) -> None:
     data = module(stream, requires=needs(sampler=sampler), workers=workers, micro_batches=2)
-    plan = data.train_dataloader().plan
+    plan = data.batches().plan
 
     def delivered(start: int, count: int) -> list[Batch]:  # as the loader asks its workers, in turn
         lines = [replace(plan, start=start).batches(worker) for worker in range(max(workers, 1))]
@@ -150,7 +150,7 @@ def test_resuming_goes_on_at_the_very_item(stream: Stream, workers: int, sampler
 
 def test_worker_processes_deliver_the_same(stream: Stream) -> None:
     data = module(stream, workers=2)
-    plan = data.train_dataloader().plan
+    plan = data.batches().plan
     lines = [plan.batches(worker) for worker in range(2)]
     expected = [next(lines[number % 2]) for number in range(9)]
     assert all(equal(a, b) for a, b in zip(batches(data, 9), expected, strict=True))
@@ -270,7 +270,7 @@ def test_a_group_that_cannot_be_read_is_replaced_and_resumes_alike(
     copy = replace(copy, shards=copy.shards[:7])  # of one reader, the last group of an epoch is a single shard
     order = np.random.default_rng([1, 0]).permutation(7)
     lost = lose(copy, order[-1], order[-2]) if shards == 1 else lose(copy, order[-1])
-    plan = module(copy, shards=shards, batch_size=3, workers=0 if readers == "one" else 7).train_dataloader().plan
+    plan = module(copy, shards=shards, batch_size=3, workers=0 if readers == "one" else 7).batches().plan
     whole = lines_of_work(plan, 0, 42)
     heard = {id for batch in whole for id in batch.id}
     assert "left out" in caplog.text and not heard & lost
@@ -367,7 +367,7 @@ def test_mistakes_are_one_line(stream: Stream, tmp_path: Path) -> None:
     ):
         module(stream, requires=needs(fields=("features", "waveform")))
     with pytest.raises(UserError, match="shards cannot be shared by 99 processes: prepare smaller ones"):
-        module(stream, batch_size=99, world_size=99).train_dataloader()
+        module(stream, batch_size=99, world_size=99).batches()
     config = {"name": "folder", "root": "nowhere", "stream": True, "streaming": {"address": stream.address}}
     with pytest.raises(UserError, match="use different features .*hop: 300 != 256"):
         build(config).open(load_preset("adain_24k"), needs(), tmp_path)
@@ -386,7 +386,7 @@ def test_mistakes_that_a_reader_meets_are_one_line(copy: Stream) -> None:
 
 def test_readers_leave_signals_to_the_training(stream: Stream) -> None:
     others = set(multiprocessing.active_children())
-    loader = iter(module(stream, workers=1).train_dataloader())
+    loader = iter(module(stream, workers=1).batches())
     next(loader)
     readers = set(multiprocessing.active_children()) - others
     for reader in readers:
@@ -424,7 +424,7 @@ def wait_for(path: Path) -> None:
 def test_a_reader_that_waits_for_data_is_not_idle(stream: Stream, tmp_path: Path) -> None:
     others = set(multiprocessing.active_children())
     slow = Slow(**vars(replace(stream, shards=stream.shards[:7])), marks=str(tmp_path))
-    loader = iter(module(slow, workers=1, batch_size=1, shards=1).train_dataloader())
+    loader = iter(module(slow, workers=1, batch_size=1, shards=1).batches())
     found: list[Batch] = []
     training = threading.Thread(target=lambda: found.extend(islice(loader, 8)))
     training.start()  # it waits for its first batch
@@ -473,7 +473,7 @@ def test_an_address_needs_no_corpus(stream: Stream, tmp_path: Path) -> None:
     setup = build({**config, "streaming": {"address": stream.address, "workers": 0}})
     assert setup.training_speakers() == {"s0", "s1", "s2"}
     data = setup.open(SPEC, needs(), tmp_path)
-    assert data.recordings() is None and len(next(iter(data.train_dataloader())).id) == 4
+    assert data.recordings() is None and len(next(iter(data.batches())).id) == 4
 
 
 def test_streams_mix_in_their_shares(prepared: Prepared, stream: Stream, tmp_path: Path) -> None:
@@ -505,7 +505,7 @@ def test_corpora_mix_in_memory(tmp_path: Path) -> None:
     for sampler in ("uniform", "by_speaker"):
         data = setup.open(SPEC, needs(fields=("features", "f0"), sampler=sampler), tmp_path / "out")
         assert set(data.tables.speakers) == names and len(data.pitch_levels()) == 5
-        found = list(islice(iter(data.train_dataloader()), 60))
+        found = list(islice(iter(data.batches()), 60))
         drawn = np.concatenate([batch.speaker.numpy() for batch in found])
         shares = np.bincount(drawn, minlength=5) / len(drawn)
         assert shares[:2].sum() == pytest.approx(0.5, abs=0.03)

@@ -20,7 +20,8 @@ from revoice.training.module import VoiceModule
 from revoice.training.run import train
 
 record: dict[str, Any] = {"losses": []}
-step, make, to = VoiceModule.training_step, VoiceModule.__init__, Batch.to
+make, to = VoiceModule.__init__, Batch.to
+watch, take = VoiceModule._watch, VoiceModule._take
 
 
 def in_double(self: Batch, device: Any, non_blocking: bool = False) -> Batch:
@@ -34,23 +35,25 @@ def of_doubles(self: VoiceModule, model: ConversionModel, *arguments: Any, **opt
     make(self, model.double(), *arguments, **options)
 
 
-def recorded_step(self: VoiceModule, batch: Any, index: int) -> torch.Tensor:
-    total = step(self, batch, index)
+def recorded_watch(self: VoiceModule, total: torch.Tensor) -> None:
     record["losses"].append(summed(total) / processes())
-    return total
+    watch(self, total)
 
 
-def record_gradients(self: VoiceModule) -> None:
-    found = {name: p.grad.clone() for name, p in self.model.named_parameters() if p.grad is not None}
-    record.setdefault("gradients", found)  # of the first iteration
+def recorded_take(self: VoiceModule, due: Any, *arguments: Any) -> Any:
+    logged = take(self, due, *arguments)
+    network = self.networks()[due.turn.part]  # its gradients are averaged by now
+    found = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+    record.setdefault("gradients" if due.turn.part == "model" else f"gradients of {due.turn.part}", found)
+    return logged
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     VoiceModule.__init__ = of_doubles  # type: ignore[method-assign]
     Batch.to = in_double  # type: ignore[method-assign]
-    VoiceModule.training_step = recorded_step  # type: ignore[method-assign]
-    VoiceModule.on_after_backward = record_gradients  # type: ignore[method-assign]
+    VoiceModule._watch = recorded_watch  # type: ignore[method-assign]
+    VoiceModule._take = recorded_take  # type: ignore[method-assign]
     folder = Path(sys.argv[2])
     train(json.loads(Path(sys.argv[1]).read_text()), folder)
     torch.save(record, folder / f"record{os.environ.get('RANK', '0')}.pt")

@@ -42,28 +42,41 @@ def module(folder: Path, iteration: int = 0, **loss: float) -> tuple[VoiceModule
         Line(), Description(model="line", arguments={}, features={}), loss or {"error": 0.5, "noise": 0},
         {"name": "sgd", "lr": 1.0}, 100, seed=7,
     )  # fmt: skip
+    progress = SimpleNamespace(increment_ready=lambda: None, increment_completed=lambda: None)
+    epoch = SimpleNamespace(manual_optimization=SimpleNamespace(optim_step_progress=progress))
+    made: Any = found.configure_optimizers
     found._trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_step=iteration, default_root_dir=str(folder), precision="32-true", strategy=None
-    )
+        global_step=iteration, default_root_dir=str(folder), precision="32-true", strategy=None,
+        precision_plugin=None, fit_loop=SimpleNamespace(epoch_loop=epoch),
+    )  # fmt: skip
+    optimizers = made()
+    found.optimizers = lambda use_pl_optimizer=True: optimizers["optimizer"]  # type: ignore[method-assign]
+    found.lr_schedulers = lambda: optimizers["lr_scheduler"]["scheduler"]  # type: ignore[method-assign]
+    found.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign]
     logged: dict[str, Any] = {}
     found.log_dict = lambda values, **more: logged.update({k: float(v) for k, v in values.items()})  # type: ignore
     return found, logged
 
 
-def test_a_step_returns_the_weighted_sum_and_logs_every_loss(tmp_path: Path) -> None:
+def test_a_step_learns_from_the_weighted_sum_and_logs_every_loss(tmp_path: Path) -> None:
     found, logged = module(tmp_path)
-    total = found.training_step(batch(), 0)
-    assert float(total) == pytest.approx(3.0)
+    found.training_step([batch()], 0)
     assert logged["train/loss"] == pytest.approx(3.0) and logged["train/error"] == pytest.approx(6.0)
-    total.backward()
     assert float(found.model.weight.grad) == pytest.approx(1.5)
+    assert float(found.model.weight) == pytest.approx(0.5)  # SGD at rate 1
+
+
+def test_micro_batches_are_one_batch(tmp_path: Path) -> None:
+    found, logged = module(tmp_path)
+    found.training_step([batch(2.0), batch(4.0)], 0)
+    assert logged["train/error"] == pytest.approx(6.0) and float(found.model.weight) == pytest.approx(0.5)
 
 
 def test_what_layers_draw_depends_on_seed_iteration_and_place_alone(tmp_path: Path) -> None:
     def noise(iteration: int, first: int) -> float:
         found, logged = module(tmp_path, iteration)
         torch.manual_seed(torch.seed() % 1000)
-        found.training_step(batch(draws=Draws(0, iteration, first, 1, 4)), 0)
+        found.training_step([batch(draws=Draws(0, iteration, first, 1, 4))], 0)
         return logged["train/noise"]
 
     assert noise(3, 0) == noise(3, 0)
@@ -83,7 +96,7 @@ def test_validation_weighs_as_after_all_warm_ups_and_measures(tmp_path: Path) ->
 def test_a_loss_that_is_no_number_stops_the_run_and_is_never_saved(tmp_path: Path) -> None:
     found, _ = module(tmp_path, iteration=12)
     with pytest.raises(UserError, match="at or before iteration 12.*no checkpoint was saved yet"):
-        found.training_step(batch(float("nan")), 0)
+        found.training_step([batch(float("nan"))], 0)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
     with pytest.raises(UserError, match="last.ckpt"):

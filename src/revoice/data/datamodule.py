@@ -1,7 +1,8 @@
 """Prepared data -> batches for Lightning: crops that depend on (seed, iteration) alone, on one process or many."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -115,8 +116,18 @@ class DataModule(LightningDataModule):
         """Gather crops of `store` into a batch, on its device."""
         return gather(self.store, self._places, self.requires, crops, draws)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Called by Lightning."""
+    def batches(self) -> Iterable[Batch]:
+        """Endless micro-batches of this process from `start_iteration` on."""
+        raise NotImplementedError
+
+    def train_dataloader(self) -> "Iterations":
+        """Endless iterations of this process from `start_iteration` on: lists of micro-batches."""
+        return Iterations(self.batches(), self.micro_batches)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Called by Lightning, with the list of an iteration or a batch of validation."""
+        if isinstance(batch, list):
+            return [each.to(device, non_blocking=True) for each in batch]
         return batch.to(device, non_blocking=True)
 
     def check_batch_size(self) -> None:
@@ -220,8 +231,8 @@ class VoiceDataModule(DataModule):
             )  # fmt: skip
         return sampler
 
-    def train_dataloader(self) -> "TrainLoader":
-        """Endless batches from `start_iteration` on."""
+    def batches(self) -> "TrainLoader":
+        """By (seed, iteration) alone."""
         return TrainLoader(self, self.start_iteration)
 
 
@@ -248,6 +259,18 @@ class TrainLoader:
         first = (part * world_size + self._rank) * self._count
         draws = Draws(self._data.seed, iteration, first, self._count, self._data.batch_size)
         return self._data.batch(crops.cut(first, self._count), draws)
+
+
+class Iterations:
+    """What a process is given for each iteration: its micro-batches, which one loader delivers one after the other."""
+
+    def __init__(self, batches: Iterable[Batch], micro_batches: int) -> None:
+        self._batches, self._micro_batches = batches, micro_batches
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        found = iter(self._batches)
+        while True:
+            yield list(islice(found, self._micro_batches))
 
 
 class ValLoader(Sequence[Batch]):

@@ -17,6 +17,7 @@ from revoice.errors import UserError, choices
 from revoice.nn.pitch import log_level, moved
 from revoice.registry import Registry
 from revoice.settings import Number, from_mapping, settings
+from revoice.trainable import Trainable as Trainable
 
 Strength = Annotated[Number, Field(ge=-10, le=10)]  # 0: the source's own voice, 1: the target's; beyond: a caricature
 MODELS: "Registry[Trainable]" = Registry("model", "revoice.models")
@@ -93,53 +94,6 @@ class Utterance:
         if self.level is not None or self.f0 is None:
             return self.level
         return log_level(self.f0)
-
-
-class Trainable(nn.Module):
-    """Base of everything in the registry: networks that convert, and networks that those stand on or are judged by.
-
-    Class attributes:
-        name: registry name, set by the decorator.
-        trained: whether `train.py` trains it.
-        preset: the features that it takes if it has no say of its own in the config.
-        may_change: settings that are about training alone: `init_from` takes them from the config.
-        stands_on: networks of others that taught it or are a part of it: what they judge, they flatter.
-        target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
-        measured: names of what `measures` gives.
-        grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
-    """
-
-    name: ClassVar[str]
-    trained: ClassVar[bool] = True
-    preset: ClassVar[str] = "mel_22k"
-    may_change: ClassVar[tuple[str, ...]] = ()
-    stands_on: ClassVar[tuple[str, ...]] = ()
-    target: str = "none"
-    grows_from: ClassVar[str] = ""
-    measured: ClassVar[tuple[str, ...]] = ()
-    requires: Requires
-
-    def grow_from(self, other: "Trainable") -> None:
-        """Take the weights of a model named `grows_from`."""
-        raise NotImplementedError
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Unweighted training losses by name, each a scalar; the weights live in the config (`loss:`)."""
-        raise NotImplementedError
-
-    def measures(self, batch: Batch) -> dict[str, Tensor]:
-        """Numbers to watch in validation besides the losses, each a scalar; always of the same names."""
-        return {}
-
-    def set_features(self, spec: FeatureSpec) -> None:
-        """Called before training: what the features are, for losses that listen to them."""
-
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Take the per-channel statistics (F,) of the training features; models that do not standardize ignore them."""
-
-    def speaker_codes(self, features: Tensor) -> Tensor | None:
-        """Speaker representation (B, D) of features (B, F, T) for the speaker map; None if the model has none."""
-        return None
 
 
 class ConversionModel(Trainable):

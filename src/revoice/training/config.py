@@ -16,11 +16,14 @@ from revoice.errors import UserError, choices, one_line
 from revoice.evaluation.session import Protocol
 from revoice.models.base import MODELS
 from revoice.settings import Count, Flag, Given, Place, Seed, Word, from_config, settings
+from revoice.training.adversary import check_critic
 from revoice.training.callbacks import CALLBACKS
 from revoice.training.content import require_encoder
 from revoice.training.loggers import LOGGERS
 from revoice.training.objective import Weights
 from revoice.training.optimizers import build_optimizer
+from revoice.training.parts import merged
+from revoice.training.schedule import Phases
 from revoice.training.trainer import TrainerSettings, place
 from revoice.untrusted import sketch
 from revoice.vocoders.base import VOCODERS
@@ -34,8 +37,11 @@ class TrainConfig:
     """What `configs/train.yaml` documents, a group each; what a group holds is its own class's to say."""
 
     model: Given
-    loss: Weights
+    loss: Weights | None = None
+    critics: dict[Word, Given | None] | None = None
+    schedule: Phases | None = None
     optimizer: Given
+    optimizers: dict[Word, Given] | None = None
     features: FeatureSpec
     data: Given
     trainer: TrainerSettings
@@ -56,6 +62,12 @@ class TrainConfig:
     adapt: Annotated[Adaptation, Steps] | None = None
 
 
+    @property
+    def judges(self) -> dict[str, dict[str, Any]]:
+        """The critics that are not switched off by null."""
+        return {name: how for name, how in (self.critics or {}).items() if how is not None}
+
+
 def check(config: Mapping[str, Any]) -> TrainConfig:
     """Refuse what cannot be trained, in one line, before a corpus is touched or a model loaded.
 
@@ -67,12 +79,18 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         raise UserError(f"model {name} needs no training: python convert.py model={name} src=a.wav tgt=b.wav")
     run = from_config(TrainConfig, config)
     place(run.trainer)  # complain about missing GPUs before preparing for an hour
-    if not any(weight.value for weight in run.loss.values()):
+    if run.loss is None and run.schedule is None:
+        raise UserError("loss is missing: expected weights of the model's losses, e.g. loss.reconstruction=1")
+    if run.loss is not None and not any(weight.value for weight in run.loss.values()):
         raise UserError(
             "every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in run.loss)
         )
     MODELS.check(name, values, facts=("n_speakers", *spec_facts(run.features)))
     build_optimizer(run.optimizer, nn.Linear(1, 1))
+    for part, how in (run.optimizers or {}).items():
+        build_optimizer(merged(run.optimizer, how), nn.Linear(1, 1))
+    for label, how in run.judges.items():
+        check_critic(how, f"critics.{label}")
     for logger, how in (run.logger or {}).items():
         LOGGERS.check(logger, how or {})
     _check_callbacks(run, name)
@@ -89,7 +107,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
 def _check_callbacks(run: TrainConfig, model: str) -> None:
     """Every callback, and that what they watch is measured."""
     made = {name: CALLBACKS.build(name, how) for name, how in (run.callbacks or {}).items() if how is not None}
-    losses = ("loss", *run.loss)
+    losses = ("loss", *(run.loss or ()))
     measured = [f"{split}/{loss}" for split in ("train", "val") for loss in losses]
     measured += [f"val/{name}" for name in MODELS.get(model).measured]
     measured += [name for each in made.values() for name in getattr(each, "logs", ())]

@@ -1,96 +1,210 @@
-"""The LightningModule of models that train by minimizing a sum of losses."""
+"""The LightningModule: parts of a network, and critics, that learn in turns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from revoice import renamed
 from revoice.checkpoint.description import KEY, Description
 from revoice.data.read.batch import Batch
-from revoice.errors import UserError
-from revoice.models.base import Trainable
+from revoice.errors import UserError, choices
 from revoice.nn.collective import processes, summed
-from revoice.training.objective import Objective
-from revoice.training.optimizers import build_optimizer, learning_rate_factor
+from revoice.trainable import MODEL, Play, Trainable
+from revoice.training.adversary import Adversary
+from revoice.training.parts import Optimizers, average_gradients, build_optimizers
+from revoice.training.schedule import Due, Phase, Schedule, Turn
+
+_SCHEDULE = "schedule"  # the entry of a checkpoint that says where in its schedule a run is
 
 
 class VoiceModule(LightningModule):
-    """Trains any `Trainable` that offers `losses(batch)`.
+    """Trains a `Trainable`: in every iteration the parts that are due learn from one global batch, one after the other.
+
+    Lightning counts the iterations; `trainer.global_step` is their number, however many parts learn in one.
 
     Args:
         model: the network.
         description: what its checkpoints say about it.
-        loss: loss weights, see `Objective`.
+        loss: weights of the model's losses where a turn does not give them, see `Objective`.
         optimizer: see `training.optimizers`.
-        max_iterations: optimizer steps of the run.
+        max_iterations: of the run.
         seed: random numbers inside layers (dropout) depend on it and on the iteration, so that a resumed run repeats
             them.
+        critics: by name, see `Adversary`.
+        schedule: phases; None is one in which all critics learn, then all parts of the model.
+        optimizers: what is otherwise for the optimizer of a part.
+        clip: largest global norm of a part's gradient; None does not clip.
     """
 
     def __init__(
         self,
         model: Trainable,
         description: Description,
-        loss: Mapping[str, Any],
+        loss: Mapping[str, Any] | None,
         optimizer: Mapping[str, Any],
         max_iterations: int,
         seed: int = 0,
+        critics: Mapping[str, Mapping[str, Any]] | None = None,
+        schedule: Sequence[Phase] | None = None,
+        optimizers: Mapping[str, Mapping[str, Any]] | None = None,
+        clip: float | None = None,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.model, self.description = model, description
-        self.objective = Objective(loss)
-        self.settings, self.max_iterations, self.seed = dict(optimizer), max_iterations, seed
+        self.critics = nn.ModuleDict({name: Adversary(name, how) for name, how in (critics or {}).items()})
+        default = {**{name: {"critic": 1} for name in self.critics}, **dict.fromkeys(model.parts(), loss or {})}
+        for name, each in self.critics.items():
+            if each.how.of not in model.parts():
+                raise choices(each.how.of, model.parts(), f"critics.{name}.of: part of the model")
+        phases = schedule or (everybody(self.critics, model.parts()),)
+        for phase in phases:
+            for turn in phase.turns:
+                if turn.part not in default:
+                    raise choices(turn.part, default, "part that learns")
+        self.schedule = Schedule(phases, default)
+        self.settings, self.overrides = dict(optimizer), dict(optimizers or {})
+        self.max_iterations, self.seed, self.clip = max_iterations, seed, clip
         self._finite = torch.tensor(True)
 
     @property
     def iteration(self) -> int:
-        """Optimizer steps done."""
+        """Iterations done."""
         return self.trainer.global_step
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One (micro-)batch: losses, their weighted sum, logs."""
-        if batch.draws is not None:  # dropout: repeated by a resumed run, different in every micro-batch and process
-            torch.manual_seed(((self.seed * 1_000_003 + self.iteration) * 1_000_003 + batch.draws.first) % 2**63)
-        losses = self.model.losses(batch)
-        total = self.objective(losses, self.iteration)
-        self._watch(total)
-        logged = {"train/loss": total, **{f"train/{name}": value for name, value in losses.items()}}
-        means = summed(torch.stack([value.detach().float() for value in logged.values()])) / processes()
-        self.log_dict(dict(zip(logged, means, strict=True)), batch_size=len(batch))
-        return total
+    def networks(self) -> dict[str, nn.Module]:
+        """Everything that learns, by part."""
+        return {**self.model.parts(), **self.critics}
+
+    def training_step(self, batches: Sequence[Batch], batch_index: int) -> None:
+        """One iteration: the turns that are due learn from its micro-batches, which together are the global batch."""
+        due = self.schedule.due(self.iteration)
+        plays = _Plays(self, batches, [each.turn.part for each in due])
+        logged: dict[str, Tensor] = {}
+        for number, each in enumerate(due):
+            logged |= self._take(each, number, plays)
+        if logged:
+            means = summed(torch.stack([value.float() for value in logged.values()])) / processes()
+            logged = dict(zip(logged, means, strict=True))
+            self.log_dict(logged, batch_size=sum(map(len, batches)))
+        self._count(logged)
+
+    def _take(self, due: Due, number: int, plays: "_Plays") -> dict[str, Tensor]:
+        """A part learns, or, at a closed gate, is only asked; the means of its losses over the micro-batches."""
+        part, count = due.turn.part, len(plays.batches)
+        optimizer = self._optimizers().parts[part]
+        optimizer.zero_grad()
+        sums: dict[str, Tensor] = {}
+        with _alone(part, self.networks()):
+            for index, batch in enumerate(plays.batches):
+                losses = self._losses(part, batch, plays.of(number, index), due)
+                total = due.objective(losses, due.at)
+                self._watch(total)
+                if due.learns:
+                    with torch.autocast(total.device.type, enabled=False):
+                        self.manual_backward(total / count)
+                for name, value in {"loss": total, **losses}.items():
+                    sums[name] = sums.get(name, 0) + value.detach() / count
+        if due.learns:
+            self._step(optimizer, due.turn)
+            plays.forget(part)
+        return {self._logged(part, name): value for name, value in sums.items()}
+
+    def _losses(self, part: str, batch: Batch, play: Play, due: Due) -> dict[str, Tensor]:
+        wanted = due.objective.weights
+        if part in self.critics:
+            return self._adversary(part).learn(play, wanted, batch.draws)
+        losses = dict(play.losses)
+        for name in self.critics:
+            if self._adversary(name).how.of == part:
+                losses |= self._adversary(name).teach(play, wanted)
+        return losses
+
+    def _step(self, optimizer: torch.optim.Optimizer, turn: Turn) -> None:
+        weights = [p for group in optimizer.param_groups for p in group["params"]]
+        average_gradients(weights)
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # of float16 alone
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        clip = self.clip if turn.clip is None else turn.clip
+        if clip:
+            torch.nn.utils.clip_grad_norm_(weights, clip)
+        if scaler is not None:
+            scaler.step(optimizer)
+            scaler.update()
+        else:
+            optimizer.step()
+        torch.clear_autocast_cache()  # it holds the weights of before
+
+    def _count(self, logged: Mapping[str, Tensor]) -> None:
+        """The iteration is over, for Lightning and for the schedule."""
+        watched = self.schedule.phase.watched
+        self.schedule.finish(self.iteration, {name: float(logged[name]) for name in logged.keys() & watched})
+        self._optimizers().step()
+        self.lr_schedulers().step()  # type: ignore[union-attr]
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Losses without random draws, weighted as after all warm-ups, so that they compare across iterations."""
-        losses = self.model.losses(batch)
-        total = self.objective(losses, self.max_iterations)
+        totals: list[Tensor] = []
+        values: dict[str, Tensor] = {}
+        for part in self.model.parts():
+            play, objective = self.model.play(batch, part), self.schedule.objective(part)
+            values |= {self._logged(part, name, "val"): value for name, value in play.losses.items()}
+            if objective is not None:
+                totals.append(objective.of(play.losses, self.max_iterations))
+            for name in self.critics:
+                if self._adversary(name).how.of == part:
+                    values[f"val/accuracy/{name}"] = self._adversary(name).accuracy(play)
+        total = sum(totals[1:], totals[0]) if totals else torch.zeros(())
         self._finite = self._finite.to(total.device) & torch.isfinite(total)  # broken weights must not be saved
-        losses |= self.model.measures(batch)
-        values = {"val/loss": total, **{f"val/{name}": value for name, value in losses.items()}}
+        values = {"val/loss": total, **values}
+        values |= {f"val/{name}": value for name, value in self.model.measures(batch).items()}
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
 
+    def on_validation_epoch_end(self) -> None:
+        """The schedule learns what was found."""
+        if not self.trainer.sanity_checking and self.schedule.phase.watched:
+            found = self.trainer.callback_metrics
+            self.schedule.validated(self.iteration, {k: float(v) for k, v in found.items() if k.startswith("val/")})
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Optimizer and per-iteration learning rate."""
-        # under mixed precision Lightning cannot clip the gradients of a fused optimizer
-        optimizer = build_optimizer(self.settings, self.model, fused=str(self.trainer.precision) == "32-true")
-        factor = learning_rate_factor(self.settings.get("schedule") or {}, self.max_iterations)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """One optimizer with a part for each that learns, and per-iteration learning rates."""
+        fused = str(self.trainer.precision) != "16-mixed"  # whose gradients are scaled
+        optimizers, schedule = build_optimizers(
+            self.settings, self.overrides, self.networks(), self.max_iterations, fused
+        )
+        kinds = [type(each).__name__ for each in optimizers.parts.values()]
+        name = f"lr-{kinds[0]}" if len(kinds) == 1 else "lr"
+        return {"optimizer": optimizers, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": name}}
+
+    def on_fit_start(self) -> None:
+        """All processes begin with the same numbers."""
+        if processes() > 1:
+            for value in (*self.parameters(), *self.buffers()):
+                torch.distributed.broadcast(value.detach(), 0)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take weights up that an earlier version called otherwise."""
+        """Take weights up that an earlier version called otherwise, and the schedule where it was."""
         checkpoint["state_dict"] = {renamed.weight(name): value for name, value in checkpoint["state_dict"].items()}
+        if _SCHEDULE in checkpoint:
+            self.schedule.load_state_dict(checkpoint[_SCHEDULE])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to save what is broken; add the description that conversion needs."""
-        whole = torch.stack([torch.isfinite(p).all() for p in self.model.parameters()]).all()
+        whole = torch.stack([torch.isfinite(p).all() for p in self.parameters()]).all()
         self._finite = self._finite.to(whole.device) & whole
         self.require_finite()
         checkpoint[KEY] = self.description.to_dict()
+        checkpoint[_SCHEDULE] = self.schedule.state_dict()
 
     def require_finite(self) -> None:
         """Stop if any loss since the start was NaN or infinite; the last good checkpoint is named."""
@@ -110,3 +224,88 @@ class VoiceModule(LightningModule):
         self._finite = self._finite.to(total.device) & torch.isfinite(total.detach())
         if total.device.type == "cpu" or self.iteration % 50 == 0:
             self.require_finite()
+
+    def _optimizers(self) -> Optimizers:
+        found: Any = self.optimizers(use_pl_optimizer=False)
+        return found
+
+    def _adversary(self, name: str) -> Adversary:
+        found: Any = self.critics[name]
+        return found
+
+    def _logged(self, part: str, name: str, split: str = "train") -> str:
+        """What a part's loss is called in the logs."""
+        if part in self.critics:
+            return f"{split}/{'total' if name == 'loss' else name}/{part}"
+        return f"{split}/{name}" if part == MODEL else f"{split}/{part}/{name}"
+
+
+class _Plays:
+    """What the parts of the model made of an iteration's micro-batches, each once unless its weights changed since.
+
+    With several micro-batches nothing is kept: their graphs together would take the memory that micro-batches are to
+    save, so a sample is made again, of the same random numbers.
+    """
+
+    def __init__(self, module: VoiceModule, batches: Sequence[Batch], turns: Sequence[str]) -> None:
+        self.module, self.batches, self.turns = module, batches, turns
+        self._kept: dict[str, Play] = {}
+
+    def of(self, number: int, index: int) -> Play:
+        """For a turn, by its number, and a micro-batch."""
+        part = self._played(self.turns[number])
+        if part in self._kept:
+            return self._kept[part]
+        again = self._again(part, number)
+        keep = bool(again) and len(self.batches) == 1
+        with torch.set_grad_enabled(self.turns[number] == part or (keep and part in again)):
+            play = self._make(part, self.batches[index])
+        if keep:
+            self._kept[part] = play
+        return play
+
+    def forget(self, part: str) -> None:
+        """The weights of a part have changed; where it is the model's, all that was made may be old."""
+        if part not in self.module.critics:
+            self._kept.clear()
+
+    def _make(self, part: str, batch: Batch) -> Play:
+        module = self.module
+        if batch.draws is not None:  # dropout: repeated by a resumed run, different in every micro-batch and process
+            torch.manual_seed(((module.seed * 1_000_003 + module.iteration) * 1_000_003 + batch.draws.first) % 2**63)
+        return module.model.play(batch, part)
+
+    def _played(self, part: str) -> str:
+        """The part of the model that plays in a turn: a critic judges another's."""
+        return self.module._adversary(part).how.of if part in self.module.critics else part
+
+    def _again(self, part: str, number: int) -> list[str]:
+        """The later turns that can use what is made now: until a part of the model has learned."""
+        found = []
+        for later in self.turns[number + 1 :]:
+            if self._played(later) == part:
+                found.append(later)
+            if later not in self.module.critics:
+                break
+        return found
+
+
+def everybody(critics: Mapping[str, Any], parts: Mapping[str, Any]) -> Phase:
+    """The phase in which all critics learn, then all parts of the model."""
+    return Phase(turns=tuple(Turn(part=name) for name in (*critics, *parts)))
+
+
+@contextmanager
+def _alone(part: str, networks: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Only the weights of one part ask for gradients, but for those that a kept sample may need."""
+    resting = [
+        p for name, network in networks.items() if name != part and isinstance(network, Adversary)
+        for p in network.parameters() if p.requires_grad
+    ]  # fmt: skip
+    for weight in resting:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in resting:
+            weight.requires_grad_(True)

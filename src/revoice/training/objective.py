@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
@@ -51,9 +52,14 @@ class Objective:
                 f"loss weights {sorted(self.weights)} do not match the model's losses {sorted(losses)}: "
                 "set loss.NAME=..."
             )
-        weighted = [loss * w for name, loss in losses.items() if (w := self.weights[name].at(iteration))]
-        if not weighted:
+        if not any(self.weights[name].at(iteration) for name in losses):
             raise UserError(
                 "every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in losses)
             )
-        return sum(weighted[1:], weighted[0])
+        return self.of(losses, iteration)
+
+    def of(self, losses: Mapping[str, Tensor], iteration: int) -> Tensor:
+        """The sum of those of the losses that have a weight; 0 if none has."""
+        weights = {name: self.weights[name].at(iteration) for name in losses if name in self.weights}
+        weighted = [losses[name] * weight for name, weight in weights.items() if weight]
+        return sum(weighted[1:], weighted[0]) if weighted else torch.zeros(())

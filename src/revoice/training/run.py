@@ -94,7 +94,10 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     stop = Stop(parts.trainer.max_time)
     callbacks = build_callbacks(config.get("callbacks") or {}, known)
     trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])
-    module = VoiceModule(parts.model, parts.description, run.loss, run.optimizer, iterations, run.seed)
+    module = VoiceModule(
+        parts.model, parts.description, run.loss, run.optimizer, iterations, run.seed,
+        run.judges, run.schedule, run.optimizers, run.trainer.clip,
+    )  # fmt: skip
     if parts.trainer.compile:
         for child in parts.model.children():
             child.compile()

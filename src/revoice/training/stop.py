@@ -71,8 +71,6 @@ class Stop(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Ask all processes whether one of them must stop."""
-        if trainer.fit_loop._should_accumulate():  # in the middle of an iteration
-            return
         signalled, over = self.signalled, time.monotonic() > self.until
         if processes() > 1:
             both = summed(torch.tensor([signalled, over], dtype=torch.int32, device=pl_module.device))

@@ -131,7 +131,7 @@ def build_trainer(
     loggers: Sequence[Logger],
     callbacks: Sequence[Callback],
 ) -> Trainer:
-    """A Trainer that counts in optimizer steps, never ends an epoch, and validates every `val_every` steps."""
+    """A Trainer that counts in iterations, never ends an epoch, and validates every `val_every` of them."""
     where = place(settings)
     for name in ("pytorch_lightning", "lightning_fabric"):  # its hints are for people who write the training loop
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -149,11 +149,9 @@ def build_trainer(
         precision=precision(settings, where),  # type: ignore[arg-type]
         max_steps=max_iterations,
         max_epochs=-1,
-        val_check_interval=min(settings.val_every, max_iterations) * settings.accumulate,
+        val_check_interval=min(settings.val_every, max_iterations),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.clip,
         logger=list(loggers),
         callbacks=list(callbacks),
         log_every_n_steps=settings.log_every,
@@ -181,4 +179,11 @@ class WholeCheckpoints(TorchCheckpointIO):
 def _strategy(settings: TrainerSettings, where: Place) -> str | Strategy:
     if where.devices * settings.num_nodes == 1:
         return "auto"
-    return DDPStrategy(process_group_backend="nccl" if where.accelerator == "cuda" else "gloo")
+    return Processes(process_group_backend="nccl" if where.accelerator == "cuda" else "gloo")
+
+
+class Processes(DDPStrategy):
+    """One process per device; gradients are averaged by `training.parts`, so that parts may learn in turns."""
+
+    def configure_ddp(self) -> None:
+        """The model stays as it is: DistributedDataParallel takes one backward pass in an iteration for granted."""

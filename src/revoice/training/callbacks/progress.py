@@ -50,9 +50,10 @@ class _Progress(Callback):
             self.task = self.bar.add_task("", total=self.total, completed=self.first, note="")
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: list[Batch], batch_idx: int
     ) -> None:
-        self.audio += batch.features.shape[0] * batch.features.shape[-1] * self.seconds_per_frame * trainer.world_size
+        frames = sum(each.features.shape[0] * each.features.shape[-1] for each in batch)
+        self.audio += frames * self.seconds_per_frame * trainer.world_size
         now = time.perf_counter()
         if not trainer.is_global_zero or trainer.global_step == self.first:
             return

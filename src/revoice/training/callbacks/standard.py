@@ -60,8 +60,6 @@ class _Last(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         done = trainer.global_step
-        if not done or trainer.fit_loop._should_accumulate():  # in the middle of an iteration
-            return
         if done % self.every == 0 or done >= trainer.max_steps or trainer.should_stop:
             trainer.save_checkpoint(self.path, weights_only=False)
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.datamodule import DataModule
@@ -12,7 +11,7 @@ from revoice.data.read.gather import labels_of
 from revoice.data.read.mixture import appended, pooled, shares_of
 from revoice.data.read.packed import Statistics
 from revoice.data.read.stream.index import Stream
-from revoice.data.read.stream.reader import Reading, StreamPlan, stream_loader
+from revoice.data.read.stream.reader import Reading, StreamLoader, StreamPlan, stream_loader
 from revoice.data.read.tables import merged_tables
 
 log = logging.getLogger(__name__)
@@ -91,8 +90,8 @@ class StreamDataModule(DataModule):
         known = {name: level for s in self.streams for name, level in zip(s.tables.speakers, s.levels, strict=True)}
         return [known[name] for name in self.tables.speakers]
 
-    def train_dataloader(self) -> Any:
-        """Endless batches from `start_iteration` on."""
+    def batches(self) -> StreamLoader:
+        """In the order of the shards."""
         self.check_batch_size()
         rank, world_size = self.place
         plan = StreamPlan(

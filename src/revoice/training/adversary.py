@@ -1,0 +1,120 @@
+"""A critic in a run: what it learns, and what it asks of the part that it judges."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from revoice.critics.base import CRITICS, Critic
+from revoice.errors import UserError, choices
+from revoice.nn.adversarial import critic_loss, feature_matching, generator_loss, gradient_penalty, r1_penalty
+from revoice.nn.draws import Draws
+from revoice.settings import Flag, Given, Word, checked, settings
+from revoice.trainable import MODEL, Play
+
+OWN = ("critic", "penalty", "r1")  # what a critic can learn by
+THRESHOLD = {"lsgan": 0.5, "hinge": 0.0, "wasserstein": 0.0}  # scores above it say "real"
+
+
+@settings
+class Judging:
+    """How a critic takes part, beside the settings of its network.
+
+    Attributes:
+        kind: of adversarial loss.
+        of: the part of the model that it judges.
+        given: whether it looks at the condition, too.
+    """
+
+    kind: Literal["lsgan", "hinge", "wasserstein"] = "lsgan"
+    of: Word = MODEL
+    given: Flag = False
+
+
+def check_critic(values: Any, what: str) -> Judging:
+    """How the critic in `{name, kind, of, given, setting: ...}` judges; refuses what cannot be built."""
+    name, given = CRITICS.named(values, what)
+    judging = _judging(given, what)
+    CRITICS.check(name, given, what)
+    return judging
+
+
+def _judging(given: dict[str, Any], what: str) -> Judging:
+    """Take what is `Judging`'s out of a critic's settings."""
+    how = {key: given.pop(key) for key in Judging.__dataclass_fields__ if key in given}
+    return checked(Judging, how, what)
+
+
+class Adversary(nn.Module):
+    """A critic and how it judges.
+
+    Args:
+        label: what it is called in the run.
+        settings: `{name, kind, of, given, ...}`, see `Judging`; the rest is its network's.
+    """
+
+    def __init__(self, label: str, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.label = label
+        name, given = CRITICS.named(settings, f"critics.{label}")
+        self.how = _judging(given, f"critics.{label}")
+        self.critic: Critic = CRITICS.build(name, given, what=f"critics.{label}")
+
+    def learn(self, play: Play, wanted: Collection[str], draws: Draws | None) -> dict[str, Tensor]:
+        """What the critic minimizes, those of `OWN` that are wanted; no gradient reaches what made the sample."""
+        fake, real = self._pair(play)
+        fake = fake.detach()
+        found: dict[str, Tensor] = {}
+        for name in wanted:
+            if name not in OWN:
+                raise choices(name, OWN, f"loss of critic {self.label}")
+        if "critic" in wanted:
+            scores = [self._judge(sample, play).scores for sample in (real, fake)]
+            found["critic"] = critic_loss(self.how.kind, *scores)
+        if {"penalty", "r1"} & set(wanted):
+            with torch.autocast(real.device.type, enabled=False):  # second derivatives are too fine for 16 bits
+                real, fake = real.float(), fake.float()
+                if "penalty" in wanted:
+                    assert draws is not None, "a gradient penalty draws random numbers"
+                    mix = draws.uniform(f"penalty/{self.label}", device=real.device)
+                    found["penalty"] = gradient_penalty(self._scores(play), real, fake, mix)
+                if "r1" in wanted:
+                    found["r1"] = r1_penalty(self._scores(play), real)
+        return found
+
+    def teach(self, play: Play, wanted: Collection[str]) -> dict[str, Tensor]:
+        """What the judged part is to minimize: `adversarial/LABEL` and `matching/LABEL`, as wanted."""
+        names = {kind: f"{kind}/{self.label}" for kind in ("adversarial", "matching")}
+        if not set(names.values()) & set(wanted):
+            return {}
+        fake, real = self._pair(play)
+        judged, found = self._judge(fake, play), {}
+        if names["adversarial"] in wanted:
+            found[names["adversarial"]] = generator_loss(self.how.kind, judged.scores)
+        if names["matching"] in wanted:
+            with torch.no_grad():
+                true = self._judge(real, play)
+            found[names["matching"]] = feature_matching(true.maps, judged.maps)
+        return found
+
+    def accuracy(self, play: Play) -> Tensor:
+        """How often it is right about real and fake ones, 0 to 1, a scalar."""
+        fake, real = self._pair(play)
+        limit = THRESHOLD[self.how.kind]
+        right = [(score > limit).float().mean() for score in self._judge(real, play).scores]
+        right += [(score <= limit).float().mean() for score in self._judge(fake, play).scores]
+        return torch.stack(right).mean()
+
+    def _judge(self, sample: Tensor, play: Play) -> Any:
+        return self.critic(sample, play.given if self.how.given else None)
+
+    def _scores(self, play: Play) -> Any:
+        return lambda sample: self._judge(sample, play).scores
+
+    def _pair(self, play: Play) -> tuple[Tensor, Tensor]:
+        if play.fake is None or play.real is None:
+            raise UserError(
+                f"critics.{self.label}: {self.how.of} gives nothing to be judged: leave the critic out (critics=null)"
+            )
+        return play.fake, play.real

@@ -1,0 +1,107 @@
+"""The optimizers of a run, one for each part that learns by itself, behind the one that Lightning knows."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from revoice.errors import UserError
+from revoice.nn.collective import processes
+from revoice.training.optimizers import build_optimizer, learning_rate_factor
+
+
+class Optimizers(torch.optim.Optimizer):
+    """Several optimizers as one: one entry in a checkpoint, and one list of groups for schedules and loggers.
+
+    Its own `step` does nothing: the module steps the parts in their turns.
+
+    Args:
+        parts: the optimizers by part.
+    """
+
+    def __init__(self, parts: Mapping[str, torch.optim.Optimizer]) -> None:
+        self.parts = dict(parts)
+        super().__init__([p for each in self.parts.values() for group in each.param_groups for p in group["params"]], {})
+        self._gather()
+
+    def step(self, closure: Any = None) -> None:
+        """Nothing: see above."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the only part as it is, or of each by its name."""
+        states = {name: each.state_dict() for name, each in self.parts.items()}
+        return next(iter(states.values())) if len(states) == 1 else {"parts": states}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with what `state_dict` gave; other parts than these are a `UserError`."""
+        states = state.get("parts") if len(self.parts) > 1 else {next(iter(self.parts)): state}
+        if not isinstance(states, Mapping) or states.keys() != self.parts.keys():
+            raise UserError(f"the checkpoint has no optimizers for the parts {', '.join(self.parts)}")
+        for name, each in self.parts.items():
+            each.load_state_dict(states[name])
+        self._gather()
+
+    def _gather(self) -> None:
+        self.param_groups = [group for each in self.parts.values() for group in each.param_groups]
+
+
+def build_optimizers(
+    settings: Mapping[str, Any],
+    overrides: Mapping[str, Mapping[str, Any]],
+    parts: Mapping[str, nn.Module],
+    max_iterations: int,
+    fused: bool = False,
+) -> tuple[Optimizers, torch.optim.lr_scheduler.LRScheduler]:
+    """One optimizer for each part, and what moves their rates.
+
+    Args:
+        settings: the config group `optimizer`.
+        overrides: what is otherwise for a part (`optimizers`).
+        parts: the networks; no weight may be in two.
+        max_iterations: of the run.
+        fused: see `build_optimizer`.
+    """
+    seen = [id(p) for part in parts.values() for p in part.parameters()]
+    assert len(seen) == len(set(seen)), "a weight belongs to two parts"
+    made, factors = {}, []
+    for name, network in parts.items():
+        how = merged(settings, overrides.get(name, {}))
+        made[name] = build_optimizer(how, network, fused)
+        for number, group in enumerate(made[name].param_groups if len(parts) > 1 else ()):
+            group["name"] = f"{name}/{number + 1}" if number else name  # in logs
+        factors += [learning_rate_factor(how.get("schedule") or {}, max_iterations)] * len(made[name].param_groups)
+    optimizers = Optimizers(made)
+    return optimizers, torch.optim.lr_scheduler.LambdaLR(optimizers, factors)
+
+
+def merged(settings: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an optimizer with some of them otherwise; another `name` takes none of the old one's but the rate.
+
+    >>> merged({"name": "adam", "lr": 1, "schedule": {"warmup": 5}}, {"schedule": {"name": "cosine"}})
+    {'name': 'adam', 'lr': 1, 'schedule': {'warmup': 5, 'name': 'cosine'}}
+    """
+    if override.get("name", settings.get("name")) != settings.get("name"):
+        settings = {key: settings[key] for key in ("lr", "schedule") if key in settings}
+    found = {**settings, **override}
+    if isinstance(settings.get("schedule"), Mapping) and isinstance(override.get("schedule"), Mapping):
+        found["schedule"] = {**settings["schedule"], **override["schedule"]}
+    return found
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """The mean over all processes takes the place of each gradient, in one exchange.
+
+    torch's DistributedDataParallel would do this during the backward pass; it expects every weight to take part in
+    every one of them, and there to be one in an iteration, which is not so where parts take turns.
+    """
+    if processes() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients]) / processes()
+    dist.all_reduce(flat)
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))

@@ -1,0 +1,137 @@
+"""Runs in which parts and critics learn in turns."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from revoice.errors import UserError
+from revoice.training.module import VoiceModule
+from revoice.training.run import train
+from tests.integration.adversarial import SCHEDULE, config
+
+
+def last(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def same(mine: Any, theirs: Any, where: str = "") -> None:
+    """Bit for bit."""
+    if isinstance(theirs, torch.Tensor):
+        assert torch.equal(mine, theirs), where
+    elif isinstance(theirs, dict):
+        assert mine.keys() == theirs.keys(), where
+        for key in theirs:
+            same(mine[key], theirs[key], f"{where}/{key}")
+    elif isinstance(theirs, list | tuple):
+        for number, pair in enumerate(zip(mine, theirs, strict=True)):
+            same(*pair, f"{where}/{number}")
+    else:
+        assert mine == theirs, where
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_every_moment_can_be_resumed(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulate: int
+) -> None:
+    """A power cut after each iteration of three phases: what goes on ends as what was not stopped."""
+    monkeypatch.setattr("revoice.training.schedule.SMOOTHING", 0.2)  # so that the gate moves in a few iterations
+    more = ["max_iterations=12", f"trainer.accumulate={accumulate}", "trainer.clip=1.0"]
+    settings = config(workplace, *more, "trainer.val_every=1")
+    states: list[dict[str, Any]] = []
+    count = VoiceModule._count
+
+    def count_and_keep(self: VoiceModule, *arguments: Any) -> None:
+        count(self, *arguments)
+        states.append(self.schedule.state_dict())
+
+    monkeypatch.setattr(VoiceModule, "_count", count_and_keep)
+    train(settings, tmp_path / "whole")
+    monkeypatch.setattr(VoiceModule, "_count", count)
+    whole = last(tmp_path / "whole")
+    assert [state["phase"] for state in states] == [0] * 2 + [1] * 3 + [2] * 7
+    assert {tuple(state["closed"]) for state in states[5:]} == {(), ("patch",)}, "the gate closes and opens"
+    opens = any(a["closed"] and not b["closed"] for a, b in zip(states, states[1:], strict=False))
+    assert opens or accumulate > 1  # whose dropout is another
+
+    step = VoiceModule.training_step
+    for cut in range(1, 12):
+
+        def die(self: VoiceModule, batches: Any, index: int, cut: int = cut) -> None:
+            if self.iteration == cut:
+                raise RuntimeError("power cut")
+            step(self, batches, index)
+
+        folder = tmp_path / f"cut_{cut}"
+        monkeypatch.setattr(VoiceModule, "training_step", die)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(settings, folder)
+        monkeypatch.setattr(VoiceModule, "training_step", step)
+        assert last(folder)["global_step"] == cut
+        train({**settings, "ckpt_path": "auto"}, folder)
+        for name in ("state_dict", "optimizer_states", "lr_schedulers", "schedule", "global_step"):
+            same(last(folder)[name], whole[name], f"{cut}/{name}")
+
+
+def test_micro_batches_give_what_one_batch_gives(workplace: Path, tmp_path: Path) -> None:
+    found = []
+    for accumulate in (1, 4):
+        settings = config(workplace, "max_iterations=8", f"trainer.accumulate={accumulate}", "trainer.clip=1.0")
+        settings["model"]["dropout"] = 0.0  # which draws for each micro-batch
+        train(settings, tmp_path / str(accumulate))
+        found.append(last(tmp_path / str(accumulate))["state_dict"])
+    for name, value in found[0].items():
+        assert torch.allclose(found[1][name], value, atol=2e-5), name
+
+
+def test_parts_have_learned_and_rested_as_scheduled(workplace: Path, tmp_path: Path) -> None:
+    def weights(iterations: int, schedule: Any) -> dict[str, torch.Tensor]:
+        folder = tmp_path / f"{iterations}_{len(schedule)}"
+        settings = config(workplace, f"max_iterations={iterations}", schedule=schedule)
+        settings["optimizer"]["schedule"] = {}  # a cosine would fall faster in a shorter run
+        train(settings, folder)
+        return last(folder)["state_dict"]
+
+    def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+        return {name.split(".")[1] for name in after if not torch.equal(before[name], after[name])}
+
+    first, second = weights(3, SCHEDULE[:1]), weights(6, SCHEDULE[:2])
+    assert moved(first, second) == {"patch", "plain", "listener"}
+    assert moved(second, weights(7, SCHEDULE)) == {"patch", "plain", "generator", "listener"}
+
+
+def test_the_generator_runs_once_where_its_weights_have_not_changed(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.toys import Pair
+
+    played: list[str] = []
+    play = Pair.play
+
+    def counted(self: Pair, batch: Any, part: str = "generator") -> Any:
+        if self.training:
+            played.append(part)
+        return play(self, batch, part)
+
+    monkeypatch.setattr(Pair, "play", counted)
+    train(config(workplace, "max_iterations=2", schedule=SCHEDULE[2:]), tmp_path)
+    assert played == ["generator", "listener"] * 2  # two critics and the generator itself share one play
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"schedule": [{"turns": [{"part": "genrator"}]}]}, "did you mean 'generator'"),
+        ({"critics": {"patch": {"name": "toy", "of": "pitch"}}}, "critics.patch.of"),
+        ({"critics": {"patch": {"name": "tou"}}}, "did you mean 'toy'"),
+        ({"critics": {"patch": {"name": "toy", "kind": "gan"}}}, "critics.patch.kind"),
+        ({"critics": {"patch": {"name": "toy", "width": 0.5}}}, "critics.patch.width"),
+        ({"optimizers": {"patch": {"lr": -1}}}, "optimizer.lr"),
+        ({"schedule": [{"turns": [{"part": "patch", "losses": {"penlty": 1}}]}]}, "did you mean 'penalty'"),
+        ({"loss": None, "schedule": None}, "loss is missing"),
+    ],
+)
+def test_mistakes_are_one_line(workplace: Path, tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        train({**config(workplace, "max_iterations=2"), **change}, tmp_path)
