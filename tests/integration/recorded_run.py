@@ -13,13 +13,16 @@ from typing import Any
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from revoice.data.read.batch import Batch
 from revoice.models.base import ConversionModel
 from revoice.nn.collective import processes, summed
 from revoice.training.module import VoiceModule
 from revoice.training.run import train
+from tests import toys  # noqa: F401
 
-record: dict[str, Any] = {"losses": []}
+record: dict[str, Any] = {"losses": [], "gradients": {}}
 make, to = VoiceModule.__init__, Batch.to
 watch, take = VoiceModule._watch, VoiceModule._take
 
@@ -33,6 +36,7 @@ def in_double(self: Batch, device: Any, non_blocking: bool = False) -> Batch:
 def of_doubles(self: VoiceModule, model: ConversionModel, *arguments: Any, **options: Any) -> None:
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]  # models widen what is half precision
     make(self, model.double(), *arguments, **options)
+    self.critics.double()
 
 
 def recorded_watch(self: VoiceModule, total: torch.Tensor) -> None:
@@ -44,7 +48,7 @@ def recorded_take(self: VoiceModule, due: Any, *arguments: Any) -> Any:
     logged = take(self, due, *arguments)
     network = self.networks()[due.turn.part]  # its gradients are averaged by now
     found = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
-    record.setdefault("gradients" if due.turn.part == "model" else f"gradients of {due.turn.part}", found)
+    record["gradients"].setdefault(due.turn.part, found)
     return logged
 
 

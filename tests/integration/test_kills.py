@@ -13,11 +13,14 @@ import pytest
 import torch
 
 from tests.conftest import TINY, compose_config
+from tests.integration.adversarial import config as adversarial
 
 KILLS = 20
 FORK = multiprocessing.get_context("forkserver")  # has imported everything once: an attempt starts at once
 FORK.set_forkserver_preload(["revoice.training.run", "tests.integration.test_kills"])
-MODELS = {"adain_vc_small": [], "vqvae_small": ["model.quantizer.codebook_size=16"]}
+SETTINGS = ["max_iterations=12", "trainer.val_every=2"]
+ADVERSARIAL = "two critics, three phases"
+MODELS = {"adain_vc_small": [], "vqvae_small": ["model.quantizer.codebook_size=16"], ADVERSARIAL: []}
 
 
 def run_rank(config: dict[str, Any], folder: Path, rank: int, world: int, port: int) -> None:
@@ -80,9 +83,12 @@ def assert_same(mine: Any, theirs: Any, where: str = "") -> None:
 def test_killed_and_resumed_ends_where_the_whole_run_ends(
     model: str, processes: int, workplace: Path, tmp_path: Path
 ) -> None:
-    settings = [f"model={model}", "debug=tiny", "logger=none", "trainer=cpu", f"trainer.devices={processes}", *TINY]
-    settings += ["max_iterations=12", "trainer.val_every=2", *MODELS[model]]
-    config = compose_config("train", *settings, folder=workplace) | {"ckpt_path": "auto"}
+    if model == ADVERSARIAL:
+        config = adversarial(workplace, *SETTINGS, f"trainer.devices={processes}")
+    else:
+        settings = [f"model={model}", "debug=tiny", "logger=none", "trainer=cpu", f"trainer.devices={processes}", *TINY]
+        config = compose_config("train", *settings, *SETTINGS, *MODELS[model], folder=workplace)
+    config["ckpt_path"] = "auto"
     end(start(config, tmp_path / "warm"))  # prepares the data
     began = time.monotonic()
     end(start(config, tmp_path / "whole"))
@@ -104,7 +110,7 @@ def test_killed_and_resumed_ends_where_the_whole_run_ends(
         if resumed_at[-1] < 12:
             end(start(config, folder))
         got = last(folder)
-        for part in ("global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+        for part in ("global_step", "state_dict", "optimizer_states", "lr_schedulers", "schedule"):
             assert_same(got[part], expected[part], part)
     print(f"{model}, {processes} processes, {seconds:.1f} s whole: resumed at {sorted(resumed_at)}")
     assert len({step for step in resumed_at if 0 < step < 12}) > 1  # some were killed in the midst of training
