@@ -103,7 +103,7 @@ def _slopes(judge: Judge, at: Tensor) -> list[Tensor]:
     """|dD/dx| (B,) of each sub-critic, D the mean of its scores; in float32 at least, differentiable once more."""
     with torch.enable_grad():
         x = at.clone().requires_grad_(True)
-        means = [scores.flatten(1).mean(1).sum() for scores in judge(x)]
+        means = [scores.reshape(len(scores), -1).mean(1).sum() for scores in judge(x)]
         gradients = [torch.autograd.grad(mean, x, create_graph=True)[0] for mean in means]
     wide = [g.float() if g.dtype in (torch.bfloat16, torch.float16) else g for g in gradients]
     return [_norm(g.flatten(1)) for g in wide]

@@ -8,7 +8,7 @@ from torch import Tensor
 from revoice.audio.features import FeatureExtractor
 
 RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))  # n_fft, hop and window in samples, as published
-_SMALLEST = 1e-7  # of a magnitude, inside its logarithm and below a ratio
+_SMALLEST = 1e-7  # of a magnitude, inside its logarithm
 
 
 def mel_l1(made: Tensor, real: Tensor, extractor: FeatureExtractor) -> Tensor:
@@ -40,10 +40,15 @@ def stft_distance(made: Tensor, real: Tensor, resolutions: Sequence[tuple[int, i
     terms = []
     for n_fft, hop, win in resolutions:
         ours, theirs = (magnitudes(each, n_fft, hop, win) for each in (made, real.detach()))
-        norms = [each.square().sum(dim=(1, 2)).clamp(min=_SMALLEST**2).sqrt() for each in (theirs - ours, theirs)]
+        norms = [_norm(each) for each in (theirs - ours, theirs)]
         logarithmic = (theirs.log() - ours.log()).abs().mean(dim=(1, 2))
         terms.append(norms[0] / norms[1] + logarithmic)
     return torch.stack(terms).mean(0)
+
+
+def _norm(matrices: Tensor) -> Tensor:
+    """Frobenius norms (B,) of (B, F, T); where one is 0, so is its gradient."""
+    return matrices.square().sum(dim=(1, 2)).clamp(min=torch.finfo(matrices.dtype).tiny).sqrt()
 
 
 def magnitudes(waveform: Tensor, n_fft: int, hop: int, win: int) -> Tensor:
