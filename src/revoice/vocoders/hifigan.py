@@ -117,10 +117,11 @@ class HiFiGAN(Vocoder):
         return torch.tanh(self.last(F.leaky_relu(x)))[:, 0].float()
 
     def fuse(self) -> None:
-        """Multiply weight norm out: as fast as it gets, and no longer to be trained or loaded into."""
-        for module in list(self.modules()):
-            if is_parametrized(module, "weight"):
-                remove_parametrizations(module, "weight")
+        """Multiply weight norm out, for speaking alone: the names of the weights are then others."""
+        with torch.enable_grad():  # without, they would become buffers
+            for module in list(self.modules()):
+                if is_parametrized(module, "weight"):
+                    remove_parametrizations(module, "weight")
 
 
 def _require_fit(hop: int, channels: int, rates: Factors, kernels: Factors, blocks: int, dilations: int) -> None:
