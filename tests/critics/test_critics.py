@@ -1,9 +1,11 @@
 """The critics: built from every yaml, published sizes, what they see and what they pass on."""
 
 import copy
+import math
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from revoice.audio.presets import config_dir
@@ -43,7 +45,8 @@ def test_every_critic_of_the_configs_is_built(name: str, tmp_path) -> None:
 
 
 def test_there_is_a_yaml_for_every_critic() -> None:
-    assert set(CRITICS.names()) == {path.stem for path in (config_dir() / "critic").glob("*.yaml")} == set(SMALL)
+    own = {name for name in CRITICS.names() if CRITICS.get(name).__module__.startswith("revoice.")}
+    assert own == {path.stem for path in (config_dir() / "critic").glob("*.yaml")} == set(SMALL)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +166,40 @@ def test_patches_are_judged_beside_what_they_were_made_from(norm: str) -> None:
     assert not torch.allclose(*scores)
     as_picture = critic(x[:, None], picture(1)[:, None]).scores[0]
     assert as_picture.shape == scores[0].shape
-    with pytest.raises(AssertionError, match="given"):
+    with pytest.raises(UserError, match="given_channels=1 and nothing was given"):
         critic(x)
+
+
+@pytest.mark.parametrize(("name", "least"), [("period", 11), ("scale", 8), ("resolution", 1025), ("patch", 24)])
+def test_the_smallest_crop_is_judged_and_a_smaller_one_refused(name: str, least: int) -> None:
+    critic = CRITICS.build(name, SMALL[name])
+    shape = (2, least, 30) if name == "patch" else (2, least)
+    assert all(scores.numel() for scores in critic(torch.randn(shape)).scores)
+    with pytest.raises(UserError, match=str(least)) as caught:
+        critic(torch.randn(shape)[:, 1:])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["period", "scale", "resolution"])
+def test_waveforms_are_judged_alone(name: str) -> None:
+    critic, real, fake = small(name)
+    with pytest.raises(UserError, match=f"critic {name} judges waveforms alone"):
+        critic(real, fake)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_value_that_cannot_be_is_refused_before_anything_is_built(name: str) -> None:
+    settings = dict(OmegaConf.load(config_dir() / "critic" / f"{name}.yaml"))
+    settings.pop("name")
+    refused = 0
+    for key in settings:
+        for value in ("abc", math.nan, math.inf, -1, 1e30, None, [math.nan, "b"], {"a": {}}, "x" * 6000):
+            try:
+                CRITICS.check(name, {key: value})
+            except UserError as error:
+                assert key in str(error) and "\n" not in str(error)
+                refused += 1
+    assert refused == 9 * len(settings)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revoice.errors import UserError
 from revoice.registry import Registry
 
 CRITICS: "Registry[Critic]" = Registry("critic", "revoice.critics")
@@ -63,6 +64,15 @@ class SubCritic(nn.Module):
         x = self.layers[-1](x)
         maps.append(x)
         return x.flatten(1), maps if self.first_map else maps[1:]
+
+
+def require_waveforms(critic: Critic, x: Tensor, given: Tensor | None, least: int) -> None:
+    """Refuse what a critic of waveforms cannot judge: something `given`, and crops of less than `least` samples."""
+    assert x.ndim == 2, f"a waveform is (B, S), not {tuple(x.shape)}"
+    if given is not None:
+        raise UserError(f"critic {critic.name} judges waveforms alone: set given: false, or take critic patch")
+    if x.shape[1] < least:
+        raise UserError(f"critic {critic.name} needs {least} samples at least, a crop has {x.shape[1]}: make it longer")
 
 
 def gathered(verdicts: Iterable[tuple[Tensor, list[Tensor]]]) -> Judged:

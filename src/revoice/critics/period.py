@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from revoice.critics.base import CRITICS, Critic, Judged, SubCritic, gathered
+from revoice.critics.base import CRITICS, Critic, Judged, SubCritic, gathered, require_waveforms
 from revoice.settings import Flag, Kernel, Whole
 
 _GROWTH = (1, 4, 16, 32, 32)  # widths of the five layers in multiples of the first
@@ -36,7 +36,7 @@ class PeriodCritic(Critic):
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Judged:
         """Waveforms (B, S), S at least the longest period -> verdicts."""
-        assert given is None and x.ndim == 2, "a waveform (B, S) is judged alone"
+        require_waveforms(self, x, given, max(self.periods))
         return gathered(critic(folded(x, p)) for critic, p in zip(self.critics, self.periods, strict=True))
 
 

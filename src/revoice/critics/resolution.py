@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from revoice.critics.base import CRITICS, Critic, Judged, SubCritic, gathered
+from revoice.critics.base import CRITICS, Critic, Judged, SubCritic, gathered, require_waveforms
 from revoice.settings import Whole
 
 # kernel, stride and padding over (bins, frames)
@@ -43,7 +43,7 @@ class ResolutionCritic(Critic):
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Judged:
         """Waveforms (B, S), S more than half the longest frame -> verdicts."""
-        assert given is None and x.ndim == 2, "a waveform (B, S) is judged alone"
+        require_waveforms(self, x, given, max(self.sizes) // 2 + 1)
         sizes = zip(self.critics, self.sizes, strict=True)
         return gathered(critic(self.spectrogram(x, size)[:, None]) for critic, size in sizes)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 from torch.nn.utils.parametrizations import weight_norm
 
-from revoice.critics.base import CRITICS, Critic, Judged, SubCritic, gathered
+from revoice.critics.base import CRITICS, Critic, Judged, SubCritic, gathered, require_waveforms
 from revoice.settings import Whole
 
 # input and output width in multiples of the first, kernel, stride, groups
@@ -45,7 +45,7 @@ class ScaleCritic(Critic):
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Judged:
         """Waveforms (B, S) -> verdicts."""
-        assert given is None and x.ndim == 2, "a waveform (B, S) is judged alone"
+        require_waveforms(self, x, given, 2 ** len(self.critics))
         seen = [x[:, None]]
         for _ in self.critics[1:]:
             seen.append(F.avg_pool1d(seen[-1], 4, 2, padding=2))
