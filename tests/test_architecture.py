@@ -12,7 +12,7 @@ LAYERS = (
     ("audio",),
     ("nn",),
     ("data",),
-    ("models", "vocoders"),
+    ("models", "critics", "vocoders"),
     ("checkpoint",),
     ("interop",),
     ("conversion",),

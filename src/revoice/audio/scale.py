@@ -8,6 +8,7 @@ from torch import Tensor
 from revoice.audio.spec import FeatureSpec
 
 _DECIBELS_PER_NEPER = 20.0 / log(10.0)
+_SMALLEST = 1e-7  # magnitude: Vocos' published floor
 
 
 def to_scale(values: Tensor, spec: FeatureSpec, valid: Tensor | None = None) -> Tensor:
@@ -45,6 +46,19 @@ def from_scale(values: Tensor, spec: FeatureSpec) -> Tensor:
         if spec.floor_rule == "add":
             values = values - spec.floor
     return values.clamp(min=0.0)
+
+
+def to_log_magnitude(features: Tensor, spec: FeatureSpec) -> Tensor:
+    """Features (B, F, T) of any spec as natural logarithms of magnitudes, from -16.1 in silence; phase rows stay.
+
+    What networks of published vocoders see: values of like size for every spec. Features that are just that stay as
+    they are, bit for bit.
+    """
+    if (spec.scale, spec.power, spec.multiply, spec.add, spec.clip) == ("log", 1, 1.0, 0.0, None):
+        return features
+    magnitude = from_scale(features[:, : spec.rows], spec)
+    values = torch.log(magnitude.clamp(min=_SMALLEST**spec.power)) / spec.power
+    return torch.cat([values, features[:, spec.rows :]], dim=1) if spec.phase else values
 
 
 def _loudest(values: Tensor, valid: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from revoice.settings import Flag, Fraction, NotNegative, Number, Positive, Seed
 # Fields that say how features are stored or undone, not what they mean: outside the fingerprint.
 NOT_ACOUSTIC = ("storage", "mel_inverse", "dither_seed")
 
-_OVERLAP = 256  # hops in a window: beyond, hours for a second of sound
+OVERLAP = 256  # hops in a window: beyond, hours for a second of sound
 
 
 @settings
@@ -89,7 +89,7 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         nyquist = self.sample_rate / 2
         rules = [
-            (self.n_fft <= _OVERLAP * self.hop, f"n_fft must be at most {_OVERLAP} hops"),
+            (self.n_fft <= OVERLAP * self.hop, f"n_fft must be at most {OVERLAP} hops"),
             (self.mels <= self.bins, f"mels must be 0..{self.bins}, not {self.mels}"),
             (self.n_fft % 2 == 0, f"n_fft must be even, not {self.n_fft}"),
             (self.win <= self.n_fft, f"win must be 2..n_fft ({self.n_fft}), not {self.win}"),

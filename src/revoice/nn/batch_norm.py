@@ -17,20 +17,37 @@ class BatchNorm1d(nn.BatchNorm1d):
         """(B, C, T) -> (B, C, T); every process must bring as many frames."""
         if not self.training or processes() == 1:
             return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
-            wide = x.float()
-            count = x.shape[0] * x.shape[2] * processes()
-            mean = summed_with_gradient(wide.sum((0, 2))) / count
-            centered = wide - mean[:, None]
-            variance = summed_with_gradient(centered.square().sum((0, 2))) / count
-            self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
-            scale = self.weight * (variance + self.eps).rsqrt()
-            return centered * scale[:, None] + self.bias[:, None]
+        return _normalized_together(self, x)
 
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` in the same way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W); every process must bring as many places."""
+        if not self.training or processes() == 1:
+            return super().forward(x)
+        return _normalized_together(self, x)
+
+
+def _normalized_together(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """(B, C, ...) by the mean and deviation of each channel over the batches of all processes."""
+    with torch.autocast(x.device.type, enabled=False):
+        wide = x if x.dtype == torch.float64 else x.float()
+        others, shape = [i for i in range(x.ndim) if i != 1], (-1, *[1] * (x.ndim - 2))
+        count = wide.numel() // wide.shape[1] * processes()
+        mean = summed_with_gradient(wide.sum(others)) / count
+        centered = wide - mean.view(shape)
+        variance = summed_with_gradient(centered.square().sum(others)) / count
+        _follow(norm, mean.detach(), variance.detach() * (count / (count - 1)))
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        return centered * scale.view(shape) + norm.bias.view(shape)
+
+
+@torch.no_grad()
+def _follow(norm: nn.BatchNorm1d | nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+    norm.running_var.lerp_(variance.to(norm.running_var.dtype), norm.momentum)
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)

@@ -1,0 +1,85 @@
+"""Published HiFi-GAN weights and settings (github.com/jik876/hifi-gan, MIT) for our networks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from revoice.audio.spec import FeatureSpec
+from revoice.critics.period import PeriodCritic
+from revoice.critics.scale import ScaleCritic
+from revoice.interop.published import WEIGHT_NORM, load_renamed, renamed
+from revoice.vocoders.hifigan import HiFiGAN
+
+_GENERATOR = (
+    *WEIGHT_NORM,
+    (r"^conv_pre\.", "first."),
+    (r"^conv_post\.", "last."),
+    (r"^ups\.", "up."),
+    (r"^resblocks\.", "blocks."),
+    (r"\.convs1?\.", ".dilated."),
+    (r"\.convs2\.", ".plain."),
+)
+
+
+def our_name(published: str) -> str:
+    """Our name for one of the published generator.
+
+    >>> our_name("resblocks.4.convs2.0.weight_g")
+    'blocks.4.plain.0.parametrizations.weight.original0'
+    """
+    return renamed(published, _GENERATOR)
+
+
+def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`HiFiGAN` arguments of a published `config.json`."""
+    return {
+        "channels": config["upsample_initial_channel"],
+        "rates": tuple(config["upsample_rates"]),
+        "kernels": tuple(config["upsample_kernel_sizes"]),
+        "block": int(config["resblock"]),
+        "block_kernels": tuple(config["resblock_kernel_sizes"]),
+        "dilations": tuple(tuple(each) for each in config["resblock_dilation_sizes"]),
+    }
+
+
+def features_of(config: Mapping[str, Any], hop: int | None = None) -> FeatureSpec:
+    """The log-mel of a published `config.json`, with another hop than it says if one is given."""
+    return FeatureSpec(
+        sample_rate=config["sampling_rate"],
+        n_fft=config["n_fft"],
+        hop=hop or config["hop_size"],
+        win=config["win_size"],
+        padding="same",
+        epsilon=1e-9,
+        mels=config["num_mels"],
+        fmin=config["fmin"],
+        fmax=config["fmax"],
+    )
+
+
+def load_generator(model: HiFiGAN, published: Mapping[str, Tensor]) -> None:
+    """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
+    load_renamed(model, {our_name(name): value for name, value in published.items()}, "HiFi-GAN")
+
+
+def critic_name(published: str, last: int) -> str:
+    """Our name for one of a published discriminator; `last` is the place of the layer that scores.
+
+    >>> critic_name("discriminators.1.conv_post.bias", 7), critic_name("discriminators.0.convs.2.weight_orig", 7)
+    ('critics.1.layers.7.bias', 'critics.0.layers.2.weight_orig')
+    """
+    rules = ((r"^discriminators\.", "critics."), (r"\.convs\.", ".layers."), (r"\.conv_post\.", f".layers.{last}."))
+    return renamed(published, rules)
+
+
+def load_critic(model: PeriodCritic | ScaleCritic, published: Mapping[str, Tensor]) -> None:
+    """Copy weights of a published discriminator into `model`; a name or shape that does not fit is a `UserError`."""
+    last = len(model.critics[0].layers) - 1  # type: ignore[arg-type]
+    # a `weight_v` beside a `weight_g` is a weight, one beside a `weight_orig` a vector of spectral norm
+    normed = {name.removesuffix("_g") for name in published if name.endswith(".weight_g")}
+    state = {}
+    for name, value in published.items():
+        ours = critic_name(name, last)
+        state[renamed(ours, WEIGHT_NORM) if name.removesuffix("_g").removesuffix("_v") in normed else ours] = value
+    load_renamed(model, state, "HiFi-GAN")

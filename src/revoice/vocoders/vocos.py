@@ -1,0 +1,115 @@
+"""Vocos: ConvNeXt blocks that predict an STFT, and its inverse (Siuzdak, arXiv:2306.00814)."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from revoice.audio.scale import to_log_magnitude
+from revoice.audio.spec import OVERLAP, FeatureSpec
+from revoice.audio.stft import Stft
+from revoice.errors import UserError
+from revoice.nn.convnext import ConvNeXtBlock, TableNorm
+from revoice.settings import Depth, Natural, Whole, Width
+from revoice.vocoders.base import VOCODERS, Vocoder
+
+_EPS = 1e-6  # of every normalization, as published
+_LOUDEST = 1e2  # magnitudes of the STFT end there, as published
+
+
+@VOCODERS.register("vocos")
+class Vocos(Vocoder):
+    """All of the network runs at the frame rate; the inverse STFT makes samples of frames, aligned with the features.
+
+    Any features will do: what it sees are natural logarithms of magnitudes, as published, whatever the spec's scale
+    and offsets (`to_log_magnitude`). What it speaks is the recording itself, pre-emphasis and gain undone: it learns
+    from that. The defaults are the published size (13.5 M parameters with 100 mels); `dim=256, hidden=768, layers=6`
+    has 2.8 M with 80.
+
+    Args:
+        spec: the features.
+        dim: channels of the blocks.
+        hidden: channels inside a block.
+        layers: blocks.
+        n_fft: samples in a frame of the inverse STFT; None: as in the features'. Its hop is always theirs.
+        rows: of the table that scales every normalization (published with EnCodec's bandwidths); 0: no table.
+        row: of that table, to speak with.
+
+    Raises:
+        UserError: frames of `n_fft` cannot be laid over each other at this hop; no such row.
+    """
+
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        dim: Width = 512,
+        hidden: Width = 1536,
+        layers: Depth = 8,
+        n_fft: Annotated[Whole, Field(ge=2, le=1 << 17)] | None = None,
+        rows: Annotated[Natural, Field(le=1 << 10)] = 0,
+        row: Natural = 0,
+    ) -> None:
+        super().__init__(spec)
+        if row >= max(1, rows):
+            raise UserError(f"vocoder.row={row}: expected less than vocoder.rows={rows}, or 0")
+        self.settings = {"dim": dim, "hidden": hidden, "layers": layers}
+        self.row = row
+        self.embed = nn.Conv1d(spec.channels, dim, 7, padding=3)
+        self.norm = _norm(dim, rows)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(dim, hidden, norm=_norm(dim, rows), layer_scale=1 / layers) for _ in range(layers)
+        )
+        self.last_norm = nn.LayerNorm(dim, eps=_EPS)
+        self.stft = Stft(_frames(spec, n_fft or spec.n_fft))
+        self.out = nn.Linear(dim, 2 * self.stft.spec.bins)
+        self.apply(_draw)
+
+    def forward(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> Tensor:
+        """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T)); pitch and phases are not asked for."""
+        if self.spec.samples(features.shape[2]) < 1:
+            return features.new_zeros(len(features), 0)
+        return self.stft.inverse(self.spectrum(self.backbone(to_log_magnitude(features, self.spec))))
+
+    def backbone(self, x: Tensor) -> Tensor:
+        """Logarithms of magnitudes (B, F, T) -> (B, T, dim)."""
+        x = self.embed(x).transpose(1, 2)
+        x = self.norm(x, self.row) if isinstance(self.norm, TableNorm) else self.norm(x)
+        x = x.transpose(1, 2)
+        for block in self.blocks:
+            x = block(x, row=self.row)
+        return self.last_norm(x.transpose(1, 2))
+
+    def spectrum(self, x: Tensor) -> Tensor:
+        """(B, T, dim) -> complex STFT (B, T, n_fft / 2 + 1), magnitude and phase in float32 at least."""
+        x = self.out(x)
+        with torch.autocast(x.device.type, enabled=False):
+            exact = x if x.dtype == torch.float64 else x.float()
+            logarithm, phase = exact.chunk(2, dim=2)
+            # the inner clamp keeps the gradient of what is beyond the outer one at 0 instead of 0 times infinity
+            magnitude = logarithm.clamp(max=10.0).exp().clamp(max=_LOUDEST)
+            return torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
+
+
+def _norm(dim: int, rows: int) -> nn.LayerNorm | TableNorm:
+    return TableNorm(rows, dim, _EPS) if rows else nn.LayerNorm(dim, eps=_EPS)
+
+
+def _frames(spec: FeatureSpec, n_fft: int) -> FeatureSpec:
+    """The STFT to invert: the hop and the places of the features' frames, with a window as long as the frame."""
+    low, high = spec.hop, OVERLAP * spec.hop
+    fits = spec.padding == "center" or (n_fft - spec.hop) % 2 == 0
+    if n_fft % 2 or not low <= n_fft <= high or not fits:
+        also = "" if fits else f", as far from {spec.hop} as an even number"
+        raise UserError(f"vocoder.n_fft={n_fft}: expected an even number from {low} to {high}{also}")
+    return FeatureSpec(
+        sample_rate=spec.sample_rate, n_fft=n_fft, hop=spec.hop, win=n_fft, padding=spec.padding, scale="linear"
+    )
+
+
+def _draw(module: nn.Module) -> None:
+    """Initial weights as published."""
+    if isinstance(module, nn.Conv1d | nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
