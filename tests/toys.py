@@ -35,7 +35,9 @@ class Pair(Trainable):
             shape = rough.shape[1:]
             noise = batch.draws.normal("noise", *shape, device=rough.device).to(rough.dtype)
         fake = rough + self.generator(rough + 0.5 * noise)
-        return Play({"reconstruction": (fake - batch.features).abs().mean()}, fake=fake, real=batch.features, given=rough)
+        return Play(
+            {"reconstruction": (fake - batch.features).abs().mean()}, fake=fake, real=batch.features, given=rough
+        )
 
 
 @CRITICS.register("toy")

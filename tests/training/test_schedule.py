@@ -102,7 +102,10 @@ def test_the_last_phase_does_not_end() -> None:
             [{"turns": [{"part": "p"}], "gates": {"p": {"metric": "m", "stop_below": 2, "go_above": 1}}}],
             "could not close",
         ),
-        ([{"turns": [{"part": "model", "every": 0}]}], r"schedule\[0\].turns\[0\].every=0: expected a whole number from 1"),
+        (
+            [{"turns": [{"part": "model", "every": 0}]}],
+            r"schedule\[0\].turns\[0\].every=0: expected a whole number from 1",
+        ),
     ],
 )
 def test_mistakes_are_one_line(phases: Any, why: str) -> None:

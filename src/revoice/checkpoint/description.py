@@ -4,7 +4,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Strict
@@ -23,10 +23,10 @@ FORMAT = 1
 
 @settings
 class Description:
-    """Everything besides the weights that a model needs to convert; plain values only.
+    """Everything besides the weights that a model needs to convert, or a vocoder to speak; plain values only.
 
     Attributes:
-        model: registry name.  arguments: of its class.
+        model: registry name.  arguments: of its class.  kind: which registry.
         features: the `FeatureSpec` as a dict.
         trim_db: silence trimming of the training data, applied to reference clips too.
         fields: settings of the stored fields by kind, e.g. how f0 was searched; conversion computes them alike.
@@ -43,6 +43,7 @@ class Description:
     speakers: list[Annotated[str, Strict()]] = field(default_factory=list)
     levels: list[Number | None] = field(default_factory=list)
     data: Given = field(default_factory=dict)
+    kind: Literal["model", "vocoder"] = "model"
     version: str = __version__
     format: int = FORMAT
 

@@ -7,7 +7,7 @@ names and shapes are those of the weights in the file is ever built for real.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from revoice.checkpoint.description import CHECKSUM, KEY, Description, checksum,
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import defaults
+from revoice.settings import Given, Place, checked
 from revoice.untrusted import read_safetensors, read_torch, refused, require_file, require_fit, sketch, widened
+from revoice.vocoders.base import VOCODERS, Vocoder
 
 DEFAULT = "default"  # the name of the converter that ships
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
@@ -90,6 +92,43 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Loa
     return Loaded(model.to(device).eval(), spec, description, file, _digest(file))
 
 
+def load_vocoder(values: Any, spec: FeatureSpec, device: str | torch.device = "cpu") -> Vocoder:
+    """The vocoder of `{name, ckpt, setting: ...}`: one that needs no training, or the one in the checkpoint `ckpt`.
+
+    Raises:
+        UserError: it is one that has to be trained and there is no checkpoint; the checkpoint holds something else, or
+            a vocoder of other features than `spec`.
+    """
+    given = checked(Given, values, "vocoder")
+    path, name = given.pop("ckpt", None), given.get("name")
+    if path is None:
+        name, given = VOCODERS.named(given, "vocoder")
+        if VOCODERS.get(name).trained:
+            raise UserError(f"vocoder {name} speaks with trained weights: type vocoder.ckpt=RUN_FOLDER_OR_FILE")
+        return VOCODERS.build(name, given, {"spec": spec}).to(device).eval()
+    loaded = load_checkpoint(str(path), device)
+    if not isinstance(loaded.model, Vocoder) or name not in (None, loaded.model.name):
+        raise UserError(
+            f"vocoder.ckpt={path} holds a {loaded.model.name}, expected the vocoder {name or 'of these features'}"
+        )
+    loaded.spec.require_match(spec, f"vocoder {loaded.model.name}", "the model")
+    loaded.model.settings["sha256"] = loaded.sha256
+    return loaded.model
+
+
+def check_vocoder(values: Any) -> None:
+    """Refuse what `load_vocoder` would refuse, without reading a checkpoint."""
+    given = checked(Given, values, "vocoder")
+    path = given.pop("ckpt", None)
+    if path is not None:
+        find_checkpoint(checked(Place, path, "vocoder.ckpt"))
+        return
+    name, given = VOCODERS.named(given, "vocoder")
+    if VOCODERS.get(name).trained:
+        raise UserError(f"vocoder {name} speaks with trained weights: type vocoder.ckpt=RUN_FOLDER_OR_FILE")
+    VOCODERS.check(name, given, facts=("spec",))
+
+
 def described(path: str | Path) -> Description | None:
     """What a `.safetensors` file says of its model, without reading the weights; None of other files.
 
@@ -130,18 +169,22 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
 
 def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> Trainable:
     """The described model with the weights of the file, once both are found to agree; 16-bit ones are widened."""
+    if description.kind == "vocoder":
+        return _with_weights(lambda: VOCODERS.build(description.model, description.arguments, {"spec": spec}), state)
     arguments = MODELS.arguments(description.model, description.arguments)
     facts = {**spec_facts(spec), "n_speakers": len(description.speakers)}
     for name, said in facts.items():
         if arguments.get(name) not in (said, None) and (name != "n_speakers" or description.speakers):
             raise UserError(f"the description contradicts itself: {name} is {arguments[name]}, elsewhere {said}")
+    return _with_weights(lambda: MODELS.build(description.model, arguments), state)
 
-    def build() -> Trainable:
-        return MODELS.build(description.model, arguments)
 
-    expected = sketch(build, len(state)).state_dict()
+def _with_weights(build: Callable[[], Trainable], state: Mapping[str, Tensor]) -> Trainable:
+    """What `build` makes with these weights, if they are its own; it is drawn without memory first."""
+    drawn = sketch(build, len(state))
+    expected = drawn.state_dict()
     state = {name: widened(value, expected[name].dtype) if name in expected else value for name, value in state.items()}
-    require_fit(expected, state, description.model)
+    require_fit(expected, state, drawn.name)
     model = build()
     model.load_state_dict(dict(state))
     return model

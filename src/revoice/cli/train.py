@@ -58,7 +58,7 @@ def _train(values: dict[str, Any], folder: Path) -> Trained:
     outcome = train(values, folder)
     if outcome.checkpoint is not None and os.environ.get("LOCAL_RANK", "0") == "0":
         shown = {name: value for name, value in outcome.metrics.items() if not name.startswith("train/")}
-        hint = _hint(values["model"]["name"], outcome.folder, outcome.checkpoint)
+        hint = _hint(outcome.folder, outcome.checkpoint)
         print(to_json(shown) + f"run folder: {outcome.folder}{hint}")
     if outcome.stopped:
         print(outcome.stopped, flush=True)
@@ -68,17 +68,19 @@ def _train(values: dict[str, Any], folder: Path) -> Trained:
     return Trained(outcome.folder, outcome.checkpoint, outcome.metrics, objective)
 
 
-def _hint(model: str, folder: Path, checkpoint: Path) -> str:
+def _hint(folder: Path, checkpoint: Path) -> str:
     """The command that converts with what was trained; a model with a table of speakers takes a name."""
     from revoice.checkpoint.load import load_checkpoint
-    from revoice.models.base import MODELS, ConversionModel
+    from revoice.models.base import ConversionModel
+    from revoice.vocoders.base import Vocoder
 
-    if not issubclass(MODELS.get(model), ConversionModel):
+    loaded, path = load_checkpoint(checkpoint), shlex.quote(str(folder))
+    if isinstance(loaded.model, Vocoder):
+        return f"\nconvert:    python convert.py src=a.wav tgt=b.wav vocoder={loaded.model.name} vocoder.ckpt={path}"
+    if not isinstance(loaded.model, ConversionModel):
         return ""
-    loaded = load_checkpoint(checkpoint)
-    by_name = loaded.model.target == "speaker"
-    target = shlex.quote(loaded.description.speakers[0]) if by_name else "b.wav"
-    return f"\nconvert:    python convert.py ckpt={shlex.quote(str(folder))} src=a.wav tgt={target}"
+    target = shlex.quote(loaded.description.speakers[0]) if loaded.model.target == "speaker" else "b.wav"
+    return f"\nconvert:    python convert.py ckpt={path} src=a.wav tgt={target}"
 
 
 def _require_one_folder() -> None:

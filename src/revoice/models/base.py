@@ -9,8 +9,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from revoice import renamed
-from revoice.audio.spec import FeatureSpec
-from revoice.data.read.batch import Batch
 from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices

@@ -10,7 +10,7 @@ from revoice.critics.base import CRITICS, Critic
 from revoice.errors import UserError, choices
 from revoice.nn.adversarial import critic_loss, feature_matching, generator_loss, gradient_penalty, r1_penalty
 from revoice.nn.draws import Draws
-from revoice.settings import Flag, Given, Word, checked, settings
+from revoice.settings import Flag, Word, checked, settings
 from revoice.trainable import MODEL, Play
 
 OWN = ("critic", "penalty", "r1")  # what a critic can learn by

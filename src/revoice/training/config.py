@@ -8,14 +8,16 @@ from torch import nn
 import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import spec_facts
-from revoice.checkpoint.load import find_checkpoint
+from revoice.checkpoint.load import check_vocoder, find_checkpoint
 from revoice.conversion.adaptation import Adaptation, Steps
 from revoice.data.config import Paths
 from revoice.data.config import build as build_data
 from revoice.errors import UserError, choices, one_line
 from revoice.evaluation.session import Protocol
 from revoice.models.base import MODELS
+from revoice.registry import Registry
 from revoice.settings import Count, Flag, Given, Place, Seed, Word, from_config, settings
+from revoice.trainable import Trainable
 from revoice.training.adversary import check_critic
 from revoice.training.callbacks import CALLBACKS
 from revoice.training.content import require_encoder
@@ -36,7 +38,7 @@ _MOST_TENSORS = 100_000
 class TrainConfig:
     """What `configs/train.yaml` documents, a group each; what a group holds is its own class's to say."""
 
-    model: Given
+    model: Given | None = None
     loss: Weights | None = None
     critics: dict[Word, Given | None] | None = None
     schedule: Phases | None = None
@@ -61,6 +63,19 @@ class TrainConfig:
     metrics: Protocol | None = None
     adapt: Annotated[Adaptation, Steps] | None = None
 
+    @property
+    def trains_vocoder(self) -> bool:
+        """Whether the vocoder learns, not a model."""
+        given = self.vocoder or {}
+        return "name" in given and given.get("ckpt") is None and VOCODERS.get(str(given["name"])).trained
+
+    @property
+    def learner(self) -> tuple["Registry[Any]", str, dict[str, Any]]:
+        """What is trained: its registry, its name there and its settings."""
+        if self.trains_vocoder:
+            given = {key: value for key, value in (self.vocoder or {}).items() if key != "ckpt"}
+            return VOCODERS, *VOCODERS.named(given, "vocoder")
+        return MODELS, *MODELS.named(self.model, "model")
 
     @property
     def judges(self) -> dict[str, dict[str, Any]]:
@@ -74,10 +89,15 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
     Args:
         config: plain values, all interpolations resolved.
     """
-    name, values = MODELS.named(config.get("model"), "model")
-    if not MODELS.get(name).trained:
-        raise UserError(f"model {name} needs no training: python convert.py model={name} src=a.wav tgt=b.wav")
     run = from_config(TrainConfig, config)
+    registry, name, values = run.learner
+    if run.trains_vocoder and run.model is not None:
+        raise UserError(
+            f"a model and a vocoder that has no weights yet: train the vocoder alone (vocoder={name} model=null), then "
+            f"give its weights (vocoder.ckpt=RUN_FOLDER)"
+        )
+    if not registry.get(name).trained:
+        raise UserError(f"model {name} needs no training: python convert.py model={name} src=a.wav tgt=b.wav")
     place(run.trainer)  # complain about missing GPUs before preparing for an hour
     if run.loss is None and run.schedule is None:
         raise UserError("loss is missing: expected weights of the model's losses, e.g. loss.reconstruction=1")
@@ -85,7 +105,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         raise UserError(
             "every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in run.loss)
         )
-    MODELS.check(name, values, facts=("n_speakers", *spec_facts(run.features)))
+    registry.check(name, values, facts=("spec", "n_speakers", *spec_facts(run.features)))
     build_optimizer(run.optimizer, nn.Linear(1, 1))
     for part, how in (run.optimizers or {}).items():
         build_optimizer(merged(run.optimizer, how), nn.Linear(1, 1))
@@ -93,23 +113,23 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         check_critic(how, f"critics.{label}")
     for logger, how in (run.logger or {}).items():
         LOGGERS.check(logger, how or {})
-    _check_callbacks(run, name)
-    if run.vocoder is not None:
-        VOCODERS.check(*VOCODERS.named(run.vocoder, "vocoder"), facts=("spec",))
+    _check_callbacks(run, registry.get(name))
+    if run.vocoder is not None and not run.trains_vocoder:
+        check_vocoder(run.vocoder)
     _check_checkpoints(run)
     build_data(run.data)
     if run.init_from is None:  # else they are the checkpoint's
         require_encoder(name, values)
-        _check_sizes(name, values, run.features)
+        _check_sizes(run)
     return run
 
 
-def _check_callbacks(run: TrainConfig, model: str) -> None:
+def _check_callbacks(run: TrainConfig, kind: type[Trainable]) -> None:
     """Every callback, and that what they watch is measured."""
     made = {name: CALLBACKS.build(name, how) for name, how in (run.callbacks or {}).items() if how is not None}
     losses = ("loss", *(run.loss or ()))
     measured = [f"{split}/{loss}" for split in ("train", "val") for loss in losses]
-    measured += [f"val/{name}" for name in MODELS.get(model).measured]
+    measured += [f"val/{name}" for name in kind.measured]
     measured += [name for each in made.values() for name in getattr(each, "logs", ())]
     for name, each in made.items():
         monitor = getattr(each, "monitor", None)
@@ -125,14 +145,19 @@ def _check_checkpoints(run: TrainConfig) -> None:
             find_checkpoint(run.ckpt_path)
 
 
-def _check_sizes(name: str, values: Mapping[str, Any], spec: FeatureSpec) -> None:
-    """Draw the model without memory: sizes that do not fit together are found, and those of no machine."""
-    facts = {**spec_facts(spec), "n_speakers": 1}
+def _check_sizes(run: TrainConfig) -> None:
+    """Draw the network without memory: sizes that do not fit together are found, and those of no machine."""
+    registry, name, values = run.learner
+    facts = {**spec_facts(run.features), "n_speakers": 1, "spec": run.features}
     try:
-        model = sketch(lambda: MODELS.build(name, values, facts), _MOST_TENSORS)
+        model = sketch(lambda: registry.build(name, values, facts), _MOST_TENSORS)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of sizes beyond all measure
-        raise UserError(f"model={name}: no network can be made of these sizes ({one_line(error, 100)})") from error
+        raise UserError(
+            f"{registry.kind}={name}: no network can be made of these sizes ({one_line(error, 100)})"
+        ) from error
     count = sum(parameter.numel() for parameter in model.parameters())
     if count > LARGEST_MODEL:
-        raise UserError(f"model={name}: these sizes make {count:,} parameters, expected {LARGEST_MODEL:,} at most")
-    model.set_features(spec)
+        raise UserError(
+            f"{registry.kind}={name}: these sizes make {count:,} parameters, expected {LARGEST_MODEL:,} at most"
+        )
+    model.set_features(run.features)

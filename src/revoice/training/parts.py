@@ -23,7 +23,9 @@ class Optimizers(torch.optim.Optimizer):
 
     def __init__(self, parts: Mapping[str, torch.optim.Optimizer]) -> None:
         self.parts = dict(parts)
-        super().__init__([p for each in self.parts.values() for group in each.param_groups for p in group["params"]], {})
+        super().__init__(
+            [p for each in self.parts.values() for group in each.param_groups for p in group["params"]], {}
+        )
         self._gather()
 
     def step(self, closure: Any = None) -> None:

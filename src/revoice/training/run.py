@@ -21,7 +21,7 @@ from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.data.setup import DataSetup
 from revoice.errors import UserError
-from revoice.models.base import MODELS, Trainable
+from revoice.trainable import Trainable
 from revoice.training.callbacks import Run, build_callbacks
 from revoice.training.config import TrainConfig, check
 from revoice.training.content import adopt, carry_over, fitted, made_fields, settle
@@ -80,7 +80,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     run = check(config)
     seed_everything(run.seed, verbose=False)
     if not run.show:
-        _announce(config)
+        _announce(config, run.learner[1])
     parts = build(config, run)
     if run.show:
         print(describe(parts, config))
@@ -102,7 +102,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         for child in parts.model.children():
             child.compile()
     if trainer.is_global_zero:
-        for line in ["", *describe(parts, config).splitlines()]:
+        for line in ["", *describe(parts, config).splitlines(), *_judges(module)]:
             log.info("%s", line)
         for logger in loggers:
             logger.log_hyperparams(_flat(config))
@@ -123,13 +123,12 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
 
 
 @rank_zero_only
-def _announce(config: Mapping[str, Any]) -> None:
+def _announce(config: Mapping[str, Any], name: str) -> None:
     """What is about to be made, before the first minute of work."""
     iterations = int(config["max_iterations"])
     long = iterations > LONG and not torch.cuda.is_available()
     hint = "; on a CPU that is long, and experiment=first a training of minutes" if long else ""
-    model, data = config["model"]["name"], config["data"]["name"]
-    log.info("plan      %s iterations of %s on %s%s", f"{iterations:,}", model, data, hint)
+    log.info("plan      %s iterations of %s on %s%s", f"{iterations:,}", name, config["data"]["name"], hint)
 
 
 def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
@@ -137,18 +136,18 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     start = load_checkpoint(run.init_from) if run.init_from else None
     spec = start.spec if start else run.features
     setup = build_data(config["data"])
-    name, values = MODELS.named(run.model, "model")
-    facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers())}
-    under = start if start and start.description.model == MODELS.get(name).grows_from else None
+    registry, name, values = run.learner
+    facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers()), "spec": spec}
+    under = start if start and start.description.model == registry.get(name).grows_from else None
     start = None if under else start
     if start:
-        model, arguments = _continue(start, name, values)
+        model, arguments = _continue(start, run)
         teacher = values.get("content_from")
         encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
     else:
         values, encoder = settle(name, values)
-        arguments = MODELS.arguments(name, values, facts)
-        model = MODELS.build(name, arguments)
+        arguments = registry.arguments(name, values, facts)
+        model = registry.build(name, arguments)
         adopt(model, encoder)
     data = setup.open(
         spec, model.requires, run.paths.prepared_dir, run.seed, run.trainer.accumulate,
@@ -159,7 +158,7 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
         arguments = {**arguments, "n_speakers": len(data.tables.speakers)}
         if not start:
             seed_everything(run.seed, verbose=False)
-            model = MODELS.build(name, arguments)
+            model = registry.build(name, arguments)
             adopt(model, encoder)
     if start and model.target == "speaker" and list(data.tables.speakers) != start.description.speakers:
         raise UserError(
@@ -173,12 +172,14 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
         model.grow_from(under.model)
     model.set_features(spec)
     made_by = encoder if "content" in model.requires.fields else None
-    description = _description(model, arguments, spec, setup, data, made_by)
+    plain = {key: value for key, value in arguments.items() if key != "spec"}
+    description = _description(model, registry.kind, plain, spec, setup, data, made_by)
     return Parts(data, spec, model, description, run.trainer)
 
 
 def _description(
     model: Trainable,
+    kind: str,
     arguments: dict[str, Any],
     spec: FeatureSpec,
     setup: DataSetup,
@@ -188,6 +189,7 @@ def _description(
     """What checkpoints will say of the model; `encoder` is the file that made its stored content, if any."""
     return Description(
         model=model.name,
+        kind=kind,  # type: ignore[arg-type]
         arguments=arguments,
         features=spec.to_dict(),
         trim_db=setup.preparation.trim_db,
@@ -211,7 +213,7 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
     total = sum(p.numel() for p in model.parameters())
     batch = parts.data.sample() if where.devices == 1 else None
     lines = [
-        f"model     {parts.description.model}: {total:,} parameters ("
+        f"{parts.description.kind:<9} {parts.description.model}: {total:,} parameters ("
         + ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
         + ")",
         f"features  {spec.channels} channels, {spec.frame_rate:.1f} frames/s at {spec.sample_rate} Hz, "
@@ -231,20 +233,27 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _continue(start: Loaded, name: str, values: Mapping[str, Any]) -> tuple[Trainable, dict[str, Any]]:
-    """The model of a checkpoint; what is about training alone may be set anew."""
-    if start.description.model != name:
+def _judges(module: VoiceModule) -> list[str]:
+    """A line on the critics, if there are any."""
+    sizes = {name: sum(p.numel() for p in critic.parameters()) for name, critic in module.critics.items()}
+    return ["critics   " + ", ".join(f"{name} {size:,}" for name, size in sizes.items())] if sizes else []
+
+
+def _continue(start: Loaded, run: TrainConfig) -> tuple[Trainable, dict[str, Any]]:
+    """The network of a checkpoint; what is about training alone may be set anew."""
+    registry, name, values = run.learner
+    if (start.description.kind, start.description.model) != (registry.kind, name):
         raise UserError(
             f"init_from={start.path} holds a {start.description.model}, not a {name}: "
-            f"add model={start.description.model}"
+            f"add {start.description.kind}={start.description.model}"
         )
-    log.info("model settings, features and statistics are those of %s", start.path)
+    log.info("%s settings, features and statistics are those of %s", registry.kind, start.path)
     arguments = dict(start.description.arguments)
     again = {key: values[key] for key in type(start.model).may_change if key in values}
     again |= {key: fitted(arguments[key], value) for key, value in again.items() if isinstance(value, Mapping)}
     if any(arguments.get(key) != value for key, value in again.items()):
         arguments |= again
-        model = MODELS.build(name, arguments)
+        model = registry.build(name, arguments, {"spec": start.spec})
         carry_over(model, start.model)
         return model, arguments
     return start.model.train(), arguments

@@ -2,22 +2,23 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.registry import Registry
+from revoice.trainable import Trainable
 
 VOCODERS: "Registry[Vocoder]" = Registry("vocoder", "revoice.vocoders")
 
 
-class Vocoder(nn.Module):
-    """Base of all vocoders.
+class Vocoder(Trainable):
+    """Base of all vocoders; most need no training, `vocoders.neural` is for those that do.
 
     Args:
         spec: the features it understands; `fingerprint` is theirs.
     """
 
-    name: str
+    trained = False
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()

@@ -13,8 +13,9 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 from revoice.audio.scale import to_log_magnitude
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
-from revoice.settings import Factors, OddKernel, Width
-from revoice.vocoders.base import VOCODERS, Vocoder
+from revoice.settings import Factors, Frames, NotNegative, OddKernel, Width
+from revoice.vocoders.base import VOCODERS
+from revoice.vocoders.neural import NeuralVocoder
 
 _SLOPE = 0.1  # of the leaky rectifiers but for the last, which has torch's default of 0.01, as published
 Dilations = Annotated[tuple[Factors, ...], Field(min_length=1, max_length=16)]
@@ -49,7 +50,7 @@ class ResidualBlock(nn.Module):
 
 
 @VOCODERS.register("hifigan")
-class HiFiGAN(Vocoder):
+class HiFiGAN(NeuralVocoder):
     """Transposed convolutions up to the sample rate; after each, the mean of residual blocks of several kernels.
 
     It sees natural logarithms of magnitudes for any features, as `vocos` does, and learns from the recording itself.
@@ -65,6 +66,7 @@ class HiFiGAN(Vocoder):
         block: 1 (pairs of convolutions) or 2.
         block_kernels: of the residual blocks after each transposed convolution.
         dilations: for each of those kernels.
+        frames, gain_db: of the segments that it learns from, see `NeuralVocoder`.
 
     Raises:
         UserError: lists that do not belong together, or to the hop.
@@ -79,8 +81,10 @@ class HiFiGAN(Vocoder):
         block: Literal[1, 2] = 1,
         block_kernels: OddKernels = (3, 7, 11),
         dilations: Dilations = ((1, 3, 5), (1, 3, 5), (1, 3, 5)),
+        frames: Frames = 32,
+        gain_db: NotNegative = 12.0,
     ) -> None:
-        super().__init__(spec)
+        super().__init__(spec, frames, gain_db)
         _require_fit(spec.hop, channels, rates, kernels, len(block_kernels), len(dilations))
         self.settings = {"channels": channels, "rates": list(rates), "block": block}
         self.first = weight_norm(nn.Conv1d(spec.channels, channels, 7, padding=3))

@@ -11,15 +11,16 @@ from revoice.audio.spec import OVERLAP, FeatureSpec
 from revoice.audio.stft import Stft
 from revoice.errors import UserError
 from revoice.nn.convnext import ConvNeXtBlock, TableNorm
-from revoice.settings import Depth, Natural, Whole, Width
-from revoice.vocoders.base import VOCODERS, Vocoder
+from revoice.settings import Depth, Frames, Natural, NotNegative, Whole, Width
+from revoice.vocoders.base import VOCODERS
+from revoice.vocoders.neural import NeuralVocoder
 
 _EPS = 1e-6  # of every normalization, as published
 _LOUDEST = 1e2  # magnitudes of the STFT end there, as published
 
 
 @VOCODERS.register("vocos")
-class Vocos(Vocoder):
+class Vocos(NeuralVocoder):
     """All of the network runs at the frame rate; the inverse STFT makes samples of frames, aligned with the features.
 
     Any features will do: what it sees are natural logarithms of magnitudes, as published, whatever the spec's scale
@@ -35,6 +36,7 @@ class Vocos(Vocoder):
         n_fft: samples in a frame of the inverse STFT; None: as in the features'. Its hop is always theirs.
         rows: of the table that scales every normalization (published with EnCodec's bandwidths); 0: no table.
         row: of that table, to speak with.
+        frames, gain_db: of the segments that it learns from, see `NeuralVocoder`.
 
     Raises:
         UserError: frames of `n_fft` cannot be laid over each other at this hop; no such row.
@@ -49,8 +51,10 @@ class Vocos(Vocoder):
         n_fft: Annotated[Whole, Field(ge=2, le=1 << 17)] | None = None,
         rows: Annotated[Natural, Field(le=1 << 10)] = 0,
         row: Natural = 0,
+        frames: Frames = 64,
+        gain_db: NotNegative = 12.0,
     ) -> None:
-        super().__init__(spec)
+        super().__init__(spec, frames, gain_db)
         if row >= max(1, rows):
             raise UserError(f"vocoder.row={row}: expected less than vocoder.rows={rows}, or 0")
         self.settings = {"dim": dim, "hidden": hidden, "layers": layers}

@@ -1,0 +1,57 @@
+"""What all vocoders that learn share: what they hear, and how far what they say is from it."""
+
+import torch
+from torch import Tensor
+
+from revoice.audio.features import FeatureExtractor
+from revoice.audio.spec import FeatureSpec
+from revoice.data.read.batch import Batch, Requires
+from revoice.nn.spectral import mel_l1, stft_distance
+from revoice.settings import Frames, NotNegative
+from revoice.trainable import MODEL, Play
+from revoice.vocoders.base import Vocoder
+
+_LOUDER = 0.5  # dB more than the recording for each dB that it may be quieter
+_PEAK = 0.999  # what is made louder stays below
+
+
+class NeuralVocoder(Vocoder):
+    """Base of vocoders that are trained: on segments of recordings, and features made of those segments on the spot.
+
+    Its losses are `mel`, the mean absolute difference of the features, and `stft`, the multi-resolution STFT distance
+    (0 in the published recipes); critics judge the waveforms (B, S).
+
+    Args:
+        spec: the features.
+        frames: of a segment.
+        gain_db: segments are made quieter by up to so much, or louder by up to half of it, at random.
+    """
+
+    trained = True
+    may_change = ("frames", "gain_db")
+    target = "none"
+
+    def __init__(self, spec: FeatureSpec, frames: Frames, gain_db: NotNegative) -> None:
+        super().__init__(spec)
+        self.gain_db = gain_db
+        self.requires = Requires(fields=("features", "waveform"), frames=frames, minimum=frames)
+        self.extractor = FeatureExtractor(spec)
+
+    def play(self, batch: Batch, part: str = MODEL) -> Play:
+        """Say a batch of segments again."""
+        real = self._at_some_level(batch)
+        fake = self(self.extractor(real))[:, : real.shape[1]]
+        real = real[:, : fake.shape[1]]
+        losses = {"mel": mel_l1(fake, real, self.extractor).mean(), "stft": stft_distance(fake, real).mean()}
+        return Play(losses, fake=fake, real=real)
+
+    def _at_some_level(self, batch: Batch) -> Tensor:
+        """The segments (B, S), in training at levels of their own."""
+        waveform = batch.waveform
+        assert waveform is not None
+        if batch.draws is None or not self.gain_db:
+            return waveform
+        share = batch.draws.uniform("gain", device=waveform.device).to(waveform.dtype)
+        gain = 10 ** ((share * (1 + _LOUDER) - 1) * self.gain_db / 20)
+        loudest = waveform.abs().amax(dim=1).clamp(min=1e-5)
+        return waveform * torch.minimum(gain, (_PEAK / loudest).clamp(min=1.0))[:, None]
