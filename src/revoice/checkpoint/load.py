@@ -108,9 +108,8 @@ def load_vocoder(values: Any, spec: FeatureSpec, device: str | torch.device = "c
         return VOCODERS.build(name, given, {"spec": spec}).to(device).eval()
     loaded = load_checkpoint(str(path), device)
     if not isinstance(loaded.model, Vocoder) or name not in (None, loaded.model.name):
-        raise UserError(
-            f"vocoder.ckpt={path} holds a {loaded.model.name}, expected the vocoder {name or 'of these features'}"
-        )
+        wanted = f"vocoder {name}" if name else "vocoder"
+        raise UserError(f"vocoder.ckpt={path} holds a {loaded.model.name}, expected a {wanted}")
     loaded.spec.require_match(spec, f"vocoder {loaded.model.name}", "the model")
     loaded.model.settings["sha256"] = loaded.sha256
     return loaded.model

@@ -107,7 +107,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         )
     registry.check(name, values, facts=("spec", "n_speakers", *spec_facts(run.features)))
     build_optimizer(run.optimizer, nn.Linear(1, 1))
-    for part, how in (run.optimizers or {}).items():
+    for how in (run.optimizers or {}).values():
         build_optimizer(merged(run.optimizer, how), nn.Linear(1, 1))
     for label, how in run.judges.items():
         check_critic(how, f"critics.{label}")

@@ -160,7 +160,7 @@ class Schedule:
         return self.phases[self.number]
 
     def objective(self, part: str) -> Objective | None:
-        """The last weights that a part learns by, those that validation compares iterations by; None if it never does."""
+        """The last weights that a part learns by, by which validation compares iterations; None if it never learns."""
         found = [
             objective
             for phase, objectives in zip(self.phases, self._objectives, strict=True)
