@@ -58,12 +58,13 @@ class VoiceModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.description = model, description
-        self.critics = nn.ModuleDict({name: Adversary(name, how) for name, how in (critics or {}).items()})
-        default = {**{name: {"critic": 1} for name in self.critics}, **dict.fromkeys(model.parts(), loss or {})}
-        for name, each in self.critics.items():
+        judges = {name: Adversary(name, how) for name, how in (critics or {}).items()}
+        self.critics = nn.ModuleDict(judges)
+        for name, each in judges.items():
             if each.how.of not in model.parts():
                 raise choices(each.how.of, model.parts(), f"critics.{name}.of: part of the model")
-        phases = schedule or (everybody(self.critics, model.parts()),)
+        default: dict[str, Any] = {name: {"critic": 1} for name in judges} | dict.fromkeys(model.parts(), loss or {})
+        phases = schedule or (everybody(judges, model.parts()),)
         for phase in phases:
             for turn in phase.turns:
                 if turn.part not in default:

@@ -28,7 +28,7 @@ class Optimizers(torch.optim.Optimizer):
         )
         self._gather()
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Nothing: see above."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -36,9 +36,9 @@ class Optimizers(torch.optim.Optimizer):
         states = {name: each.state_dict() for name, each in self.parts.items()}
         return next(iter(states.values())) if len(states) == 1 else {"parts": states}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with what `state_dict` gave; other parts than these are a `UserError`."""
-        states = state.get("parts") if len(self.parts) > 1 else {next(iter(self.parts)): state}
+        states: Any = state.get("parts") if len(self.parts) > 1 else {next(iter(self.parts)): state}
         if not isinstance(states, Mapping) or states.keys() != self.parts.keys():
             raise UserError(f"the checkpoint has no optimizers for the parts {', '.join(self.parts)}")
         for name, each in self.parts.items():

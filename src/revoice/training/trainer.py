@@ -179,10 +179,10 @@ class WholeCheckpoints(TorchCheckpointIO):
 def _strategy(settings: TrainerSettings, where: Place) -> str | Strategy:
     if where.devices * settings.num_nodes == 1:
         return "auto"
-    return Processes(process_group_backend="nccl" if where.accelerator == "cuda" else "gloo")
+    return Alike(process_group_backend="nccl" if where.accelerator == "cuda" else "gloo")
 
 
-class Processes(DDPStrategy):
+class Alike(DDPStrategy):
     """One process per device; gradients are averaged by `training.parts`, so that parts may learn in turns."""
 
     def configure_ddp(self) -> None:
