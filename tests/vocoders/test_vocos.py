@@ -69,6 +69,15 @@ def test_an_edge_of_the_features_is_an_edge_of_the_sound(name: str) -> None:
     torch.testing.assert_close(vocoder.stft.inverse(spectrum), wave[:, : spec.samples(len(loud))], rtol=0, atol=1e-4)
 
 
+def test_its_inverse_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    vocoder, features = Vocos(load_preset("mel_24k100"), **TINY), torch.randn(2, 100, 14)
+    with torch.no_grad():
+        spectrum = vocoder.spectrum(vocoder.backbone(features)).transpose(1, 2)
+        expected = torch.istft(spectrum, 1024, 256, 1024, torch.hann_window(1024))
+        torch.testing.assert_close(vocoder(features), expected, rtol=0, atol=1e-6)
+
+
 def test_published_and_small_size() -> None:
     with torch.device("meta"):
         published = Vocos(load_preset("mel_24k100"))

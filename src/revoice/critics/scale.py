@@ -28,7 +28,7 @@ class ScaleCritic(Critic):
 
     Spectral norm is torch's older `spectral_norm`, whose power iteration takes its two steps in the published order
     (the newer parametrization takes them the other way around, and its norm lags by half an iteration): its vectors
-    move at every call in training mode.
+    move at every call in training mode, after which `copy.deepcopy` refuses it (build another and load its state).
 
     Args:
         scales: sub-critics; each one sees half the samples of the one before.

@@ -24,9 +24,9 @@ class Vocos(NeuralVocoder):
     """All of the network runs at the frame rate; the inverse STFT makes samples of frames, aligned with the features.
 
     Any features will do: what it sees are natural logarithms of magnitudes, as published, whatever the spec's scale
-    and offsets (`to_log_magnitude`). What it speaks is the recording itself, pre-emphasis and gain undone: it learns
-    from that. The defaults are the published size (13.5 M parameters with 100 mels); `dim=256, hidden=768, layers=6`
-    has 2.8 M with 80.
+    and offsets (`to_log_magnitude`). What it speaks is the recording itself, pre-emphasis and gain undone (at the level
+    of `peak`, if the spec has one): it learns from that. The defaults are the published size (13.5 M parameters with
+    100 mels); `dim=256, hidden=768, layers=6` has 2.8 M with 80.
 
     Args:
         spec: the features.
