@@ -44,6 +44,8 @@ class Pair(Trainable):
 class Toy(Critic):
     """Judges (B, F, T) by two convolutions."""
 
+    conditional = True
+
     def __init__(self, channels: int = 80, width: int = 12) -> None:
         super().__init__()
         self.first, self.last = nn.Conv1d(channels, width, 3, padding=1), nn.Conv1d(width, 1, 3, padding=1)

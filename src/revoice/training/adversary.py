@@ -37,6 +37,8 @@ def check_critic(values: Any, what: str) -> Judging:
     name, given = CRITICS.named(values, what)
     judging = _judging(given, what)
     CRITICS.check(name, given, what)
+    if judging.given and not CRITICS.get(name).conditional:
+        raise UserError(f"{what}.given=true: critic {name} judges without a condition: leave it out")
     return judging
 
 
@@ -74,7 +76,7 @@ class Adversary(nn.Module):
             found["critic"] = critic_loss(self.how.kind, *scores)
         if {"penalty", "r1"} & set(wanted):
             with torch.autocast(real.device.type, enabled=False):  # second derivatives are too fine for 16 bits
-                real, fake = real.float(), fake.float()
+                real, fake = (each if each.dtype == torch.float64 else each.float() for each in (real, fake))
                 if "penalty" in wanted:
                     assert draws is not None, "a gradient penalty draws random numbers"
                     mix = draws.uniform(f"penalty/{self.label}", device=real.device)

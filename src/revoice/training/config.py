@@ -111,8 +111,8 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         build_optimizer(merged(run.optimizer, how), nn.Linear(1, 1))
     for label, how in run.judges.items():
         check_critic(how, f"critics.{label}")
-    for logger, settings in (run.logger or {}).items():
-        LOGGERS.check(logger, settings or {})
+    for logger, options in (run.logger or {}).items():
+        LOGGERS.check(logger, options or {})
     _check_callbacks(run, registry.get(name))
     if run.vocoder is not None and not run.trains_vocoder:
         check_vocoder(run.vocoder)
