@@ -16,7 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from revoice.atomic import write_text
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import Description, spec_facts
-from revoice.checkpoint.load import Loaded, load_checkpoint
+from revoice.checkpoint.load import Loaded, load_checkpoint, load_vocoder
 from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.data.setup import DataSetup
@@ -90,7 +90,9 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     own = resume is not None and resume.path.resolve().is_relative_to(folder.resolve())
     loggers = build_loggers(config.get("logger") or {}, folder, resume.done if own and resume else None)
     reporter = Reporter(folder, loggers)
-    known = Run(parts.spec, parts.data.recordings(), reporter, iterations, min(parts.trainer.val_every, iterations))
+    vocoder = load_vocoder(run.vocoder, parts.spec) if run.vocoder and not run.trains_vocoder else None
+    val_every = min(parts.trainer.val_every, iterations)
+    known = Run(parts.spec, parts.data.recordings(), reporter, iterations, val_every, vocoder)
     stop = Stop(parts.trainer.max_time)
     callbacks = build_callbacks(config.get("callbacks") or {}, known)
     trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])

@@ -10,6 +10,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.manifest import Manifest
 from revoice.registry import Registry
 from revoice.training.reporter import Reporter
+from revoice.vocoders.base import Vocoder
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Run:
         spec: the features.
         recordings: utterances whose files are at hand; None if none are.
         reporter: takes what is to be shown.
+        vocoder: says the samples; None is Griffin-Lim.
     """
 
     spec: FeatureSpec
@@ -27,6 +29,7 @@ class Run:
     reporter: Reporter
     max_iterations: int
     val_every: int
+    vocoder: Vocoder | None = None
 
 
 class CallbackFactory(Protocol):

@@ -9,7 +9,8 @@ from typing import cast
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from revoice.audio.io import Audio, AudioError
+from revoice.audio.features import extract
+from revoice.audio.io import Audio, AudioError, read_audio
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import Loaded
 from revoice.conversion.adaptation import Adaptation
@@ -24,6 +25,8 @@ from revoice.settings import Count, Given, Natural, Word
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
+from revoice.vocoders.base import Vocoder
+from revoice.vocoders.neural import NeuralVocoder
 
 log = logging.getLogger(__name__)
 ERRORS = "samples/error_rate"
@@ -32,6 +35,8 @@ ERRORS = "samples/error_rate"
 @CALLBACKS.register("samples")
 class Samples:
     """Converts a few validation clips into other voices every `every` validations: audio, spectrograms, error rate.
+
+    A vocoder in training says the clips again.
 
     The error rate of a round is logged as `samples/error_rate`: what a recognizer hears in the conversions against what
     it hears in their sources. Checkpoints may be chosen by it (`callbacks.checkpoint.monitor=samples/error_rate`).
@@ -56,7 +61,7 @@ class Samples:
             log.info("no samples are converted: the recordings are not here, only their features")
             return []
         chosen = pairs(run.recordings, self.count)
-        return _Samples(chosen, run.recordings, run.reporter, self.every, self._recognizer())
+        return _Samples(chosen, run.recordings, run.reporter, self.every, self._recognizer(), run.vocoder)
 
     def _recognizer(self) -> Recognizer | None:
         if self.recognizer in (DEFAULT, {"name": DEFAULT}) and RECOGNIZERS.get(DEFAULT).missing():
@@ -112,9 +117,10 @@ class _Samples(Callback):
         reporter: Reporter,
         every: int,
         recognizer: Recognizer | None = None,
+        vocoder: Vocoder | None = None,
     ) -> None:
         self.chosen, self.manifest, self.reporter, self.every = chosen, manifest, reporter, every
-        self.recognizer, self.rounds = recognizer, 0
+        self.recognizer, self.vocoder, self.rounds = recognizer, vocoder, 0
         self.heard: dict[str, Transcript] = {}  # in the sources, by utterance id
         self.copies: dict[str, Transcript] = {}  # in their copies
         self.rates: dict[str, float] = {}  # of the last round
@@ -138,11 +144,16 @@ class _Samples(Callback):
             return
         self.rounds += 1
         module = cast(VoiceModule, pl_module)
-        if self.rounds % self.every == 0 and isinstance(module.model, ConversionModel):
+        model = module.model
+        if self.rounds % self.every == 0 and isinstance(model, ConversionModel | NeuralVocoder):
             if trainer.is_global_zero:
-                training = module.model.training
-                done = self._speak(module, module.model, trainer.global_step)
-                module.model.train(training)
+                training = model.training
+                with torch.autocast(module.device.type, enabled=False):
+                    if isinstance(model, NeuralVocoder):
+                        done = self._say_again(model.eval(), module.device, trainer.global_step)
+                    else:
+                        done = self._speak(module, model, trainer.global_step)
+                model.train(training)
                 heard = self._listen(done, trainer.global_step)
                 self._tell(done, heard, trainer.global_step)
             self.rates = trainer.strategy.broadcast(self.rates)  # every process chooses the same checkpoint
@@ -152,25 +163,45 @@ class _Samples(Callback):
     def _speak(self, module: VoiceModule, model: ConversionModel, iteration: int) -> _Round:
         description, done = module.description, _Round()
         loaded = Loaded(model, FeatureSpec.from_dict(description.features), description, Path(), "")
-        with torch.autocast(module.device.type, enabled=False):
-            converter = Converter(loaded, device=module.device, adaptation=Adaptation(steps=0))
-            for source, target in self.chosen:
-                try:
-                    clips = {"source": self.manifest.file(source), "target": self.manifest.file(target)}
-                    heard = {name: converter.audio(path) for name, path in clips.items()}
-                    by_name = model.target == "speaker"
-                    converted = converter.convert(heard["source"], target.speaker if by_name else [heard["target"]])
-                except (AudioError, UserError):  # a file that vanished since preparation; a voice not in the table
-                    continue
-                name = f"{source.id}_to_{target.speaker}"
-                files = self._inputs(name, heard, iteration)
-                files["converted"] = self.reporter.audio(name, converted, iteration)
-                shown = {"source": heard["source"], "converted": converted, "reference of the target": heard["target"]}
-                files["spectrograms"] = self.reporter.image(name, spectrograms(shown), iteration)
-                done.spoken.append(_Spoken(source, target, converted, files))
-                if self.recognizer is not None and source.id not in self.heard:
-                    done.sources[source.id] = heard["source"]
-                    done.copies[source.id] = converter.copy_synthesis(heard["source"])
+        converter = Converter(loaded, self.vocoder, module.device, Adaptation(steps=0))
+        for source, target in self.chosen:
+            try:
+                clips = {"source": self.manifest.file(source), "target": self.manifest.file(target)}
+                heard = {name: converter.audio(path) for name, path in clips.items()}
+                by_name = model.target == "speaker"
+                converted = converter.convert(heard["source"], target.speaker if by_name else [heard["target"]])
+            except (AudioError, UserError):  # a file that vanished since preparation; a voice not in the table
+                continue
+            name = f"{source.id}_to_{target.speaker}"
+            files = self._inputs(name, heard, iteration)
+            files["converted"] = self.reporter.audio(name, converted, iteration)
+            shown = {"source": heard["source"], "converted": converted, "reference of the target": heard["target"]}
+            files["spectrograms"] = self.reporter.image(name, spectrograms(shown), iteration)
+            done.spoken.append(_Spoken(source, target, converted, files))
+            if self.recognizer is not None and source.id not in self.heard:
+                done.sources[source.id] = heard["source"]
+                done.copies[source.id] = converter.copy_synthesis(heard["source"])
+        return done
+
+    def _say_again(self, vocoder: NeuralVocoder, device: torch.device, iteration: int) -> _Round:
+        """The sources through features and the vocoder in training."""
+        done, rate = _Round(), vocoder.spec.sample_rate
+        for source in {source.id: source for source, _ in self.chosen}.values():
+            try:
+                heard = read_audio(self.manifest.file(source), rate)
+            except AudioError:
+                continue
+            with torch.inference_mode():
+                features = extract(torch.from_numpy(heard.samples).to(device), vocoder.spec)
+                said = Audio(vocoder(features[None])[0].float().cpu().numpy(), rate)
+            name = f"{source.id}_again"
+            files = self._inputs(name, {"source": heard}, iteration)
+            files |= {"target": files["source"], "converted": self.reporter.audio(name, said, iteration)}
+            shown = {"source": heard, "said again": said}
+            files["spectrograms"] = self.reporter.image(name, spectrograms(shown), iteration)
+            done.spoken.append(_Spoken(source, source, said, files))
+            if self.recognizer is not None and source.id not in self.heard:
+                done.sources[source.id] = heard
         return done
 
     def _inputs(self, name: str, heard: dict[str, Audio], iteration: int) -> dict[str, Path]:
@@ -191,7 +222,8 @@ class _Samples(Callback):
         heard = recognizer.transcribe([spoken.converted for spoken in done.spoken])
         keys = [spoken.source.id for spoken in done.spoken]
         rate = mean_rate([(self.heard[key], found) for key, found in zip(keys, heard, strict=True)])
-        copy = mean_rate([(self.heard[key], self.copies[key]) for key in dict.fromkeys(keys)])
+        copy = mean_rate([(self.heard[key], self.copies.get(key, found))
+                          for key, found in dict(zip(keys, heard, strict=True)).items()])  # fmt: skip
         if not math.isnan(rate):  # something is heard in the sources
             log.info("iteration %d: error rate of the samples %.3f, of copies %.3f, heard by %s", iteration, rate, copy,
                      recognizer.name)  # fmt: skip
