@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from revoice import renamed
+from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import CHECKSUM, KEY, Description, checksum, spec_facts
 from revoice.errors import UserError
@@ -88,6 +89,37 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Loa
         spec = FeatureSpec.from_dict(description.features)
         model = _build(description, spec, state)
     return Loaded(model.to(device).eval(), spec, description, file, _digest(file))
+
+
+def load_model(
+    checkpoint: str | Path,
+    device: str | torch.device = "cpu",
+    model: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    features: FeatureSpec | None = None,
+) -> Loaded:
+    """A model, of a checkpoint or one that needs no training.
+
+    Args:
+        checkpoint: see `load_checkpoint`; also the name of a model that needs no training, if nothing of that name is
+            there.
+        device: where it is to be.
+        model: the name of such a model, whatever `checkpoint` is.
+        settings: of such a model.
+        features: which it is for; None: those of its preset.
+
+    Raises:
+        UserError: see `load_checkpoint` and `untrained`; settings or features beside a checkpoint, which has its own.
+    """
+    name = str(checkpoint)
+    if model is None and name in MODELS.names() and not MODELS.get(name).trained and not os.path.lexists(name):
+        model = name
+    if model is not None:
+        return untrained(model, settings or {}, features or load_preset(MODELS.get(model).preset))
+    if settings or features is not None:
+        what = "settings" if settings else "features"
+        raise UserError(f"{what}: {checkpoint} has its own; only a model that needs no training takes any")
+    return load_checkpoint(checkpoint, device)
 
 
 def described(path: str | Path) -> Description | None:

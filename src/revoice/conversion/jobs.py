@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from revoice.atomic import write_text
 from revoice.audio.io import AudioError, write_blocks
+from revoice.conversion.adaptation import Voice
 from revoice.conversion.chunks import Recording
-from revoice.conversion.converter import Converter, Voice
+from revoice.conversion.converter import Converter
 from revoice.conversion.outputs import Job, Target, digest, is_finished
 from revoice.errors import is_text, printable
 from revoice.models.base import Controls
