@@ -1,6 +1,6 @@
 """Source clip + target clips -> converted clip, by a loaded model and a vocoder."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -38,6 +38,22 @@ class Known:
     f0: np.ndarray | None = None
     level: Tensor | None = None
     embedding: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A chunk of a recording, ready to be said in another voice.
+
+    Attributes:
+        source: the recording.
+        own: what is heard of it, as recorded.  clip: the same at the model's rate.
+        batch: what the model sees of it, a batch of one.
+    """
+
+    source: Recording
+    own: Audio
+    clip: Audio
+    batch: Batch
 
 
 class Converter:
@@ -100,24 +116,20 @@ class Converter:
         return Audio(np.concatenate([*self.stream(Recording(source), voice, settings)]), self.spec.sample_rate)
 
     def stream(self, source: Recording, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
-        """The conversion of a recording, block after block, with memory for one chunk; all ways to convert are this."""
-        self._require_frames(source.size / source.rate, source.name)
-        return source.joined(self._said(source, voice, controls), self.spec.sample_rate)
+        """The conversion of a recording, block after block, with memory for one chunk."""
+        return self.joined(source, ((heard, self.say(heard.batch, voice, controls)[0]) for heard in self.hear(source)))
 
-    def _said(self, source: Recording, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
-        """Samples of every chunk, each as long and as loud as its source."""
+    def hear(self, source: Recording) -> Iterator[Heard]:
+        """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first."""
+        self._require_frames(source.size / source.rate, source.name)
         known = [Known()] if source.whole else self._known(source)
-        for heard, about in zip(source.chunks(), known, strict=True):
-            clip = self.audio(heard)
-            samples = fit(self.say(self.analyzed(clip, about), voice, controls)[0], len(clip.samples))
-            if source.untouched:
-                level = loudness_db(heard.samples, heard.sample_rate)
-                samples = match_loudness(samples, clip.sample_rate, level)
-            else:
-                samples = follow_level(samples, clip.samples, clip.sample_rate)
-            if not np.isfinite(samples).all():
-                raise AudioError(f"{source.name}: its conversion has samples that are not finite")
-            yield samples / max(1.0, float(np.abs(samples).max(initial=0.0)))
+        for own, about in zip(source.chunks(), known, strict=True):
+            clip = self.audio(own)
+            yield Heard(source, own, clip, self.analyzed(clip, about))
+
+    def joined(self, source: Recording, said: Iterable[tuple[Heard, np.ndarray]]) -> Iterator[np.ndarray]:
+        """What was said of every chunk of a recording, block after block, with its levels and pauses."""
+        return source.joined((_leveled(heard, samples) for heard, samples in said), self.spec.sample_rate)
 
     def _known(self, source: Recording) -> list[Known]:
         """What belongs to the whole recording, for each chunk: none has a voice or a level of pitch of its own."""
@@ -230,6 +242,20 @@ class Converter:
         # trimmed at the file's own rate and then resampled, as in preparation
         audio, _ = read_speech(self.heard(clip), self.loaded.description.trim_db)
         return self.audio(Recording(audio).speech())
+
+
+def _leveled(heard: Heard, samples: np.ndarray) -> np.ndarray:
+    """Samples as long and as loud as their source."""
+    source, clip = heard.source, heard.clip
+    samples = fit(samples, len(clip.samples))
+    if source.untouched:
+        level = loudness_db(heard.own.samples, heard.own.sample_rate)
+        samples = match_loudness(samples, clip.sample_rate, level)
+    else:
+        samples = follow_level(samples, clip.samples, clip.sample_rate)
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{source.name}: its conversion has samples that are not finite")
+    return samples / max(1.0, float(np.abs(samples).max(initial=0.0)))
 
 
 def load(

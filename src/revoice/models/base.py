@@ -124,11 +124,13 @@ class ConversionModel(Trainable):
         Controls: the dataclass of conversion settings.
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
+        together: whether clips of equal length are quicker converted at once than one after the other.
         scales: a model with nothing to train is built from its settings alone, for the features `preset` or others of
             one of these scales (none: any).
     """
 
     target: str = "clips"
+    together: ClassVar[bool] = True
     scales: ClassVar[tuple[str, ...]] = ()
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()

@@ -73,6 +73,7 @@ class RandomCNN(ConversionModel):
     """
 
     trained: ClassVar[bool] = False
+    together: ClassVar[bool] = False  # every clip is a search of its own
     preset: ClassVar[str] = "log1p_22k"
     scales: ClassVar[tuple[str, ...]] = ("log1p", "linear")  # silence is 0, and nothing is below
     Controls = TransferControls
