@@ -68,3 +68,10 @@ def test_a_folder_gives_the_waveforms_of_single_conversions(
         assert off.max() < (1e-3 if iterations else 1e-4) and np.sqrt(np.mean(off**2)) < 1e-4, path.name
         if path.name in ("4_to_4.wav", "pause_to_4.wav"):  # what was converted alone
             assert off.max() <= 2**-15
+
+
+def test_a_search_takes_its_files_one_by_one(folder: Path, tmp_path: Path) -> None:
+    sources = find_sources([str(folder)], tmp_path)
+    planned = plan(sources, find_target([str(folder / "4.wav")], tmp_path), tmp_path)
+    assert {len(group) for group in jobs._groups(revoice.load("random_cnn"), planned)} == {1}
+    assert {len(group) for group in jobs._groups(revoice.load(), planned)} == {1, 2, 4}
