@@ -27,8 +27,7 @@ from revoice.audio.io import Audio, resample
 from revoice.audio.loudness import match_loudness
 from revoice.audio.presets import config_dir, load_preset
 from revoice.audio.speaker import speaker_encoder
-from revoice.checkpoint.load import untrained
-from revoice.conversion.converter import Converter
+from revoice.conversion.converter import Converter, load
 from revoice.data.config import build
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.fields.clip import load_clip
@@ -37,7 +36,6 @@ from revoice.evaluation.pairs import Trial
 from revoice.evaluation.recognition import mean_rate
 from revoice.evaluation.session import Protocol, usable_trials
 from revoice.models.random_cnn.model import TransferControls
-from revoice.vocoders.base import VOCODERS
 
 SPEC, MEL = load_preset("log1p_22k"), load_preset("mel_22k")
 CONTROLS = {field.name for field in fields(TransferControls)}
@@ -50,8 +48,8 @@ def converter(text: str) -> Converter:
     values: dict[str, Any] = {name: OmegaConf.create(f"x: {value}").x for name, value in given.items()}
     vocoder = {name.removeprefix("vocoder."): values.pop(name) for name in list(values) if name.startswith("vocoder.")}
     controls = {name: values.pop(name) for name in list(values) if name in CONTROLS}
-    loaded = untrained("random_cnn", values, SPEC)
-    return Converter(loaded, VOCODERS.build("griffin_lim", {**vocoder, "spec": SPEC}), settings=controls)
+    spoken = {"name": "griffin_lim", **vocoder}
+    return load(model="random_cnn", settings=values, features=SPEC, vocoder=spoken, controls=controls)
 
 
 def mixed(source: Audio, target: Audio) -> Audio:

@@ -26,7 +26,8 @@ from revoice.audio.io import Audio, resample
 from revoice.audio.presets import load_preset
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.spec import FeatureSpec
-from revoice.checkpoint.load import load_checkpoint, load_vocoder
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.vocoder import load_vocoder
 from revoice.errors import UserError
 from revoice.nn.spectral import mel_l1, stft_distance
 from revoice.vocoders.base import Vocoder

@@ -8,6 +8,7 @@ import pytest
 
 import revoice
 from revoice.audio.io import read_audio, write_audio
+from revoice.audio.presets import load_preset
 from revoice.errors import UserError
 from tests.conftest import TINY
 
@@ -261,6 +262,26 @@ def test_models_without_training_by_name(clip: str) -> None:
     assert revoice.load("random_cnn", settings={"kernel": "3x1"}).loaded.description.arguments["kernel"] == "3x1"
     with pytest.raises(UserError, match="did you mean 'kernel'"):
         revoice.load("random_cnn", settings={"kernal": "3x1"})
+
+
+def test_a_converter_is_made_by_one_function(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = revoice.load(
+        trained, vocoder={"name": "griffin_lim", "iterations": 3}, adapt=2, controls={"strength": 0.5}
+    )  # fmt: skip
+    assert made.vocoder.settings["iterations"] == 3 and made.adaptation.steps == 2
+    assert made.controls({}).strength == 0.5 and made.controls({"strength": 0.7}).strength == 0.7
+    for wrong, words in (
+        ({"vocoder": {"name": "griffin"}}, "griffin_lim"), ({"vocoder": {"iterations": 3}}, "vocoder.name is missing"),
+        ({"controls": {"strenght": 1}}, "strength"), ({"features": load_preset("log1p_22k")}, "has its own"),
+        ({"settings": {"kernel": "3x1"}}, "has its own"), ({"model": "adain_vc"}, "has to be trained"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            revoice.load(trained, **wrong)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "random_cnn").mkdir()  # what is there comes before a model of that name
+    with pytest.raises(UserError, match="no checkpoint in this folder"):
+        revoice.load("random_cnn")
+    assert revoice.load(model="random_cnn", features=load_preset("linear_16k")).spec.scale == "linear"
 
 
 def test_a_source_that_is_skipped_leaves_no_trace_in_the_next_picture(command, clip: str, workplace: Path) -> None:

@@ -7,8 +7,8 @@ import torch
 import revoice
 from revoice.conversion.adaptation import Adaptation, adapted
 from revoice.conversion.converter import Converter
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import Utterance
 
 STEPS = 6
 
@@ -24,7 +24,7 @@ def converter(trained: Path) -> Converter:
     return revoice.load(trained, adapt={"steps": STEPS, "rate": 5e-3})
 
 
-def error(converter: Converter, model: torch.nn.Module, clip: Utterance) -> float:
+def error(converter: Converter, model: torch.nn.Module, clip: Batch) -> float:
     """How far a clip is from itself after conversion into its own voice."""
     out = model.convert(clip, [clip], converter.controls({}))
     return float((out - clip.features).abs().mean())
@@ -68,7 +68,7 @@ def test_strength_says_how_far_the_weights_go(converter: Converter, clips: list[
 def test_nothing_to_adapt(converter: Converter, clips: list[Path]) -> None:
     clip = converter.references([clips[0]])[0]
     assert adapted(converter.model, [clip], Adaptation(steps=0), converter.spec) is None
-    short = Utterance(features=clip.features[:, :3], f0=None if clip.f0 is None else clip.f0[:3])
+    short = Batch.of_clip(clip.features[0, :, :3], f0=None if clip.f0 is None else clip.f0[0, :3])
     assert adapted(converter.model, [short], Adaptation(steps=1), converter.spec) is None
     assert revoice.load(converter.loaded.path, adapt=0).voice(clips[0]).moved is None
 

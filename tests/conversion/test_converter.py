@@ -70,10 +70,10 @@ def test_pitch_is_searched_as_it_was_for_training(trained: Path, clips: dict[str
     assert loaded.model.requires.fields == ("features", "f0")
     by_harvest = replace(loaded, description=replace(loaded.description, fields={"f0": {"method": "harvest"}}))
     clip = read_audio(clips["p901"], loaded.spec.sample_rate)
-    found = {name: Converter(each).utterance(clip).f0 for name, each in (("dio", loaded), ("harvest", by_harvest))}
+    found = {name: Converter(each).analyzed(clip).f0 for name, each in (("dio", loaded), ("harvest", by_harvest))}
     for method, f0 in found.items():
         assert f0 is not None
-        np.testing.assert_array_equal(f0.numpy(), pitch_for(clip.samples, loaded.spec, method).f0)
+        np.testing.assert_array_equal(f0[0].numpy(), pitch_for(clip.samples, loaded.spec, method).f0)
     assert not torch.equal(found["dio"], found["harvest"])
     with pytest.raises(UserError, match="did you mean 'method'"):
         Converter(replace(loaded, description=replace(loaded.description, fields={"f0": {"methd": "dio"}})))
@@ -88,7 +88,7 @@ def test_features_of_training_and_conversion_are_equal(workplace: Path, trained:
     store = MemoryStore(prepared, ("train",), ("features",))
     for position in store.positions("train")[:3]:
         row = store.rows[position]
-        served = converter.references([prepared.manifest.file(row)])[0].features
+        served = converter.references([prepared.manifest.file(row)])[0].features[0]
         stored = store.utterance("features", int(position))
         torch.testing.assert_close(served.half().float(), stored.float(), atol=0, rtol=0)
 

@@ -107,7 +107,7 @@ def test_a_full_disk_while_converting_a_long_file(
     size: int, converter: Converter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        converter, "vocode", lambda features, f0=None, like=None: np.ones(features.shape[-1] * 256, np.float32)
+        converter, "vocode", lambda features, f0=None, like=None: np.ones((1, features.shape[-1] * 256), np.float32)
     )
     soundfile.write(tmp_path / "long.wav", np.tile(voice(1.0), 31), RATE)
     with full_after(size), pytest.raises(UserError, match=r"cannot write out\.wav to .*: File too large"):

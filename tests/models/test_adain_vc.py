@@ -5,7 +5,7 @@ from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.adain_vc import AdaINVC
 from revoice.models.adain_vc.model import kl_to_standard_normal
-from revoice.models.base import MODELS, StyleControls, Utterance
+from revoice.models.base import MODELS, StyleControls
 from revoice.nn.adain_decoder import spread_upsampling
 from revoice.nn.draws import Draws
 from revoice.nn.masked import masked_l1
@@ -77,11 +77,11 @@ def test_every_variant_trains_and_converts(name: str) -> None:
     assert float(losses["reconstruction"]) < 0.97 * first
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
     out = model.eval().convert(
-        Utterance(features=torch.randn(10, 53), f0=torch.rand(53) * 300),
-        [Utterance(features=torch.randn(10, 40), f0=torch.rand(40) * 300)],
+        Batch.of_clip(torch.randn(10, 53), f0=torch.rand(53) * 300),
+        [Batch.of_clip(torch.randn(10, 40), f0=torch.rand(40) * 300)],
         StyleControls(),
     )
-    assert out.shape == (10, 53) and torch.isfinite(out).all()
+    assert out.shape == (1, 10, 53) and torch.isfinite(out).all()
 
 
 def test_the_options_change_the_computation() -> None:
@@ -106,7 +106,7 @@ def test_instance_norm_makes_content_blind_to_gain_and_offset_per_channel() -> N
 
 def test_strength_moves_from_the_own_voice_to_the_target() -> None:
     model = small().eval()
-    source, target = Utterance(features=torch.randn(10, 64)), Utterance(features=torch.randn(10, 64) * 2)
+    source, target = Batch.of_clip(torch.randn(10, 64)), Batch.of_clip(torch.randn(10, 64) * 2)
     own = model.convert(source, [source], StyleControls())
     outputs = [model.convert(source, [target], StyleControls(strength=s)) for s in (0.0, 0.5, 1.0)]
     torch.testing.assert_close(outputs[0], own, atol=1e-5, rtol=1e-5)
@@ -116,8 +116,8 @@ def test_strength_moves_from_the_own_voice_to_the_target() -> None:
 
 def test_several_targets_are_averaged() -> None:
     model = small().eval()
-    source = Utterance(features=torch.randn(10, 64))
-    a, b = (Utterance(features=torch.randn(10, 64) * s) for s in (1, 3))
+    source = Batch.of_clip(torch.randn(10, 64))
+    a, b = (Batch.of_clip(torch.randn(10, 64) * s) for s in (1, 3))
     one, other, both = (model.convert(source, t, StyleControls()) for t in ([a], [b], [a, b]))
     assert not torch.allclose(both, one) and not torch.allclose(both, other)
     torch.testing.assert_close(model.convert(source, [a, a], StyleControls()), one)
@@ -126,18 +126,18 @@ def test_several_targets_are_averaged() -> None:
 @pytest.mark.parametrize("frames", [1, 5, 23, 24, 25, 101])
 def test_any_length_converts(frames: int) -> None:
     model = small().eval()
-    clip = Utterance(features=torch.randn(10, frames))
-    assert model.convert(clip, [clip], StyleControls()).shape == (10, frames)
+    clip = Batch.of_clip(torch.randn(10, frames))
+    assert model.convert(clip, [clip], StyleControls()).shape == (1, 10, frames)
 
 
 def test_statistics_are_undone() -> None:
     model = small().eval()
     clip = torch.randn(10, 64)
-    plain = model.convert(Utterance(features=clip), [Utterance(features=clip)], StyleControls())
+    plain = model.convert(Batch.of_clip(clip), [Batch.of_clip(clip)], StyleControls())
     mean, std = torch.randn(10), torch.rand(10) + 0.5
     model.set_statistics(mean, std)
     moved = clip * std[:, None] + mean[:, None]
-    again = model.convert(Utterance(features=moved), [Utterance(features=moved)], StyleControls())
+    again = model.convert(Batch.of_clip(moved), [Batch.of_clip(moved)], StyleControls())
     torch.testing.assert_close(again, plain * std[:, None] + mean[:, None], atol=1e-3, rtol=1e-3)
 
 
@@ -187,14 +187,14 @@ def test_the_source_contour_is_moved_to_the_level_of_the_targets() -> None:
     model = small(decoder={"channels": 12, "pitch_bins": 16}).eval()
     clip = batch(draws=False).features
     contour = torch.tensor([0.0, 100.0, 120.0, 100.0] * 16)
-    source = Utterance(features=clip[0], f0=contour)
+    source = Batch.of_clip(clip[0], f0=contour)
 
     def convert(level: float, strength: float = 1.0) -> torch.Tensor:
-        target = Utterance(features=clip[1], f0=torch.full((64,), level))
+        target = Batch.of_clip(clip[1], f0=torch.full((64,), level))
         return model.convert(source, [target], StyleControls(strength=strength))
 
     low, high = convert(110.0), convert(220.0)
-    assert low.shape == high.shape == (10, 64) and not torch.allclose(low, high)
+    assert low.shape == high.shape == (1, 10, 64) and not torch.allclose(low, high)
     voiced = contour > 0
     assert model.decoder.pitch is not None
     heard: list[torch.Tensor] = []

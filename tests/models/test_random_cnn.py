@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, leaky_relu
 
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import Progress, Utterance
+from revoice.models.base import Progress
 from revoice.models.random_cnn import model as random_cnn
 from revoice.models.random_cnn.features import RandomFeatures, principal
 from revoice.models.random_cnn.model import RandomCNN, TransferControls
@@ -20,10 +21,10 @@ def spectrogram(frames: int, seed: int) -> torch.Tensor:
 
 
 def convert(frames: int = 40, style: int = 50, model: RandomCNN | None = None, **controls: object) -> torch.Tensor:
-    source = Utterance(features=spectrogram(frames, 0))
-    targets = [Utterance(features=spectrogram(style, 1))]
+    source = Batch.of_clip(spectrogram(frames, 0))
+    targets = [Batch.of_clip(spectrogram(style, 1))]
     settings = TransferControls(**{"iterations": 30, **controls})  # type: ignore[arg-type]
-    return (model or RandomCNN(ROWS)).convert(source, targets, settings)
+    return (model or RandomCNN(ROWS)).convert(source, targets, settings)[0]
 
 
 def losses(image: torch.Tensor, style: int = 50, seed: int = 1) -> tuple[float, float]:
@@ -138,8 +139,8 @@ def test_precision_leaves_something_out() -> None:
 def test_all_style_clips_count_and_a_style_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = []
     monkeypatch.setattr(random_cnn, "observe", lambda *given: looked.append(1) or observe(*given))
-    model, source = RandomCNN(ROWS), Utterance(features=spectrogram(40, 0))
-    clips = [Utterance(features=spectrogram(50, seed)) for seed in (1, 2)]
+    model, source = RandomCNN(ROWS), Batch.of_clip(spectrogram(40, 0))
+    clips = [Batch.of_clip(spectrogram(50, seed)) for seed in (1, 2)]
     controls = TransferControls(iterations=20)
     both, first = model.convert(source, clips, controls), model.convert(source, clips[:1], controls)
     assert not torch.allclose(both, first)
@@ -150,11 +151,10 @@ def test_all_style_clips_count_and_a_style_is_looked_at_once(monkeypatch: pytest
 
 @pytest.mark.parametrize("quiet", [1.0, 0.1])
 def test_pauses_and_loudness_of_the_style_do_not_matter(quiet: float) -> None:
-    source, style = Utterance(features=spectrogram(40, 0)), spectrogram(50, 1)
+    source, style = Batch.of_clip(spectrogram(40, 0)), spectrogram(50, 1)
     paused = torch.cat([style, torch.zeros(ROWS, 300)], dim=1) * quiet
     plain, other = (
-        RandomCNN(ROWS).convert(source, [Utterance(features=f)], TransferControls(iterations=60))
-        for f in (style, paused)
+        RandomCNN(ROWS).convert(source, [Batch.of_clip(f)], TransferControls(iterations=60)) for f in (style, paused)
     )
     assert float((plain - other).norm()) < 0.15 * float(plain.norm())
 
@@ -163,10 +163,8 @@ def test_the_balance_does_not_depend_on_the_duration() -> None:
     content = spectrogram(60, 0)
     found = []
     for times in (1, 4):
-        source = Utterance(features=content.repeat(1, times))
-        made = RandomCNN(ROWS).convert(
-            source, [Utterance(features=spectrogram(50, 1))], TransferControls(iterations=80)
-        )
+        source = Batch.of_clip(content.repeat(1, times))
+        made = RandomCNN(ROWS).convert(source, [Batch.of_clip(spectrogram(50, 1))], TransferControls(iterations=80))
         found.append(float((made - source.features).norm() / source.features.norm()))
     assert found[1] == pytest.approx(found[0], rel=0.1)
 
@@ -211,7 +209,7 @@ def test_adam_is_not_stopped_while_it_begins() -> None:
 def test_a_perfect_start_ends_at_once() -> None:
     model, seen = RandomCNN(ROWS), []
     model.watch = seen.append
-    content = Utterance(features=spectrogram(40, 0))
+    content = Batch.of_clip(spectrogram(40, 0))
     model.convert(content, [content], TransferControls(precision=0.0, iterations=300, style_weight=0.0))
     assert len(seen) <= 2
 
@@ -231,7 +229,7 @@ def test_long_clips_are_done_in_windows_that_meet() -> None:
 def test_a_quiet_window_takes_no_texture(floor: float) -> None:
     content = torch.cat([floor * torch.rand(ROWS, 100), spectrogram(100, 0)], dim=1)
     settings = TransferControls(iterations=30, window=64, start="noise")
-    made = RandomCNN(ROWS).convert(Utterance(features=content), [Utterance(features=spectrogram(50, 1))], settings)
+    made = RandomCNN(ROWS).convert(Batch.of_clip(content), [Batch.of_clip(spectrogram(50, 1))], settings)[0]
     assert float(made[:, :40].square().mean()) < 1e-3 * float(made[:, 120:].square().mean())
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -5,7 +7,6 @@ import torch.nn.functional as F
 from revoice.audio.presets import load_preset
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import Utterance
 from revoice.models.recsyn import RecSyn, RecSynControls
 from revoice.nn.draws import Draws
 
@@ -29,10 +30,10 @@ def batch(**more: object) -> Batch:
     )  # fmt: skip
 
 
-def clip(frames: int, f0: float, seed: int = 0) -> Utterance:
+def clip(frames: int, f0: float, seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    return Utterance(
-        features=torch.randn(10, frames, generator=generator), f0=torch.full((frames,), f0),
+    return Batch.of_clip(
+        torch.randn(10, frames, generator=generator), f0=torch.full((frames,), f0),
         embedding=torch.randn(256, generator=generator), waveform=torch.randn(256 * frames + 100, generator=generator),
     )  # fmt: skip
 
@@ -62,7 +63,7 @@ def test_it_trains_on_stored_content_or_tunes_the_encoder(tune: bool) -> None:
 def test_it_converts_any_length(frames: int) -> None:
     net = model().eval()
     made = net.convert(clip(frames, 100.0), [clip(20, 200.0, 1), clip(7, 200.0, 2)], RecSynControls())
-    assert made.shape == (10, frames) and bool(torch.isfinite(made).all())
+    assert made.shape == (1, 10, frames) and bool(torch.isfinite(made).all())
 
 
 def test_what_is_said_in_another_voice_is_judged_with_gradients_to_the_decoder() -> None:
@@ -96,12 +97,12 @@ def test_the_code_has_no_mean_and_no_deviation_of_its_own() -> None:
 
 
 def test_pitch_goes_to_the_target_s_level_and_follows_the_controls() -> None:
-    net, source, target = model(), clip(40, 100.0), clip(30, 200.0, 1)
-    source.f0 = torch.linspace(80.0, 125.0, 40)
-    source.f0[3] = 0
+    net, target, contour = model(), clip(30, 200.0, 1), torch.linspace(80.0, 125.0, 40)
+    contour[3] = 0
+    source = replace(clip(40, 100.0), f0=contour[None])
     level = lambda f0: f0[f0 > 0].log().mean().exp().item()  # noqa: E731
     plain = net.pitch(source, [target], RecSynControls())
-    assert level(plain) == pytest.approx(200.0) and plain[3] == 0
+    assert level(plain) == pytest.approx(200.0) and plain[0, 3] == 0
     assert level(net.pitch(source, [target], RecSynControls(semitones=12))) == pytest.approx(400.0)
     flat = net.pitch(source, [target], RecSynControls(pitch_range=0))
     torch.testing.assert_close(flat[flat > 0], torch.full((39,), 200.0))

@@ -3,7 +3,7 @@ import torch
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import Controls, Utterance
+from revoice.models.base import Controls
 from revoice.models.speech2speech import Speech2Speech, batch_deviation
 from revoice.nn.draws import Draws
 
@@ -32,18 +32,18 @@ def test_the_loss_is_the_error_in_units_of_the_batch_s_deviation() -> None:
 def test_the_table_s_voices_differ_and_several_rows_are_their_mean() -> None:
     torch.manual_seed(0)
     model = Speech2Speech(10, 2, **TINY).eval()
-    source = Utterance(features=torch.randn(10, 40))
-    rows = [Utterance(features=torch.zeros(10, 0), speaker=torch.tensor(row)) for row in (0, 1)]
+    source = Batch.of_clip(torch.randn(10, 40))
+    rows = [Batch.of_clip(torch.zeros(10, 0), speaker=torch.tensor(row)) for row in (0, 1)]
     first, second = (model.convert(source, [row], Controls()) for row in rows)
-    assert first.shape == (10, 40) and not torch.equal(first, second)
+    assert first.shape == (1, 10, 40) and not torch.equal(first, second)
     torch.testing.assert_close(model.voice.of([row.speaker for row in rows])[0], model.voice.layer.weight.mean(0))
 
 
 @pytest.mark.parametrize("frames", [1, 3, 5, 40])
 def test_clips_of_any_length_convert_to_as_many_frames(frames: int) -> None:
     model = Speech2Speech(10, 2, voice="embedding", **TINY).eval()
-    clip = Utterance(features=torch.randn(10, frames), embedding=torch.randn(256))
-    assert model.convert(clip, [clip], Controls()).shape == (10, frames)
+    clip = Batch.of_clip(torch.randn(10, frames), embedding=torch.randn(256))
+    assert model.convert(clip, [clip], Controls()).shape == (1, 10, frames)
 
 
 def test_a_table_needs_speakers() -> None:
@@ -66,11 +66,11 @@ def test_the_legacy_decoder_never_sees_the_second_half() -> None:
     x = torch.randn(1, 10, 60)
     changed = x.clone()
     changed[..., 45:] = torch.randn(1, 10, 15)
-    target = [Utterance(features=x[0], speaker=torch.tensor(0))]
+    target = [Batch.of_clip(x[0], speaker=torch.tensor(0))]
     differ = {}
     for legacy in (True, False):
         model = Speech2Speech(10, 2, legacy=legacy, **TINY).eval()
-        a, b = (model.convert(Utterance(features=values[0]), target, Controls()) for values in (x, changed))
+        a, b = (model.convert(Batch.of_clip(values[0]), target, Controls()) for values in (x, changed))
         differ[legacy] = not torch.equal(a, b)
     assert differ == {True: False, False: True}
 

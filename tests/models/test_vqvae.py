@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import MODELS, StyleControls, Utterance
+from revoice.models.base import MODELS, StyleControls
 from revoice.models.vqvae import VQVAE
 from revoice.nn.draws import Draws
 
@@ -43,26 +45,26 @@ def test_every_form_trains_and_converts(norm: str, voice: str, strides: tuple[in
     assert losses["reconstruction"].item() < 0.95 * first
     unused = [name for name, p in model.named_parameters() if p.grad is None]
     assert unused == [], "every weight takes part, or DDP would wait for it"
-    clip = Utterance(features=torch.randn(10, 31), f0=torch.full((31,), 100.0), embedding=torch.randn(256))
-    target = Utterance(
-        features=torch.randn(10, 20), f0=torch.full((20,), 200.0), embedding=torch.randn(256), speaker=torch.tensor(1)
+    clip = Batch.of_clip(torch.randn(10, 31), f0=torch.full((31,), 100.0), embedding=torch.randn(256))
+    target = Batch.of_clip(
+        torch.randn(10, 20), f0=torch.full((20,), 200.0), embedding=torch.randn(256), speaker=torch.tensor(1)
     )
-    assert model.eval().convert(clip, [target], StyleControls()).shape == (10, 31)
-    short = Utterance(features=clip.features[:, :1], f0=torch.zeros(1), embedding=clip.embedding)
-    assert model.convert(short, [target], StyleControls()).shape == (10, 1)
+    assert model.eval().convert(clip, [target], StyleControls()).shape == (1, 10, 31)
+    short = Batch.of_clip(clip.features[0, :, :1], f0=torch.zeros(1), embedding=torch.randn(256))
+    assert model.convert(short, [target], StyleControls()).shape == (1, 10, 1)
 
 
 def test_strength_goes_from_the_source_s_own_voice_to_the_target_s() -> None:
     torch.manual_seed(0)
     model = VQVAE(10, **SMALL).eval()
-    a, b = (Utterance(features=torch.randn(10, 24), embedding=torch.randn(256)) for _ in range(2))
+    a, b = (Batch.of_clip(torch.randn(10, 24), embedding=torch.randn(256)) for _ in range(2))
     own, full = model.convert(a, [a], StyleControls()), model.convert(a, [b], StyleControls())
     torch.testing.assert_close(model.convert(a, [b], StyleControls(strength=0.0)), own)
     half = model.convert(a, [b], StyleControls(strength=0.5))
     assert 0 < float((half - own).abs().mean()) < float((full - own).abs().mean())
     table = VQVAE(10, 2, voice="speaker", **SMALL).eval()
     with pytest.raises(UserError, match="table"):
-        table.convert(a, [Utterance(features=a.features, speaker=torch.tensor(0))], StyleControls(strength=0.5))
+        table.convert(a, [Batch.of_clip(a.features[0], speaker=torch.tensor(0))], StyleControls(strength=0.5))
 
 
 def test_a_speaker_who_is_not_in_the_table_is_the_mean_of_it() -> None:
@@ -85,9 +87,9 @@ def test_wrong_settings_are_one_line() -> None:
 def test_a_speaker_of_the_table_brings_its_pitch_level() -> None:
     model = VQVAE(80, 3, voice="speaker", encoder={"channels": 16}, decoder={"channels": 16, "pitch_bins": 32}).eval()
     features = torch.randn(80, 40, generator=torch.Generator().manual_seed(0))
-    source = Utterance(features=features, f0=torch.full((40,), 100.0))
-    target = Utterance(features=features[:, :0], speaker=torch.tensor(1), level=torch.tensor(200.0).log())
+    source = Batch.of_clip(features, f0=torch.full((40,), 100.0))
+    target = Batch.of_clip(features[:, :0], speaker=torch.tensor(1), level=torch.tensor(200.0).log())
     moved = model.pitch(source, [target], model.Controls())
     assert moved is not None and torch.allclose(moved, torch.full((40,), 200.0))
-    target.level = None
-    assert torch.equal(model.pitch(source, [target], model.Controls()), source.f0)
+    unknown = replace(target, level=None)
+    assert torch.equal(model.pitch(source, [unknown], model.Controls()), source.f0)

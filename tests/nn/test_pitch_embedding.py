@@ -23,5 +23,5 @@ def test_the_embedding_is_linear_in_log_f0_between_its_steps_and_apart_for_unvoi
 def test_levels_ignore_unvoiced_frames():
     contour = torch.tensor([0.0, 100.0, 400.0, 0.0])
     assert log_level(contour).exp().item() == pytest.approx(200.0)
-    assert log_level(torch.zeros(3)) is None
+    assert log_level(torch.zeros(3)).isnan()
     assert moved(contour, -math.log(2)).tolist() == pytest.approx([0.0, 50.0, 200.0, 0.0])

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from revoice import renamed
+from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import CHECKSUM, KEY, Description, checksum, spec_facts
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import defaults
-from revoice.settings import Given, Place, checked
 from revoice.untrusted import read_safetensors, read_torch, refused, require_file, require_fit, sketch, widened
-from revoice.vocoders.base import VOCODERS, Vocoder
+from revoice.vocoders.base import VOCODERS
 
 DEFAULT = "default"  # the name of the converter that ships
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
@@ -92,40 +92,35 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Loa
     return Loaded(model.to(device).eval(), spec, description, file, _digest(file))
 
 
-def load_vocoder(values: Any, spec: FeatureSpec, device: str | torch.device = "cpu") -> Vocoder:
-    """The vocoder of `{name, ckpt, setting: ...}`: one that needs no training, or the one in the checkpoint `ckpt`.
+def load_model(
+    checkpoint: str | Path,
+    device: str | torch.device = "cpu",
+    model: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    features: FeatureSpec | None = None,
+) -> Loaded:
+    """A model, of a checkpoint or one that needs no training.
+
+    Args:
+        checkpoint: see `load_checkpoint`; also the name of a model that needs no training, if nothing of that name is
+            there.
+        device: where it is to be.
+        model: the name of such a model, whatever `checkpoint` is.
+        settings: of such a model.
+        features: which it is for; None: those of its preset.
 
     Raises:
-        UserError: it is one that has to be trained and there is no checkpoint; the checkpoint holds something else, or
-            a vocoder of other features than `spec`.
+        UserError: see `load_checkpoint` and `untrained`; settings or features beside a checkpoint, which has its own.
     """
-    given = checked(Given, values, "vocoder")
-    path, name = given.pop("ckpt", None), given.get("name")
-    if path is None:
-        name, given = VOCODERS.named(given, "vocoder")
-        if VOCODERS.get(name).trained:
-            raise UserError(f"vocoder {name} speaks with trained weights: type vocoder.ckpt=RUN_FOLDER_OR_FILE")
-        return VOCODERS.build(name, given, {"spec": spec}).to(device).eval()
-    loaded = load_checkpoint(str(path), device)
-    if not isinstance(loaded.model, Vocoder) or name not in (None, loaded.model.name):
-        wanted = f"vocoder {name}" if name else "vocoder"
-        raise UserError(f"vocoder.ckpt={path} holds a {loaded.model.name}, expected a {wanted}")
-    loaded.spec.require_match(spec, f"vocoder {loaded.model.name}", "the model")
-    loaded.model.settings["sha256"] = loaded.sha256
-    return loaded.model
-
-
-def check_vocoder(values: Any) -> None:
-    """Refuse what `load_vocoder` would refuse, without reading a checkpoint."""
-    given = checked(Given, values, "vocoder")
-    path = given.pop("ckpt", None)
-    if path is not None:
-        find_checkpoint(checked(Place, path, "vocoder.ckpt"))
-        return
-    name, given = VOCODERS.named(given, "vocoder")
-    if VOCODERS.get(name).trained:
-        raise UserError(f"vocoder {name} speaks with trained weights: type vocoder.ckpt=RUN_FOLDER_OR_FILE")
-    VOCODERS.check(name, given, facts=("spec",))
+    name = str(checkpoint)
+    if model is None and name in MODELS.names() and not MODELS.get(name).trained and not os.path.lexists(name):
+        model = name
+    if model is not None:
+        return untrained(model, settings or {}, features or load_preset(MODELS.get(model).preset))
+    if settings or features is not None:
+        what = "settings" if settings else "features"
+        raise UserError(f"{what}: {checkpoint} has its own; only a model that needs no training takes any")
+    return load_checkpoint(checkpoint, device)
 
 
 def described(path: str | Path) -> Description | None:

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from revoice.audio.presets import config_dir
 from revoice.cli.help import asked
-from revoice.cli.quoting import PATH_KEYS, by_todays_names, quote_arguments, without_dashes
+from revoice.cli.quoting import PATH_KEYS, by_todays_names, quote_arguments, with_trained_vocoder, without_dashes
 from revoice.errors import UserError, choices, is_text, one_line, printable
 
 # epochs in iterations; at import, so that the worker processes of a launcher know it too
@@ -75,7 +75,10 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         if (answer := asked(sys.argv[1:], config_name)) is not None:
             print(answer)
             return None
-        sys.argv = [sys.argv[0], *quote_arguments(by_todays_names(without_dashes(sys.argv[1:])), keys)]
+        sys.argv = [
+            sys.argv[0],
+            *quote_arguments(with_trained_vocoder(by_todays_names(without_dashes(sys.argv[1:]))), keys),
+        ]
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
     except KeyboardInterrupt:
         sys.exit("interrupted")

@@ -42,6 +42,9 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     if values.get("ckpt") and values.get("model"):
         raise UserError(f"ckpt= and model= both say what converts: give one; for example: {EXAMPLE} or {UNTRAINED}")
     if not values.get("model") and values.get("features"):
+        from revoice.checkpoint.vocoder import check_vocoder
+
+        check_vocoder(values.get("vocoder"))  # whose yaml, if it has no weights yet, also sets the features to train on
         raise UserError("a checkpoint has its own features: leave features= out")
     sources = required(values, "src", EXAMPLE)
     targets = required(values, "tgt", EXAMPLE)

@@ -97,16 +97,15 @@ def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
 def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
     from revoice.audio.spec import FeatureSpec
     from revoice.checkpoint.load import load_checkpoint
+    from revoice.checkpoint.vocoder import load_vocoder
     from revoice.data.config import build
     from revoice.evaluation.phone_error import phone_errors, save
-    from revoice.vocoders.base import VOCODERS
 
     loaded = load_checkpoint(str(required(values, "ckpt", PHONES_EXAMPLE)), device(values["device"]))
     how = cast("PhoneProtocol", protocol(values))
     vocoder = None
     if values.get("features"):
-        spoken = dict(values["vocoder"])
-        vocoder = VOCODERS.build(spoken.pop("name"), {**spoken, "spec": FeatureSpec.from_dict(values["features"])})
+        vocoder = load_vocoder(values["vocoder"], FeatureSpec.from_dict(values["features"]))
     manifest = build(values["data"]).manifest()
     title = values["evaluation"]["title"] or f"{manifest.corpus} {'+'.join(how.splits)}"
     found = phone_errors(loaded, manifest, how, vocoder)

@@ -16,7 +16,7 @@ from revoice.errors import UserError
 PATH_KEYS = frozenset(
     {"ckpt", "src", "tgt", "out", "name", "path", "init_from", "ckpt_path", "data.root", "data.corpus.csv",
      "data.streaming.address", "data.prepare.fields.posteriors.teacher", "facts", "paths.data_dir",
-     "paths.output_dir", "paths.prepared_dir", "metrics.recognizer.path", "metrics.recognizer.command",
+     "paths.output_dir", "paths.prepared_dir", "vocoder.ckpt", "metrics.recognizer.path", "metrics.recognizer.command",
      "metrics.second_recognizer.path", "metrics.second_recognizer.command"}
 )  # fmt: skip
 _SWEEP = re.compile(r"^(choice|range|interval|glob|shuffle|sort|tag|str)\(.*\)$")  # Hydra's own functions stay Hydra's
@@ -43,6 +43,19 @@ def by_todays_names(arguments: Sequence[str]) -> list[str]:
     return [
         (key if key.startswith("++controls.") else renamed.setting(key)) + sign + value for key, sign, value in pairs
     ]
+
+
+def with_trained_vocoder(arguments: Sequence[str]) -> list[str]:
+    """Where `vocoder.ckpt=` is given, the vocoder is what lies there, with its own sizes, and `vocoder=` is its name.
+
+    >>> with_trained_vocoder(["vocoder=vocos", "vocoder.ckpt=outputs/v"])
+    ['vocoder=trained', 'vocoder.name=vocos', 'vocoder.ckpt=outputs/v']
+    """
+    if not any(a.startswith("vocoder.ckpt=") and a not in ("vocoder.ckpt=", "vocoder.ckpt=null") for a in arguments):
+        return list(arguments)
+    names = [a.removeprefix("vocoder=") for a in arguments if a.startswith("vocoder=")]
+    rest = [a for a in arguments if not a.startswith("vocoder=")]
+    return ["vocoder=trained", *(f"vocoder.name={name}" for name in names), *rest]
 
 
 def quote_arguments(arguments: Sequence[str], keys: Collection[str] = PATH_KEYS) -> list[str]:

@@ -5,14 +5,14 @@ from dataclasses import field
 from typing import Annotated, Any
 
 from revoice.audio.spec import FeatureSpec
-from revoice.checkpoint.load import Loaded, described, load_checkpoint, untrained
+from revoice.checkpoint.load import described
+from revoice.checkpoint.vocoder import check_vocoder
 from revoice.conversion.adaptation import Adaptation, Steps
-from revoice.conversion.converter import Converter
+from revoice.conversion.converter import Converter, load
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import accepted
 from revoice.settings import Given, Place, Word, Words, settings
-from revoice.vocoders.base import VOCODERS
 
 
 @settings
@@ -29,7 +29,7 @@ class Speaking:
     controls: Given = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        VOCODERS.check(*VOCODERS.named(self.vocoder, "vocoder"), facts=("spec",))
+        check_vocoder(self.vocoder)
         if self.model is not None:
             name, values = MODELS.named(self.model, "model")
             MODELS.check(name, values, facts=("n_features",))
@@ -54,18 +54,15 @@ def _misplaced(name: str, controls: Mapping[str, Any]) -> None:
 def from_checkpoint(path: str, values: Mapping[str, Any], device: str) -> Converter:
     """A converter of a checkpoint; the controls are its own unless a `model=` is given, whose they then are."""
     controls = {} if values.get("model") else values["controls"]
-    return _converter(load_checkpoint(path, device), values, device, controls)
+    return load(path, device, values["vocoder"], values["adapt"], controls=controls)
 
 
 def from_settings(values: Mapping[str, Any], device: str) -> Converter:
     """A converter of the model named by `model=`, which needs no training."""
-    model = dict(values["model"])
-    _misplaced(model["name"], values["controls"])
-    loaded = untrained(model.pop("name"), model, FeatureSpec.from_dict(values["features"]))
-    return _converter(loaded, values, device, values["controls"])
-
-
-def _converter(loaded: Loaded, values: Mapping[str, Any], device: str, controls: Mapping[str, Any]) -> Converter:
-    vocoder = dict(values["vocoder"])
-    spoken = VOCODERS.build(vocoder.pop("name"), {**vocoder, "spec": loaded.spec})
-    return Converter(loaded, spoken, device, Adaptation.of(values["adapt"]), controls)
+    name, settings = MODELS.named(values["model"], "model")
+    _misplaced(name, values["controls"])
+    spec = FeatureSpec.from_dict(values["features"])
+    return load(
+        device=device, vocoder=values["vocoder"], adapt=values["adapt"], settings=settings, model=name, features=spec,
+        controls=values["controls"],
+    )  # fmt: skip

@@ -9,6 +9,7 @@ speaker adaptation (Arik et al., arXiv:1802.06006). No Lightning, no files.
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
-from revoice.models.base import ConversionModel, Utterance
+from revoice.models.base import ConversionModel
 from revoice.nn.draws import Draws
 from revoice.settings import Count, Natural, NotNegative, Seed, checked, settings
 
@@ -56,14 +57,41 @@ class Adaptation:
         return checked(Annotated[cls, Steps], value, "adapt")
 
 
+@dataclass(frozen=True)
+class Voice:
+    """A target voice, ready to be spoken with.
+
+    Attributes:
+        references: its clips as the model sees them, each a batch of one.
+        model: the converter's model, as trained.
+        moved: a copy adapted to the clips, None if there is none.
+    """
+
+    references: list[Batch]
+    model: ConversionModel
+    moved: ConversionModel | None
+
+    def speaker(self, share: float) -> ConversionModel:
+        """The model whose weights are `share` of the way from the trained to the adapted ones."""
+        if self.moved is None or share == 0.0:
+            return self.model
+        if share == 1.0:
+            return self.moved
+        mixed = copy.deepcopy(self.model)
+        for own, far in zip(mixed.parameters(), self.moved.parameters(), strict=True):
+            own.data.lerp_(far, share)
+        return mixed
+
+
 def adapted(
-    model: ConversionModel, clips: Sequence[Utterance], how: Adaptation, spec: FeatureSpec
+    model: ConversionModel, clips: Sequence[Batch], how: Adaptation, spec: FeatureSpec
 ) -> ConversionModel | None:
     """A copy of `model` whose `adapts` modules have learned to rebuild `clips`.
 
     Args:
         model: in evaluation mode; it is not changed.
-        clips: of one voice, as `Converter.references` returns them; those shorter than the model takes are left out.
+        clips: of one voice, each a batch of one, as `Converter.references` returns them; those shorter than the model
+            takes are left out.
         how: steps and rate.
         spec: of the features, for the hop between waveform and frames.
 
@@ -90,7 +118,7 @@ def adapted(
 
 
 def _crops(
-    clip: Utterance, model: ConversionModel, step: int, how: Adaptation, generator: torch.Generator, hop: int
+    clip: Batch, model: ConversionModel, step: int, how: Adaptation, generator: torch.Generator, hop: int
 ) -> Batch:
     total, count = clip.features.shape[-1], how.crops
     size = min(model.requires.frames, total)
@@ -101,7 +129,7 @@ def _crops(
             return None
         short = total * scale - values.shape[-1]
         whole = torch.nn.functional.pad(values, (0, short)) if short > 0 else values
-        return torch.stack([whole[..., s * scale : (s + size) * scale] for s in starts])
+        return torch.cat([whole[..., s * scale : (s + size) * scale] for s in starts])
 
     features = cut(clip.features)
     assert features is not None

@@ -1,7 +1,6 @@
 """Source clip + target clips -> converted clip, by a loaded model and a vocoder."""
 
-import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,46 +12,20 @@ from torch import Tensor
 from revoice.audio.features import extract
 from revoice.audio.io import Audio, AudioError, read_audio, resample
 from revoice.audio.loudness import follow_level, loudness_db, match_loudness
-from revoice.audio.presets import load_preset
 from revoice.audio.speaker import speaker_encoder
+from revoice.audio.spec import FeatureSpec
 from revoice.audio.trim import read_speech
-from revoice.checkpoint.load import DEFAULT, Loaded, load_checkpoint, untrained
-from revoice.conversion.adaptation import Adaptation, adapted
+from revoice.checkpoint.load import DEFAULT, Loaded, load_model
+from revoice.checkpoint.vocoder import load_vocoder
+from revoice.conversion.adaptation import Adaptation, Voice, adapted
 from revoice.conversion.chunks import Clip, Recording, fit
 from revoice.data.fields.base import FIELDS
 from revoice.data.fields.f0 import F0
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
-from revoice.models.base import MODELS, Controls, ConversionModel, Utterance
+from revoice.models.base import Controls, ConversionModel
 from revoice.nn.pitch import log_level
 from revoice.vocoders.base import VOCODERS, Vocoder
-
-BY_DEFAULT = Adaptation()
-
-
-@dataclass(frozen=True)
-class Voice:
-    """A target voice, ready to be spoken with.
-
-    Attributes:
-        references: its clips as the model sees them.
-        model: the converter's model, as trained.
-        moved: a copy adapted to the clips, None if there is none.
-    """
-
-    references: list[Utterance]
-    model: ConversionModel
-    moved: ConversionModel | None
-
-    def speaker(self, share: float) -> ConversionModel:
-        """The model whose weights are `share` of the way from the trained to the adapted ones."""
-        if self.moved is None or share == 0.0:
-            return self.model
-        if share == 1.0:
-            return self.moved
-        mixed = copy.deepcopy(self.model)
-        for own, far in zip(mixed.parameters(), self.moved.parameters(), strict=True):
-            own.data.lerp_(far, share)
-        return mixed
 
 
 @dataclass(frozen=True)
@@ -60,12 +33,28 @@ class Known:
     """What is known of a clip before its features are.
 
     Attributes:
-        f0: (T,) Hz.  level: of its pitch, see `Utterance`.  embedding: of the speaker (256,).
+        f0: (T,) Hz.  level: of its pitch, see `Batch`.  embedding: of the speaker (256,).
     """
 
     f0: np.ndarray | None = None
     level: Tensor | None = None
     embedding: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A chunk of a recording, ready to be said in another voice.
+
+    Attributes:
+        source: the recording.
+        own: what is heard of it, as recorded.  clip: the same at the model's rate.
+        batch: what the model sees of it, a batch of one.
+    """
+
+    source: Recording
+    own: Audio
+    clip: Audio
+    batch: Batch
 
 
 class Converter:
@@ -75,7 +64,7 @@ class Converter:
         loaded: a checkpoint read by `load_checkpoint`.
         vocoder: features -> waveform; None is Griffin-Lim, which works for every `FeatureSpec`.
         device: where to run.
-        adaptation: steps on the target's clips before speaking in its voice.
+        adaptation: steps on the target's clips before speaking in its voice; None: none.
         settings: controls of the model where a conversion sets none, by name.
 
     Raises:
@@ -87,7 +76,7 @@ class Converter:
         loaded: Loaded,
         vocoder: Vocoder | None = None,
         device: str | torch.device = "cpu",
-        adaptation: Adaptation = BY_DEFAULT,
+        adaptation: Adaptation | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
@@ -101,7 +90,7 @@ class Converter:
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()
-        self.adaptation = adaptation
+        self.adaptation = adaptation or Adaptation()
         self.settings = dict(settings or {})
         self.controls({})
 
@@ -128,25 +117,20 @@ class Converter:
         return Audio(np.concatenate([*self.stream(Recording(source), voice, settings)]), self.spec.sample_rate)
 
     def stream(self, source: Recording, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
-        """The conversion of a recording, block after block, with memory for one chunk; all ways to convert are this."""
-        self._require_frames(source.size / source.rate, source.name)
-        return source.joined(self._said(source, voice, controls), self.spec.sample_rate)
+        """The conversion of a recording, block after block, with memory for one chunk."""
+        return self.joined(source, ((heard, self.say(heard.batch, voice, controls)[0]) for heard in self.hear(source)))
 
-    def _said(self, source: Recording, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
-        """Samples of every chunk, each as long and as loud as its source."""
+    def hear(self, source: Recording) -> Iterator[Heard]:
+        """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first."""
+        self._require_frames(source.size / source.rate, source.name)
         known = [Known()] if source.whole else self._known(source)
-        for heard, about in zip(source.chunks(), known, strict=True):
-            clip = self.audio(heard)
-            samples = self.say(self.utterance(clip, about), voice, controls)
-            samples = fit(samples, len(clip.samples))
-            if source.untouched:
-                level = loudness_db(heard.samples, heard.sample_rate)
-                samples = match_loudness(samples, clip.sample_rate, level)
-            else:
-                samples = follow_level(samples, clip.samples, clip.sample_rate)
-            if not np.isfinite(samples).all():
-                raise AudioError(f"{source.name}: its conversion has samples that are not finite")
-            yield samples / max(1.0, float(np.abs(samples).max(initial=0.0)))
+        for own, about in zip(source.chunks(), known, strict=True):
+            clip = self.audio(own)
+            yield Heard(source, own, clip, self.analyzed(clip, about))
+
+    def joined(self, source: Recording, said: Iterable[tuple[Heard, np.ndarray]]) -> Iterator[np.ndarray]:
+        """What was said of every chunk of a recording, block after block, with its levels and pauses."""
+        return source.joined((_leveled(heard, samples) for heard, samples in said), self.spec.sample_rate)
 
     def _known(self, source: Recording) -> list[Known]:
         """What belongs to the whole recording, for each chunk: none has a voice or a level of pitch of its own."""
@@ -191,13 +175,13 @@ class Converter:
         references = self.references(several)
         return Voice(references, self.model, adapted(self.model, references, self.adaptation, self.spec))
 
-    def references(self, clips: Sequence[Clip]) -> list[Utterance]:
+    def references(self, clips: Sequence[Clip]) -> list[Batch]:
         """Reference clips as the model sees them, silent ends trimmed as in training."""
         if not clips:
             raise UserError("no target clip: expected at least one recording of the target voice, e.g. tgt=b.wav")
-        return [self.utterance(self._trimmed(clip)) for clip in clips]
+        return [self.analyzed(self._trimmed(clip)) for clip in clips]
 
-    def _speaker(self, name: Clip) -> Utterance:
+    def _speaker(self, name: Clip) -> Batch:
         known = self.loaded.description.speakers
         if isinstance(name, Audio) or str(name) not in known:
             given = "a recording" if isinstance(name, Audio) else str(name)
@@ -205,9 +189,9 @@ class Converter:
         nothing, row = torch.zeros(self.spec.channels, 0, device=self.device), known.index(str(name))
         levels = self.loaded.description.levels
         level = torch.tensor(levels[row], device=self.device) if levels and levels[row] is not None else None
-        return Utterance(features=nothing, speaker=torch.tensor(row, device=self.device), level=level)
+        return Batch.of_clip(nothing, speaker=torch.tensor(row, device=self.device), level=level)
 
-    def utterance(self, clip: Audio, known: Known | None = None) -> Utterance:
+    def analyzed(self, clip: Audio, known: Known | None = None) -> Batch:
         """What the model requires of a clip at its rate, by the functions of preparation, unless it is known."""
         waveform, known = torch.from_numpy(clip.samples).to(self.device), known or Known()
         features, wanted = extract(waveform, self.spec), self.model.requires.of_clip
@@ -216,33 +200,32 @@ class Converter:
             f0 = self.f0.contour(clip.samples)
         if voice is None and "embedding" in wanted:
             voice = speaker_encoder(str(self.device)).embed([clip])[0]
-        return Utterance(
-            features=features,
+        return Batch.of_clip(
+            features,
             waveform=waveform if "waveform" in wanted else None,
             f0=None if f0 is None else torch.from_numpy(f0[: features.shape[1]]).to(self.device),
             embedding=voice,
             level=known.level,
         )
 
-    def say(self, clip: Utterance, voice: Voice, controls: Controls) -> np.ndarray:
-        """Samples of what an analyzed clip says, at the vocoder's own level."""
+    def say(self, clips: Batch, voice: Voice, controls: Controls) -> np.ndarray:
+        """Samples (B, S) of what analyzed clips say, at the vocoder's own level."""
         with torch.no_grad():
             model = voice.speaker(controls.share)
-            features = model.convert(clip, voice.references, controls)
-            like = clip.waveform if model.keeps_phase(controls) else None
-            return self.vocode(features, model.pitch(clip, voice.references, controls), like)
+            features = model.convert(clips, voice.references, controls)
+            like = clips.waveform if model.keeps_phase(controls) else None
+            return self.vocode(features, model.pitch(clips, voice.references, controls), like)
 
     def vocode(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> np.ndarray:
-        """Features (F, T) and, if known, their pitch (T,) and samples (S,) whose phases are near theirs -> samples."""
-        known = {name: value[None].to(self.device) for name, value in (("f0", f0), ("like", like)) if value is not None}
-        return self.vocoder(features[None].to(self.device), **known)[0].float().cpu().numpy()
+        """Features (B, F, T) and, if known, their pitch (B, T) and samples (B, S) of phases near theirs -> (B, S)."""
+        return self.vocoder(features, f0=f0, like=like).float().cpu().numpy()
 
     def copy_synthesis(self, clip: Clip) -> Audio:
         """A clip through features and vocoder alone: the best that any model with this vocoder could sound."""
         audio = self.audio(clip)
         with torch.no_grad():
-            known = self.utterance(audio)
-            samples = fit(self.vocode(known.features, known.f0), len(audio.samples))
+            known = self.analyzed(audio)
+            samples = fit(self.vocode(known.features, known.f0)[0], len(audio.samples))
         return Audio(samples, self.spec.sample_rate)
 
     def describe(self) -> dict[str, Any]:
@@ -262,26 +245,48 @@ class Converter:
         return self.audio(Recording(audio).speech())
 
 
+def _leveled(heard: Heard, samples: np.ndarray) -> np.ndarray:
+    """Samples as long and as loud as their source."""
+    source, clip = heard.source, heard.clip
+    samples = fit(samples, len(clip.samples))
+    if source.untouched:
+        level = loudness_db(heard.own.samples, heard.own.sample_rate)
+        samples = match_loudness(samples, clip.sample_rate, level)
+    else:
+        samples = follow_level(samples, clip.samples, clip.sample_rate)
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{source.name}: its conversion has samples that are not finite")
+    return samples / max(1.0, float(np.abs(samples).max(initial=0.0)))
+
+
 def load(
     checkpoint: str | Path = DEFAULT,
     device: str | torch.device = "cpu",
-    vocoder: Vocoder | None = None,
-    adapt: int | Mapping[str, Any] | None = None,
+    vocoder: Vocoder | Mapping[str, Any] | None = None,
+    adapt: int | Mapping[str, Any] | Adaptation | None = None,
     settings: Mapping[str, Any] | None = None,
+    *,
+    model: str | None = None,
+    features: FeatureSpec | None = None,
+    controls: Mapping[str, Any] | None = None,
 ) -> Converter:
-    """`revoice.load().convert("a.wav", "b.wav")`: the converter that ships, or a run folder, `.ckpt` or `.safetensors`.
+    """`revoice.load().convert("a.wav", "b.wav")`: the one place where a converter is made of what somebody asks for.
 
-    A model that needs no training is loaded by its name, and may be given settings:
-    `revoice.load("random_cnn", settings={"kernel": "3x1"})`.
+    Args:
+        checkpoint: a run folder, `.ckpt` or `.safetensors`; by default the converter that ships. Also the name of a
+            model that needs no training: `revoice.load("random_cnn", settings={"kernel": "3x1"})`.
+        device: where to run.
+        vocoder: of the model's features, or its settings, e.g. `{"name": "griffin_lim", "iterations": 100}` or
+            `{"ckpt": "outputs/train/vocos/RUN"}`.
+        adapt: steps on the target's clips, or settings of `Adaptation`; None or 0: none.
+        settings, model, features: of a model that needs no training, see `load_model`.
+        controls: of the model, where a conversion does not say, e.g. `{"strength": 0.7}`.
 
-    `adapt` is the number of steps on the target's clips, or settings of `Adaptation`; None or 0: none.
+    Raises:
+        UserError: there is no such model, it converts nothing, or a setting is none of its own.
     """
-    adaptation = BY_DEFAULT if adapt is None else Adaptation.of(adapt)
-    kind = MODELS.get(str(checkpoint)) if str(checkpoint) in MODELS.names() else None
-    if kind is not None and not kind.trained:
-        loaded = untrained(kind.name, settings or {}, load_preset(kind.preset))
-    elif settings:
-        raise UserError(f"settings: {checkpoint} has its own; only a model that needs no training takes any")
-    else:
-        loaded = load_checkpoint(checkpoint, device)
-    return Converter(loaded, vocoder, device, adaptation)
+    how = None if adapt is None else Adaptation.of(adapt)
+    loaded = load_model(checkpoint, device, model, settings, features)
+    if isinstance(vocoder, Mapping):
+        vocoder = load_vocoder(vocoder, loaded.spec, device)
+    return Converter(loaded, vocoder, device, how, controls)

@@ -2,20 +2,26 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from os.path import abspath, lexists
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from revoice.atomic import write_text
-from revoice.audio.io import AudioError, write_blocks
-from revoice.conversion.chunks import Recording
-from revoice.conversion.converter import Converter, Voice
+from revoice.audio.io import AudioError, probe_audio, write_blocks
+from revoice.conversion.adaptation import Voice
+from revoice.conversion.chunks import WHOLE, Recording
+from revoice.conversion.converter import Converter, Heard
 from revoice.conversion.outputs import Job, Target, digest, is_finished
+from revoice.data.read.batch import Batch
 from revoice.errors import is_text, printable
 from revoice.models.base import Controls
+
+TOGETHER = 4  # files of equal length that are converted at once; more of them do not fit a CPU's cache
 
 
 class Watch(Protocol):
@@ -46,6 +52,15 @@ class Result:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What is said in the only chunk of a file, samples at the vocoder's level, and the seconds that it took."""
+
+    heard: Heard
+    samples: np.ndarray
+    spent: float
+
+
 def convert_files(
     converter: Converter,
     jobs: Sequence[Job],
@@ -57,33 +72,87 @@ def convert_files(
     """Convert every job; a broken source is skipped and recorded, a broken target stops everything.
 
     Beside each output a JSON file says how it was made. One that says the same as it would now is left as it is.
-    `watch` is told of each job, and of each that succeeded.
+    `watch` is told of each job, and of each that succeeded. Files of equal length are converted together.
     """
     result, voice = Result(), None
     about = {
         **converter.describe(), "target": [abspath(clip) if lexists(clip) else str(clip) for clip in target.clips],
         "target_sha256": [digest(clip) for clip in target.clips], "controls": asdict(controls),
     }  # fmt: skip
-    for job in _bar(jobs, show):
-        about |= {"source": abspath(job.source), "source_sha256": digest(job.source)}
-        if is_finished(job.out, about):
-            result.kept.append(job.out)
-            continue
-        voice = voice or converter.voice(list(target.clips))
-        if watch:
-            watch.begin(job)
-        try:
-            with _claimed(job, about) as beside:
-                record = {**about, **_convert(converter, job, voice, controls), "output_sha256": digest(job.out)}
-                write_text(beside, _text(record))
-        except AudioError as error:
-            result.skipped.append(Skipped(printable(str(job.source)), printable(str(error))))
-            continue
-        result.written.append(job.out)
-        result.seconds += record["seconds"]
-        if watch:
-            watch.done(job)
+    with _bar(len(jobs), show) as advance:
+        for group in _groups(converter, jobs):
+            todo: dict[Job, dict[str, Any]] = {}  # with what its record says
+            for job in group:
+                facts = {**about, "source": abspath(job.source), "source_sha256": digest(job.source)}
+                if is_finished(job.out, facts):
+                    result.kept.append(job.out)
+                    advance()
+                else:
+                    todo[job] = facts
+            if not todo:
+                continue
+            voice = voice or converter.voice(list(target.clips))
+            said = _say_together(converter, [*todo], voice, controls)
+            for job, facts in todo.items():
+                if watch:
+                    watch.begin(job)
+                try:
+                    seconds = _write(converter, job, facts, voice, controls, said.get(job))
+                except AudioError as error:
+                    result.skipped.append(Skipped(printable(str(job.source)), printable(str(error))))
+                else:
+                    result.written.append(job.out)
+                    result.seconds += seconds
+                    if watch:
+                        watch.done(job)
+                advance()
     return result
+
+
+def _groups(converter: Converter, jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs whose files have equally many frames, by their headers, at most `TOGETHER` at once."""
+    if len(jobs) < 2 or not converter.model.together:
+        return [[job] for job in jobs]
+    alike: dict[int | Job, list[Job]] = {}
+    for job in jobs:
+        alike.setdefault(_frames(converter, job) or job, []).append(job)
+    return [group[i : i + TOGETHER] for group in alike.values() for i in range(0, len(group), TOGETHER)]
+
+
+def _frames(converter: Converter, job: Job) -> int:
+    """How many frames a file has that may be heard in one piece; 0 of others, and of what cannot be read."""
+    if not is_text(str(job.source)):
+        return 0  # told when its turn comes
+    try:
+        about = probe_audio(job.source)
+    except AudioError:
+        return 0
+    return 0 if about.seconds > WHOLE else converter.spec.frames(round(about.seconds * converter.spec.sample_rate))
+
+
+def _say_together(converter: Converter, jobs: Sequence[Job], voice: Voice, controls: Controls) -> "dict[Job, _Said]":
+    """What is said in the files of several jobs, at once in those that are alike.
+
+    A convolution or a norm over time hears padding, so that clips of unlike lengths would change each other. Left out
+    are files of several chunks, and those that cannot be read.
+    """
+    if len(jobs) < 2:
+        return {}
+    began, heard = time.perf_counter(), dict[Any, dict[Job, Heard]]()
+    for job in jobs:
+        try:
+            recording = Recording(job.source)
+            if recording.whole:
+                one = next(converter.hear(recording))
+                heard.setdefault(one.batch.shapes, {})[job] = one
+        except AudioError:
+            continue
+    said: dict[Job, tuple[Heard, np.ndarray]] = {}
+    for alike in heard.values():
+        samples = converter.say(Batch.join([one.batch for one in alike.values()]), voice, controls)
+        said |= {job: (one, row) for (job, one), row in zip(alike.items(), samples, strict=True)}
+    spent = (time.perf_counter() - began) / max(1, len(said))
+    return {job: _Said(one, samples, spent) for job, (one, samples) in said.items()}
 
 
 @contextmanager
@@ -111,21 +180,37 @@ def _text(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
-def _convert(converter: Converter, job: Job, voice: Voice, controls: Controls) -> dict[str, Any]:
-    began, rate = time.perf_counter(), converter.spec.sample_rate
-    recording = Recording(job.source)
-    seconds = write_blocks(job.out, converter.stream(recording, voice, controls), rate) / rate
-    spent = time.perf_counter() - began
-    return {
-        "seconds": round(seconds, 3), "chunked": not recording.whole, "real_time_factor": round(spent / seconds, 4),
-    }  # fmt: skip
+def _write(
+    converter: Converter, job: Job, facts: Mapping[str, Any], voice: Voice, controls: Controls, said: "_Said | None"
+) -> float:
+    """Write the output and the record beside it; returns the seconds of the output."""
+    with _claimed(job, facts) as beside:
+        began, rate = time.perf_counter(), converter.spec.sample_rate
+        if said is None:
+            recording = Recording(job.source)
+            blocks = converter.stream(recording, voice, controls)
+        else:
+            recording = said.heard.source
+            blocks = converter.joined(recording, [(said.heard, said.samples)])
+        seconds = write_blocks(job.out, blocks, rate) / rate
+        spent = time.perf_counter() - began + (said.spent if said else 0.0)
+        record = {
+            **facts, "seconds": round(seconds, 3), "chunked": not recording.whole,
+            "real_time_factor": round(spent / seconds, 4), "output_sha256": digest(job.out),
+        }  # fmt: skip
+        write_text(beside, _text(record))
+    return float(record["seconds"])
 
 
-def _bar(jobs: Sequence[Job], show: bool) -> Iterator[Job]:
-    if not show or len(jobs) < 2:
-        yield from jobs
+@contextmanager
+def _bar(total: int, show: bool) -> Iterator[Callable[[], None]]:
+    """What is to be called after each of `total` jobs; with `show`, a bar for several."""
+    if not show or total < 2:
+        yield lambda: None
         return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    yield from track(jobs, "converting", console=Console(stderr=True))
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("converting", total=total)
+        yield lambda: progress.advance(task)

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from revoice.audio.io import Audio, AudioError
-from revoice.conversion.converter import Converter, Voice
+from revoice.conversion.adaptation import Voice
+from revoice.conversion.converter import Converter
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.fields.clip import load_clip
 from revoice.errors import UserError, choices

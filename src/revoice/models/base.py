@@ -9,10 +9,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from revoice import renamed
+from revoice.data.read.batch import Batch
 from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
-from revoice.nn.pitch import log_level, moved
+from revoice.nn.pitch import moved
 from revoice.registry import Registry
 from revoice.settings import Number, from_mapping, settings
 from revoice.trainable import Trainable as Trainable
@@ -67,33 +68,6 @@ class Progress:
     losses: dict[str, float]
 
 
-@dataclass(kw_only=True)
-class Utterance:
-    """One clip as a converter sees it; what a model did not require is None.
-
-    Attributes:
-        features: (F, T) un-standardized.
-        f0: (T,) Hz, 0 unvoiced.  embedding: (256,).  waveform: (S,) at the spec's rate.
-        level: mean log-f0, a scalar, where it is known better than by `f0`: of the whole recording if this is a chunk
-            of one, of all training clips if this stands for a speaker of the table.
-        speaker: place in the model's table of speakers, a scalar.
-    """
-
-    features: Tensor
-    f0: Tensor | None = None
-    embedding: Tensor | None = None
-    waveform: Tensor | None = None
-    level: Tensor | None = None
-    speaker: Tensor | None = None
-
-    @property
-    def pitch_level(self) -> Tensor | None:
-        """Mean log-f0, a scalar; None if nothing tells it."""
-        if self.level is not None or self.f0 is None:
-            return self.level
-        return log_level(self.f0)
-
-
 class ConversionModel(Trainable):
     """Base of all models that convert.
 
@@ -103,11 +77,13 @@ class ConversionModel(Trainable):
         Controls: the dataclass of conversion settings.
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
+        together: whether clips of equal length are quicker converted at once than one after the other.
         scales: a model with nothing to train is built from its settings alone, for the features `preset` or others of
             one of these scales (none: any).
     """
 
     target: str = "clips"
+    together: ClassVar[bool] = True
     scales: ClassVar[tuple[str, ...]] = ()
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()
@@ -125,27 +101,35 @@ class ConversionModel(Trainable):
                 raise choices(name, valid, f"control of {cls.name}")
         return from_mapping(cls.Controls, settings, "")
 
-    def convert(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor:
-        """Features (F, T) of what `source` says in the voice of `targets`."""
+    def convert(self, source: Batch, targets: list[Batch], controls: Any) -> Tensor:
+        """Features (B, F, T) of what the items of `source` say, all in the voice of `targets`.
+
+        Args:
+            source: clips of equal length, as conversion analyzes them (`Requires.of_clip`).
+            targets: clips of one voice, each a batch of one, of any length.
+            controls: an instance of the model's `Controls`.
+        """
         raise NotImplementedError
 
-    def pitch(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor | None:
-        """f0 (T,) in Hz of what `convert` returns, 0 where unvoiced, for the vocoder; None if the model has no say."""
+    def pitch(self, source: Batch, targets: list[Batch], controls: Any) -> Tensor | None:
+        """f0 (B, T) in Hz of what `convert` returns, 0 where unvoiced, for the vocoder; None if it has no say."""
         return None
 
     def keeps_phase(self, controls: Any) -> bool:
         """Whether the vocoder should start from the phases of the source, whose waveform the model then requires."""
         return False
 
-    def moved_pitch(self, source: Utterance, targets: list[Utterance], strength: float) -> Tensor | None:
-        """The source's contour f0 (T,) at the mean log level of the targets, or `strength` of the way there.
+    def moved_pitch(self, source: Batch, targets: list[Batch], strength: float) -> Tensor | None:
+        """The source's contours f0 (B, T) at the mean log level of the targets, or `strength` of the way there.
 
         Unchanged where a level is unknown; None if the source's f0 is.
         """
         own, levels = source.pitch_level, [level for t in targets if (level := t.pitch_level) is not None]
         if source.f0 is None or own is None or not levels:
             return source.f0
-        return moved(source.f0, strength * (torch.stack(levels).mean() - own))
+        wanted = torch.cat(levels)
+        by = strength * (wanted[~wanted.isnan()].mean() - own)  # (B,), nan where a level is unknown
+        return moved(source.f0, by.nan_to_num(nan=0.0))
 
 
 class Standardizer(nn.Module):

@@ -5,7 +5,6 @@ Niekerk et al., arXiv:2111.02392); the voice comes from a speaker embedding and 
 """
 
 import math
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -23,7 +22,6 @@ from revoice.models.base import (
     Sampler,
     Standardizer,
     Strength,
-    Utterance,
     require_frames,
 )  # fmt: skip
 from revoice.nn.adain import instance_norm
@@ -261,22 +259,24 @@ class RecSyn(ConversionModel):
         }
 
     @torch.no_grad()
-    def convert(self, source: Utterance, targets: list[Utterance], controls: RecSynControls) -> Tensor:
-        """Features (F, T) of what the source says in the voice of the target clips."""
+    def convert(self, source: Batch, targets: list[Batch], controls: RecSynControls) -> Tensor:
+        """Features (B, F, T) of what the sources say in the voice of the target clips."""
         assert source.waveform is not None and source.f0 is not None
         frames = source.features.shape[-1]
         size = max(frames, SHORTEST)
-        code = self.neck(self.content(source.waveform[None], size))
-        voice = self._voice(targets)
+        code = self.neck(self.content(source.waveform, size))
+        embeddings = torch.cat([clip.embedding for clip in targets if clip.embedding is not None])
+        voice = self._voice(embeddings.mean(0, keepdim=True), torch.cat([clip.features for clip in targets], dim=-1))
         if controls.strength != 1.0:
-            voice = torch.lerp(self._voice([source]), voice, controls.strength)
+            assert source.embedding is not None
+            voice = torch.lerp(self._voice(source.embedding, source.features), voice, controls.strength)
         f0 = self.pitch(source, targets, controls)
         assert f0 is not None
-        y = self.decoder(code, F.pad(f0, (0, size - frames))[None], voice)
-        return self.standardizer.inverse(y)[0, :, :frames]
+        y = self.decoder(code, F.pad(f0, (0, size - frames)), voice.expand(len(code), -1))
+        return self.standardizer.inverse(y)[..., :frames]
 
-    def pitch(self, source: Utterance, targets: list[Utterance], controls: RecSynControls) -> Tensor | None:
-        """The source's contour (T,) at the targets' level, as the controls say."""
+    def pitch(self, source: Batch, targets: list[Batch], controls: RecSynControls) -> Tensor | None:
+        """The sources' contours (B, T) at the targets' level, as the controls say."""
         f0 = self.moved_pitch(source, targets, controls.strength)
         if f0 is None:
             return None
@@ -292,10 +292,9 @@ class RecSyn(ConversionModel):
         """z-score with these per-channel statistics (F,)."""
         self.standardizer.set(mean, std)
 
-    def _voice(self, clips: Sequence[Utterance]) -> Tensor:
-        embedding = torch.stack([clip.embedding for clip in clips if clip.embedding is not None]).mean(0)
-        frames = self.standardizer(torch.cat([clip.features for clip in clips], dim=-1)[None])
-        return self.voice(F.normalize(embedding, dim=0)[None], frames)
+    def _voice(self, embedding: Tensor, features: Tensor) -> Tensor:
+        """Embeddings (B, 256) of any length and features (B, F, R) -> voice codes (B, D)."""
+        return self.voice(F.normalize(embedding, dim=1), self.standardizer(features))
 
 
 def _levels(f0: Tensor) -> Tensor:

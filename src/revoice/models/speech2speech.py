@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
-from revoice.models.base import MODELS, ConversionModel, Requires, Sampler, Utterance, require_frames
+from revoice.models.base import MODELS, ConversionModel, Requires, Sampler, require_frames
 from revoice.nn.collective import processes, summed
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.nn.voice_code import VoiceCode, VoiceKind
@@ -137,12 +137,12 @@ class Speech2Speech(ConversionModel):
             }  # fmt: skip
 
     @torch.no_grad()
-    def convert(self, source: Utterance, targets: list[Utterance], controls: Any) -> Tensor:
-        """Features (F, T) of the source's codes in the target's voice."""
+    def convert(self, source: Batch, targets: list[Batch], controls: Any) -> Tensor:
+        """Features (B, F, T) of the sources' codes in the target's voice."""
         frames = source.features.shape[-1]
-        x = F.pad(source.features[None], (0, max(0, 4 - frames)))
+        x = F.pad(source.features, (0, max(0, 4 - frames)))
         voice = self.voice.of([getattr(clip, self.voice.kind) for clip in targets])
-        return self.decoder(self.encode(x).values, voice)[0, :, :frames]
+        return self.decoder(self.encode(x).values, voice.expand(len(x), -1))[..., :frames]
 
 
 def batch_deviation(x: Tensor) -> Tensor:

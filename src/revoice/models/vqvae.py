@@ -17,7 +17,6 @@ from revoice.models.base import (
     Sampler,
     Standardizer,
     StyleControls,
-    Utterance,
     require_frames,
 )  # fmt: skip
 from revoice.nn.adain import TimeStatistics, instance_norm
@@ -164,30 +163,30 @@ class VQVAE(ConversionModel):
             }  # fmt: skip
 
     @torch.no_grad()
-    def convert(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor:
-        """Features (F, T) of the source's codes in the target's voice."""
-        x = self.standardizer(source.features[None])
+    def convert(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor:
+        """Features (B, F, T) of the sources' codes in the target's voice."""
+        x = self.standardizer(source.features)
         frames = x.shape[-1]
         if frames < self.shortest:
             x = F.pad(x, (0, self.shortest - frames), mode="replicate")
         voice = self.voice.of([getattr(clip, self.voice.kind) for clip in targets])
         if controls.strength != 1.0:
             voice = torch.lerp(self._own_voice(source), voice, controls.strength)
-        f0 = self.pitch(source, targets, controls)
-        y = self.decode(self.encode(x).values, voice, None if f0 is None else f0[None])
-        return self.standardizer.inverse(y)[0, :, :frames]
+        y = self.decode(self.encode(x).values, voice.expand(len(x), -1), self.pitch(source, targets, controls))
+        return self.standardizer.inverse(y)[..., :frames]
 
-    def pitch(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor | None:
-        """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
+    def pitch(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor | None:
+        """The sources' contours (B, T) at the targets' level; None if the decoder is not told the pitch."""
         return self.moved_pitch(source, targets, controls.strength)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""
         self.standardizer.set(mean, std)
 
-    def _own_voice(self, source: Utterance) -> Tensor:
+    def _own_voice(self, source: Batch) -> Tensor:
         if self.voice.kind == "speaker":
             raise UserError(
                 "strength needs the source's own voice, which a table of speakers does not tell: leave it out"
             )
-        return self.voice.of([getattr(source, self.voice.kind)])
+        assert source.embedding is not None
+        return torch.cat([self.voice.of([own[None]]) for own in source.embedding])

@@ -51,28 +51,27 @@ class PitchEmbedding(nn.Module):
         return torch.lerp(self.table(below), self.table(above), share).transpose(1, 2)
 
 
-def log_level(f0: Tensor) -> Tensor | None:
-    """Mean natural log-f0 of the voiced frames of f0 (T,) in Hz, a scalar; None if nothing is voiced."""
-    voiced = f0[f0 > 0]
-    return voiced.log().mean() if len(voiced) else None
+def log_level(f0: Tensor) -> Tensor:
+    """Mean natural log-f0 of the voiced frames of f0 (T,) in Hz, a scalar; nan if nothing is voiced."""
+    return f0[f0 > 0].log().mean()
 
 
 def moved(f0: Tensor, by: Tensor | float) -> Tensor:
-    """f0 (T,) in Hz moved by `by` nepers (log 2 is an octave up); unvoiced frames stay 0.
+    """f0 (..., T) in Hz moved by `by` (...) nepers (log 2 is an octave up); unvoiced frames stay 0.
 
     >>> moved(torch.tensor([0.0, 100.0]), math.log(2.0)).round().tolist()
     [0.0, 200.0]
     """
-    return f0 * torch.as_tensor(by, dtype=f0.dtype, device=f0.device).exp()
+    return f0 * torch.as_tensor(by, dtype=f0.dtype, device=f0.device).exp()[..., None]
 
 
 def spread(f0: Tensor, factor: float) -> Tensor:
-    """f0 (T,) in Hz whose log moves `factor` times as far from its mean; unvoiced frames stay 0.
+    """Contours f0 (B, T) in Hz whose log moves `factor` times as far from its mean; unvoiced frames stay 0.
 
-    >>> spread(torch.tensor([0.0, 100.0, 400.0]), 0.5).round().tolist()
-    [0.0, 141.0, 283.0]
+    >>> spread(torch.tensor([[0.0, 100.0, 400.0]]), 0.5).round().tolist()
+    [[0.0, 141.0, 283.0]]
     """
-    level = log_level(f0)
-    if factor == 1.0 or level is None:
+    if factor == 1.0:
         return f0
+    level = torch.stack([log_level(contour) for contour in f0])[:, None]
     return torch.where(f0 > 0, (level + factor * (f0.clamp(min=1e-3).log() - level)).exp(), f0)

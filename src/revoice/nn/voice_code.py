@@ -46,8 +46,8 @@ class VoiceCode(nn.Module):
         return torch.where((told >= 0)[:, None], self.layer(told.clamp(min=0)), self.layer.weight.mean(0))
 
     def of(self, clips: Sequence[Tensor | None]) -> Tensor:
-        """(1, dim) of a voice from the embeddings (256,) of its clips, or from rows of the table."""
-        known = torch.stack([told for told in clips if told is not None])
+        """(1, dim) of a voice from the embeddings (1, 256) of its clips, or from rows (1,) of the table."""
+        known = torch.cat([told for told in clips if told is not None])
         if self.kind == "embedding":
             return self.layer(nn.functional.normalize(known.mean(0), dim=0)[None])
         return self.layer(known).mean(0, keepdim=True)

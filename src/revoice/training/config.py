@@ -8,7 +8,8 @@ from torch import nn
 import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import spec_facts
-from revoice.checkpoint.load import check_vocoder, find_checkpoint
+from revoice.checkpoint.load import find_checkpoint
+from revoice.checkpoint.vocoder import check_vocoder
 from revoice.conversion.adaptation import Adaptation, Steps
 from revoice.data.config import Paths
 from revoice.data.config import build as build_data

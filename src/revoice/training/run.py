@@ -16,7 +16,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from revoice.atomic import write_text
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import Description, spec_facts
-from revoice.checkpoint.load import Loaded, load_checkpoint, load_vocoder
+from revoice.checkpoint.load import Loaded, load_checkpoint
+from revoice.checkpoint.vocoder import load_vocoder
 from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.data.setup import DataSetup

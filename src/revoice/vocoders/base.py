@@ -35,6 +35,9 @@ class Vocoder(Trainable):
         """Acoustic fingerprint of its features."""
         return self._spec.fingerprint
 
+    def fuse(self) -> None:
+        """Called before speaking alone: what only training needs may be merged into the weights."""
+
     def forward(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> Tensor:
         """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T)).
 

@@ -64,6 +64,9 @@ class GriffinLim(Vocoder):
             return self.extractor.invert_waveform(waveform)
 
     def _search(self, features: Tensor, f0: Tensor | None, like: Tensor | None) -> Tensor:
+        if features.device.type == "cpu" and len(features) > 1:  # one clip fits a CPU's cache
+            known = ([None] * len(features) if one is None else one.split(1) for one in (f0, like))
+            return torch.cat([self._search(*one) for one in zip(features.split(1), *known, strict=True)])
         if like is not None:
             magnitude = self.extractor.to_magnitude(features).transpose(1, 2).contiguous()
             start = _phases(self.stft(condition(like.float(), None, self.spec)[0]), magnitude.shape[1])
@@ -75,9 +78,7 @@ class GriffinLim(Vocoder):
             length = pulses.abs().clamp_(min=1e-8)
             magnitude = self.extractor.to_magnitude(features, length.transpose(1, 2)).transpose(1, 2).contiguous()
             start = pulses / length
-        together = 1 if magnitude.device.type == "cpu" else len(magnitude)  # one clip fits a CPU's cache
-        parts = zip(magnitude.split(max(1, together)), start.split(max(1, together)), strict=True)
-        return torch.cat([griffin_lim(m, self.stft, s, self.iterations, self.momentum) for m, s in parts])
+        return griffin_lim(magnitude, self.stft, start, self.iterations, self.momentum)
 
 
 @torch.no_grad()

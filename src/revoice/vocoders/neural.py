@@ -6,11 +6,12 @@ from torch import Tensor
 from revoice.audio.features import FeatureExtractor
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch, Requires
-from revoice.nn.spectral import mel_l1, stft_distance
+from revoice.nn.spectral import RESOLUTIONS, mel_l1, stft_distance
 from revoice.settings import Frames, NotNegative
 from revoice.trainable import MODEL, Play
 from revoice.vocoders.base import Vocoder
 
+LEARNED = ((512, 128, 512), (1024, 256, 1024), (2048, 512, 2048))  # half the work of the published resolutions
 _LOUDER = 0.5  # dB more than the recording for each dB that it may be quieter
 _PEAK = 0.999  # what is made louder stays below
 
@@ -42,8 +43,9 @@ class NeuralVocoder(Vocoder):
         real = self._at_some_level(batch)
         fake = self(self.extractor(real))[:, : real.shape[1]]
         real = real[:, : fake.shape[1]]
-        losses = {"mel": mel_l1(fake, real, self.extractor).mean(), "stft": stft_distance(fake, real).mean()}
-        return Play(losses, fake=fake, real=real)
+        resolutions = RESOLUTIONS if batch.draws is None else LEARNED  # as published where it is measured
+        stft = stft_distance(fake, real, resolutions).mean()
+        return Play({"mel": mel_l1(fake, real, self.extractor).mean(), "stft": stft}, fake=fake, real=real)
 
     def _at_some_level(self, batch: Batch) -> Tensor:
         """The segments (B, S), in training at levels of their own."""

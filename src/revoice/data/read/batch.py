@@ -1,5 +1,6 @@
-"""What a model requires of the data, and the one object that travels from the data to it."""
+"""What a model requires of the data, and the one object that travels to it, in training and in conversion."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from revoice.nn.draws import Draws
+from revoice.nn.pitch import log_level
 from revoice.settings import Frames, FramesOrNone, settings
 
 Sampler = Literal["uniform", "by_speaker"]
@@ -41,7 +43,7 @@ class Requires:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A batch of crops; what was not asked for is None.
+    """A batch of crops, or of whole clips to convert; what was not asked for is None.
 
     Shapes: B items, F feature channels, T frames, S = T x hop samples, R reference frames.
 
@@ -51,6 +53,8 @@ class Batch:
         lengths: (B,) int64, valid frames of each item (the rest is padding).
         f0: (B, T) Hz, 0 where unvoiced.  voiced: (B, T) bool.
         embedding: (B, 256) speaker embedding of the utterance, or of the one that `reference` is a crop of.
+        level: (B,) mean log-f0 where it is known better than by `f0`: of the whole recording if an item is a chunk of
+            one, of all training clips if it stands for a speaker of the table.
         speaker, emotion, gender: (B,) int64 indices into the tables of the data; -1 where unknown.
         waveform: (B, S) aligned with `features`.
         paired: (B, F, T) a changed copy of the same utterance.  codes: (B, T') int64.
@@ -67,6 +71,7 @@ class Batch:
     f0: Tensor | None = None
     voiced: Tensor | None = None
     embedding: Tensor | None = None
+    level: Tensor | None = None
     speaker: Tensor | None = None
     emotion: Tensor | None = None
     gender: Tensor | None = None
@@ -79,14 +84,48 @@ class Batch:
     posteriors: Tensor | None = None
     draws: Draws | None = None
 
+    @classmethod
+    def of_clip(cls, features: Tensor, **others: Tensor | None) -> "Batch":
+        """One clip, a batch of one item: features (F, T) and other fields of it, each without the first dimension.
+
+        >>> clip = Batch.of_clip(torch.zeros(80, 31), f0=torch.full((31,), 100.0))
+        >>> clip.features.shape, clip.f0.shape, len(clip)
+        (torch.Size([1, 80, 31]), torch.Size([1, 31]), 1)
+        """
+        given: dict[str, Any] = {name: None if value is None else value[None] for name, value in others.items()}
+        lengths = torch.full((1,), features.shape[-1], device=features.device)
+        return cls(id=("",), features=features[None], lengths=lengths, **given)
+
+    @classmethod
+    def join(cls, batches: Sequence["Batch"]) -> "Batch":
+        """The items of all `batches`, whose `shapes` are equal, as one batch; the random numbers are left out."""
+        assert len({batch.shapes for batch in batches}) == 1, "clips of unlike lengths are no batch"
+        given = {name: [getattr(batch, name) for batch in batches] for name in batches[0]._tensors()}
+        joined: dict[str, Any] = {name: torch.cat(each) for name, each in given.items()}
+        return cls(id=sum((batch.id for batch in batches), ()), **joined)
+
     def __len__(self) -> int:
         return len(self.id)
 
+    @property
+    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Name and shape of an item of every field that is there: clips for which they are equal can be joined."""
+        return tuple((name, tuple(value.shape[1:])) for name, value in self._tensors().items())
+
+    @property
+    def pitch_level(self) -> Tensor | None:
+        """Mean log-f0 (B,), nan where nothing is voiced; None if nothing tells it."""
+        if self.level is not None or self.f0 is None:
+            return self.level
+        return torch.stack([log_level(contour) for contour in self.f0])
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch with every tensor on `device`."""
-        moved: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Tensor):
-                moved[f.name] = value.to(device, non_blocking=non_blocking)
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=non_blocking) for name, value in self._tensors().items()
+        }
         return replace(self, **moved)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {name: value for name, value in values if isinstance(value, Tensor)}

@@ -17,7 +17,6 @@ from revoice.models.base import (
     Sampler,
     Standardizer,
     StyleControls,
-    Utterance,
     require_frames,
 )  # fmt: skip
 from revoice.nn.adain import TimeStatistics
@@ -143,10 +142,10 @@ class AdaINVC(ConversionModel):
             }
 
     @torch.no_grad()
-    def convert(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor:
-        """Features (F, T) of the source's content in the mean voice of the target clips."""
+    def convert(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor:
+        """Features (B, F, T) of the sources' content in the mean voice of the target clips."""
         x = self._standardized(source)
-        styles = self._mean_styles(targets)
+        styles = [TimeStatistics(*(one.expand(len(x), -1, -1) for one in s)) for s in self._mean_styles(targets)]
         if controls.strength != 1.0:
             own = self.styles(x)
             mix = controls.strength
@@ -154,12 +153,11 @@ class AdaINVC(ConversionModel):
                 TimeStatistics(*(torch.lerp(a, b, mix) for a, b in zip(o, s, strict=True)))
                 for o, s in zip(own, styles, strict=True)
             ]
-        f0 = self.pitch(source, targets, controls)
-        y = self.decode(self.content_encoder(x).mean, styles, None if f0 is None else f0[None])
-        return self.standardizer.inverse(y)[0, :, : source.features.shape[-1]]
+        y = self.decode(self.content_encoder(x).mean, styles, self.pitch(source, targets, controls))
+        return self.standardizer.inverse(y)[..., : source.features.shape[-1]]
 
-    def pitch(self, source: Utterance, targets: list[Utterance], controls: StyleControls) -> Tensor | None:
-        """The source's contour (T,) at the targets' level; None if the decoder is not told the pitch."""
+    def pitch(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor | None:
+        """The sources' contours (B, T) at the targets' level; None if the decoder is not told the pitch."""
         return self.moved_pitch(source, targets, controls.strength)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
@@ -173,7 +171,7 @@ class AdaINVC(ConversionModel):
             return self.speaker_encoder(x)
         return torch.cat([style.mean[:, :, 0] for style in self.styles(x)], dim=1)
 
-    def _mean_styles(self, targets: list[Utterance]) -> list[TimeStatistics]:
+    def _mean_styles(self, targets: list[Batch]) -> list[TimeStatistics]:
         if self.speaker_encoder is not None:
             codes = [self.speaker_encoder(self._standardized(target)) for target in targets]
             return self.styles_of(torch.stack(codes).mean(0))
@@ -183,8 +181,8 @@ class AdaINVC(ConversionModel):
             for layer in zip(*each, strict=True)
         ]
 
-    def _standardized(self, clip: Utterance) -> Tensor:
-        x = self.standardizer(clip.features[None])
+    def _standardized(self, clip: Batch) -> Tensor:
+        x = self.standardizer(clip.features)
         short = self.shortest - x.shape[-1]
         return F.pad(x, (0, short), mode="replicate") if short > 0 else x
 

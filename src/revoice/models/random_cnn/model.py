@@ -8,9 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.mistakes import LARGEST
-from revoice.models.base import MODELS, Controls, ConversionModel, Progress, Requires, Utterance
+from revoice.models.base import MODELS, Controls, ConversionModel, Progress, Requires
 from revoice.models.random_cnn.features import Channels, KernelSize, Layers, LeftOut, RandomFeatures, kernel_size
 from revoice.models.random_cnn.search import Objective, Search, Style, minimize, observe
 from revoice.settings import Count, NotNegative, Positive, Share, Whole, Width, settings
@@ -72,6 +73,7 @@ class RandomCNN(ConversionModel):
     """
 
     trained: ClassVar[bool] = False
+    together: ClassVar[bool] = False  # every clip is a search of its own
     preset: ClassVar[str] = "log1p_22k"
     scales: ClassVar[tuple[str, ...]] = ("log1p", "linear")  # silence is 0, and nothing is below
     Controls = TransferControls
@@ -99,14 +101,15 @@ class RandomCNN(ConversionModel):
         """The frozen network of a seed."""
         return RandomFeatures.draw(seed, self.channels, self.kernel, self.layers, self.slope, device)
 
-    def convert(self, source: Utterance, targets: list[Utterance], controls: TransferControls) -> Tensor:
-        """Features (F, T) with the structure of `source` and the texture of all `targets`."""
+    def convert(self, source: Batch, targets: list[Batch], controls: TransferControls) -> Tensor:
+        """Features (B, F, T) with the structure of `source`, item after item, and the texture of all `targets`."""
         device = source.features.device
         where = torch.device("cpu") if device.type == "mps" else device  # which has no float64
         with torch.inference_mode(False), torch.no_grad():
-            content = _padded(source.features.to(where).clone(), self.width)
+            contents = [_padded(item, self.width) for item in source.features.to(where).clone()]
             style, clips = self._style([target.features for target in targets], controls, where)
-            return self._transfer(content, style, clips, controls)[:, : source.features.shape[1]].to(device)
+            found = torch.stack([self._transfer(content, style, clips, controls) for content in contents])
+            return found[..., : source.features.shape[-1]].to(device)
 
     def _transfer(self, content: Tensor, style: Style, clips: list[Tensor], controls: TransferControls) -> Tensor:
         network, start = self.network(controls.seed, content.device), _start(content, clips, controls)
@@ -132,10 +135,10 @@ class RandomCNN(ConversionModel):
     def _style(
         self, targets: list[Tensor], controls: TransferControls, device: torch.device
     ) -> tuple[Style, list[Tensor]]:
-        """The style of clips and the clips; kept, since one target is mostly asked for again."""
+        """The style of clips (1, F, T) and the clips (F, T); kept, since one target is mostly asked for again."""
         last = self._last
         if last is None or last[1:] != (controls.seed, controls.precision) or not _same(last[0].of, targets):
-            clips = [_padded(target.to(device).clone(), self.width) for target in targets]
+            clips = [_padded(target[0].to(device).clone(), self.width) for target in targets]
             style = observe(self.network(controls.seed, device), clips, controls.precision)
             last = self._last = _Seen(list(targets), clips, style), controls.seed, controls.precision
         return last[0].style, last[0].clips
