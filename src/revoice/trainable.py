@@ -63,6 +63,10 @@ class Trainable(nn.Module):
         """What a part makes of a batch: its losses, and, where critics are to judge it, the sample and a real one."""
         return Play(self.losses(batch))
 
+    def stored(self, batch: Batch) -> Play:
+        """What critics judge in a phase on stored samples: by default what `data.generated_by` made."""
+        return Play({}, fake=batch.generated, real=batch.features)
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Unweighted training losses by name, each a scalar; the weights live in the config (`loss:`)."""
         raise NotImplementedError

@@ -135,3 +135,24 @@ def test_the_generator_runs_once_where_its_weights_have_not_changed(
 def test_mistakes_are_one_line(workplace: Path, tmp_path: Path, change: dict[str, Any], why: str) -> None:
     with pytest.raises(UserError, match=why):
         train({**config(workplace, "max_iterations=2"), **change}, tmp_path)
+
+
+def test_critics_learn_from_stored_samples(workplace: Path, tmp_path: Path, trained: Path) -> None:
+    """What a trained model made of each utterance is computed once, found again, and judged."""
+    plain = [{"batches": "stored", "turns": [{"part": "patch"}]}]
+    settings = config(workplace, "max_iterations=4", schedule=plain)
+    settings["data"]["generated_by"] = str(trained)
+    first = train(settings, tmp_path / "first")
+    assert first.metrics["train/critic/patch"] > 0
+    before, after = last(tmp_path / "first"), config(workplace, "max_iterations=4", schedule=plain)
+    fields = list((workplace / "data" / "prepared").glob("*/*/generated-*"))
+    assert len(fields) == 1
+    changed = fields[0].stat().st_mtime
+    train({**after, "data": settings["data"]}, tmp_path / "second")
+    assert fields[0].stat().st_mtime == changed
+    same(last(tmp_path / "second")["state_dict"], before["state_dict"])
+    wrong = config(workplace, schedule=[{"batches": "stored", "turns": [{"part": "generator"}]}])
+    with pytest.raises(UserError, match="cannot learn from stored samples"):
+        train({**wrong, "data": settings["data"]}, tmp_path / "no")
+    with pytest.raises(UserError, match="data.generated_by=CHECKPOINT"):
+        train(config(workplace, schedule=plain), tmp_path / "none")

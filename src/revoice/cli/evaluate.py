@@ -26,6 +26,7 @@ PHONES_EXAMPLE = "python evaluate.py evaluation=phones ckpt=phones.safetensors d
 
 def check(values: dict[str, Any]) -> None:
     """Refuse what cannot be evaluated, in one line, before a model is loaded or a corpus touched."""
+    import revoice.conversion.generated
     import revoice.conversion.posteriors  # noqa: F401  a field
     from revoice.cli.systems import Speaking
     from revoice.data.config import build

@@ -58,6 +58,7 @@ def task(values: dict[str, Any], folder: Path) -> None:
 
 def check(values: dict[str, Any]) -> "PrepareConfig":
     """Refuse what cannot be prepared, in one line, before a corpus is touched."""
+    import revoice.conversion.generated
     import revoice.conversion.posteriors  # noqa: F401  a field
     from revoice.data.config import build
 

@@ -16,7 +16,8 @@ from revoice.errors import UserError
 PATH_KEYS = frozenset(
     {"ckpt", "src", "tgt", "out", "name", "path", "init_from", "ckpt_path", "data.root", "data.corpus.csv",
      "data.streaming.address", "data.prepare.fields.posteriors.teacher", "facts", "paths.data_dir",
-     "paths.output_dir", "paths.prepared_dir", "vocoder.ckpt", "metrics.recognizer.path", "metrics.recognizer.command",
+     "paths.output_dir", "paths.prepared_dir", "vocoder.ckpt", "data.generated_by",
+     "metrics.recognizer.path", "metrics.recognizer.command",
      "metrics.second_recognizer.path", "metrics.second_recognizer.command"}
 )  # fmt: skip
 _SWEEP = re.compile(r"^(choice|range|interval|glob|shuffle|sort|tag|str)\(.*\)$")  # Hydra's own functions stay Hydra's

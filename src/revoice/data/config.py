@@ -1,6 +1,7 @@
 """From plain settings (`configs/data/*.yaml`) to a corpus or several, their splits and their preparation."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from revoice.data.corpora.base import CORPORA
@@ -41,6 +42,7 @@ class _Common:
     device: Device | None = None
     stream: Flag = False
     streaming: Streaming | None = None
+    generated_by: Word | None = None
 
 
 @settings
@@ -63,7 +65,8 @@ def build(config: Mapping[str, Any]) -> DataSetup:
     """The objects behind a data config of plain values.
 
     Args:
-        config: `name` (of the corpus), `root`, `batch_size`, `device`, `stream`, and the mappings `streaming` (of
+        config: `name` (of the corpus), `root`, `batch_size`, `device`, `stream`, `generated_by` (checkpoint
+            of a model whose field "generated" is computed, where it is asked for), and the mappings `streaming` (of
             `Streaming`), `corpus` (settings of the reader besides the root), `splits` (of `Splits`), `prepare` (of
             `Preparation`). Or, with the name "mixture": `parts`, each such a mapping, their `weights`, and
             `splits` and `prepare` with what is to hold for all of them (null: what each says itself).
@@ -82,7 +85,7 @@ def _corpus(config: Mapping[str, Any], where: str) -> CorpusSetup:
     return CorpusSetup(
         corpus=CORPORA.build(c.name, reader, {"limit": splits.limit}, what=f"{where}.corpus"),
         splits=splits,
-        preparation=_known_fields(c.prepare or Preparation(), where),
+        preparation=_known_fields(c.prepare or Preparation(), c.generated_by, where),
         batch_size=c.batch_size,
         device=c.device,
         stream=c.stream,
@@ -90,8 +93,11 @@ def _corpus(config: Mapping[str, Any], where: str) -> CorpusSetup:
     )
 
 
-def _known_fields(preparation: Preparation, where: str) -> Preparation:
+def _known_fields(preparation: Preparation, generated_by: str | None, where: str) -> Preparation:
     """Refuse settings of stored fields that those do not take."""
+    if generated_by is not None:
+        made = {"generated": {**preparation.fields.get("generated", {}), "by": generated_by}}
+        preparation = replace(preparation, fields={**preparation.fields, **made})
     for kind, how in preparation.fields.items():
         if kind not in FIELDS.names():
             raise choices(kind, FIELDS.names(), f"field ({where}.prepare.fields)")
@@ -114,7 +120,8 @@ def _mixture(c: _Mixture) -> MixtureSetup:
         everywhere = {key: _given(getattr(c, key)) for key in ("splits", "prepare")}
         own = {key: checked(Given, part.get(key) or {}, f"data.parts.{name}.{key}") for key in everywhere}
         both = {key: {**own[key], **given} for key, given in everywhere.items()}
-        parts[name] = _corpus({**part, **both, "stream": c.stream, "device": None}, f"data.parts.{name}")
+        more = {"stream": c.stream, "device": None, "generated_by": c.generated_by}
+        parts[name] = _corpus({**part, **both, **more}, f"data.parts.{name}")
     first, *others = parts.values()
     for name in ("trim_db", "fields"):
         if any(getattr(part.preparation, name) != getattr(first.preparation, name) for part in others):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from torch import nn
 
+import revoice.conversion.generated
 import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import spec_facts
@@ -75,6 +76,7 @@ class TrainConfig:
         """What is trained: its registry, its name there and its settings."""
         if self.trains_vocoder:
             given = {key: value for key, value in (self.vocoder or {}).items() if key != "ckpt"}
+            given["generated"] = self.data.get("generated_by") is not None
             return VOCODERS, *VOCODERS.named(given, "vocoder")
         return MODELS, *MODELS.named(self.model, "model")
 

@@ -1,5 +1,6 @@
 """The LightningModule: parts of a network, and critics, that learn in turns."""
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ class VoiceModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.description = model, description
-        judges = {name: Adversary(name, how) for name, how in (critics or {}).items()}
+        judges = {name: _drawn(name, how, seed) for name, how in (critics or {}).items()}
         self.critics = nn.ModuleDict(judges)
         for name, each in judges.items():
             if each.how.of not in model.parts():
@@ -69,6 +70,10 @@ class VoiceModule(LightningModule):
             for turn in phase.turns:
                 if turn.part not in default:
                     raise choices(turn.part, default, "part that learns")
+                if phase.batches == "stored" and turn.part not in judges:
+                    raise UserError(
+                        f"{turn.part} cannot learn from stored samples, which have no gradient: batches=live"
+                    )
         self.schedule = Schedule(phases, default)
         self.settings, self.overrides = dict(optimizer), dict(optimizers or {})
         self.max_iterations, self.seed, self.clip = max_iterations, seed, clip
@@ -241,6 +246,13 @@ class VoiceModule(LightningModule):
         return f"{split}/{name}" if part == MODEL else f"{split}/{part}/{name}"
 
 
+def _drawn(label: str, how: Mapping[str, Any], seed: int) -> Adversary:
+    """A critic whose first weights depend on the seed and its name alone, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed((seed * 1_000_003 + zlib.crc32(label.encode())) % 2**63)
+        return Adversary(label, how)
+
+
 class _Plays:
     """What the parts of the model made of an iteration's micro-batches, each once unless its weights changed since.
 
@@ -274,7 +286,8 @@ class _Plays:
         module = self.module
         if batch.draws is not None:  # dropout: repeated by a resumed run, different in every micro-batch and process
             torch.manual_seed(((module.seed * 1_000_003 + module.iteration) * 1_000_003 + batch.draws.first) % 2**63)
-        return module.model.play(batch, part)
+        stored = module.schedule.phase.batches == "stored"
+        return module.model.stored(batch) if stored else module.model.play(batch, part)
 
     def _played(self, part: str) -> str:
         """The part of the model that plays in a turn: a critic judges another's."""

@@ -152,8 +152,11 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
         arguments = registry.arguments(name, values, facts)
         model = registry.build(name, arguments)
         adopt(model, encoder)
+    requires = model.requires
+    if any(phase.batches == "stored" for phase in run.schedule or ()):
+        requires = replace(requires, fields=tuple(dict.fromkeys((*requires.fields, "generated"))))
     data = setup.open(
-        spec, model.requires, run.paths.prepared_dir, run.seed, run.trainer.accumulate,
+        spec, requires, run.paths.prepared_dir, run.seed, run.trainer.accumulate,
         made=made_fields(model, encoder, spec),
     )  # fmt: skip
     if arguments.get("n_speakers", len(data.tables.speakers)) != len(data.tables.speakers):

@@ -5,7 +5,7 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -93,11 +93,14 @@ class Phase:
         turns: of each iteration, one after the other.
         iterations: how long it lasts; None until `until`, or to the end of the run.
         until: ends it when this holds, e.g. "val/accuracy/patch > 0.9".
+        batches: "live" samples, made as the model is now, or "stored" ones that `data.generated_by` made once: critics
+            may learn from them alone.
         patience: how many times in a row `until` must hold.
         gates: by part.
     """
 
     turns: Annotated[tuple[Turn, ...], Field(min_length=1)]
+    batches: Literal["live", "stored"] = "live"
     iterations: Count | None = None
     until: Annotated[Word, AfterValidator(_is_condition), Expected(_EXPECTED)] | None = None
     patience: Count = 1

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 from revoice.audio.scale import to_log_magnitude
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
-from revoice.settings import Factors, Frames, NotNegative, OddKernel, Width
+from revoice.settings import Factors, Flag, Frames, NotNegative, OddKernel, Width
 from revoice.vocoders.base import VOCODERS
 from revoice.vocoders.neural import NeuralVocoder
 
@@ -66,7 +66,7 @@ class HiFiGAN(NeuralVocoder):
         block: 1 (pairs of convolutions) or 2.
         block_kernels: of the residual blocks after each transposed convolution.
         dilations: for each of those kernels.
-        frames, gain_db: of the segments that it learns from, see `NeuralVocoder`.
+        frames, gain_db, generated: of the segments that it learns from, see `NeuralVocoder`.
 
     Raises:
         UserError: lists that do not belong together, or to the hop.
@@ -83,8 +83,9 @@ class HiFiGAN(NeuralVocoder):
         dilations: Dilations = ((1, 3, 5), (1, 3, 5), (1, 3, 5)),
         frames: Frames = 32,
         gain_db: NotNegative = 12.0,
+        generated: Flag = False,
     ) -> None:
-        super().__init__(spec, frames, gain_db)
+        super().__init__(spec, frames, gain_db, generated)
         _require_fit(spec.hop, channels, rates, kernels, len(block_kernels), len(dilations))
         self.settings = {"channels": channels, "rates": list(rates), "block": block}
         self.first = weight_norm(nn.Conv1d(spec.channels, channels, 7, padding=3))

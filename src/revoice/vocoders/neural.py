@@ -7,7 +7,7 @@ from revoice.audio.features import FeatureExtractor
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch, Requires
 from revoice.nn.spectral import RESOLUTIONS, mel_l1, stft_distance
-from revoice.settings import Frames, NotNegative
+from revoice.settings import Flag, Frames, NotNegative
 from revoice.trainable import MODEL, Play
 from revoice.vocoders.base import Vocoder
 
@@ -26,22 +26,25 @@ class NeuralVocoder(Vocoder):
         spec: the features.
         frames: of a segment.
         gain_db: segments are made quieter by up to so much, or louder by up to half of it, at random.
+        generated: whether it hears what a model made of the recordings (`data.generated_by`), at their own levels.
     """
 
     trained = True
-    may_change = ("frames", "gain_db")
+    may_change = ("frames", "gain_db", "generated")
     target = "none"
 
-    def __init__(self, spec: FeatureSpec, frames: Frames, gain_db: NotNegative) -> None:
+    def __init__(self, spec: FeatureSpec, frames: Frames, gain_db: NotNegative, generated: Flag) -> None:
         super().__init__(spec)
-        self.gain_db = gain_db
-        self.requires = Requires(fields=("features", "waveform"), frames=frames, minimum=frames)
+        self.gain_db = 0.0 if generated else gain_db
+        fields = ("features", "waveform", *(["generated"] if generated else []))
+        self.requires = Requires(fields=fields, frames=frames, minimum=frames)
         self.extractor = FeatureExtractor(spec)
 
     def play(self, batch: Batch, part: str = MODEL) -> Play:
         """Say a batch of segments again."""
         real = self._at_some_level(batch)
-        fake = self(self.extractor(real))[:, : real.shape[1]]
+        heard = self.extractor(real) if batch.generated is None else batch.generated
+        fake = self(heard)[:, : real.shape[1]]
         real = real[:, : fake.shape[1]]
         resolutions = RESOLUTIONS if batch.draws is None else LEARNED  # as published where it is measured
         stft = stft_distance(fake, real, resolutions).mean()

@@ -11,7 +11,7 @@ from revoice.audio.spec import OVERLAP, FeatureSpec
 from revoice.audio.stft import Stft
 from revoice.errors import UserError
 from revoice.nn.convnext import ConvNeXtBlock, TableNorm
-from revoice.settings import Depth, Frames, Natural, NotNegative, Whole, Width
+from revoice.settings import Depth, Flag, Frames, Natural, NotNegative, Whole, Width
 from revoice.vocoders.base import VOCODERS
 from revoice.vocoders.neural import NeuralVocoder
 
@@ -36,7 +36,7 @@ class Vocos(NeuralVocoder):
         n_fft: samples in a frame of the inverse STFT; None: as in the features'. Its hop is always theirs.
         rows: of the table that scales every normalization (published with EnCodec's bandwidths); 0: no table.
         row: of that table, to speak with.
-        frames, gain_db: of the segments that it learns from, see `NeuralVocoder`.
+        frames, gain_db, generated: of the segments that it learns from, see `NeuralVocoder`.
 
     Raises:
         UserError: frames of `n_fft` cannot be laid over each other at this hop; no such row.
@@ -53,8 +53,9 @@ class Vocos(NeuralVocoder):
         row: Natural = 0,
         frames: Frames = 64,
         gain_db: NotNegative = 12.0,
+        generated: Flag = False,
     ) -> None:
-        super().__init__(spec, frames, gain_db)
+        super().__init__(spec, frames, gain_db, generated)
         if row >= max(1, rows):
             raise UserError(f"vocoder.row={row}: expected less than vocoder.rows={rows}, or 0")
         self.settings = {"dim": dim, "hidden": hidden, "layers": layers}

@@ -61,6 +61,7 @@ class Batch:
         content: (B, D, T) what a recognizer's encoder made of the whole utterance, aligned with `features`.
         reference: (B, F, R) crops of *other* utterances of the same speakers.
         phones: (B, T) integers, see `data.fields.phones`: which phone each frame belongs to, and where its middle is.
+        generated: (B, F, T) what a model made of the same utterance, like `features`.
         posteriors: (B, C, T') float32, what a teacher hears, T' = T / 2 steps; 0 throughout where it was not asked.
         draws: the batch's random numbers (absent in evaluation: models then take means instead of samples).
     """
@@ -81,6 +82,7 @@ class Batch:
     content: Tensor | None = None
     reference: Tensor | None = None
     phones: Tensor | None = None
+    generated: Tensor | None = None
     posteriors: Tensor | None = None
     draws: Draws | None = None
 

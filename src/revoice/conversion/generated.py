@@ -1,0 +1,71 @@
+"""What a trained model makes of every utterance, in the voice that it has: a stored field.
+
+Vocoders learn from it to speak what models say instead of what recordings are, and critics to tell the two apart.
+Registered here and not in `data.fields`, whose modules know no networks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field as Bounded
+
+from revoice.audio.io import Audio
+from revoice.audio.spec import FeatureSpec
+from revoice.conversion.converter import Converter, load
+from revoice.data.fields.base import FIELDS, Field
+from revoice.data.fields.clip import Clip
+from revoice.errors import UserError
+
+
+@FIELDS.register("generated")
+@dataclass(frozen=True)
+class Generated(Field):
+    """Features (T, F) of each utterance said again by a model, with the utterance itself as the target's clip.
+
+    Attributes:
+        spec: of the frames; the model's must be the same.
+        by: checkpoint of a conversion model.
+    """
+
+    spec: FeatureSpec
+    by: Annotated[str, Bounded(max_length=4096)] = ""
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]
+        """The spec's storage type."""
+        return self.spec.storage
+
+    @property
+    def padding(self) -> float | list[float]:
+        """A frame of digital silence."""
+        return list(self.spec.silence_frame) if self.spec.phase else self.spec.silence
+
+    def parameters(self) -> dict[str, Any]:
+        """The fingerprint of the features, and the bytes of the model."""
+        return {"fingerprint": self.spec.fingerprint, "by": _maker(self.by, self.spec).loaded.sha256}
+
+    def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
+        """(T, F) per clip."""
+        return [self._said_again(clip) for clip in clips]
+
+    @torch.no_grad()
+    def _said_again(self, clip: Clip) -> np.ndarray:
+        converter = _maker(self.by, self.spec)
+        known = converter.analyzed(Audio(clip.at(self.spec.sample_rate), self.spec.sample_rate))
+        made = converter.model.convert(known, [known], converter.controls({}))
+        return made[0, :, : known.features.shape[2]].T.numpy()
+
+
+@cache
+def _maker(path: str, spec: FeatureSpec) -> Converter:
+    if not path:
+        raise UserError("generated features are a model's: add data.generated_by=CHECKPOINT")
+    converter = load(path)
+    if converter.model.target != "clips":
+        raise UserError(f"data.generated_by={path}: {converter.model.name} takes no clip as its target, but a name")
+    converter.spec.require_match(spec, f"data.generated_by={path}", "the features")
+    return converter
