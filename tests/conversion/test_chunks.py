@@ -208,7 +208,7 @@ def test_a_level_is_followed_from_loud_to_soft_and_back() -> None:
 
 
 def loud_and_soft(speech: Callable[[float, float], np.ndarray]) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    """Speech of 8 s with an offset, then other speech 20 dB softer, and so on, pauses of 0.3 to 2 s; where each lies."""
+    """8 s of speech with an offset, then others 20 dB softer, and so on, with pauses of 0.3 to 2 s; where each lies."""
     parts, places, at = [], [], 0.0
     for number, pause in enumerate((0.3, 2.0, 0.6, 1.3, 0.3, 1.7, 0.9, 0.5)):
         clip = speech(8 * number, 8 * number + 8)
