@@ -101,10 +101,10 @@ def test_a_target_that_is_mostly_pause_is_heard_without_it(random_weights: Conve
     said = speech(0, 4)
     holed = np.concatenate([said, noise(20, -75), said])
     (clip,) = random_weights.references([Audio(holed, RATE)])
-    frames = clip.features.shape[1] / random_weights.spec.frame_rate
+    frames = clip.features.shape[-1] / random_weights.spec.frame_rate
     assert 7.0 < frames < 9.5
     (whole,) = random_weights.references([Audio(speech(0, 8), RATE)])
-    assert whole.features.shape[1] / random_weights.spec.frame_rate == pytest.approx(8, abs=0.3)
+    assert whole.features.shape[-1] / random_weights.spec.frame_rate == pytest.approx(8, abs=0.3)
 
 
 @pytest.mark.parametrize("rate", [16000, 22050])
