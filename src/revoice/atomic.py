@@ -1,13 +1,21 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and replace nothing but what revoice made: a JSON among them says so."""
 
+import hashlib
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from os.path import lexists
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from revoice.errors import UserError
+
+REPORT = "metrics.json"  # the record of an evaluation's folder
+SUMS = "files_sha256"  # in it: of the files beside it
+_RECORD = 1 << 22  # bytes; ours are some thousands
+_EARLIER = ("features", "systems", "evaluation", "phone_error")  # one of them is in a report of versions without sums
 
 
 @contextmanager
@@ -66,3 +74,54 @@ def require_writable(path: Path, folder: bool = False) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"cannot write to {str(path)[:200]}: {error.strerror or error}") from error
+
+
+def digest(path: Path) -> str | None:
+    """First 16 hex digits of a file's SHA-256; None if it is no file or cannot be read."""
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except (OSError, ValueError):
+        return None
+
+
+def read_record(path: Path, keys: Collection[str]) -> dict[str, Any] | None:
+    """The mapping in a JSON file that has all of these keys; None of anything else."""
+    try:
+        if not path.is_file() or path.stat().st_size > _RECORD:
+            return None
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.keys() >= set(keys) else None
+
+
+def sums_of(folder: Path, names: Collection[str]) -> dict[str, Any]:
+    """What `metrics.json` says of the files beside it, by which `require_ours` knows them again."""
+    return {SUMS: {name: digest(folder / name) for name in names}}
+
+
+def require_ours(folder: Path, names: Collection[str]) -> None:
+    """Refuse to write a report where a file of that name lies that revoice did not make, or that was edited since.
+
+    Args:
+        folder: of the report.
+        names: of the files that will be written beside `metrics.json`.
+
+    Raises:
+        UserError: with their names.
+    """
+    record = read_record(folder / REPORT, ()) or {}
+    sums = record.get(SUMS)
+    if isinstance(sums, Mapping):
+        foreign = [name for name in names if lexists(folder / name) and sums.get(name) != digest(folder / name)]
+    else:
+        known = any(key in record for key in _EARLIER)
+        foreign = [name for name in (REPORT, *names) if lexists(folder / name) and not known]
+    if foreign:
+        raise UserError(
+            f"out={folder}: {' and '.join(foreign)} in that folder would be replaced, which revoice did not make: give "
+            "another folder"
+        )

@@ -171,14 +171,17 @@ def _is_plain(kind: Any) -> bool:
     return hasattr(kind, "__pydantic_fields__")
 
 
+_signature = functools.cache(inspect.signature)  # which takes longer than all checks of the arguments
+
+
 def accepted(cls: Callable[..., Any]) -> list[str]:
     """Names of the parameters that `cls(...)` takes by keyword."""
-    parameters: Iterable[inspect.Parameter] = inspect.signature(cls).parameters.values()
+    parameters: Iterable[inspect.Parameter] = _signature(cls).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [p.name for p in parameters if p.kind in kinds]
 
 
 def defaults(cls: Callable[..., Any]) -> dict[str, Any]:
     """What `cls(...)` takes for the parameters that are not given."""
-    parameters = inspect.signature(cls).parameters.values()
+    parameters = _signature(cls).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}

@@ -77,6 +77,27 @@ def test_outputs_are_tried_before_the_work(command, trained: Path, clip: str, tm
     assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_report_replaces_nothing_but_reports(command, trained: Path, tmp_path: Path) -> None:
+    evaluate = [
+        "evaluate", f"ckpt={trained}", *TINY, "metrics.voices=2", "metrics.workers=0", "metrics.recognizer=null",
+        "metrics.groups=[unseen]", "adapt=0", f"out={tmp_path / 'report'}",
+    ]  # fmt: skip
+    (tmp_path / "report").mkdir()
+    for mine in ("metrics.json", "report.html", "trials.csv"):
+        (tmp_path / "report" / mine).write_text('{"version": 3}')  # as other programs write too
+        refused(command(*evaluate), f"{mine} in that folder would be replaced, which revoice did not make")
+        if mine == "metrics.json":
+            for other in (["evaluation=phones", evaluate[1]], ["evaluation=gram_identification"]):
+                refused(command("evaluate", *other, *TINY, evaluate[-1]), f"{mine} in that folder would be replaced")
+        assert (tmp_path / "report" / mine).read_text() == '{"version": 3}'
+        (tmp_path / "report" / mine).unlink()
+    for _ in range(2):
+        assert command(*evaluate)[0] == 0
+    (tmp_path / "report" / "trials.csv").write_text("with remarks of mine")
+    refused(command(*evaluate), "trials.csv in that folder would be replaced")
+    assert (tmp_path / "report" / "trials.csv").read_text() == "with remarks of mine"
+
+
 def test_exporting_replaces_nothing_but_models(command, trained: Path, tmp_path: Path) -> None:
     for mine in ("model.json", "model.safetensors"):
         (tmp_path / mine).write_text("{}")

@@ -101,10 +101,10 @@ def test_a_target_that_is_mostly_pause_is_heard_without_it(random_weights: Conve
     said = speech(0, 4)
     holed = np.concatenate([said, noise(20, -75), said])
     (clip,) = random_weights.references([Audio(holed, RATE)])
-    frames = clip.features.shape[1] / random_weights.spec.frame_rate
+    frames = clip.features.shape[-1] / random_weights.spec.frame_rate
     assert 7.0 < frames < 9.5
     (whole,) = random_weights.references([Audio(speech(0, 8), RATE)])
-    assert whole.features.shape[1] / random_weights.spec.frame_rate == pytest.approx(8, abs=0.3)
+    assert whole.features.shape[-1] / random_weights.spec.frame_rate == pytest.approx(8, abs=0.3)
 
 
 @pytest.mark.parametrize("rate", [16000, 22050])
@@ -190,6 +190,79 @@ def test_a_chunk_is_the_most_that_is_read_at_once(tmp_path: Path, monkeypatch: p
     said = (heard.samples for heard in recording.chunks())
     assert sum(len(block) for block in recording.joined(said, RATE)) == 180 * RATE
     assert max(read) <= (CHUNK + 2 * REACH + 2 * CONTEXT) * RATE
+
+
+def test_a_level_is_followed_from_loud_to_soft_and_back() -> None:
+    """By what says everything equally loud: the gain must reach as far as the reference does."""
+    stretches = [(5, -20), (1, -80), (6, -46), (0.5, -80), (5, -22), (0.3, -80), (6, -42), (2, -80), (4, -20)]
+    reference = np.concatenate([noise(seconds, db, seed) for seed, (seconds, db) in enumerate(stretches)])
+    flat = np.concatenate([noise(seconds, max(db, -60) if db < -50 else -25, 20 + seed)
+                           for seed, (seconds, db) in enumerate(stretches)])  # fmt: skip
+    made = follow_level(flat, reference, RATE)
+    begin = 0.0
+    for seconds, db in stretches:
+        part = slice(int((begin + 0.25) * RATE), int((begin + seconds - 0.25) * RATE))
+        begin += seconds
+        if db > -50:
+            assert level(made[part]) == pytest.approx(db, abs=1.0)
+
+
+def loud_and_soft(speech: Callable[[float, float], np.ndarray]) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """8 s of speech with an offset, then others 20 dB softer, and so on, with pauses of 0.3 to 2 s; where each lies."""
+    parts, places, at = [], [], 0.0
+    for number, pause in enumerate((0.3, 2.0, 0.6, 1.3, 0.3, 1.7, 0.9, 0.5)):
+        clip = speech(8 * number, 8 * number + 8)
+        parts += [0.1 * clip if number % 2 else clip + 0.01, np.zeros(round(pause * RATE), np.float32)]
+        places.append((at, at + 8))
+        at += 8 + pause
+    whole = np.concatenate(parts)
+    return whole + noise(len(whole) / RATE, -80), places
+
+
+def test_loud_and_soft_speech_keep_their_levels(random_weights: Converter, target: Path, speech: Callable) -> None:
+    source, places = loud_and_soft(speech)
+    at = [first + shift for first, _ in places for shift in (0.25, 2.5, 4.75)]
+    assert np.abs(differences(random_weights, source, target, at)).max() < 2.0
+
+
+def with_other_phases(samples: np.ndarray, seed: int) -> np.ndarray:
+    """What a vocoder could make of a spectrogram: the same magnitudes, other waves, and no offset."""
+    window, draw = torch.hann_window(512), torch.Generator().manual_seed(seed)
+    magnitude = torch.stft(torch.from_numpy(samples), 512, 128, window=window, return_complex=True).abs()
+    phase = torch.polar(torch.ones_like(magnitude), 2 * torch.pi * torch.rand(magnitude.shape, generator=draw))
+    for _ in range(8):
+        wave = torch.istft(magnitude * phase, 512, 128, window=window, length=len(samples))
+        phase = torch.sgn(torch.stft(wave, 512, 128, window=window, return_complex=True))
+    wave = torch.istft(magnitude * phase, 512, 128, window=window, length=len(samples))
+    return (wave - wave.mean()).numpy()
+
+
+def test_joins_of_real_speech_keep_its_level(speech: Callable) -> None:
+    """Whatever the vocoder: within 1 dB at every join, between speech of any level and recordings of any offset."""
+    source, _ = loud_and_soft(speech)
+    recording = Recording(Audio(source, RATE))
+    said = [
+        follow_level(with_other_phases(heard.samples, seed), heard.samples, RATE)
+        for seed, heard in enumerate(recording.chunks())
+    ]
+    made = np.concatenate([*recording.joined(said, RATE)])
+    begins = np.cumsum([0, *(last - first for first, last in recording.kept)])
+    assert len(recording.cuts) > 3
+    for cut in recording.cuts[1:-1]:
+        span = int(np.searchsorted(begins, cut)) - 1
+        middle = recording.kept[span][0] + cut - begins[span]
+        part = slice(middle - RATE // 2, middle + RATE // 2)
+        assert abs(level(made[part]) - level(source[part])) < 1.0
+
+
+def test_an_offset_is_not_taken_for_sound() -> None:
+    """A loud stretch with an offset beside a soft one without."""
+    sounds = [noise(6, -20), noise(6, -50, 1), noise(6, -20, 2)]
+    reference = np.concatenate([sounds[0] + 0.05, sounds[1], sounds[2] + 0.05])
+    made = follow_level(np.concatenate(sounds), reference, RATE)
+    for first in (1, 7, 13):  # in each
+        part = slice(first * RATE, (first + 4) * RATE)
+        assert level(made[part]) == pytest.approx(level(np.concatenate(sounds)[part]), abs=0.3)
 
 
 def test_a_level_is_followed_through_peaks() -> None:

@@ -127,6 +127,24 @@ def test_an_index_that_no_preparation_writes_is_refused(change: str, index: Path
     assert index.parent.name in refused(index.parent)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("no frames", "fields.f0.per_frame=0: expected a number above 0, or null"),
+        ("type of texts", "fields.f0.dtype=<U9: expected a type of numbers, e.g. float16"),
+        ("speakers of numbers", "speakers=[1,2]: expected a list of names, each once"),
+        ("facts below nought", "facts.train=-1: expected a whole number from 0"),
+        ("levels too many", "3 levels of 2 speakers"),
+    ],
+)
+def test_what_is_wrong_in_an_index_is_named(change: str, told: str, index: Path) -> None:
+    values = json.loads(index.read_text())
+    CHANGES[change](values)
+    index.write_text(json.dumps(values))
+    message = refused(index.parent)
+    assert told in message and message.endswith("expected the folder stream-... that prepare.py data.stream=true names")
+
+
 @pytest.mark.parametrize("text", [DEEP, "", "null", "[]", "3", '"index"', "{", '{"format": 2}', "9" * 10_000, "\x00"])
 def test_an_index_that_is_none_is_refused(text: str, index: Path) -> None:
     index.write_text(text)

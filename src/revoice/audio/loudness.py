@@ -8,6 +8,7 @@ import torch
 _BLOCK_SECONDS = 0.4
 _OFFSET = -0.691
 _STEP_SECONDS = 0.25  # between the windows of a gain that follows
+_WIDEST = 10.0 ** (36 / 10)  # of a gain (of power) relative to its median: 36 dB, the loudest speech and the softest
 _KNEE = 0.8  # what is louder is bent towards full scale
 
 
@@ -44,8 +45,9 @@ def follow_level(samples: np.ndarray, reference: np.ndarray, sample_rate: int) -
     """Samples (S,) with the level of `reference` (S,) in every stretch of some seconds, not only on the whole.
 
     The level is midway, in dB, between power and K-weighted power: two voices can be equal in one of these only. The
-    gain changes slowly, stays within 18 dB of its median, and is held where the reference is quiet. Peaks beyond full
-    scale are bent, so that one of them does not make all the rest quieter.
+    gain changes slowly, stays within 36 dB of its median, and is held where the reference is quiet: a model may say all
+    things equally loud, and a speaker turn from the microphone. Peaks beyond full scale are bent, so that one of them
+    does not make all the rest quieter.
     """
     hop = round(_STEP_SECONDS * sample_rate)
     first = np.arange(0, len(samples), hop)
@@ -59,16 +61,21 @@ def follow_level(samples: np.ndarray, reference: np.ndarray, sample_rate: int) -
         change = np.log(wanted[at] / _around(given * gain)[at])
         gain *= np.exp(_smooth(np.interp(np.arange(len(first)), at, change)))
         middle = np.median(gain[at])
-        gain = np.clip(gain, middle / 63.0, middle * 63.0)
+        gain = np.clip(gain, middle / _WIDEST, middle * _WIDEST)
     louder = samples * np.interp(np.arange(len(samples)), first + hop / 2, np.sqrt(gain))
     over = np.maximum(np.abs(louder) - _KNEE, 0.0) / (1.0 - _KNEE)
     return (np.sign(louder) * (np.minimum(np.abs(louder), _KNEE) + (1.0 - _KNEE) * np.tanh(over))).astype(samples.dtype)
 
 
 def _energies(samples: np.ndarray, rate: int, first: np.ndarray) -> np.ndarray:
-    """Plain and K-weighted energy (2, steps) from each of the samples `first` to the next."""
+    """Plain and K-weighted energy (2, steps) from each of the samples `first` to the next.
+
+    Each step's own offset is left out of the plain one: that of a loud stretch is as loud as soft speech.
+    """
     exact = np.asarray(samples, dtype=np.float64)
-    return np.stack([np.add.reduceat(x * x, first) for x in (exact - exact.mean(), _k_weight(exact, rate))])
+    counts = np.diff(np.append(first, len(exact)))
+    offset = np.repeat(np.add.reduceat(exact, first) / counts, counts)
+    return np.stack([np.add.reduceat(x * x, first) for x in (exact - offset, _k_weight(exact, rate))])
 
 
 def _around(energies: np.ndarray) -> np.ndarray:

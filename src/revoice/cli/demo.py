@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from revoice.atomic import require_ours
 from revoice.cli.app import run
 from revoice.cli.evaluate import evaluate
 from revoice.cli.train import task as train
@@ -20,9 +21,12 @@ FOLDER = Path("outputs") / "demo"
 
 def task(values: dict[str, Any], folder: Path) -> None:
     """Train as `experiment=demo` says, then evaluate; leaves model.ckpt, metrics.json, report.html and three clips."""
+    from revoice.evaluation.session import FILES
+
     # make says when it began, so that the time includes the installation
     began = float(os.environ.get("REVOICE_DEMO_BEGAN", time.time()))
     out = Path(values["paths"]["output_dir"]) / "demo"
+    require_ours(out, FILES)
     trained = train(values, folder)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # a second training process has no further duties
         return

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from revoice.atomic import require_writable
+from revoice.atomic import require_ours, require_writable
 from revoice.cli.app import device, required, run, several
 from revoice.errors import UserError, choices
 
@@ -80,10 +80,11 @@ def _gram_identification(values: dict[str, Any], out: Path) -> "Identification":
     from revoice.audio.spec import FeatureSpec
     from revoice.data.config import build
     from revoice.studies.gram_identification import identify_speakers
-    from revoice.studies.gram_report import reference_line, result_line, write_identification
+    from revoice.studies.gram_report import FILES, reference_line, result_line, write_identification
 
     if "features" not in values:
         raise UserError("evaluation.name is set by its group: type evaluation=gram_identification")
+    require_ours(out, FILES)
     how = cast("GramProtocol", protocol(values))
     spec, where = FeatureSpec.from_dict(values["features"]), device(values["device"])
     found = identify_speakers(build(values["data"]).manifest(), how, spec, int(values["seed"]), where)
@@ -100,8 +101,9 @@ def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
     from revoice.checkpoint.load import load_checkpoint
     from revoice.checkpoint.vocoder import load_vocoder
     from revoice.data.config import build
-    from revoice.evaluation.phone_error import phone_errors, save
+    from revoice.evaluation.phone_error import FILES, phone_errors, save
 
+    require_ours(out, FILES)
     loaded = load_checkpoint(str(required(values, "ckpt", PHONES_EXAMPLE)), device(values["device"]))
     how = cast("PhoneProtocol", protocol(values))
     vocoder = None
@@ -129,9 +131,10 @@ def evaluate(
     from revoice.cli.systems import from_checkpoint, from_settings
     from revoice.conversion.converter import Converter
     from revoice.data.config import build
-    from revoice.evaluation.session import Protocol, evaluate_systems
+    from revoice.evaluation.session import FILES, Protocol, evaluate_systems
     from revoice.settings import from_mapping
 
+    require_ours(out, FILES)
     where = device(values["device"])
     made: list[Converter] = [from_checkpoint(path, values, where) for path in checkpoints]
     given = [(Path(path), converter.model.name) for path, converter in zip(checkpoints, made, strict=True)]

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from revoice.atomic import write_text
+from revoice.atomic import digest, write_text
 from revoice.audio.io import AudioError, probe_audio, write_blocks
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.chunks import WHOLE, Recording
 from revoice.conversion.converter import Converter, Heard
-from revoice.conversion.outputs import Job, Target, digest, is_finished
+from revoice.conversion.outputs import Job, Target, is_finished
 from revoice.data.read.batch import Batch
 from revoice.errors import is_text, printable
 from revoice.models.base import Controls

@@ -1,7 +1,6 @@
 """Which files are converted into which, and what lies there: no input is replaced, nor what revoice did not make."""
 
 import glob
-import hashlib
 import json
 import mimetypes
 import string
@@ -13,13 +12,12 @@ from os.path import abspath, expanduser, isdir, lexists, realpath
 from pathlib import Path
 from typing import Any
 
-from revoice.atomic import require_writable
+from revoice.atomic import digest, read_record, require_writable
 from revoice.audio.io import AUDIO_SUFFIXES, RECORDINGS, probe_audio
 from revoice.errors import UserError
 
 NAME = "{source}_to_{target}"
 _LONGEST = 200  # bytes of a name, of the 255 that a file system takes
-_RECORD = 1 << 20  # bytes; ours are a few thousand
 
 
 @dataclass(frozen=True)
@@ -129,14 +127,8 @@ def plan(sources: Sources, target: Target, out: Path, name: str = NAME) -> list[
 
 def made_here(path: Path) -> dict[str, Any] | None:
     """What the JSON beside an output says, if revoice wrote both and nobody has changed the sound since."""
-    beside = path.with_suffix(".json")
-    try:
-        if not beside.is_file() or beside.stat().st_size > _RECORD:
-            return None
-        record = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or not {"model", "features", "version", "source", "target"} <= record.keys():
+    record = read_record(path.with_suffix(".json"), ("model", "features", "version", "source", "target"))
+    if record is None:
         return None
     changed = "output_sha256" in record and path.exists() and record["output_sha256"] != digest(path)
     return None if changed else record
@@ -150,17 +142,6 @@ def require_pattern(name: str) -> None:
         fields = [("", None, None)]
     if sep in name or not name or any(f[0] not in ("source", "target") or any(f[1:]) for f in fields):
         raise UserError(f"name={name}: expected a file name with {{source}} and {{target}} in it, e.g. name='{NAME}'")
-
-
-def digest(path: Path) -> str | None:
-    """First 16 hex digits of a file's SHA-256; None if it is no file or cannot be read."""
-    try:
-        if not path.is_file():  # a pipe would wait for ever
-            return None
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except (OSError, ValueError):
-        return None
 
 
 def _single(sources: Sequence[Path], out: Path, inputs: Collection[str]) -> Job:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from revoice.atomic import REPORT, sums_of, write_text
 from revoice.audio.features import extract
 from revoice.audio.io import AudioError, resample
 from revoice.audio.pitch import pitch_for
@@ -27,6 +28,7 @@ from revoice.settings import Count, Word, one_or_more, settings
 from revoice.vocoders.base import Vocoder
 
 log = logging.getLogger(__name__)
+FILES = ("clips.csv",)  # beside `metrics.json`
 
 
 def _known(split: str) -> str:
@@ -193,13 +195,12 @@ def save(found: PhoneErrors, name: str, about: Mapping[str, Any], out: Path, see
     """Leave `metrics.json` (for `revoice-export facts=`) and `clips.csv`; returns the summary."""
     import json
 
-    out.mkdir(parents=True, exist_ok=True)
     summary = found.summary(seed)
-    text = json.dumps({"phone_error": {name: summary}, **about}, indent=2)
-    (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
     lines = [
         [clip.row.id, clip.row.speaker, *(" ".join(p or []) for p in (clip.said, clip.heard, clip.copy))]
         for clip in found.clips
     ]
     write_csv(out / "clips.csv", [["id", "speaker", "said", "heard", "copy"], *lines])
+    text = json.dumps({"phone_error": {name: summary}, **about, **sums_of(out, FILES)}, indent=2)
+    write_text(out / REPORT, text + "\n")
     return summary

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from revoice.atomic import REPORT, sums_of
 from revoice.audio.io import Audio, AudioError
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.converter import Converter
@@ -23,6 +24,7 @@ from revoice.settings import Count, Given, Processes, Word, Words, settings
 from revoice.version import __version__
 
 log = logging.getLogger(__name__)
+FILES = ("report.html", "trials.csv")  # beside `metrics.json`
 
 
 def _known(groups: tuple[str, ...]) -> tuple[str, ...]:
@@ -171,7 +173,7 @@ def evaluate_systems(
     }  # fmt: skip
     write_report(folder / "report.html", list(evaluations.values()), "Voice conversion report", facts, listening.remark)
     write_trials(folder / "trials.csv", list(evaluations.values()))
-    write_metrics(folder / "metrics.json", _payload(evaluations, converters, extra or {}))
+    write_metrics(folder / REPORT, {**_payload(evaluations, converters, extra or {}), **sums_of(folder, FILES)})
     return evaluations
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from revoice.atomic import write_text
+from revoice.atomic import REPORT, sums_of, write_text
 from revoice.evaluation.bootstrap import RESAMPLES
 from revoice.evaluation.media import png_uri
 from revoice.evaluation.page import facts_list, page
@@ -17,12 +17,12 @@ from revoice.studies.confusion_picture import confusion_picture
 from revoice.studies.gram_protocol import Identification, Outcome
 from revoice.version import __version__
 
+FILES = ("predictions.csv", "report.html")  # beside `metrics.json`
 TITLE = "Speakers by the nearest Gram matrix"
 
 
 def write_identification(folder: Path, found: Identification) -> None:
     """Write the three files into a folder."""
-    write_metrics(folder / "metrics.json", _payload(found))
     rows = [
         {
             "variant": outcome.variant.title, "seed": guess.seed, "id": guess.row.id, "speaker": guess.row.speaker,
@@ -33,6 +33,7 @@ def write_identification(folder: Path, found: Identification) -> None:
     ]  # fmt: skip
     write_rows(folder / "predictions.csv", rows)
     write_text(folder / "report.html", page(TITLE, _body(found)))
+    write_metrics(folder / REPORT, {**_payload(found), **sums_of(folder, FILES)})
 
 
 def result_line(outcome: Outcome) -> str:

@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from revoice.data.corpora.manifest import Manifest
+from revoice.settings import Natural, NotNegative, Word, settings
 
 
 class _Prepared(Protocol):
@@ -16,7 +16,7 @@ class _Prepared(Protocol):
     def rejected(self) -> Sequence[object]: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Facts:
     """Counts of a prepared corpus.
 
@@ -26,13 +26,13 @@ class Facts:
         hours: of the training files.
     """
 
-    corpus: str
-    manifest: str
-    utterances: int
-    train: int
-    validation: int
-    rejected: int
-    hours: float
+    corpus: Word
+    manifest: Word
+    utterances: Natural
+    train: Natural
+    validation: Natural
+    rejected: Natural
+    hours: NotNegative
 
     @classmethod
     def of(cls, prepared: _Prepared) -> "Facts":

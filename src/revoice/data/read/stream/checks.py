@@ -3,60 +3,118 @@
 All of it is told by `ValueError`, which readers turn into one line, or leave the shard out for.
 """
 
-import math
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
+from pydantic import AfterValidator, AllowInfNan, Field, Strict
 
 from revoice.data.corpora.manifest import Row
+from revoice.data.read.facts import Facts
+from revoice.errors import UserError
+from revoice.mistakes import Expected
+from revoice.settings import Given, from_config, settings
 
-_SHARD = re.compile(r"shard-\d{1,12}\.tar")
-_MOST = 10**9  # utterances in a shard
-
-
-def require_index(values: Any) -> None:
-    """Names, shards, levels, counts and fields of `index.json` (see `Stream`), before anything is built of them."""
-    _require(isinstance(values, dict), "it is no mapping")
-    for name in ("speakers", "everyone", "emotions"):
-        found = values[name]
-        _require(isinstance(found, list) and all(_is_name(each) for each in found), f"{name} are not all words")
-        _require(len(set(found)) == len(found), f"{name} has one twice")
-    for shard in values["shards"]:
-        name, count = shard
-        _require(isinstance(name, str) and _SHARD.fullmatch(name) is not None, "shards are not called like shards")
-        _require(type(count) is int and 0 <= count <= _MOST, f"{name} has {count!r:.40} utterances")
-    levels = values["levels"]
-    _require(isinstance(levels, list) and all(each is None or _is_number(each) for each in levels), "levels")
-    _require(len(levels) in (0, len(values["speakers"])), f"{len(levels)} levels of {len(values['speakers'])} speakers")
-    _require(values["trim_db"] is None or _is_number(values["trim_db"]), "trim_db is no number")
-    facts = values["facts"]
-    counts = ("utterances", "train", "validation", "rejected")
-    _require(all(isinstance(facts[name], str) for name in ("corpus", "manifest")), "facts without a corpus")
-    _require(all(type(facts[name]) is int and facts[name] >= 0 for name in counts), "facts without counts")
-    _require(_is_number(facts["hours"]), "facts without hours")
-    for label, about in values["fields"].items():
-        _require_field(label, about)
+T = TypeVar("T")
 
 
-def _require_field(label: str, about: Mapping[str, Any]) -> None:
-    rate, scale, padding = about["per_frame"], about["scale"], about["padding"]
-    _require(isinstance(about["folder"], str) and isinstance(about["parameters"], dict), f"{label}: no folder")
-    _require(
-        isinstance(about["dtype"], str) and np.dtype(about["dtype"]).kind in "biuf", f"{label}: type of no numbers"
-    )
-    _require(rate is None or (_is_number(rate) and rate > 0), f"{label}: per_frame")
-    _require(scale is None or _is_number(scale), f"{label}: scale")
-    _require(all(map(_is_number, padding if isinstance(padding, list) else [padding])), f"{label}: padding")
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("one of them twice")
+    return names
 
 
-def validation_row(line: Mapping[str, Any], names: Mapping[str, str]) -> Row:
+def _of_numbers(dtype: str) -> str:
+    try:
+        kind = np.dtype(dtype).kind
+    except TypeError as error:
+        raise ValueError("no type") from error
+    if kind not in "biuf":
+        raise ValueError("of texts or objects")
+    return dtype
+
+
+# a program wrote these, so nothing is taken for what it nearly is: neither 3 for a name nor "3" for a number
+_Text = Annotated[str, Strict()]
+_Name = Annotated[_Text, Field(min_length=1, max_length=10_000)]
+_Names = Annotated[tuple[_Name, ...], AfterValidator(_each_once), Expected("a list of names, each once")]
+_Real = Annotated[float, Strict(), AllowInfNan(False)]
+_Shard = Annotated[_Text, Field(pattern=r"^shard-[0-9]{1,12}\.tar$")]
+_Utterances = Annotated[int, Strict(), Field(ge=0, le=10**9)]
+_Shards = Annotated[
+    tuple[tuple[_Shard, _Utterances], ...], Expected("a list, each the name of a shard and its number of utterances")
+]
+_Type = Annotated[_Text, AfterValidator(_of_numbers), Expected("a type of numbers, e.g. float16")]
+
+
+@settings
+class StoredField:
+    """How the arrays of a field are read.
+
+    Attributes:
+        folder: of its shards, relative to that of the index.
+        per_frame: rows per feature frame; None: one array per utterance.
+        padding: of the rows behind an utterance's end, one number or one for each column.
+        scale: factor of what is stored; None: integers.
+        dtype: of what is stored.
+        parameters: what it was computed with.
+    """
+
+    folder: _Text
+    per_frame: Annotated[_Real, Field(gt=0)] | None
+    padding: _Real | tuple[_Real, ...]
+    scale: _Real | None
+    dtype: _Type
+    parameters: Given
+
+
+@settings
+class Index:
+    """What `index.json` says (see `Stream`), but for the spec and the statistics, which have checks of their own."""
+
+    fields: dict[_Text, StoredField]
+    trim_db: _Real | None
+    speakers: _Names
+    everyone: _Names
+    emotions: _Names
+    levels: tuple[_Real | None, ...]
+    facts: Facts
+    shards: _Shards
+
+    def __post_init__(self) -> None:
+        if len(self.levels) not in (0, len(self.speakers)):
+            raise UserError(f"{len(self.levels)} levels of {len(self.speakers)} speakers")
+
+
+@settings
+class _Held:
+    """A line of `validation.jsonl`."""
+
+    id: _Name
+    path: _Text
+    speaker: _Name
+    split: Literal["val"]
+    gender: _Text | None = None
+    emotion: _Text | None = None
+
+
+def require_index(values: Any) -> Index:
+    """The values of `index.json`, before anything is built of them."""
+    return _told(Index, values)
+
+
+def validation_row(line: Any, names: Mapping[str, str]) -> Row:
     """The row of a line of `validation.jsonl`, its speaker under the new name in `names`."""
-    row = Row(**{**line, "speaker": names.get(line["speaker"], line["speaker"])})
-    _require(all(_is_name(each) for each in (row.id, row.speaker)) and row.split == "val", "a line of no utterance")
-    _require(all(each is None or isinstance(each, str) for each in (row.gender, row.emotion)), "a line of no utterance")
-    return row
+    held = _told(_Held, line)
+    return Row(**{**vars(held), "speaker": names.get(held.speaker, held.speaker)})
+
+
+def _told(kind: type[T], values: Any) -> T:
+    """The values as settings; what is wrong is for the reader to tell, who knows where they are from."""
+    try:
+        return from_config(kind, values)
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 def entry(table: Sequence[Any], index: Any) -> Any:
@@ -90,11 +148,3 @@ def row_shape(label: str, array: np.ndarray, about: Mapping[str, Any], channels:
 def _require(holds: bool, what: str) -> None:
     if not holds:
         raise ValueError(what)
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 10_000
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)

@@ -86,22 +86,21 @@ class Stream:
             values = parse_json(fetch(f"{address}/index.json", tries=()))
             if values["format"] != FORMAT:
                 raise UserError(f"{address}: stream format {values['format']}, this version reads {FORMAT}")
-            require_index(values)
+            index = require_index(values)
             spec = FeatureSpec.from_dict(values["spec"])
-            tables = Tables(tuple(values["speakers"]), tuple(values["emotions"]))
             numbers = {name: torch.tensor(values["statistics"][name]) for name in ("mean", "std")}
             statistics = require_statistics(Statistics(**numbers), spec.channels)
             stream = cls(
                 address=address,
                 spec=spec,
-                fields=values["fields"],
-                shards=tuple((name, count) for name, count in values["shards"] if count),
-                tables=tables,
-                everyone=tuple(values["everyone"]),
-                levels=tuple(values["levels"]),
+                fields={label: vars(about) for label, about in index.fields.items()},
+                shards=tuple((name, count) for name, count in index.shards if count),
+                tables=Tables(index.speakers, index.emotions),
+                everyone=index.everyone,
+                levels=index.levels,
                 statistics=statistics,
-                facts=Facts(**values["facts"]),
-                trim_db=values["trim_db"],
+                facts=index.facts,
+                trim_db=index.trim_db,
             )
         except UserError as error:
             raise UserError(f"{address}: {str(error).removeprefix(f'{address}: ')}") from error
