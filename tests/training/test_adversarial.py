@@ -119,6 +119,18 @@ def test_the_generator_runs_once_where_its_weights_have_not_changed(
     assert played == ["generator", "listener"] * 2  # two critics and the generator itself share one play
 
 
+def test_the_model_is_averaged_and_the_critics_are_not(workplace: Path, tmp_path: Path) -> None:
+    settings = config(workplace, "max_iterations=8", "callbacks.ema={decay: 0.5}", "trainer.val_every=4")
+    train(settings, tmp_path / "whole")
+    content = last(tmp_path / "whole")
+    mean, raw = content["state_dict"], content["current_model_state"]
+    moved = {name.split(".")[0] for name in mean if not torch.equal(mean[name], raw[name])}
+    assert moved == {"model"}
+    train({**settings, "max_iterations": 4}, tmp_path / "cut")
+    half = last(tmp_path / "cut")
+    assert not torch.equal(half["state_dict"]["model.listener.bias"], mean["model.listener.bias"])
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
