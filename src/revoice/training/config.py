@@ -123,7 +123,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
     build_data(run.data)
     if run.init_from is None:  # else they are the checkpoint's
         require_encoder(name, values)
-        _check_sizes(run)
+        _check_sizes(registry, name, values, run.features)
     return run
 
 
@@ -148,10 +148,9 @@ def _check_checkpoints(run: TrainConfig) -> None:
             find_checkpoint(run.ckpt_path)
 
 
-def _check_sizes(run: TrainConfig) -> None:
+def _check_sizes(registry: "Registry[Any]", name: str, values: Mapping[str, Any], spec: FeatureSpec) -> None:
     """Draw the network without memory: sizes that do not fit together are found, and those of no machine."""
-    registry, name, values = run.learner
-    facts = {**spec_facts(run.features), "n_speakers": 1, "spec": run.features}
+    facts = {**spec_facts(spec), "n_speakers": 1, "spec": spec}
     try:
         model = sketch(lambda: registry.build(name, values, facts), _MOST_TENSORS)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of sizes beyond all measure
@@ -163,4 +162,4 @@ def _check_sizes(run: TrainConfig) -> None:
         raise UserError(
             f"{registry.kind}={name}: these sizes make {count:,} parameters, expected {LARGEST_MODEL:,} at most"
         )
-    model.set_features(run.features)
+    model.set_features(spec)
