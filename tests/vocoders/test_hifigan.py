@@ -29,7 +29,7 @@ def test_a_frame_becomes_the_samples_around_its_center(preset: str) -> None:
     spec = load_preset(preset)
     vocoder = HiFiGAN(spec, **TINY).eval()
     features = torch.randn(2, spec.channels, 7)
-    made, whole = vocoder(features), vocoder.speak(features)
+    made, whole = vocoder(features), vocoder.upsample(features)
     assert made.shape == (2, spec.samples(7)) and whole.shape == (2, 7 * spec.hop)
     for frame in range(1, 6):  # from half a hop before its center to half a hop behind it
         center = spec.frame_offset + frame * spec.hop

@@ -176,3 +176,28 @@ def test_it_learns_a_sound() -> None:
     silence = torch.zeros_like(wave)
     assert mel_l1(made, wave, extractor) < 0.2 * mel_l1(silence, wave, extractor)
     assert stft_distance(made, wave) < 0.2 * stft_distance(silence, wave)
+
+
+@pytest.mark.parametrize("preset", ["mel_22k", "mel_24k100", "adain_24k", "linear_16k", "log1p_22k"])
+def test_projections_bring_a_waveform_nearer_to_its_features(preset: str) -> None:
+    spec = load_preset(preset)
+    vocoder = VOCODERS.build("vocos", {"dim": 16, "hidden": 16, "layers": 1}, {"spec": spec})
+    assert isinstance(vocoder, Vocos)
+    draw = torch.Generator().manual_seed(0)
+    recording = torch.randn(1, 60 * spec.hop, generator=draw).cumsum(1)
+    recording = 0.1 * (recording - recording.mean()) / recording.std()
+    features = vocoder.extractor(recording)
+    distances = []
+    with torch.no_grad():
+        for times in (0, 1, 8):
+            vocoder.set_projections(times)
+            said = vocoder(features)
+            assert said.shape == (1, spec.samples(features.shape[2]))
+            again = vocoder.extractor(said)[..., : features.shape[2]]
+            distances.append(float((again - features[..., : again.shape[2]]).abs().mean()))
+    assert distances[1] < 0.9 * distances[0] and distances[2] < 0.8 * distances[1]
+
+
+def test_projections_are_refused_where_the_way_back_is_not_known() -> None:
+    with pytest.raises(UserError, match="vocoder.projections=2"):
+        VOCODERS.build("vocos", {"projections": 2}, {"spec": load_preset("stft_16k")})

@@ -7,42 +7,68 @@ import torch
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import find_checkpoint, load_checkpoint
 from revoice.errors import UserError
-from revoice.settings import Given, Place, checked
+from revoice.settings import Given, Place, Word, checked, from_mapping, settings
 from revoice.vocoders.base import VOCODERS, Vocoder
+from revoice.vocoders.neural import NeuralVocoder, Projections
+
+
+@settings
+class Trained:
+    """A vocoder with its weights.
+
+    Attributes:
+        ckpt: a run folder, a checkpoint or an exported file.
+        name: what is expected there; None: any.
+        projections: see `NeuralVocoder`; None: as the checkpoint says.
+    """
+
+    ckpt: Place
+    name: Word | None = None
+    projections: Projections | None = None
+
+
+def asked(values: Any) -> Trained | tuple[str, dict[str, Any]]:
+    """What `{name, ckpt, setting: ...}` asks for: weights, or a name with its settings.
+
+    Raises:
+        UserError: neither, or a vocoder that has to be trained without its weights.
+    """
+    given = checked(Given, values, "vocoder")
+    if given.get("ckpt") is not None:
+        return from_mapping(Trained, given, "vocoder")
+    name, given = VOCODERS.named({key: value for key, value in given.items() if key != "ckpt"}, "vocoder")
+    if VOCODERS.get(name).trained:
+        raise UserError(f"vocoder {name} speaks with trained weights: type vocoder.ckpt=RUN_FOLDER_OR_FILE")
+    return name, given
+
+
+def check_vocoder(values: Any) -> None:
+    """Refuse what `load_vocoder` would refuse, without reading a checkpoint."""
+    what = asked(values)
+    if isinstance(what, Trained):
+        find_checkpoint(what.ckpt)
+    else:
+        VOCODERS.check(*what, facts=("spec",))
 
 
 def load_vocoder(values: Any, spec: FeatureSpec, device: str | torch.device = "cpu") -> Vocoder:
     """The vocoder of `{name, ckpt, setting: ...}`: one that needs no training, or the one in the checkpoint `ckpt`.
 
     Raises:
-        UserError: it is one that has to be trained and there is no checkpoint; the checkpoint holds something else, or
-            a vocoder of other features than `spec`.
+        UserError: see `asked`; the checkpoint holds something else, or a vocoder of other features than `spec`.
     """
-    given = checked(Given, values, "vocoder")
-    path, name = given.pop("ckpt", None), given.get("name")
-    if path is None:
-        name, given = VOCODERS.named(given, "vocoder")
-        if VOCODERS.get(name).trained:
-            raise UserError(f"vocoder {name} speaks with trained weights: type vocoder.ckpt=RUN_FOLDER_OR_FILE")
+    what = asked(values)
+    if not isinstance(what, Trained):
+        name, given = what
         return VOCODERS.build(name, given, {"spec": spec}).to(device).eval()
-    loaded = load_checkpoint(str(path), device)
-    if not isinstance(loaded.model, Vocoder) or name not in (None, loaded.model.name):
-        wanted = f"vocoder {name}" if name else "vocoder"
-        raise UserError(f"vocoder.ckpt={path} holds a {loaded.model.name}, expected a {wanted}")
-    loaded.spec.require_match(spec, f"vocoder {loaded.model.name}", "the model")
-    loaded.model.fuse()
-    loaded.model.settings["sha256"] = loaded.sha256
-    return loaded.model
-
-
-def check_vocoder(values: Any) -> None:
-    """Refuse what `load_vocoder` would refuse, without reading a checkpoint."""
-    given = checked(Given, values, "vocoder")
-    path = given.pop("ckpt", None)
-    if path is not None:
-        find_checkpoint(checked(Place, path, "vocoder.ckpt"))
-        return
-    name, given = VOCODERS.named(given, "vocoder")
-    if VOCODERS.get(name).trained:
-        raise UserError(f"vocoder {name} speaks with trained weights: type vocoder.ckpt=RUN_FOLDER_OR_FILE")
-    VOCODERS.check(name, given, facts=("spec",))
+    loaded = load_checkpoint(what.ckpt, device)
+    vocoder = loaded.model
+    if not isinstance(vocoder, NeuralVocoder) or what.name not in (None, vocoder.name):
+        wanted = f"vocoder {what.name}" if what.name else "vocoder"
+        raise UserError(f"vocoder.ckpt={what.ckpt} holds a {vocoder.name}, expected a {wanted}")
+    loaded.spec.require_match(spec, f"vocoder {vocoder.name}", "the model")
+    if what.projections is not None:
+        vocoder.set_projections(what.projections)
+    vocoder.fuse()
+    vocoder.settings |= {"projections": vocoder.projections, "sha256": loaded.sha256}
+    return vocoder

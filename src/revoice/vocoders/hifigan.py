@@ -15,7 +15,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
 from revoice.settings import Factors, Flag, Frames, NotNegative, OddKernel, Width
 from revoice.vocoders.base import VOCODERS
-from revoice.vocoders.neural import NeuralVocoder
+from revoice.vocoders.neural import NeuralVocoder, Projections
 
 _SLOPE = 0.1  # of the leaky rectifiers but for the last, which has torch's default of 0.01, as published
 Dilations = Annotated[tuple[Factors, ...], Field(min_length=1, max_length=16)]
@@ -66,7 +66,7 @@ class HiFiGAN(NeuralVocoder):
         block: 1 (pairs of convolutions) or 2.
         block_kernels: of the residual blocks after each transposed convolution.
         dilations: for each of those kernels.
-        frames, gain_db, generated: of the segments that it learns from, see `NeuralVocoder`.
+        frames, gain_db, projections, generated: of the segments that it learns from, see `NeuralVocoder`.
 
     Raises:
         UserError: lists that do not belong together, or to the hop.
@@ -83,9 +83,10 @@ class HiFiGAN(NeuralVocoder):
         dilations: Dilations = ((1, 3, 5), (1, 3, 5), (1, 3, 5)),
         frames: Frames = 32,
         gain_db: NotNegative = 12.0,
+        projections: Projections = 0,
         generated: Flag = False,
     ) -> None:
-        super().__init__(spec, frames, gain_db, generated)
+        super().__init__(spec, frames, gain_db, projections, generated)
         _require_fit(spec.hop, channels, rates, kernels, len(block_kernels), len(dilations))
         self.settings = {"channels": channels, "rates": list(rates), "block": block}
         self.first = weight_norm(nn.Conv1d(spec.channels, channels, 7, padding=3))
@@ -101,18 +102,16 @@ class HiFiGAN(NeuralVocoder):
         )
         self.last = weight_norm(nn.Conv1d(widths[-1], 1, 7, padding=3))
 
-    def forward(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> Tensor:
-        """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T)); pitch and phases are not asked for.
+    def speak(self, features: Tensor) -> Tensor:
+        """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T)).
 
         A frame becomes the `hop` samples around its center.
         """
         size = self.spec.samples(features.shape[2])
-        if size < 1:
-            return features.new_zeros(len(features), 0)
         first = self.spec.hop // 2 - self.spec.frame_offset
-        return self.speak(to_log_magnitude(features, self.spec))[:, first : first + size]
+        return self.upsample(to_log_magnitude(features, self.spec))[:, first : first + size]
 
-    def speak(self, x: Tensor) -> Tensor:
+    def upsample(self, x: Tensor) -> Tensor:
         """Logarithms of magnitudes (B, F, T) -> samples (B, hop * T)."""
         x = self.first(x)
         beside = len(self.blocks) // len(self.up)

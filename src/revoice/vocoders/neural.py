@@ -1,19 +1,28 @@
 """What all vocoders that learn share: what they hear, and how far what they say is from it."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from revoice.audio.features import FeatureExtractor
 from revoice.audio.spec import FeatureSpec
+from revoice.audio.stft import Stft
 from revoice.data.read.batch import Batch, Requires
+from revoice.errors import UserError
 from revoice.nn.spectral import RESOLUTIONS, mel_l1, stft_distance
-from revoice.settings import Flag, Frames, NotNegative
+from revoice.settings import Flag, Frames, Natural, NotNegative
 from revoice.trainable import MODEL, Play
 from revoice.vocoders.base import Vocoder
+from revoice.vocoders.projection import project
 
 LEARNED = ((512, 128, 512), (1024, 256, 1024), (2048, 512, 2048))  # half the work of the published resolutions
 _LOUDER = 0.5  # dB more than the recording for each dB that it may be quieter
 _PEAK = 0.999  # what is made louder stays below
+
+
+Projections = Annotated[Natural, Field(le=1000)]
 
 
 class NeuralVocoder(Vocoder):
@@ -26,25 +35,53 @@ class NeuralVocoder(Vocoder):
         spec: the features.
         frames: of a segment.
         gain_db: segments are made quieter by up to so much, or louder by up to half of it, at random.
+        projections: how often what is said is brought nearer to the features (`project`), which costs an STFT and its
+            inverse; 0 is the network alone, as published. Not in training.
         generated: whether it hears what a model made of the recordings (`data.generated_by`), at their own levels.
     """
 
     trained = True
-    may_change = ("frames", "gain_db", "generated")
+    may_change = ("frames", "gain_db", "projections", "generated")
     target = "none"
 
-    def __init__(self, spec: FeatureSpec, frames: Frames, gain_db: NotNegative, generated: Flag) -> None:
+    def __init__(
+        self, spec: FeatureSpec, frames: Frames, gain_db: NotNegative, projections: Projections, generated: Flag
+    ) -> None:
         super().__init__(spec)
+        self.stft = Stft(spec)
+        self.set_projections(projections)
         self.gain_db = 0.0 if generated else gain_db
         fields = ("features", "waveform", *(["generated"] if generated else []))
         self.requires = Requires(fields=fields, frames=frames, minimum=frames)
         self.extractor = FeatureExtractor(spec)
 
+    def set_projections(self, times: int) -> None:
+        """Speak with so many projections from now on."""
+        if times and (self.spec.phase or self.spec.peak or self.spec.highpass):
+            raise UserError(
+                f"vocoder.projections={times}: expected 0 for features with phases or of a changed waveform"
+            )
+        self.projections = times
+
+    def speak(self, features: Tensor) -> Tensor:
+        """What the network says: un-standardized features (B, F, T) -> waveform (B, spec.samples(T))."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> Tensor:
+        """What it says, brought nearer to the features; pitch and phases are not asked for."""
+        if self.spec.samples(features.shape[2]) < 1:
+            return features.new_zeros(len(features), 0)
+        said = self.speak(features)
+        if not self.projections:
+            return said
+        with torch.autocast(said.device.type, enabled=False):
+            return project(said, features, self.extractor, self.stft, self.projections)
+
     def play(self, batch: Batch, part: str = MODEL) -> Play:
         """Say a batch of segments again."""
         real = self._at_some_level(batch)
         heard = self.extractor(real) if batch.generated is None else batch.generated
-        fake = self(heard)[:, : real.shape[1]]
+        fake = self.speak(heard)[:, : real.shape[1]]
         real = real[:, : fake.shape[1]]
         resolutions = RESOLUTIONS if batch.draws is None else LEARNED  # as published where it is measured
         stft = stft_distance(fake, real, resolutions).mean()

@@ -13,7 +13,7 @@ from revoice.errors import UserError
 from revoice.nn.convnext import ConvNeXtBlock, TableNorm
 from revoice.settings import Depth, Flag, Frames, Natural, NotNegative, Whole, Width
 from revoice.vocoders.base import VOCODERS
-from revoice.vocoders.neural import NeuralVocoder
+from revoice.vocoders.neural import NeuralVocoder, Projections
 
 _EPS = 1e-6  # of every normalization, as published
 _LOUDEST = 1e2  # magnitudes of the STFT end there, as published
@@ -36,7 +36,7 @@ class Vocos(NeuralVocoder):
         n_fft: samples in a frame of the inverse STFT; None: as in the features'. Its hop is always theirs.
         rows: of the table that scales every normalization (published with EnCodec's bandwidths); 0: no table.
         row: of that table, to speak with.
-        frames, gain_db, generated: of the segments that it learns from, see `NeuralVocoder`.
+        frames, gain_db, projections, generated: of the segments that it learns from, see `NeuralVocoder`.
 
     Raises:
         UserError: frames of `n_fft` cannot be laid over each other at this hop; no such row.
@@ -53,9 +53,10 @@ class Vocos(NeuralVocoder):
         row: Natural = 0,
         frames: Frames = 64,
         gain_db: NotNegative = 12.0,
+        projections: Projections = 0,
         generated: Flag = False,
     ) -> None:
-        super().__init__(spec, frames, gain_db, generated)
+        super().__init__(spec, frames, gain_db, projections, generated)
         if row >= max(1, rows):
             raise UserError(f"vocoder.row={row}: expected less than vocoder.rows={rows}, or 0")
         self.settings = {"dim": dim, "hidden": hidden, "layers": layers}
@@ -66,15 +67,13 @@ class Vocos(NeuralVocoder):
             ConvNeXtBlock(dim, hidden, norm=_norm(dim, rows), layer_scale=1 / layers) for _ in range(layers)
         )
         self.last_norm = nn.LayerNorm(dim, eps=_EPS)
-        self.stft = Stft(_frames(spec, n_fft or spec.n_fft))
-        self.out = nn.Linear(dim, 2 * self.stft.spec.bins)
+        self.synthesis = Stft(_frames(spec, n_fft or spec.n_fft))
+        self.out = nn.Linear(dim, 2 * self.synthesis.spec.bins)
         self.apply(_draw)
 
-    def forward(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> Tensor:
-        """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T)); pitch and phases are not asked for."""
-        if self.spec.samples(features.shape[2]) < 1:
-            return features.new_zeros(len(features), 0)
-        return self.stft.inverse(self.spectrum(self.backbone(to_log_magnitude(features, self.spec))))
+    def speak(self, features: Tensor) -> Tensor:
+        """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T))."""
+        return self.synthesis.inverse(self.spectrum(self.backbone(to_log_magnitude(features, self.spec))))
 
     def backbone(self, x: Tensor) -> Tensor:
         """Logarithms of magnitudes (B, F, T) -> (B, T, dim)."""
