@@ -37,6 +37,7 @@ class Count(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
+        self.counts = True
         self.within: list[str] = ["rest"]
         self.clear()
 
@@ -47,6 +48,8 @@ class Count(TorchDispatchMode):
         self.kernels = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not self.counts:
+            return func(*args, **(kwargs or {}))
         self.parts[self.within[-1]] += 1
         self.names[f"{self.within[-1]} {func}"] += 1
         self.kernels += not (func.is_view or str(func).startswith(("aten.detach", "aten._unsafe_view", "aten.alias")))
@@ -71,15 +74,16 @@ class Count(TorchDispatchMode):
         return wrapped
 
 
-class LastIteration(Callback):
-    """Forgets what was counted before the last iteration."""
+class Ordinary(Callback):
+    """Keeps what was counted in one iteration: after the first ones, and before the last, which says how it went."""
 
     def __init__(self, count: Count) -> None:
         self.count = count
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if batch_idx + 1 <= WARM:
+        if batch_idx < WARM:
             self.count.clear()
+        self.count.counts = batch_idx < WARM
 
 
 def counted(name: str, precision: str) -> Count:
@@ -90,6 +94,7 @@ def counted(name: str, precision: str) -> Count:
         chosen.model.play = count.around("losses", chosen.model.play)
     replaced = [
         (torch.Tensor, "backward", count.around("backward", torch.Tensor.backward)),
+        (torch.autograd, "grad", count.around("backward", torch.autograd.grad)),
         (torch.nn.utils, "clip_grad_norm_", count.around("optimizer", torch.nn.utils.clip_grad_norm_)),
         (foreach, "_get_foreach_kernels_supported_devices", lambda: ["cuda", "cpu"]),
         (sys.modules[Optimizer.__module__], "_get_foreach_kernels_supported_devices", lambda: ["cuda", "cpu"]),
@@ -104,7 +109,7 @@ def counted(name: str, precision: str) -> Count:
             setattr(owner, key, value)
         with count:
             fit(
-                chosen, chosen.batch(ITEMS), WARM + 1, [LastIteration(count)],
+                chosen, chosen.batch(ITEMS), WARM + 2, [Ordinary(count)],
                 gpus=None, accelerator="cpu", devices=1, precision=precision,
             )  # fmt: skip
     finally:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from revoice.checkpoint.description import KEY, Description
 from revoice.data.read.batch import Batch
@@ -47,12 +48,11 @@ def module(folder: Path, iteration: int = 0, **loss: float) -> tuple[VoiceModule
     made: Any = found.configure_optimizers
     found._trainer = SimpleNamespace(  # type: ignore[assignment]
         global_step=iteration, default_root_dir=str(folder), precision="32-true", strategy=None,
-        precision_plugin=None, fit_loop=SimpleNamespace(epoch_loop=epoch),
+        log_every_n_steps=1, val_check_batch=50, max_steps=100, precision_plugin=None, fit_loop=SimpleNamespace(epoch_loop=epoch),
     )  # fmt: skip
     optimizers = made()
     found.optimizers = lambda use_pl_optimizer=True: optimizers["optimizer"]  # type: ignore[method-assign]
     found.lr_schedulers = lambda: optimizers["lr_scheduler"]["scheduler"]  # type: ignore[method-assign]
-    found.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign]
     logged: dict[str, Any] = {}
     found.log_dict = lambda values, **more: logged.update({k: float(v) for k, v in values.items()})  # type: ignore
     return found, logged
@@ -91,6 +91,37 @@ def test_validation_weighs_as_after_all_warm_ups_and_measures(tmp_path: Path) ->
         "val/loss": pytest.approx(6.0), "val/error": pytest.approx(6.0), "val/noise": pytest.approx(3.0),
         "val/rate": 0.25,
     }  # fmt: skip
+
+
+class Read(TorchDispatchMode):
+    """Counts what would make a GPU wait: values that Python asks for, and copies to another device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        self.count += name.startswith(("aten._local_scalar_dense", "aten.is_nonzero", "aten.equal", "aten.nonzero"))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("iteration", "count"), [(12, 0), (50, 1)])
+def test_an_ordinary_iteration_asks_for_no_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iteration: int, count: int
+) -> None:
+    found, logged = module(tmp_path, iteration)
+    found.trainer.log_every_n_steps = 20  # type: ignore[misc]
+    monkeypatch.setattr("revoice.training.module.WAITS", ("cuda", "cpu"))
+    with Read() as read:
+        found.training_step([batch(draws=Draws(0, iteration, 0, 1, 1))], 0)
+    assert read.count == count and not logged
+
+
+def test_losses_are_gathered_where_somebody_looks(tmp_path: Path) -> None:
+    for iteration, shown in ((18, False), (19, True), (48, False), (49, True), (99, True)):
+        found, logged = module(tmp_path, iteration)
+        found.trainer.log_every_n_steps = 20  # type: ignore[misc]
+        found.training_step([batch()], 0)
+        assert bool(logged) == shown, iteration
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_is_never_saved(tmp_path: Path) -> None:
