@@ -70,7 +70,7 @@ def presets() -> list[str]:
 
 def system(name: str, overrides: Sequence[str] = ()) -> System:
     """A preset by name, with settings as on the command line."""
-    which = [f"vocoder={name}", "model=null"] if name in VOCODER_PRESETS else [f"model={name}"]
+    which = [f"vocoder={name}"] if name in VOCODER_PRESETS else [f"model={name}"]
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         config: Any = OmegaConf.to_container(compose("train", [*which, *overrides]), resolve=True)
     spec = FeatureSpec.from_dict(config["features"])

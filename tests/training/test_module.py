@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from revoice.checkpoint.description import KEY, Description
 from revoice.data.read.batch import Batch
@@ -15,6 +14,7 @@ from revoice.errors import UserError
 from revoice.models.base import Requires, Trainable
 from revoice.nn.draws import Draws
 from revoice.training.module import VoiceModule
+from tests.waits import Waits
 
 
 class Line(Trainable):
@@ -93,17 +93,6 @@ def test_validation_weighs_as_after_all_warm_ups_and_measures(tmp_path: Path) ->
     }  # fmt: skip
 
 
-class Read(TorchDispatchMode):
-    """Counts what would make a GPU wait: values that Python asks for, and copies to another device."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = str(func)
-        self.count += name.startswith(("aten._local_scalar_dense", "aten.is_nonzero", "aten.equal", "aten.nonzero"))
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize(("iteration", "count"), [(12, 0), (50, 1)])
 def test_an_ordinary_iteration_asks_for_no_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iteration: int, count: int
@@ -111,9 +100,9 @@ def test_an_ordinary_iteration_asks_for_no_value(
     found, logged = module(tmp_path, iteration)
     found.trainer.log_every_n_steps = 20  # type: ignore[misc]
     monkeypatch.setattr("revoice.training.module.WAITS", ("cuda", "cpu"))
-    with Read() as read:
+    with Waits() as waits:
         found.training_step([batch(draws=Draws(0, iteration, 0, 1, 1))], 0)
-    assert read.count == count and not logged
+    assert len(waits.found) == count and not logged
 
 
 def test_losses_are_gathered_where_somebody_looks(tmp_path: Path) -> None:
