@@ -87,12 +87,13 @@ def system(name: str, overrides: Sequence[str] = ()) -> System:
     return System(config, spec, model.train())
 
 
-def module_of(chosen: System, iterations: int) -> VoiceModule:
+def module_of(chosen: System, iterations: int, graph: bool | None = False) -> VoiceModule:
     """What `train.py` would give to Lightning; of this commit or of one from before there were parts."""
     config, known = chosen.config, inspect.signature(VoiceModule).parameters
     more = {
         "critics": {key: how for key, how in (config.get("critics") or {}).items() if how},
         "clip": config["trainer"]["clip"],
+        "graph": graph,
     }
     description = Description(model="benchmark", arguments={}, features={})
     given = {key: value for key, value in more.items() if key in known}
@@ -118,7 +119,7 @@ def fit(
 ) -> tuple[Trainer, VoiceModule]:
     """Train in the loop of `train.py`, without its data, loggers and checkpoints."""
     settings = settings_of({**chosen.config["trainer"], "val_every": 10**6, **trainer})
-    module = module_of(chosen, iterations)
+    module = module_of(chosen, iterations, trainer.get("graph", False))
     with tempfile.TemporaryDirectory() as folder:
         made = build_trainer(settings, iterations, Path(folder), [], callbacks)
         made.fit(module, Loader(batch))

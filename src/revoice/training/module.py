@@ -21,6 +21,7 @@ from revoice.training.adversary import Adversary
 from revoice.training.gradients import Gradients, HalfWeights, half_weights
 from revoice.training.parts import Optimizers, average_gradients, build_optimizers
 from revoice.training.plays import Plays
+from revoice.training.replay import Replay, replay_of
 from revoice.training.schedule import Due, Phase, Schedule, Turn
 
 WAITS = ("cuda", "mps")  # devices that stand still while somebody asks for a value
@@ -44,6 +45,7 @@ class VoiceModule(LightningModule):
         schedule: phases; None is one in which all critics learn, then all parts of the model.
         optimizers: what is otherwise for the optimizer of a part.
         clip: largest global norm of a part's gradient; None does not clip.
+        graph: replay iterations from a CUDA graph: None where it works, True or an error.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class VoiceModule(LightningModule):
         schedule: Sequence[Phase] | None = None,
         optimizers: Mapping[str, Mapping[str, Any]] | None = None,
         clip: float | None = None,
+        graph: bool | None = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -80,6 +83,8 @@ class VoiceModule(LightningModule):
         self.schedule = Schedule(phases, default)
         self.settings, self.overrides = dict(optimizer), dict(optimizers or {})
         self.max_iterations, self.seed, self.clip = max_iterations, seed, clip
+        self.graph = graph
+        self.replay: Replay | None = None
         self.half: dict[str, HalfWeights] = {}
         self._gradients_of: dict[str, Gradients] = {}
         self._finite = torch.tensor(True)
@@ -97,10 +102,15 @@ class VoiceModule(LightningModule):
     def training_step(self, batches: Sequence[Batch], batch_index: int) -> None:
         """One iteration: the turns that are due learn from its micro-batches, which together are the global batch."""
         due = self.schedule.due(self.iteration)
-        plays = Plays(self, batches, [each.turn.part for each in due])
         logged: dict[str, Tensor] = {}
-        for number, each in enumerate(due):
-            logged |= self._take(each, number, plays)
+        if self.replay is not None and self.replay.fits(batches, due):
+            found, part = self.replay(batches[0], due[0]), due[0].turn.part
+            self._watch(found["loss"])
+            logged = {self._logged(part, name): value for name, value in found.items()}
+        else:
+            plays = Plays(self, batches, [each.turn.part for each in due])
+            for number, each in enumerate(due):
+                logged |= self._take(each, number, plays)
         shown = self._shown()
         if logged and (shown or self.schedule.phase.watched & logged.keys()):
             means = summed(torch.stack([value.float() for value in logged.values()])) / processes()
@@ -115,11 +125,15 @@ class VoiceModule(LightningModule):
         every = (trainer.log_every_n_steps, trainer.val_check_batch, trainer.max_steps)
         return done - self._began <= 1 or any(done % int(each) == 0 for each in every)
 
+    def seed_layers(self, batch: Batch) -> None:
+        """What layers draw (dropout) is repeated by a resumed run, different in every micro-batch and process."""
+        if batch.draws is not None:
+            torch.manual_seed(((self.seed * 1_000_003 + self.iteration) * 1_000_003 + batch.draws.first) % 2**63)
+
     def _take(self, due: Due, number: int, plays: Plays) -> dict[str, Tensor]:
         """A part learns, or, at a closed gate, is only asked; the means of its losses over the micro-batches."""
         part, count = due.turn.part, len(plays.batches)
-        optimizer = self._optimizers().parts[part]
-        gradients = self._gradients(part)
+        gradients = self.gradients(part)
         gradients.clear()
         sums: dict[str, Tensor] = {}
         with _alone(part, self.networks()):
@@ -135,7 +149,7 @@ class VoiceModule(LightningModule):
                     sums[name] = sums[name] + mean if index else mean
         if due.learns:
             with torch.autocast(self.device.type, enabled=False):  # what an optimizer multiplies is not for 16 bits
-                self._step(optimizer, due.turn)
+                self.step_part(due.turn)
             plays.forget(part)
         return {self._logged(part, name): value for name, value in sums.items()}
 
@@ -149,7 +163,13 @@ class VoiceModule(LightningModule):
                 losses |= self._adversary(name).teach(play, wanted)
         return losses
 
-    def _step(self, optimizer: torch.optim.Optimizer, turn: Turn) -> None:
+    def optimizer_of(self, part: str) -> torch.optim.Optimizer:
+        """The one of a part."""
+        return self._optimizers().parts[part]
+
+    def step_part(self, turn: Turn) -> None:
+        """Average, clip and apply the gradients of the part whose turn it is."""
+        optimizer = self.optimizer_of(turn.part)
         weights = [p for group in optimizer.param_groups for p in group["params"]]
         average_gradients(weights)
         scaler = self._scaler()
@@ -173,9 +193,10 @@ class VoiceModule(LightningModule):
         scaler = self._scaler()
         return total if scaler is None else scaler.scale(total)
 
-    def _gradients(self, part: str) -> Gradients:
+    def gradients(self, part: str) -> Gradients:
+        """Where those of a part are put."""
         if part not in self._gradients_of:
-            weights = [p for group in self._optimizers().parts[part].param_groups for p in group["params"]]
+            weights = [p for group in self.optimizer_of(part).param_groups for p in group["params"]]
             self._gradients_of[part] = Gradients(weights, self.half.get(part))
         return self._gradients_of[part]
 
@@ -227,6 +248,7 @@ class VoiceModule(LightningModule):
         """All processes begin with the same numbers."""
         self._began = self.iteration
         self.half, self._gradients_of = half_weights(self.model.parts(), self.trainer.precision), {}
+        self.replay = replay_of(self, self.graph)
         if processes() > 1:
             for value in (*self.parameters(), *self.buffers()):
                 torch.distributed.broadcast(value.detach(), 0)

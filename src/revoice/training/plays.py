@@ -20,8 +20,8 @@ class Plays:
     save, so a sample is made again, of the same random numbers.
     """
 
-    def __init__(self, module: "VoiceModule", batches: Sequence[Batch], turns: Sequence[str]) -> None:
-        self.module, self.batches, self.turns = module, batches, turns
+    def __init__(self, module: "VoiceModule", batches: Sequence[Batch], turns: Sequence[str], seeded: bool = False) -> None:
+        self.module, self.batches, self.turns, self.seeded = module, batches, turns, seeded
         self._kept: dict[str, Play] = {}
         self._stale = True  # the weights have changed since they were copied
 
@@ -46,8 +46,8 @@ class Plays:
 
     def _make(self, part: str, batch: Batch) -> Play:
         module = self.module
-        if batch.draws is not None:  # dropout: repeated by a resumed run, different in every micro-batch and process
-            torch.manual_seed(((module.seed * 1_000_003 + module.iteration) * 1_000_003 + batch.draws.first) % 2**63)
+        if not self.seeded:
+            module.seed_layers(batch)
         with ExitStack() as stack:
             for half in module.half.values():
                 if self._stale:
