@@ -11,7 +11,7 @@ from revoice.nn.draws import Draws
 from tests.waits import Waits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from systems import presets, system  # noqa: E402
+from systems import presets, system
 
 SMALL: dict[str, list[str]] = {
     "recsyn": ["+model.content.width=16", "+model.content.heads=2", "+model.content.layers=1"],

@@ -14,7 +14,7 @@ from revoice.nn.draws import Draws
 from revoice.training.replay import KeptDraws, Replay
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from systems import fit, module_of, system  # noqa: E402
+from systems import fit, module_of, system
 
 SMALL = [
     "optimizer=adam", "optimizer.schedule.name=cosine", "optimizer.schedule.warmup=3", "model.decoder.dropout=0.1",

@@ -1,6 +1,5 @@
 """Instance normalization over time and its adaptive form (Huang and Belongie, arXiv:1703.06868, equation 8)."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,13 +29,13 @@ def instance_norm(x: Tensor) -> Tensor:
         return F.instance_norm(_exact(x), eps=EPS)
 
 
-def styles_from(voice: Tensor, maps: Sequence[nn.Linear]) -> list[TimeStatistics]:
+def styles_from(voice: Tensor, maps: nn.ModuleList) -> list[TimeStatistics]:
     """A style for each of several affine maps of voice codes (B, D): half of what it gives is mean, half deviation.
 
     In 16 bits the maps are one product. In float32 they are one each, so that rounding stays what it has been.
     """
     if torch.is_autocast_enabled(voice.device.type):
-        weight, bias = torch.cat([each.weight for each in maps]), torch.cat([each.bias for each in maps])
+        weight, bias = (torch.cat([getattr(each, name) for each in maps]) for name in ("weight", "bias"))
         told = F.linear(voice, weight, bias).view(len(voice), len(maps), -1).transpose(0, 1)
     else:
         told = torch.stack([each(voice) for each in maps])

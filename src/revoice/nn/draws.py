@@ -8,6 +8,7 @@ from torch import Tensor
 
 MAKES = ("cpu", "cuda")  # devices that have generators as good as the CPU's
 
+
 @dataclass(frozen=True)
 class Draws:
     """The random draws of one batch.

@@ -85,7 +85,7 @@ class VoiceModule(LightningModule):
         self.max_iterations, self.seed, self.clip = max_iterations, seed, clip
         self.graph = graph
         self.replay: Replay | None = None
-        self.half: dict[str, HalfWeights] = {}
+        self.halves: dict[str, HalfWeights] = {}
         self._gradients_of: dict[str, Gradients] = {}
         self._finite = torch.tensor(True)
         self._began = 0
@@ -121,9 +121,10 @@ class VoiceModule(LightningModule):
 
     def _shown(self) -> bool:
         """Whether somebody will look at the losses of this iteration: gathering them costs more than having them."""
-        done, trainer = self.iteration + 1, self.trainer
+        trainer: Any = self.trainer
+        done = self.iteration + 1
         every = (trainer.log_every_n_steps, trainer.val_check_batch, trainer.max_steps)
-        return done - self._began <= 1 or any(done % int(each) == 0 for each in every)
+        return done - self._began <= 1 or any(done % each == 0 for each in every)
 
     def seed_layers(self, batch: Batch) -> None:
         """What layers draw (dropout) is repeated by a resumed run, different in every micro-batch and process."""
@@ -197,7 +198,7 @@ class VoiceModule(LightningModule):
         """Where those of a part are put."""
         if part not in self._gradients_of:
             weights = [p for group in self.optimizer_of(part).param_groups for p in group["params"]]
-            self._gradients_of[part] = Gradients(weights, self.half.get(part))
+            self._gradients_of[part] = Gradients(weights, self.halves.get(part))
         return self._gradients_of[part]
 
     def _count(self, logged: Mapping[str, Tensor]) -> None:
@@ -247,7 +248,7 @@ class VoiceModule(LightningModule):
     def on_fit_start(self) -> None:
         """All processes begin with the same numbers."""
         self._began = self.iteration
-        self.half, self._gradients_of = half_weights(self.model.parts(), self.trainer.precision), {}
+        self.halves, self._gradients_of = half_weights(self.model.parts(), self.trainer.precision), {}
         self.replay = replay_of(self, self.graph)
         if processes() > 1:
             for value in (*self.parameters(), *self.buffers()):

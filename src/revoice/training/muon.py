@@ -72,7 +72,7 @@ class Muon(torch.optim.Optimizer):
     def _orthogonal(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         stacks = self._stacked(parameters)
         for each in stacks:
-            torch._foreach_copy_(each.views, [weight.grad for weight in each.weights])
+            torch._foreach_copy_(each.views, [weight.grad for weight in each.weights if weight.grad is not None])
         moments, ahead = [each.moments for each in stacks], [each.stack for each in stacks]
         torch._foreach_lerp_(moments, ahead, 1 - group["momentum"])
         torch._foreach_lerp_(ahead, moments, group["momentum"])

@@ -20,7 +20,9 @@ class Plays:
     save, so a sample is made again, of the same random numbers.
     """
 
-    def __init__(self, module: "VoiceModule", batches: Sequence[Batch], turns: Sequence[str], seeded: bool = False) -> None:
+    def __init__(
+        self, module: "VoiceModule", batches: Sequence[Batch], turns: Sequence[str], seeded: bool = False
+    ) -> None:
         self.module, self.batches, self.turns, self.seeded = module, batches, turns, seeded
         self._kept: dict[str, Play] = {}
         self._stale = True  # the weights have changed since they were copied
@@ -49,7 +51,7 @@ class Plays:
         if not self.seeded:
             module.seed_layers(batch)
         with ExitStack() as stack:
-            for half in module.half.values():
+            for half in module.halves.values():
                 if self._stale:
                     half.refresh()
                 stack.enter_context(half.used())

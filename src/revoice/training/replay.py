@@ -82,9 +82,8 @@ class Replay:
         """Whether an iteration is one of those: a single turn, and a batch of the shapes of the first."""
         if self.given_up or len(batches) != 1 or len(due) != 1 or not due[0].learns or batches[0].draws is None:
             return False
-        if self.batch is None:
-            self._take_in(batches[0], due[0])
-        return _shapes(batches[0]) == _shapes(self.batch)
+        fixed = self._take_in(batches[0], due[0]) if self.batch is None else self.batch
+        return _shapes(batches[0]) == _shapes(fixed)
 
     def __call__(self, batch: Batch, due: Due) -> dict[str, Tensor]:
         """Learn from a batch; the losses, in tensors that the next iteration overwrites."""
@@ -99,7 +98,7 @@ class Replay:
         self.done += 1
         return self.found
 
-    def _take_in(self, batch: Batch, due: Due) -> None:
+    def _take_in(self, batch: Batch, due: Due) -> Batch:
         """Make the tensors that stay."""
         draws = batch.draws
         assert draws is not None
@@ -108,6 +107,7 @@ class Replay:
         self.batch = replace(batch, draws=kept, **fixed)
         names = [name for name, weight in due.objective.weights.items() if weight.value]
         self.weights = dict(zip(names, torch.zeros(len(names), device=batch.features.device).unbind(), strict=True))
+        return self.batch
 
     def _fill(self, batch: Batch, due: Due) -> None:
         fixed, draws = self.batch, batch.draws
@@ -128,7 +128,9 @@ class Replay:
         gradients.clear()
         losses = dict(Plays(module, [self.batch], [part], seeded=True).of(0, 0).losses)
         due.objective.require(losses)
-        weighted = [losses[name] * weight for name, weight in ((n, self.weights[n]) for n in losses if n in self.weights)]
+        weighted = [
+            losses[name] * weight for name, weight in ((n, self.weights[n]) for n in losses if n in self.weights)
+        ]
         total = sum(weighted[1:], weighted[0])
         with torch.autocast(module.device.type, enabled=False):
             gradients.add(total)
@@ -150,7 +152,9 @@ class Replay:
         except RuntimeError as error:
             why = str(error).strip().splitlines()[0]
             if self.demanded:
-                raise UserError(f"trainer.graph=true: the iteration cannot be recorded ({why}): leave it out") from error
+                raise UserError(
+                    f"trainer.graph=true: the iteration cannot be recorded ({why}): leave it out"
+                ) from error
             for group, (rate, capturable) in zip(optimizer.param_groups, before, strict=True):
                 group["lr"], group["capturable"] = rate, capturable
             self.given_up = True
