@@ -1,4 +1,4 @@
-"""Operations that torch dispatches in a training step, of every preset: what a GPU's host has to do, countable on a CPU.
+"""Operations that torch dispatches in a training step of every preset: what a GPU's host has to do, seen on a CPU.
 
     python benchmarks/dispatch.py [NAME ...] [--precision 32] [--against FOLDER]
 

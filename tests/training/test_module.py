@@ -48,7 +48,8 @@ def module(folder: Path, iteration: int = 0, **loss: float) -> tuple[VoiceModule
     made: Any = found.configure_optimizers
     found._trainer = SimpleNamespace(  # type: ignore[assignment]
         global_step=iteration, default_root_dir=str(folder), precision="32-true", strategy=None,
-        log_every_n_steps=1, val_check_batch=50, max_steps=100, precision_plugin=None, fit_loop=SimpleNamespace(epoch_loop=epoch),
+        log_every_n_steps=1, val_check_batch=50, max_steps=100, precision_plugin=None,
+        fit_loop=SimpleNamespace(epoch_loop=epoch),
     )  # fmt: skip
     optimizers = made()
     found.optimizers = lambda use_pl_optimizer=True: optimizers["optimizer"]  # type: ignore[method-assign]
@@ -100,8 +101,9 @@ def test_an_ordinary_iteration_asks_for_no_value(
     found, logged = module(tmp_path, iteration)
     found.trainer.log_every_n_steps = 20  # type: ignore[misc]
     monkeypatch.setattr("revoice.training.module.WAITS", ("cuda", "cpu"))
+    batches = [batch(draws=Draws(0, iteration, 0, 1, 1))]
     with Waits() as waits:
-        found.training_step([batch(draws=Draws(0, iteration, 0, 1, 1))], 0)
+        found.training_step(batches, 0)
     assert len(waits.found) == count and not logged
 
 

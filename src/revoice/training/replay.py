@@ -166,7 +166,8 @@ class Replay:
 
 def obstacle(module: "VoiceModule") -> str | None:
     """Why iterations cannot be recorded; None if nothing is known to be in the way."""
-    phases, settings = module.schedule.phases, [module.settings, *module.overrides.values()]
+    phases = module.schedule.phases
+    optimizers = [each.get("name", "adam") for each in (module.settings, *module.overrides.values())]
     compiled = any(each._compiled_call_impl is not None for each in module.model.modules())
     reasons = {
         "it takes a CUDA device": module.device.type != "cuda",
@@ -176,7 +177,7 @@ def obstacle(module: "VoiceModule") -> str | None:
         "its losses depend on what is in the batch": not module.model.static,
         "critics and parts take turns": bool(module.critics) or len(module.model.parts()) > 1,
         "the schedule has phases": len(phases) > 1 or bool(phases[0].watched) or phases[0].turns[0].every > 1,
-        "only optimizer=adam and adamw can be": any(each.get("name", "adam") not in ("adam", "adamw") for each in settings),
+        "only optimizer=adam and adamw can be": bool({*optimizers} - {"adam", "adamw"}),
     }  # fmt: skip
     return next((why for why, holds in reasons.items() if holds), None)
 
