@@ -147,8 +147,10 @@ def main() -> None:
     for name in names:
         try:
             count = counted(name, options.precision)
-        except KeyError:
-            continue  # a preset that this checkout does not have
+        except Exception:
+            if not options.json:
+                raise
+            continue  # a preset that the other checkout does not have, or cannot train
         row = {part: count.parts[part] for part in PARTS} | {"all": count.parts.total(), "kernels": count.kernels}
         found[name] = row
         if not options.json:
