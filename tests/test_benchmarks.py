@@ -22,7 +22,7 @@ def test_steps_are_timed_in_every_precision() -> None:
 
 
 def test_a_step_stays_half_of_what_it_was() -> None:
-    """Dispatched operations in bf16 of the published networks: 2377 and 1218 before, in the optimizer 389 and 191."""
+    """Dispatched operations in bf16 of the published networks: 2362 and 1193 before."""
     rows = {line.split()[0]: line.split() for line in output("dispatch.py", "adain_vc_code", "vqvae").splitlines()}
     assert int(rows["adain_vc_code"][5]) <= 1150 and int(rows["vqvae"][5]) <= 650
     assert int(rows["vqvae"][3]) <= 20
