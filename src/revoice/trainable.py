@@ -39,6 +39,8 @@ class Trainable(nn.Module):
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
         measured: names of what `measures` gives.
         grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
+        static: whether `losses` does the same operations on tensors of the same shapes whatever is in a batch, and asks
+            for no value: then a CUDA graph may replay it.
     """
 
     name: ClassVar[str]
@@ -46,6 +48,7 @@ class Trainable(nn.Module):
     preset: ClassVar[str] = "mel_22k"
     may_change: ClassVar[tuple[str, ...]] = ()
     stands_on: ClassVar[tuple[str, ...]] = ()
+    static: ClassVar[bool] = True
     target: str = "none"
     grows_from: ClassVar[str] = ""
     measured: ClassVar[tuple[str, ...]] = ()

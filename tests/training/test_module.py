@@ -14,6 +14,7 @@ from revoice.errors import UserError
 from revoice.models.base import Requires, Trainable
 from revoice.nn.draws import Draws
 from revoice.training.module import VoiceModule
+from tests.waits import Waits
 
 
 class Line(Trainable):
@@ -47,12 +48,12 @@ def module(folder: Path, iteration: int = 0, **loss: float) -> tuple[VoiceModule
     made: Any = found.configure_optimizers
     found._trainer = SimpleNamespace(  # type: ignore[assignment]
         global_step=iteration, default_root_dir=str(folder), precision="32-true", strategy=None,
-        precision_plugin=None, fit_loop=SimpleNamespace(epoch_loop=epoch),
+        log_every_n_steps=1, val_check_batch=50, max_steps=100, precision_plugin=None,
+        fit_loop=SimpleNamespace(epoch_loop=epoch),
     )  # fmt: skip
     optimizers = made()
     found.optimizers = lambda use_pl_optimizer=True: optimizers["optimizer"]  # type: ignore[method-assign]
     found.lr_schedulers = lambda: optimizers["lr_scheduler"]["scheduler"]  # type: ignore[method-assign]
-    found.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign]
     logged: dict[str, Any] = {}
     found.log_dict = lambda values, **more: logged.update({k: float(v) for k, v in values.items()})  # type: ignore
     return found, logged
@@ -91,6 +92,27 @@ def test_validation_weighs_as_after_all_warm_ups_and_measures(tmp_path: Path) ->
         "val/loss": pytest.approx(6.0), "val/error": pytest.approx(6.0), "val/noise": pytest.approx(3.0),
         "val/rate": 0.25,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("iteration", "count"), [(12, 0), (50, 1)])
+def test_an_ordinary_iteration_asks_for_no_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iteration: int, count: int
+) -> None:
+    found, logged = module(tmp_path, iteration)
+    found.trainer.log_every_n_steps = 20  # type: ignore[misc]
+    monkeypatch.setattr("revoice.training.module.WAITS", ("cuda", "cpu"))
+    batches = [batch(draws=Draws(0, iteration, 0, 1, 1))]
+    with Waits() as waits:
+        found.training_step(batches, 0)
+    assert len(waits.found) == count and not logged
+
+
+def test_losses_are_gathered_where_somebody_looks(tmp_path: Path) -> None:
+    for iteration, shown in ((18, False), (19, True), (48, False), (49, True), (99, True)):
+        found, logged = module(tmp_path, iteration)
+        found.trainer.log_every_n_steps = 20  # type: ignore[misc]
+        found.training_step([batch()], 0)
+        assert bool(logged) == shown, iteration
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_is_never_saved(tmp_path: Path) -> None:

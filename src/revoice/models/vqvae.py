@@ -19,7 +19,7 @@ from revoice.models.base import (
     StyleControls,
     require_frames,
 )  # fmt: skip
-from revoice.nn.adain import TimeStatistics, instance_norm
+from revoice.nn.adain import instance_norm, styles_from
 from revoice.nn.adain_decoder import LONGEST_HOP, Decoder, DecoderSize, spread_upsampling
 from revoice.nn.batch_norm import BatchNorm1d
 from revoice.nn.masked import masked_l1
@@ -142,8 +142,7 @@ class VQVAE(ConversionModel):
 
     def decode(self, values: Tensor, voice: Tensor, f0: Tensor | None) -> Tensor:
         """Code vectors (B, D, T / hop), voice codes (B, dim), f0 (B, T) -> standardized features (B, F, T)."""
-        halves = (layer(voice)[:, :, None].chunk(2, dim=1) for layer in self.affine)
-        styles = [TimeStatistics(mean, std) for mean, std in halves]
+        styles = styles_from(voice, self.affine)
         if self.decoder.pitch is None or f0 is None:
             return self.decoder(values, styles)
         return self.decoder(values, styles, F.pad(f0, (0, values.shape[-1] * self.hop - f0.shape[-1])))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from revoice.errors import UserError
 from revoice.mistakes import Expected
 from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm
-from revoice.nn.conv import SameConv1d, pixel_shuffle_1d
+from revoice.nn.conv import SameConv1d, pixel_shuffle_1d, upsampled
 from revoice.nn.pitch import BinsOrNone, PitchEmbedding
 from revoice.settings import Depth, Factors, Fraction, Kernel, Width, settings
 
@@ -87,7 +87,7 @@ class Block(nn.Module):
         y = self.conv2(y)
         if self.upsample > 1:
             y = pixel_shuffle_1d(y, self.upsample)
-            x = F.interpolate(x, scale_factor=float(self.upsample), mode="nearest")
+            x = upsampled(x, self.upsample)
         if self.stride > 1:
             x = F.avg_pool1d(x, self.stride, ceil_mode=True)
         return x + self.activate(y, norm2)

@@ -1,5 +1,8 @@
 """Convolutions over time that keep their length, and the 1-D pixel shuffle."""
 
+from contextlib import nullcontext
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,8 +28,20 @@ class SameConv1d(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C', ceil(T / stride))."""
         if self.sides != (0, 0):
-            x = F.pad(x, self.sides, mode=self.fill)
+            x = padded(x, self.sides, self.fill)
         return F.conv1d(x, self.weight, self.bias, self.stride)
+
+
+def padded(x: Tensor, sides: tuple[int, int], mode: str) -> Tensor:
+    """(B, C, T) -> (B, C, left + T + right), in its own precision: autocast on a CPU would make it float32 and back."""
+    with torch.autocast(x.device.type, enabled=False) if x.dtype == torch.bfloat16 else nullcontext():
+        return F.pad(x, sides, mode=mode)
+
+
+def upsampled(x: Tensor, factor: int) -> Tensor:
+    """(B, C, T) -> (B, C, T * factor), each frame repeated; in its own precision, too."""
+    with torch.autocast(x.device.type, enabled=False) if x.dtype == torch.bfloat16 else nullcontext():
+        return F.interpolate(x, scale_factor=float(factor), mode="nearest")
 
 
 def pixel_shuffle_1d(x: Tensor, factor: int) -> Tensor:

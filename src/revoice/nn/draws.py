@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+MAKES = ("cpu", "cuda")  # devices that have generators as good as the CPU's
+
 
 @dataclass(frozen=True)
 class Draws:
     """The random draws of one batch.
 
     Every draw is made for the whole global batch and cut to this process's samples: two processes with half a batch
-    each get exactly the numbers that one process with the whole batch gets.
+    each get exactly the numbers that one process with the whole batch gets, on devices of one kind.
 
     Attributes:
         seed: the run's seed.
@@ -36,23 +38,33 @@ class Draws:
         >>> bool((a[2:] == b).all())
         True
         """
-        return self._cut(torch.randn(self.total, *shape, generator=self._generator(name)), device)
+        generator = self._generator(name, device)
+        drawn = torch.randn(self.total, *shape, generator=generator, device=generator.device)
+        return self._cut(drawn, device)
 
     def uniform(self, name: str, *shape: int, device: torch.device | str = "cpu") -> Tensor:
         """Uniform numbers in [0, 1), (count, *shape)."""
-        return self._cut(torch.rand(self.total, *shape, generator=self._generator(name)), device)
+        generator = self._generator(name, device)
+        drawn = torch.rand(self.total, *shape, generator=generator, device=generator.device)
+        return self._cut(drawn, device)
 
     def integers(self, name: str, high: int, *shape: int, device: torch.device | str = "cpu") -> Tensor:
         """Uniform integers in [0, high), (count, *shape), int64."""
-        return self._cut(torch.randint(high, (self.total, *shape), generator=self._generator(name)), device)
+        generator = self._generator(name, device)
+        drawn = torch.randint(high, (self.total, *shape), generator=generator, device=generator.device)
+        return self._cut(drawn, device)
 
-    def order(self, name: str, size: int) -> Tensor:
+    def order(self, name: str, size: int, device: torch.device | str = "cpu") -> Tensor:
         """A random order (size,) of the numbers below `size`, the same in every process."""
-        return torch.randperm(size, generator=self._generator(name))
+        generator = self._generator(name, device)
+        return torch.randperm(size, generator=generator, device=generator.device).to(device)
 
-    def _generator(self, name: str) -> torch.Generator:
+    def _generator(self, name: str, device: torch.device | str) -> torch.Generator:
+        """On a CUDA device the numbers are made there, others than a CPU's: a copy would have to be waited for."""
         key = zlib.crc32(f"{self.seed}/{self.iteration}/{name}".encode())
-        return torch.Generator().manual_seed((self.seed * 0x9E3779B1 + self.iteration * 0x85EBCA77 + key) % 2**63)
+        where = torch.device(device) if torch.device(device).type in MAKES else torch.device("cpu")
+        seed = (self.seed * 0x9E3779B1 + self.iteration * 0x85EBCA77 + key) % 2**63
+        return torch.Generator(where).manual_seed(seed)
 
     def _cut(self, values: Tensor, device: torch.device | str) -> Tensor:
         return values[self.first : self.first + self.count].to(device, non_blocking=True)

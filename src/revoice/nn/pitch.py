@@ -44,9 +44,8 @@ class PitchEmbedding(nn.Module):
         span = math.log(HIGHEST / LOWEST)
         place = (f0.clamp(LOWEST, HIGHEST) / LOWEST).log() * ((self.bins - 1) / span)
         low = place.long().clamp(max=self.bins - 2)
-        voiced = f0 > 0
-        below = torch.where(voiced, low, self.bins)
-        above = torch.where(voiced, low + 1, self.bins)
+        silent = (f0 > 0).logical_not()
+        below, above = low.masked_fill(silent, self.bins), (low + 1).masked_fill(silent, self.bins)
         share = (place - low)[..., None].to(self.table.weight.dtype)
         return torch.lerp(self.table(below), self.table(above), share).transpose(1, 2)
 

@@ -1,7 +1,7 @@
 """Vector quantization (van den Oord, Vinyals, Kavukcuoglu, arXiv:1711.00937) and what keeps its codebook alive."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -89,6 +89,7 @@ class Quantizer(nn.Module):
         self.register_buffer("counts", torch.ones(k))  # moving averages: vectors per batch of each code, their sums
         self.register_buffer("sums", codebook.clone())
         self.register_buffer("started", torch.tensor(size.init != "kmeans"))
+        self._ready = False  # known to be started
         self.register_buffer("used", torch.zeros(k), persistent=False)  # since somebody last looked
 
     def forward(self, z: Tensor, draws: Draws | None = None) -> Quantized:
@@ -103,7 +104,10 @@ class Quantizer(nn.Module):
             codes = self.nearest(vectors)
             values = F.embedding(codes, self._codes())
             codebook, commitment = F.mse_loss(values, vectors.detach()), F.mse_loss(vectors, values.detach())
-            count = torch.bincount(codes.flatten(), minlength=self.size.codebook_size).float()
+            flat = codes.flatten()  # torch.bincount would make a GPU wait
+            count = torch.zeros(self.size.codebook_size, device=z.device).index_add_(
+                0, flat, torch.ones((), device=z.device).expand(len(flat))
+            )
             if learning is not None:
                 count = summed(count)
             share = count / count.sum()
@@ -127,13 +131,21 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def _start(self, vectors: Tensor, draws: Draws) -> None:
-        if bool(self.started):
+        if self._ready:
+            return
+        self._ready = bool(self.started)  # asked once: a GPU has to be waited for
+        if self._ready:
             return
         everything = gathered(vectors.flatten(0, 1))
-        codes = kmeans(everything, self.size.codebook_size, draws.order("kmeans", len(everything)).to(vectors.device))
+        codes = kmeans(everything, self.size.codebook_size, draws.order("kmeans", len(everything), vectors.device))
         self.codebook.data.copy_(codes)
         self.sums.copy_(codes)
         self.started.fill_(True)
+        self._ready = True
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._ready = False
+        super()._load_from_state_dict(*args, **kwargs)
 
     @torch.no_grad()
     def _learn(self, vectors: Tensor, codes: Tensor, count: Tensor, draws: Draws) -> None:
@@ -149,11 +161,12 @@ class Quantizer(nn.Module):
             self.codebook.copy_(self.sums / smoothed[:, None])
         if size.restart:
             everything = gathered(flat)
-            chosen = draws.order("restart", len(everything))[torch.arange(k) % len(everything)].to(flat.device)
+            order = draws.order("restart", len(everything), flat.device)
+            chosen = order[torch.arange(k, device=flat.device) % len(everything)]
             dead = self.counts < size.restart
             self.codebook.data.copy_(torch.where(dead[:, None], everything[chosen], self.codebook))
             self.sums.copy_(torch.where(dead[:, None], everything[chosen], self.sums))
-            self.counts.copy_(torch.where(dead, 1.0, self.counts))
+            self.counts.masked_fill_(dead, 1.0)
 
 
 def jitter(codes: Tensor, chance: float, draws: Draws) -> Tensor:

@@ -18,9 +18,13 @@ from revoice.errors import UserError, choices
 from revoice.nn.collective import processes, summed
 from revoice.trainable import MODEL, Play, Trainable
 from revoice.training.adversary import Adversary
+from revoice.training.gradients import Gradients, HalfWeights, half_weights
 from revoice.training.parts import Optimizers, average_gradients, build_optimizers
+from revoice.training.plays import Plays
+from revoice.training.replay import Replay, replay_of
 from revoice.training.schedule import Due, Phase, Schedule, Turn
 
+WAITS = ("cuda", "mps")  # devices that stand still while somebody asks for a value
 _SCHEDULE = "schedule"  # the entry of a checkpoint that says where in its schedule a run is
 
 
@@ -41,6 +45,7 @@ class VoiceModule(LightningModule):
         schedule: phases; None is one in which all critics learn, then all parts of the model.
         optimizers: what is otherwise for the optimizer of a part.
         clip: largest global norm of a part's gradient; None does not clip.
+        graph: replay iterations from a CUDA graph: None where it works, True or an error.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class VoiceModule(LightningModule):
         schedule: Sequence[Phase] | None = None,
         optimizers: Mapping[str, Mapping[str, Any]] | None = None,
         clip: float | None = None,
+        graph: bool | None = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -77,7 +83,12 @@ class VoiceModule(LightningModule):
         self.schedule = Schedule(phases, default)
         self.settings, self.overrides = dict(optimizer), dict(optimizers or {})
         self.max_iterations, self.seed, self.clip = max_iterations, seed, clip
+        self.graph = graph
+        self.replay: Replay | None = None
+        self.halves: dict[str, HalfWeights] = {}
+        self._gradients_of: dict[str, Gradients] = {}
         self._finite = torch.tensor(True)
+        self._began = 0
 
     @property
     def iteration(self) -> int:
@@ -91,21 +102,40 @@ class VoiceModule(LightningModule):
     def training_step(self, batches: Sequence[Batch], batch_index: int) -> None:
         """One iteration: the turns that are due learn from its micro-batches, which together are the global batch."""
         due = self.schedule.due(self.iteration)
-        plays = _Plays(self, batches, [each.turn.part for each in due])
         logged: dict[str, Tensor] = {}
-        for number, each in enumerate(due):
-            logged |= self._take(each, number, plays)
-        if logged:
+        if self.replay is not None and self.replay.fits(batches, due):
+            found, part = self.replay(batches[0], due[0]), due[0].turn.part
+            self._watch(found["loss"])
+            logged = {self._logged(part, name): value for name, value in found.items()}
+        else:
+            plays = Plays(self, batches, [each.turn.part for each in due])
+            for number, each in enumerate(due):
+                logged |= self._take(each, number, plays)
+        shown = self._shown()
+        if logged and (shown or self.schedule.phase.watched & logged.keys()):
             means = summed(torch.stack([value.float() for value in logged.values()])) / processes()
             logged = dict(zip(logged, means, strict=True))
+        if logged and shown:
             self.log_dict(logged, batch_size=sum(map(len, batches)))
         self._count(logged)
 
-    def _take(self, due: Due, number: int, plays: "_Plays") -> dict[str, Tensor]:
+    def _shown(self) -> bool:
+        """Whether somebody will look at the losses of this iteration: gathering them costs more than having them."""
+        trainer: Any = self.trainer
+        done = self.iteration + 1
+        every = (trainer.log_every_n_steps, trainer.val_check_batch, trainer.max_steps)
+        return done - self._began <= 1 or any(done % each == 0 for each in every)
+
+    def seed_layers(self, batch: Batch) -> None:
+        """What layers draw (dropout) is repeated by a resumed run, different in every micro-batch and process."""
+        if batch.draws is not None:
+            torch.manual_seed(((self.seed * 1_000_003 + self.iteration) * 1_000_003 + batch.draws.first) % 2**63)
+
+    def _take(self, due: Due, number: int, plays: Plays) -> dict[str, Tensor]:
         """A part learns, or, at a closed gate, is only asked; the means of its losses over the micro-batches."""
         part, count = due.turn.part, len(plays.batches)
-        optimizer = self._optimizers().parts[part]
-        optimizer.zero_grad()
+        gradients = self.gradients(part)
+        gradients.clear()
         sums: dict[str, Tensor] = {}
         with _alone(part, self.networks()):
             for index, batch in enumerate(plays.batches):
@@ -114,11 +144,13 @@ class VoiceModule(LightningModule):
                 self._watch(total)
                 if due.learns:
                     with torch.autocast(total.device.type, enabled=False):
-                        self.manual_backward(total / count)
+                        gradients.add(self._scaled(total if count == 1 else total / count))
                 for name, value in {"loss": total, **losses}.items():
-                    sums[name] = sums.get(name, 0) + value.detach() / count
+                    mean = value.detach() if count == 1 else value.detach() / count
+                    sums[name] = sums[name] + mean if index else mean
         if due.learns:
-            self._step(optimizer, due.turn)
+            with torch.autocast(self.device.type, enabled=False):  # what an optimizer multiplies is not for 16 bits
+                self.step_part(due.turn)
             plays.forget(part)
         return {self._logged(part, name): value for name, value in sums.items()}
 
@@ -132,10 +164,16 @@ class VoiceModule(LightningModule):
                 losses |= self._adversary(name).teach(play, wanted)
         return losses
 
-    def _step(self, optimizer: torch.optim.Optimizer, turn: Turn) -> None:
+    def optimizer_of(self, part: str) -> torch.optim.Optimizer:
+        """The one of a part."""
+        return self._optimizers().parts[part]
+
+    def step_part(self, turn: Turn) -> None:
+        """Average, clip and apply the gradients of the part whose turn it is."""
+        optimizer = self.optimizer_of(turn.part)
         weights = [p for group in optimizer.param_groups for p in group["params"]]
         average_gradients(weights)
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # of float16 alone
+        scaler = self._scaler()
         if scaler is not None:
             scaler.unscale_(optimizer)
         clip = self.clip if turn.clip is None else turn.clip
@@ -147,6 +185,21 @@ class VoiceModule(LightningModule):
         else:
             optimizer.step()
         torch.clear_autocast_cache()  # it holds the weights of before
+
+    def _scaler(self) -> Any:
+        """Of float16 alone."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def _scaled(self, total: Tensor) -> Tensor:
+        scaler = self._scaler()
+        return total if scaler is None else scaler.scale(total)
+
+    def gradients(self, part: str) -> Gradients:
+        """Where those of a part are put."""
+        if part not in self._gradients_of:
+            weights = [p for group in self.optimizer_of(part).param_groups for p in group["params"]]
+            self._gradients_of[part] = Gradients(weights, self.halves.get(part))
+        return self._gradients_of[part]
 
     def _count(self, logged: Mapping[str, Tensor]) -> None:
         """The iteration is over, for Lightning and for the schedule."""
@@ -194,6 +247,9 @@ class VoiceModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """All processes begin with the same numbers."""
+        self._began = self.iteration
+        self.halves, self._gradients_of = half_weights(self.model.parts(), self.trainer.precision), {}
+        self.replay = replay_of(self, self.graph)
         if processes() > 1:
             for value in (*self.parameters(), *self.buffers()):
                 torch.distributed.broadcast(value.detach(), 0)
@@ -228,7 +284,7 @@ class VoiceModule(LightningModule):
     def _watch(self, total: Tensor) -> None:
         # asking a GPU for the value every step would make it wait: there, the flag is read every 50 iterations
         self._finite = self._finite.to(total.device) & torch.isfinite(total.detach())
-        if total.device.type == "cpu" or self.iteration % 50 == 0:
+        if total.device.type not in WAITS or self.iteration % 50 == 0:
             self.require_finite()
 
     def _optimizers(self) -> Optimizers:
@@ -251,57 +307,6 @@ def _drawn(label: str, how: Mapping[str, Any], seed: int) -> Adversary:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed * 1_000_003 + zlib.crc32(label.encode())) % 2**63)
         return Adversary(label, how)
-
-
-class _Plays:
-    """What the parts of the model made of an iteration's micro-batches, each once unless its weights changed since.
-
-    With several micro-batches nothing is kept: their graphs together would take the memory that micro-batches are to
-    save, so a sample is made again, of the same random numbers.
-    """
-
-    def __init__(self, module: VoiceModule, batches: Sequence[Batch], turns: Sequence[str]) -> None:
-        self.module, self.batches, self.turns = module, batches, turns
-        self._kept: dict[str, Play] = {}
-
-    def of(self, number: int, index: int) -> Play:
-        """For a turn, by its number, and a micro-batch."""
-        part = self._played(self.turns[number])
-        if part in self._kept:
-            return self._kept[part]
-        again = self._again(part, number)
-        keep = bool(again) and len(self.batches) == 1
-        with torch.set_grad_enabled(self.turns[number] == part or (keep and part in again)):
-            play = self._make(part, self.batches[index])
-        if keep:
-            self._kept[part] = play
-        return play
-
-    def forget(self, part: str) -> None:
-        """The weights of a part have changed; where it is the model's, all that was made may be old."""
-        if part not in self.module.critics:
-            self._kept.clear()
-
-    def _make(self, part: str, batch: Batch) -> Play:
-        module = self.module
-        if batch.draws is not None:  # dropout: repeated by a resumed run, different in every micro-batch and process
-            torch.manual_seed(((module.seed * 1_000_003 + module.iteration) * 1_000_003 + batch.draws.first) % 2**63)
-        stored = module.schedule.phase.batches == "stored"
-        return module.model.stored(batch) if stored else module.model.play(batch, part)
-
-    def _played(self, part: str) -> str:
-        """The part of the model that plays in a turn: a critic judges another's."""
-        return self.module._adversary(part).how.of if part in self.module.critics else part
-
-    def _again(self, part: str, number: int) -> list[str]:
-        """The later turns that can use what is made now: until a part of the model has learned."""
-        found = []
-        for later in self.turns[number + 1 :]:
-            if self._played(later) == part:
-                found.append(later)
-            if later not in self.module.critics:
-                break
-        return found
 
 
 def everybody(critics: Mapping[str, Any], parts: Mapping[str, Any]) -> Phase:

@@ -50,6 +50,8 @@ class Muon(torch.optim.Optimizer):
             "weight_decay": weight_decay,
         }  # fmt: skip
         super().__init__([group for group in groups if group["params"]], settings)
+        self._stacks: list[_Alike] = []
+        self._known: list[tuple[int, int]] = []
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -68,18 +70,25 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _orthogonal(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
-        moments = [self._moment(p, "momentum_buffer") for p in parameters]
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        torch._foreach_lerp_(moments, gradients, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(gradients, moments, group["momentum"])
-        # matrices of one shape share one batched product
-        pairs = sorted(zip(parameters, ahead, strict=True), key=lambda pair: _shape(pair[0]))
-        for shape, alike in groupby(pairs, key=lambda pair: _shape(pair[0])):
-            weights, directions = zip(*alike, strict=True)
-            turned = orthogonalized(torch.stack([d.reshape(shape) for d in directions]), group["ns_steps"])
-            rate = group["lr"] * 0.2 * math.sqrt(max(shape))
-            steps = [d.view_as(weight) for weight, d in zip(weights, turned.unbind(), strict=True)]
-            torch._foreach_add_(list(weights), steps, alpha=-rate)
+        stacks = self._stacked(parameters)
+        for each in stacks:
+            torch._foreach_copy_(each.views, [weight.grad for weight in each.weights if weight.grad is not None])
+        moments, ahead = [each.moments for each in stacks], [each.stack for each in stacks]
+        torch._foreach_lerp_(moments, ahead, 1 - group["momentum"])
+        torch._foreach_lerp_(ahead, moments, group["momentum"])
+        for each in stacks:
+            each.stack.copy_(orthogonalized(each.stack, group["ns_steps"]))
+            rate = group["lr"] * 0.2 * math.sqrt(max(each.stack.shape[1:]))
+            torch._foreach_add_(each.weights, each.views, alpha=-rate)
+
+    def _stacked(self, parameters: list[Tensor]) -> list["_Alike"]:
+        """The layers by the shape of their matrices; anew where others have a gradient, or a checkpoint was loaded."""
+        known = [(id(p), id(self._moment(p, "momentum_buffer"))) for p in parameters]
+        if known != self._known:
+            pairs = sorted(parameters, key=_shape)
+            self._stacks = [_Alike(list(alike), shape, self.state) for shape, alike in groupby(pairs, key=_shape)]
+            self._known = [(id(p), id(self.state[p]["momentum_buffer"])) for p in parameters]
+        return self._stacks
 
     def _adam(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         first = [self._moment(p, "exp_avg") for p in parameters]
@@ -102,6 +111,25 @@ class Muon(torch.optim.Optimizer):
         return state[name]
 
 
+class _Alike:
+    """Weights whose matrices have one shape, and so share one batched product.
+
+    Their momentum is one tensor, of which the optimizer's state holds views, and so is what they are moved by.
+
+    Args:
+        weights: of any shapes that are this matrix.  shape: of the matrix.
+        state: of the optimizer; their momentum is read there, and replaced by the views.
+    """
+
+    def __init__(self, weights: list[Tensor], shape: tuple[int, int], state: dict[Any, Any]) -> None:
+        self.weights = weights
+        self.moments = torch.stack([state[w]["momentum_buffer"].reshape(shape) for w in weights])
+        self.stack = torch.empty_like(self.moments)
+        self.views = [each.view_as(w) for each, w in zip(self.stack, weights, strict=True)]
+        for weight, moment in zip(weights, self.moments, strict=True):
+            state[weight]["momentum_buffer"] = moment.view_as(weight)
+
+
 def orthogonalized(matrices: Tensor, steps: int) -> Tensor:
     """(N, A, B) -> (N, A, B): each with about the singular vectors it had and all singular values near 1."""
     wide = matrices.shape[1] <= matrices.shape[2]
@@ -109,7 +137,7 @@ def orthogonalized(matrices: Tensor, steps: int) -> Tensor:
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     a, b, c = NEWTON_SCHULZ
     for _ in range(steps):
-        gram = x @ x.transpose(1, 2)
+        gram = torch.bmm(x, x.transpose(1, 2))
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x if wide else x.transpose(1, 2)
 

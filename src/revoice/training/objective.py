@@ -47,16 +47,20 @@ class Objective:
 
     def __call__(self, losses: Mapping[str, Tensor], iteration: int) -> Tensor:
         """Scalar total; a loss without a weight, or a weight without a loss, is a `UserError`."""
-        if losses.keys() != self.weights.keys():
-            raise UserError(
-                f"loss weights {sorted(self.weights)} do not match the model's losses {sorted(losses)}: "
-                "set loss.NAME=..."
-            )
+        self.require(losses)
         if not any(self.weights[name].at(iteration) for name in losses):
             raise UserError(
                 "every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in losses)
             )
         return self.of(losses, iteration)
+
+    def require(self, losses: Mapping[str, Tensor]) -> None:
+        """A `UserError` unless every loss has a weight, and every weight a loss."""
+        if losses.keys() != self.weights.keys():
+            raise UserError(
+                f"loss weights {sorted(self.weights)} do not match the model's losses {sorted(losses)}: "
+                "set loss.NAME=..."
+            )
 
     def of(self, losses: Mapping[str, Tensor], iteration: int) -> Tensor:
         """The sum of those of the losses that have a weight; 0 if none has."""

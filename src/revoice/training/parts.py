@@ -32,8 +32,11 @@ class Optimizers(torch.optim.Optimizer):
         """Nothing: see above."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Of the only part as it is, or of each by its name."""
+        """Of the only part as it is, or of each by its name; rates are numbers, wherever they are now."""
         states = {name: each.state_dict() for name, each in self.parts.items()}
+        for group in (group for state in states.values() for group in state["param_groups"]):
+            if isinstance(group.get("lr"), Tensor):  # of a run that replays its iterations
+                group["lr"], group["capturable"] = float(group["lr"]), False
         return next(iter(states.values())) if len(states) == 1 else {"parts": states}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

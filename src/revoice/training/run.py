@@ -99,7 +99,7 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])
     module = VoiceModule(
         parts.model, parts.description, run.loss, run.optimizer, iterations, run.seed,
-        run.judges, run.schedule, run.optimizers, run.trainer.clip,
+        run.judges, run.schedule, run.optimizers, run.trainer.clip, run.trainer.graph,
     )  # fmt: skip
     if parts.trainer.compile:
         for child in parts.model.children():

@@ -13,6 +13,7 @@ from revoice.errors import UserError, one_line
 from revoice.nn.collective import processes, summed
 
 SIGNALS = (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM))  # what schedulers send ahead of the end
+ASKED = 10  # iterations between two questions of several GPUs
 
 
 def seconds_of(limit: str) -> float:
@@ -73,6 +74,8 @@ class Stop(Callback):
         """Ask all processes whether one of them must stop."""
         signalled, over = self.signalled, time.monotonic() > self.until
         if processes() > 1:
+            if pl_module.device.type == "cuda" and trainer.global_step % ASKED:
+                return  # the answer makes a GPU wait
             both = summed(torch.tensor([signalled, over], dtype=torch.int32, device=pl_module.device))
             signalled, over = (count > 0 for count in both.tolist())
         if not (signalled or over) or trainer.global_step >= trainer.max_steps:

@@ -50,6 +50,7 @@ class TrainerSettings:
         clip: largest global norm of the gradient; None does not clip.
         accumulate: micro-batches per iteration.
         compile: run the network through torch.compile (CUDA, or a machine with a C++ compiler).
+        graph: record an iteration as a CUDA graph and replay it: None where that works, True demands it.
         threads: CPU threads of a process; None leaves torch's choice.
         deterministic: demand bit-identical CUDA kernels (slower).
         log_every: iterations between logged scalars.
@@ -65,6 +66,7 @@ class TrainerSettings:
     clip: NotNegative | None = None
     accumulate: Annotated[Count, Field(le=1 << 16)] = 1
     compile: Flag = False
+    graph: Flag | None = None
     threads: Annotated[Whole, Field(ge=1, le=1024)] | None = None
     deterministic: Flag = False
     log_every: Count = 20

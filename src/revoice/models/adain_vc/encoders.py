@@ -63,7 +63,8 @@ class Encoder(nn.Module):
 
     def banked(self, x: Tensor) -> Tensor:
         """(B, F, T) -> (B, C, T): bank, its input appended, 1x1 convolution."""
-        return self.conv_in(torch.cat([*(F.relu(conv(x)) for conv in self.bank), x], dim=1))
+        heard = F.relu(torch.cat([conv(x) for conv in self.bank], dim=1))
+        return self.conv_in(torch.cat([heard, x.to(heard.dtype)], dim=1))
 
 
 class SpeakerEncoder(Encoder):

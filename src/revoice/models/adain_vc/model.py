@@ -19,7 +19,7 @@ from revoice.models.base import (
     StyleControls,
     require_frames,
 )  # fmt: skip
-from revoice.nn.adain import TimeStatistics
+from revoice.nn.adain import TimeStatistics, styles_from
 from revoice.nn.adain_decoder import Decoder, DecoderSize, spread_upsampling
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import Perturb, perturbed
@@ -112,8 +112,7 @@ class AdaINVC(ConversionModel):
 
     def styles_of(self, embedding: Tensor) -> list[TimeStatistics]:
         """Speaker embedding (B, D) -> style statistics by the learned affine maps (first half mean, second scale)."""
-        halves = (layer(embedding)[:, :, None].chunk(2, dim=1) for layer in self.affine)
-        return [TimeStatistics(mean, std) for mean, std in halves]
+        return styles_from(embedding, self.affine)
 
     def decode(self, content: Tensor, styles: list[TimeStatistics], f0: Tensor | None = None) -> Tensor:
         """Content code (B, C, T') and, for a decoder that takes it, f0 (B, T) -> standardized features (B, F, T)."""

@@ -58,6 +58,7 @@ class Recognizer(Trainable):
     """
 
     preset = "whisper_16k"
+    static = False  # phones are counted
     may_change = ("frames", "minimum", "taught", "dropout")
     stands_on = ("whisper",)
     measured = ("per",)
