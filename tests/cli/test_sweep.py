@@ -16,9 +16,9 @@ import yaml
 
 from revoice.cli.sweep import claimed
 from revoice.training.sweep import Job, best_first, draw, read_jobs, swept, write_table
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, VQVAE
 
-SMALL = ["model=vqvae_small", "debug=tiny", "logger=none", "trainer=cpu", *TINY]
+SMALL = [*VQVAE, "debug=tiny", "logger=none", "trainer=cpu", *TINY]
 
 
 def sweep(

@@ -23,7 +23,7 @@ from revoice.training.loggers import LOGGERS
 from revoice.training.run import train
 from revoice.training.trainer import settings_of
 from revoice.vocoders.base import VOCODERS
-from tests.conftest import TINY, compose_config
+from tests.conftest import ADAIN, TINY, VQVAE, compose_config
 from tests.data.data_helpers import speakers_folder
 
 
@@ -186,7 +186,7 @@ def test_a_mixture_trains(stream: str, workplace: Path) -> None:
     parts = ["data=mixture", "+data@data.parts.one=synthetic", "+data@data.parts.two=folder"]
     parts += [f"data.stream={stream}"]
     tiny = [setting.replace("data.corpus", "data.parts.one.corpus") for setting in TINY]
-    overrides = ["model=adain_vc_small", "debug=tiny", "logger=none", "data.weights={one: 3, two: 1}", *parts, *tiny]
+    overrides = [*ADAIN, "debug=tiny", "logger=none", "data.weights={one: 3, two: 1}", *parts, *tiny]
     config = compose_config("train", *overrides, "data.streaming.workers=0", folder=workplace)
     folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
     config["data"]["parts"]["two"]["root"] = str(folder)
@@ -198,10 +198,10 @@ def test_a_mixture_trains(stream: str, workplace: Path) -> None:
 
 
 def test_fine_tuning_on_other_voices_keeps_the_checkpoint_loadable(workplace: Path, tmp_path: Path) -> None:
-    overrides = ["model=vqvae_small", "debug=tiny", "logger=none", *TINY]
+    overrides = [*VQVAE, "debug=tiny", "logger=none", *TINY]
     first = train(compose_config("train", *overrides, folder=workplace), tmp_path / "first")
     folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
-    config = compose_config("train", *overrides[:3], "data=folder", folder=workplace)
+    config = compose_config("train", *overrides[: -len(TINY)], "data=folder", folder=workplace)
     config["data"]["splits"]["limit"] = 1
     config["data"]["root"], config["init_from"] = str(folder), str(first.checkpoint)
     second = train(config, tmp_path / "second")
@@ -230,7 +230,7 @@ def test_every_trainer_is_understood(trainer: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("logger", names("logger"))
 def test_every_logger_logs_a_run(logger: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    overrides = ["model=adain_vc_small", "debug=tiny", f"logger={logger}", *TINY]
+    overrides = [*ADAIN, "debug=tiny", f"logger={logger}", *TINY]
     config = compose_config("train", *overrides, "callbacks.samples={count: 1, every: 1}", folder=workplace)
     folder = workplace / "outputs" / f"logger_{logger}"
     train(config, folder)

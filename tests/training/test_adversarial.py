@@ -34,10 +34,10 @@ def same(mine: Any, theirs: Any, where: str = "") -> None:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_every_moment_can_be_resumed(
+def test_every_kind_of_moment_can_be_resumed(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulate: int
 ) -> None:
-    """A power cut in each of three phases, between them, and where a gate moves: what goes on ends as what did not stop."""
+    """A power cut in three phases, between them, and where a gate moves: what goes on ends as what did not stop."""
     monkeypatch.setattr("revoice.training.schedule.SMOOTHING", 0.2)  # so that the gate moves in a few iterations
     more = ["max_iterations=12", f"trainer.accumulate={accumulate}", "trainer.clip=1.0"]
     settings = config(workplace, *more, "trainer.val_every=1")

@@ -56,7 +56,7 @@ class Neck(nn.Module):
         self.out = nn.Conv1d(size.hidden, size.channels, 3, padding=1)
 
     def forward(self, content: Tensor) -> Tensor:
-        """Narrow."""
+        """(B, D, T) -> (B, C, T), normalized over time before and after."""
         return instance_norm(self.out(F.gelu(self.reduce(instance_norm(content)))))
 
 

@@ -23,7 +23,7 @@ class Codebook:
     logs = ("codebook/usage",)
 
     def make(self, run: Run) -> Callback:
-        """The callback."""
+        """Every process logs the share, the first one draws."""
         return _Codebook(run.reporter)
 
 

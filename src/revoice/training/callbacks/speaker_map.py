@@ -30,7 +30,7 @@ class SpeakerMap:
         self.speakers, self.clips = speakers, clips
 
     def make(self, run: Run) -> Callback:
-        """The callback."""
+        """One that draws in the first process, at the end of training."""
         return _SpeakerMap(self.speakers, self.clips, run.reporter)
 
 

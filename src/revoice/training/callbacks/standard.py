@@ -22,7 +22,7 @@ class Checkpoints:
         self.monitor, self.mode = monitor, mode
 
     def make(self, run: Run) -> list[Callback]:
-        """The callbacks."""
+        """Lightning's for the best and one of ours for the last, which write beside the run's logs."""
         folder: Path = run.reporter.folder.parent / "checkpoints"
         best = _Best(
             folder, filename="best", monitor=self.monitor, mode=self.mode, save_top_k=1,
@@ -68,7 +68,7 @@ class LearningRate:
     """Logs the learning rate."""
 
     def make(self, run: Run) -> Callback:
-        """The callback."""
+        """Lightning's monitor; one that does nothing where no logger listens."""
         return LearningRateMonitor(logging_interval="step") if run.reporter.loggers else Callback()
 
 
@@ -86,7 +86,7 @@ class EarlyStop:
         self.monitor, self.mode, self.patience, self.min_delta = monitor, mode, patience, min_delta
 
     def make(self, run: Run) -> Callback:
-        """The callback."""
+        """Lightning's, which looks at every validation."""
         return EarlyStopping(self.monitor, mode=self.mode, patience=self.patience, min_delta=self.min_delta)
 
 
