@@ -218,9 +218,13 @@ def test_every_preset_is_a_feature_group(preset: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("vocoder", names("vocoder"))
 def test_every_vocoder_is_built(vocoder: str, tmp_path: Path) -> None:
-    values = compose_config("convert", f"vocoder={vocoder}", folder=tmp_path)["vocoder"]
+    more = ["vocoder.ckpt=a.ckpt"] if vocoder == "trained" else []
+    values = compose_config("convert", f"vocoder={vocoder}", *more, folder=tmp_path)["vocoder"]
+    name, ckpt = values.pop("name"), values.pop("ckpt", None)
+    assert (name is None) == (ckpt is not None), "sizes of its own, or those of a file"
     spec = FeatureSpec.from_dict(compose_config("prepare", folder=tmp_path)["features"])
-    assert VOCODERS.build(values.pop("name"), {**values, "spec": spec}).spec == spec
+    if name is not None:
+        assert VOCODERS.build(name, {**values, "spec": spec}).spec == spec
 
 
 @pytest.mark.parametrize("trainer", names("trainer"))
