@@ -48,6 +48,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TINY = ["data.corpus.max_voices=4", "data.corpus.sentences=6", "data.corpus.test_sentences=4"]
+# the small models with few channels, for what holds at any width
+_CHANNELS = [f"model.{part}.channels=16" for part in ("speaker_encoder", "content_encoder", "decoder")]
+ADAIN = ["model=adain_vc_small", *_CHANNELS]
+VQVAE = ["model=vqvae_small", "model.encoder.channels=16", "model.decoder.channels=16"]
 
 
 def compose_config(name: str, *overrides: str, folder: Path) -> dict:

@@ -125,7 +125,9 @@ def test_train_with_every_preset(base: dict[str, Any], tmp_path: Path, teacher: 
 
 
 def test_train_with_every_group(base: dict[str, Any], tmp_path: Path) -> None:
-    corpora = [with_group(base, "data", name) for name in names("data")]
+    corpora = [
+        {**base, "data": compose_config("prepare", f"data={name}", folder=tmp_path)["data"]} for name in names("data")
+    ]
     for config in corpora:
         if config["data"]["name"] == "mixture":
             config["data"]["parts"] = {"a": corpora[0]["data"], "b": corpora[-1]["data"]}

@@ -33,6 +33,7 @@ def test_help_tells_of_what_is_chosen() -> None:
     assert "model.encoder={channels: 192}" in text and "data.root=" in text and "data.corpus.max_voices" not in text
     assert "null: as much as perturb" in text  # the comment of the yaml that it starts from
     assert re.search(r"max_iterations=100000 +of the global batch", text)
+    assert re.search(r"data\.streaming\.shards=4 +in memory at a time", text)  # of the yaml that all corpora start from
     text = help_text("convert", [])
     assert "controls of the converter that ships (recsyn)" in text
     assert re.search(r"strength=1\.0 +0 speaks with the source's own voice", text)

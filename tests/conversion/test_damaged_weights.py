@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from revoice.checkpoint import load
 from revoice.checkpoint.description import KEY
 from revoice.checkpoint.load import load_checkpoint
 from revoice.checkpoint.save import save
@@ -71,3 +72,17 @@ def test_tensors_that_share_their_numbers_are_read(tmp_path: Path) -> None:
         torch.save(lie, file)
         with pytest.raises(UserError, match="its tensors claim"):
             read_torch(file)
+
+
+def test_a_file_that_goes_while_it_is_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "m.safetensors"
+    save(*small(), file)
+    read = load.read_safetensors
+
+    def read_and_remove(*arguments: object, **more: object) -> object:
+        found = read(*arguments, **more)
+        file.unlink()
+        return found
+
+    monkeypatch.setattr(load, "read_safetensors", read_and_remove)
+    assert "gone while it was read" in refusal(file, lambda: load_checkpoint(file))

@@ -1,20 +1,20 @@
 from pathlib import Path
 
 import pytest
-import yaml
 from data_helpers import speakers_folder
 
 from revoice.audio.presets import config_dir, load_preset
 from revoice.data.config import build
 from revoice.data.corpora.base import CORPORA
 from revoice.errors import UserError
+from tests.conftest import compose_config
 
 NAMES = sorted(path.stem for path in (config_dir() / "data").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_builds(name: str, tmp_path: Path) -> None:
-    config = yaml.safe_load((config_dir() / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
+    config = compose_config("prepare", f"data={name}", folder=tmp_path)["data"]
     if name == "mixture":
         parts = {part: {"name": "folder", "root": str(tmp_path)} for part in ("a", "b")}
         setup = build({**config, "parts": parts})

@@ -84,10 +84,10 @@ def test_the_same_bytes_with_any_number_of_workers(
     monkeypatch.setattr(module, "CHUNK", 2)
     fields = ("features", "f0", "embedding")
     trees = []
-    for workers in (0, 1, 2):
+    for workers in (0, 2):
         run(corpus, tmp_path / str(workers), fields, workers=workers, trim_db=30)
         trees.append(tree(tmp_path / str(workers)))
-    assert trees[0] == trees[1] == trees[2] and len(trees[0]) == 3 * (3 + 3 + 3) + 1
+    assert trees[0] == trees[1] and len(trees[0]) == 3 * (3 + 3 + 3) + 1
 
 
 def test_a_second_call_computes_nothing(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ SCHEDULE = [
             {"part": "generator", "losses": GENERATOR, "every": 2},
             {"part": "listener"},
         ],
-        "gates": {"patch": {"metric": "train/critic/patch", "stop_below": 0.7, "go_above": 0.8}},
+        "gates": {"patch": {"metric": "train/critic/patch", "stop_below": 0.75, "go_above": 0.76}},
     },
 ]
 

@@ -23,7 +23,7 @@ from revoice.training.loggers import LOGGERS
 from revoice.training.run import train
 from revoice.training.trainer import settings_of
 from revoice.vocoders.base import VOCODERS
-from tests.conftest import TINY, compose_config
+from tests.conftest import ADAIN, TINY, VQVAE, compose_config
 from tests.data.data_helpers import speakers_folder
 
 
@@ -34,6 +34,7 @@ def names(group: str) -> list[str]:
 LISTENING = ("phones", "phone_teacher")
 UNTRAINED = ("random_cnn", "random_cnn_published")
 STANDS_ON = ("recsyn",)  # models that need the encoder of a recognizer
+HASTY = ["debug=tiny", "logger=none", "max_iterations=2", "trainer.val_every=2", *TINY]
 SLOW = ("adain_vc_code", "adain_vc_paper", "vqvae_legacy", "vqvae_zerospeech")  # at published size
 
 
@@ -47,9 +48,9 @@ SLOW = ("adain_vc_code", "adain_vc_paper", "vqvae_legacy", "vqvae_zerospeech")  
 )
 def test_every_model_trains_and_converts(model: str, workplace: Path, teacher: Path) -> None:
     stands_on = [f"model.content_from={teacher}"] if model in STANDS_ON else []
-    config = compose_config("train", f"model={model}", "debug=tiny", "logger=none", *TINY, *stands_on, folder=workplace)
+    config = compose_config("train", f"model={model}", *HASTY, *stands_on, folder=workplace)
     outcome = train(config, workplace / "outputs" / f"model_{model}")
-    assert outcome.metrics["iterations"] == 4 and outcome.checkpoint is not None
+    assert outcome.metrics["iterations"] == 2 and outcome.checkpoint is not None
     clip = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p901/*.flac"))
     converter = revoice.load(outcome.checkpoint)
     source = converter.audio(clip)
@@ -60,9 +61,9 @@ def test_every_model_trains_and_converts(model: str, workplace: Path, teacher: P
 
 @pytest.mark.parametrize("model", LISTENING)
 def test_every_recognizer_trains_and_hears(model: str, workplace: Path) -> None:
-    config = compose_config("train", f"model={model}", "debug=tiny", "logger=none", *TINY, folder=workplace)
+    config = compose_config("train", f"model={model}", *HASTY, folder=workplace)
     outcome = train(config, workplace / "outputs" / f"model_{model}")
-    assert outcome.metrics["iterations"] == 4 and outcome.metrics["best/val/per"] > 0
+    assert outcome.metrics["iterations"] == 2 and outcome.metrics["best/val/per"] > 0
     loaded = load_checkpoint(outcome.checkpoint)
     assert isinstance(loaded.model, Recognizer) and loaded.spec == load_preset("whisper_16k")
     assert isinstance(loaded.model.transcribe(torch.zeros(1, 80, 30))[0], list)
@@ -110,9 +111,9 @@ def test_models_without_training_convert(model: str, workplace: Path) -> None:
 def test_every_experiment_trains_on_the_embedded_corpus(experiment: str, workplace: Path) -> None:
     # one process: a second one would be started by repeating this program, the test run
     one = ["trainer=cpu", "trainer.devices=1"]
-    overrides = [f"experiment={experiment}", "data=synthetic", "debug=tiny", "logger=none", *TINY, *one]
+    overrides = [f"experiment={experiment}", "data=synthetic", *HASTY, *one]
     config = compose_config("train", *overrides, folder=workplace)
-    assert train(config, workplace / "outputs" / f"experiment_{experiment}").metrics["iterations"] == 4
+    assert train(config, workplace / "outputs" / f"experiment_{experiment}").metrics["iterations"] == 2
 
 
 def test_the_recipe_of_the_converter_that_ships_trains(workplace: Path, teacher: Path, tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_the_recipe_of_the_converter_that_ships_trains(workplace: Path, teacher:
 
 
 def test_a_student_takes_the_encoder_s_place_and_may_be_tuned(workplace: Path, teacher: Path, tmp_path: Path) -> None:
-    common = ["model=recsyn", "debug=tiny", "logger=none", *TINY, f"model.content_from={teacher}", "model.frames=48"]
+    common = ["model=recsyn", *HASTY, f"model.content_from={teacher}", "model.frames=48"]
     first = train(compose_config("train", *common, folder=workplace), tmp_path / "first")
     small = ["model.content.name=convolutional", "model.content.channels=12", "model.content.hidden=16"]
     settings = [
@@ -186,7 +187,7 @@ def test_a_mixture_trains(stream: str, workplace: Path) -> None:
     parts = ["data=mixture", "+data@data.parts.one=synthetic", "+data@data.parts.two=folder"]
     parts += [f"data.stream={stream}"]
     tiny = [setting.replace("data.corpus", "data.parts.one.corpus") for setting in TINY]
-    overrides = ["model=adain_vc_small", "debug=tiny", "logger=none", "data.weights={one: 3, two: 1}", *parts, *tiny]
+    overrides = [*ADAIN, "debug=tiny", "logger=none", "data.weights={one: 3, two: 1}", *parts, *tiny]
     config = compose_config("train", *overrides, "data.streaming.workers=0", folder=workplace)
     folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
     config["data"]["parts"]["two"]["root"] = str(folder)
@@ -198,10 +199,10 @@ def test_a_mixture_trains(stream: str, workplace: Path) -> None:
 
 
 def test_fine_tuning_on_other_voices_keeps_the_checkpoint_loadable(workplace: Path, tmp_path: Path) -> None:
-    overrides = ["model=vqvae_small", "debug=tiny", "logger=none", *TINY]
+    overrides = [*VQVAE, "debug=tiny", "logger=none", *TINY]
     first = train(compose_config("train", *overrides, folder=workplace), tmp_path / "first")
     folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
-    config = compose_config("train", *overrides[:3], "data=folder", folder=workplace)
+    config = compose_config("train", *overrides[: -len(TINY)], "data=folder", folder=workplace)
     config["data"]["splits"]["limit"] = 1
     config["data"]["root"], config["init_from"] = str(folder), str(first.checkpoint)
     second = train(config, tmp_path / "second")
@@ -217,9 +218,13 @@ def test_every_preset_is_a_feature_group(preset: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("vocoder", names("vocoder"))
 def test_every_vocoder_is_built(vocoder: str, tmp_path: Path) -> None:
-    values = compose_config("convert", f"vocoder={vocoder}", folder=tmp_path)["vocoder"]
+    more = ["vocoder.ckpt=a.ckpt"] if vocoder == "trained" else []
+    values = compose_config("convert", f"vocoder={vocoder}", *more, folder=tmp_path)["vocoder"]
+    name, ckpt = values.pop("name"), values.pop("ckpt", None)
+    assert (name is None) == (ckpt is not None), "sizes of its own, or those of a file"
     spec = FeatureSpec.from_dict(compose_config("prepare", folder=tmp_path)["features"])
-    assert VOCODERS.build(values.pop("name"), {**values, "spec": spec}).spec == spec
+    if name is not None:
+        assert VOCODERS.build(name, {**values, "spec": spec}).spec == spec
 
 
 @pytest.mark.parametrize("trainer", names("trainer"))
@@ -230,7 +235,7 @@ def test_every_trainer_is_understood(trainer: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("logger", names("logger"))
 def test_every_logger_logs_a_run(logger: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    overrides = ["model=adain_vc_small", "debug=tiny", f"logger={logger}", *TINY]
+    overrides = [*ADAIN, "debug=tiny", f"logger={logger}", "max_iterations=2", *TINY]
     config = compose_config("train", *overrides, "callbacks.samples={count: 1, every: 1}", folder=workplace)
     folder = workplace / "outputs" / f"logger_{logger}"
     train(config, folder)

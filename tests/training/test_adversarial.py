@@ -1,5 +1,7 @@
 """Runs in which parts and critics learn in turns."""
 
+import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,46 +34,60 @@ def same(mine: Any, theirs: Any, where: str = "") -> None:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_every_moment_can_be_resumed(
+def test_every_kind_of_moment_can_be_resumed(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulate: int
 ) -> None:
-    """A power cut after each iteration of three phases: what goes on ends as what was not stopped."""
-    monkeypatch.setattr("revoice.training.schedule.SMOOTHING", 0.0)  # so that the gate moves in a few iterations
+    """A power cut in three phases, between them, and where a gate moves: what goes on ends as what did not stop."""
+    monkeypatch.setattr("revoice.training.schedule.SMOOTHING", 0.2)  # so that the gate moves in a few iterations
     more = ["max_iterations=12", f"trainer.accumulate={accumulate}", "trainer.clip=1.0"]
     settings = config(workplace, *more, "trainer.val_every=1")
     states: list[dict[str, Any]] = []
-    count = VoiceModule._count
+    step, count = VoiceModule.training_step, VoiceModule._count
+
+    def keep(self: VoiceModule, batches: Any, index: int) -> None:
+        if self.iteration:
+            shutil.copy(tmp_path / "whole" / "checkpoints" / "last.ckpt", tmp_path / f"{self.iteration}.ckpt")
+        step(self, batches, index)
 
     def count_and_keep(self: VoiceModule, *arguments: Any) -> None:
         count(self, *arguments)
         states.append(self.schedule.state_dict())
 
-    monkeypatch.setattr(VoiceModule, "_count", count_and_keep)
-    train(settings, tmp_path / "whole")
-    monkeypatch.setattr(VoiceModule, "_count", count)
-    whole = last(tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(VoiceModule, "training_step", keep)
+        patched.setattr(VoiceModule, "_count", count_and_keep)
+        train(settings, tmp_path / "whole")
     assert [state["phase"] for state in states] == [0] * 2 + [1] * 3 + [2] * 7
     assert {tuple(state["closed"]) for state in states[5:]} == {(), ("patch",)}, "the gate closes and opens"
-    opens = any(a["closed"] and not b["closed"] for a, b in zip(states, states[1:], strict=False))
+    opens = any(a["closed"] and not b["closed"] for a, b in pairwise(states))
     assert opens or accumulate > 1  # whose dropout is another
 
-    step = VoiceModule.training_step
-    for cut in range(1, 12):
+    def place(state: dict[str, Any]) -> Any:
+        return state["phase"], state["closed"]
 
-        def die(self: VoiceModule, batches: Any, index: int, cut: int = cut) -> None:
-            if self.iteration == cut:
-                raise RuntimeError("power cut")
-            step(self, batches, index)
+    turns = [done for done, (a, b) in enumerate(pairwise(states), start=2) if place(a) != place(b)]
+    assert {3, 6} < set(turns), "both switches of the phase, and one of the gate"
+    for done in sorted({1, 4, *turns} - {12}):
+        folder = tmp_path / f"from_{done}"
+        train({**settings, "ckpt_path": str(tmp_path / f"{done}.ckpt")}, folder)
+        resumed_as(last(folder), last(tmp_path / "whole"), done)
 
-        folder = tmp_path / f"cut_{cut}"
-        monkeypatch.setattr(VoiceModule, "training_step", die)
-        with pytest.raises(RuntimeError, match="power cut"):
-            train(settings, folder)
-        monkeypatch.setattr(VoiceModule, "training_step", step)
-        assert last(folder)["global_step"] == cut
-        train({**settings, "ckpt_path": "auto"}, folder)
-        for name in ("state_dict", "optimizer_states", "lr_schedulers", "schedule", "global_step"):
-            same(last(folder)[name], whole[name], f"{cut}/{name}")
+    def die(self: VoiceModule, batches: Any, index: int) -> None:
+        if self.iteration == 10:
+            raise RuntimeError("power cut")
+        step(self, batches, index)
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power cut"):
+        patched.setattr(VoiceModule, "training_step", die)
+        train({**settings, "ckpt_path": str(tmp_path / "9.ckpt")}, tmp_path / "cut")
+    assert last(tmp_path / "cut")["global_step"] == 10
+    train({**settings, "ckpt_path": "auto"}, tmp_path / "cut")
+    resumed_as(last(tmp_path / "cut"), last(tmp_path / "whole"), 10)
+
+
+def resumed_as(mine: dict[str, Any], theirs: dict[str, Any], done: int) -> None:
+    for name in ("state_dict", "optimizer_states", "lr_schedulers", "schedule", "global_step"):
+        same(mine[name], theirs[name], f"{done}/{name}")
 
 
 def test_micro_batches_give_what_one_batch_gives(workplace: Path, tmp_path: Path) -> None:

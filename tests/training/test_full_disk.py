@@ -4,12 +4,12 @@ import pytest
 
 from revoice.errors import UserError
 from revoice.training.run import train
-from tests.conftest import TINY, compose_config
+from tests.conftest import ADAIN, TINY, compose_config
 from tests.hostile import full_after
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(workplace: Path, trained: Path, tmp_path: Path) -> None:
-    config = compose_config("train", "model=adain_vc_small", "debug=tiny", "logger=none", *TINY, folder=workplace)
+    config = compose_config("train", *ADAIN, "debug=tiny", "logger=none", *TINY, folder=workplace)
     checkpoints = tmp_path / "run" / "checkpoints"
     checkpoints.mkdir(parents=True)
     whole = (trained / "checkpoints" / "last.ckpt").read_bytes()

@@ -10,9 +10,9 @@ import pytest
 from revoice.training.loggers.wandb import run_id
 from revoice.training.module import VoiceModule
 from revoice.training.run import train
-from tests.conftest import TINY, compose_config
+from tests.conftest import ADAIN, TINY, compose_config
 
-SMALL = ["model=adain_vc_small", "debug=tiny", "max_iterations=6", "trainer.val_every=2", *TINY]
+SMALL = [*ADAIN, "debug=tiny", "max_iterations=6", "trainer.val_every=2", *TINY]
 
 
 def lines(folder: Path) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from revoice.data.corpora import synthetic
 from revoice.training.callbacks.progress import _Progress
 from revoice.training.config import check
 from revoice.training.run import build, describe, train
-from tests.conftest import TINY, compose_config
+from tests.conftest import TINY, VQVAE, compose_config
 
 
 def test_a_long_training_is_told_apart_once_and_a_short_one_is_not(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,7 +22,7 @@ def test_a_long_training_is_told_apart_once_and_a_short_one_is_not(capsys: pytes
 
 
 def test_a_line_without_a_terminal_shows_the_time_left(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = compose_config("train", "model=vqvae_small", "debug=tiny", "logger=none", *TINY, folder=workplace)
+    config = compose_config("train", *VQVAE, "debug=tiny", "logger=none", *TINY, folder=workplace)
     config["callbacks"] = {"progress": {"line_every": 0.0}}
     train(config, workplace / "outputs" / "lines")
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("iteration ")]
@@ -32,7 +32,7 @@ def test_a_line_without_a_terminal_shows_the_time_left(workplace: Path, capsys: 
 def test_sizes_are_said_beforehand(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = compose_config("train", "model=vqvae_small", "debug=tiny", *TINY, folder=workplace)
+    config = compose_config("train", *VQVAE, "debug=tiny", *TINY, folder=workplace)
     parts = build(config, check(config))
     megabytes = 2 * 4e-6 * sum(p.numel() for p in parts.model.parameters())  # Muon keeps one number for each weight
     assert f"best.ckpt and last.ckpt of about {megabytes:,.0f} MB each" in describe(parts, config)

@@ -9,12 +9,12 @@ import pytest
 
 from revoice.errors import UserError
 from revoice.training.run import train
-from tests.conftest import TINY, compose_config
+from tests.conftest import ADAIN, TINY, compose_config
 
 # what it hears changes from clip to clip
 CODE = "import sys, hashlib; print(hashlib.md5(open(sys.argv[1], 'rb').read()).hexdigest())"
 PROGRAM = f"{shlex.quote(sys.executable)} -c {shlex.quote(CODE)} {{wav}}"
-CHOSEN = ["model=adain_vc_small", "debug=tiny", "logger=csv", *TINY, "callbacks.checkpoint.monitor=samples/error_rate"]
+CHOSEN = [*ADAIN, "debug=tiny", "logger=csv", *TINY, "callbacks.checkpoint.monitor=samples/error_rate"]
 
 
 def config(workplace: Path, **samples: object) -> dict:

@@ -12,9 +12,9 @@ from revoice.errors import UserError
 from revoice.training.module import VoiceModule
 from revoice.training.run import train
 from revoice.training.sweep import keep_weights
-from tests.conftest import TINY, compose_config
+from tests.conftest import TINY, VQVAE, compose_config
 
-SMALL = ["model=vqvae_small", "debug=tiny", "logger=csv", "trainer=cpu", *TINY]
+SMALL = [*VQVAE, "debug=tiny", "logger=csv", "trainer=cpu", *TINY]
 
 
 def test_a_job_that_ended_is_not_held_in_memory(workplace: Path) -> None:

@@ -45,7 +45,7 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """How long it lasts, in seconds."""
         return len(self.samples) / self.sample_rate
 
     def save(self, path: str | os.PathLike[str]) -> Path:

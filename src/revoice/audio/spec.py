@@ -128,7 +128,7 @@ class FeatureSpec:
 
     @property
     def frame_rate(self) -> float:
-        """Frames per second."""
+        """Feature frames per second, not always a whole number."""
         return self.sample_rate / self.hop
 
     @property

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from revoice import renamed
+from revoice.atomic import digest
 from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import CHECKSUM, KEY, Description, checksum, spec_facts
@@ -89,7 +90,10 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Loa
         description = Description.from_dict(about)
         spec = FeatureSpec.from_dict(description.features)
         model = _build(description, spec, state)
-    return Loaded(model.to(device).eval(), spec, description, file, _digest(file))
+        sha256 = digest(file)
+        if sha256 is None:
+            raise UserError("gone while it was read: give a checkpoint that stays")
+    return Loaded(model.to(device).eval(), spec, description, file, sha256)
 
 
 def load_model(
@@ -157,8 +161,8 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
         )
     arguments = MODELS.arguments(name, {**defaults(kind), "n_features": spec.channels, **settings})
     description = Description(model=name, arguments=arguments, features=spec.to_dict())
-    digest = hashlib.sha256(json.dumps(description.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
-    return Loaded(MODELS.build(name, arguments).eval(), spec, description, None, digest)
+    sha256 = hashlib.sha256(json.dumps(description.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+    return Loaded(MODELS.build(name, arguments).eval(), spec, description, None, sha256)
 
 
 def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> Trainable:
@@ -228,8 +232,3 @@ def _read_safetensors(file: Path) -> tuple[Any, dict[str, Tensor]]:
     if recorded is not None and recorded != checksum(about, state):
         raise UserError("damaged (its checksum differs): get it anew from where it is")
     return about, {renamed.weight(name): value for name, value in state.items()}
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]

@@ -204,5 +204,5 @@ def device(value: str | None) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Readable JSON."""
+    """Indented JSON of any value, what JSON has no form for as its `str`; ends with a newline."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"

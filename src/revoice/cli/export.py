@@ -39,7 +39,7 @@ def check(values: dict[str, Any]) -> ExportConfig:
 
 
 def task(values: dict[str, Any], folder: Path) -> Path:
-    """Export one checkpoint."""
+    """Write the checkpoint `ckpt` without what only training needs to `out`; returns the file."""
     from revoice.checkpoint.load import find_checkpoint, load_checkpoint
     from revoice.checkpoint.save import require_free, save
 

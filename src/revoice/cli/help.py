@@ -53,11 +53,14 @@ def help_text(config_name: str, arguments: Sequence[str]) -> str:
     parts.append(_block("settings", _rows(settings(text))))
     if chosen.get("model") not in (None, "null"):
         path = _file("model", chosen["model"])
-        parts.append(_block(f"settings of model={chosen['model']}, and what it chooses of others", _rows(_model(path))))
+        parts.append(
+            _block(
+                f"settings of model={chosen['model']}, and what it chooses of others", _rows(_inherited(path, "model"))
+            )
+        )
     for group in _DETAILED:
         if (value := chosen.get(group)) not in (None, "null"):
-            own = settings(_file(group, value).read_text(encoding="utf-8"), group)
-            parts.append(_block(f"settings of {group}={value}", _rows(own)))
+            parts.append(_block(f"settings of {group}={value}", _rows(_inherited(_file(group, value), group))))
     if config_name in ("convert", "evaluate"):
         parts.append(_controls(config_name, given))
     parts.append("Any choice may stand beside --help, which then tells of it: model=NAME --help. --version: revoice's.")
@@ -84,15 +87,16 @@ def settings(text: str, group: str = "") -> list[Setting]:
     return found
 
 
-def _model(path: Path) -> list[Setting]:
-    """The settings of a model's yaml over those of the yaml files that it starts from."""
+def _inherited(path: Path, group: str) -> list[Setting]:
+    """The settings of a group's yaml over those of the yaml files of that group that it starts from."""
     text = path.read_text(encoding="utf-8")
     parents = [name for name in (yaml.safe_load(text) or {}).get("defaults", []) if isinstance(name, str)]
     known: dict[str, Setting] = {}
     for parent in parents:
         if parent != "_self_":
-            known |= {setting.key: setting for setting in _model(_file("model", parent))}
-    for setting in settings(text, "model"):
+            start = config_dir() / group / f"{parent.removesuffix('@_here_')}.yaml"
+            known |= {setting.key: setting for setting in _inherited(start, group)}
+    for setting in settings(text, group):
         before = known.get(setting.key)
         known[setting.key] = setting._replace(comment=setting.comment or (before.comment if before else ""))
     return list(known.values())

@@ -100,6 +100,7 @@ class Recording:
             said: samples of every chunk at `rate`, as long as the chunk.
             rate: Hz.
         """
+        # `place`: samples of the output without pauses that were passed on, in which gaps lie at `at`
         place, gaps = 0, [(self._place(at, rate), first, last) for at, first, last in self._gaps()]
         for block in self._compact(said, rate):
             while gaps and gaps[0][0] <= place + len(block):
@@ -133,7 +134,7 @@ class Recording:
 
     def _heard(self, first: int, last: int) -> Audio:
         """The samples from `first` to `last` of what is kept."""
-        parts, begin = [], 0
+        parts, begin = [], 0  # a span (a, b) of the recording is begin to begin + b - a of what is kept
         for a, b in self.kept:
             low, high = max(first - begin, 0), min(last - begin, b - a)
             if low < high:
@@ -166,6 +167,8 @@ class Recording:
     def _compact(self, said: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
         half, tail = round(FADE * rate / 2), np.zeros(0, np.float32)
         joints = [self._place(at, rate) for at, _, _ in self._gaps()]
+        # heard:  begin ... start ======== stop ... end    in the output, of which start to stop is kept: the chunk and
+        # half a fade on each side that has a neighbor; the last 2 * half of it wait for the next chunk
         spans = zip(pairwise(self.cuts), self._contexts(), said, strict=True)
         for (first, last), context, samples in spans:
             begin, end = (self._place(at, rate) for at in context)
@@ -204,7 +207,9 @@ def stretches(power: np.ndarray, least: int, margin: int) -> list[Span]:
     """
     speech = power[power >= 0.1 * power.mean()].mean()
     quiet = np.concatenate([[False], power < DEPTH * speech, [False]])
-    edges = np.flatnonzero(quiet[1:] != quiet[:-1]).tolist()
+    edges = np.flatnonzero(
+        quiet[1:] != quiet[:-1]
+    ).tolist()  # first, last (exclusive), first, last ... of what is quiet
     bounds = [0]
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         if last - first >= least:

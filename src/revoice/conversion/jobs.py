@@ -28,7 +28,7 @@ class Watch(Protocol):
     """Who wants to know."""
 
     def begin(self, job: Job) -> None:
-        """A job begins."""
+        """A source is about to be converted; not told of one that had been finished before."""
 
     def done(self, job: Job) -> None:
         """Its output is written."""

@@ -205,7 +205,7 @@ class VoiceDataModule(DataModule):
         return levels.means()
 
     def recordings(self) -> Manifest:
-        """All of them."""
+        """The manifest of all that was prepared, of every split."""
         return self.prepared.manifest
 
     def sampler(self) -> CropSampler:

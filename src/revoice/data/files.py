@@ -53,7 +53,7 @@ def remove_parts(folder: Path, shards: Collection[int] | None = None) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """JSON lines back."""
+    """The mappings that `write_lines` wrote to a file, one a line."""
     return parsed_lines(path.read_text(encoding="utf-8"))
 
 

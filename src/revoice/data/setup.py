@@ -143,20 +143,20 @@ class CorpusSetup(DataSetup):
             _ = self.corpus.root  # an error if none is given
 
     def manifest(self) -> Manifest:
-        """See `DataSetup`."""
+        """The corpus in its splits, without the utterances that have a problem."""
         manifest = self.splits.assign(self.corpus.manifest())
         return manifest.with_rows(row for row in manifest if not row.problem)
 
     def prepare(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True
     ) -> Prepared:
-        """See `DataSetup`."""
+        """Compute what is missing of the fields of this corpus, and split it."""
         return prepare(self.corpus, spec, fields, Path(out_dir), self.splits, self.preparation, progress=progress)
 
     def prepare_share(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, share: tuple[int, int]
     ) -> int:
-        """See `DataSetup`."""
+        """Compute one share of this corpus; returns how many shards are left to others."""
         return prepare_share(self.corpus, spec, fields, Path(out_dir), share, self.splits, self.preparation)
 
     def streams(self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str) -> list[Stream]:
@@ -186,7 +186,7 @@ class CorpusSetup(DataSetup):
 
     @property
     def at_hand(self) -> bool:
-        """See `DataSetup`."""
+        """Whether the corpus itself is here, not only a stream of it."""
         return not (self.stream and self.streaming.address)
 
     def shares(self) -> None:
@@ -194,7 +194,7 @@ class CorpusSetup(DataSetup):
         return None
 
     def training_speakers(self) -> set[str]:
-        """See `DataSetup`."""
+        """Their names, which a remote stream's index says."""
         return super().training_speakers() if self.at_hand else set(self._remote.tables.speakers)
 
     def speakers(self) -> list[str]:
@@ -220,13 +220,13 @@ class MixtureSetup(DataSetup):
     weights: Mapping[str, float] | None
 
     def manifest(self) -> Manifest:
-        """See `revoice.data.read.mixture.combined`."""
+        """The utterances of all parts, named apart by `revoice.data.read.mixture.combined`."""
         return combined({name: part.manifest() for name, part in self.parts.items()})
 
     def prepare(
         self, spec: FeatureSpec, fields: Sequence[str | Field], out_dir: Path | str, progress: bool = True
     ) -> Mixed:
-        """Each by itself."""
+        """Prepare part after part, each in its own folder."""
         parts = {name: part.prepare(spec, fields, out_dir, progress) for name, part in self.parts.items()}
         counts = [float(len(part.manifest.select("train"))) for part in parts.values()]
         for name, count in zip(parts, counts, strict=True):
@@ -258,7 +258,7 @@ class MixtureSetup(DataSetup):
         return shares_of([self.weights[name] for name in self.parts])
 
     def training_speakers(self) -> set[str]:
-        """See `DataSetup`."""
+        """Names of the speakers that the parts train on, told apart where two parts share one."""
         return {self._names[name][own] for name, part in self.parts.items() for own in part.training_speakers()}
 
     @cached_property

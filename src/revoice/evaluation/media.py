@@ -27,7 +27,7 @@ def audio_uri(clip: Audio) -> str:
 
 
 def png_uri(png: bytes) -> str:
-    """A picture."""
+    """A PNG as the address of an image that holds itself."""
     return _uri("image/png", png)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the report, as PNG bytes. Transparent, with gray text: they suit light and dark pages."""
+"""Pictures as PNG bytes. Those of the report are transparent, with gray text: they suit light and dark pages."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -114,12 +114,12 @@ def _scatter(panel: Any, points: Sequence[tuple[float, float, bool | None]], rea
         margin.set_axis_off()
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float, background: str = "none") -> Any:
     """An empty figure (inches); needs no display. Axes are placed by hand: automatic layout is slower than drawing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), facecolor="none")
+    figure = Figure(figsize=(width, height), facecolor=background)
     FigureCanvasAgg(figure)
     return figure
 

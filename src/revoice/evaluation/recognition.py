@@ -39,7 +39,7 @@ class Transcript:
 
     @classmethod
     def of_phones(cls, names: Sequence[str]) -> "Transcript":
-        """Phones by name."""
+        """A transcript of phones: the same names as units and, with blanks between, as text."""
         return cls(tuple(names), " ".join(names))
 
 

@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         self.out = nn.Conv1d(channels, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode."""
+        """Features (B, F, T) -> what is quantized (B, D, L)."""
         h = F.relu(self.conv1(x))
         h = F.relu(self.conv2(h)) + h
         h = F.relu(self.conv3(h))
@@ -65,7 +65,7 @@ class Decoder(nn.Module):
         self.transposed3 = nn.ConvTranspose1d(channels, n_features, 3, padding=3)
 
     def forward(self, values: Tensor, voice: Tensor) -> Tensor:
-        """Decode."""
+        """Values (B, D, L) in a voice (B, V) -> features (B, F, 2 L - 2)."""
         said_by = voice[:, :, None].expand(-1, -1, values.shape[-1])
         h = F.interpolate(self.conv1(torch.cat([said_by, values], dim=1)), scale_factor=2.0)
         h = F.relu(self.transposed1(self.residual(h)))

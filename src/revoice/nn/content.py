@@ -67,7 +67,7 @@ class RecognizedContent(nn.Module):
 
     @property
     def channels(self) -> int:
-        """D."""
+        """Width D of what the encoder hears in a frame."""
         return self.encoder.size.width
 
     def of_mels(self, features: Tensor, spec: FeatureSpec) -> Tensor:

@@ -95,16 +95,16 @@ class Quantizer(nn.Module):
     def forward(self, z: Tensor, draws: Draws | None = None) -> Quantized:
         """Quantize (B, D, T); with `draws`, in training, the codebook learns and codes jitter."""
         with torch.autocast(z.device.type, enabled=False):
-            vectors = z.float().transpose(1, 2)
+            vectors = z.float().transpose(1, 2)  # (B, T, D)
             if self.size.metric == "cosine":
                 vectors = F.normalize(vectors, dim=2)
             learning = draws if self.training else None
             if learning is not None:
                 self._start(vectors, learning)
-            codes = self.nearest(vectors)
-            values = F.embedding(codes, self._codes())
+            codes = self.nearest(vectors)  # (B, T)
+            values = F.embedding(codes, self._codes())  # (B, T, D)
             codebook, commitment = F.mse_loss(values, vectors.detach()), F.mse_loss(vectors, values.detach())
-            flat = codes.flatten()  # torch.bincount would make a GPU wait
+            flat = codes.flatten()  # (B T,) -> counts (K,); torch.bincount would make a GPU wait
             count = torch.zeros(self.size.codebook_size, device=z.device).index_add_(
                 0, flat, torch.ones((), device=z.device).expand(len(flat))
             )
@@ -122,8 +122,9 @@ class Quantizer(nn.Module):
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """Vectors (..., D) -> codes (...), int64."""
-        table = self._codes().detach()
-        distance = table.square().sum(1) - 2 * vectors.detach() @ table.T  # |vector|^2 is the same for all codes
+        table = self._codes().detach()  # (K, D)
+        # (..., K), without |vector|^2, which is the same for all codes
+        distance = table.square().sum(1) - 2 * vectors.detach() @ table.T
         return distance.argmin(-1)
 
     def _codes(self) -> Tensor:
@@ -136,7 +137,7 @@ class Quantizer(nn.Module):
         self._ready = bool(self.started)  # asked once: a GPU has to be waited for
         if self._ready:
             return
-        everything = gathered(vectors.flatten(0, 1))
+        everything = gathered(vectors.flatten(0, 1))  # (N, D), N = B T of all processes together
         codes = kmeans(everything, self.size.codebook_size, draws.order("kmeans", len(everything), vectors.device))
         self.codebook.data.copy_(codes)
         self.sums.copy_(codes)
@@ -149,18 +150,18 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def _learn(self, vectors: Tensor, codes: Tensor, count: Tensor, draws: Draws) -> None:
-        size, flat = self.size, vectors.flatten(0, 1)
+        size, flat = self.size, vectors.flatten(0, 1)  # (B T, D)
         k = size.codebook_size
         self.used += count
         self.counts.lerp_(count, 1 - size.decay)
         if size.learn == "ema":
             total = summed(torch.zeros_like(self.sums).index_add_(0, codes.flatten(), flat))
             self.sums.lerp_(total, 1 - size.decay)
-            everyone = self.counts.sum()
+            everyone = self.counts.sum()  # n of the smoothing, counts and smoothed are (K,), sums (K, D)
             smoothed = (self.counts + size.eps) / (everyone + k * size.eps) * everyone
             self.codebook.copy_(self.sums / smoothed[:, None])
         if size.restart:
-            everything = gathered(flat)
+            everything = gathered(flat)  # (N, D); K of them are chosen, one for each code, used where it is dead
             order = draws.order("restart", len(everything), flat.device)
             chosen = order[torch.arange(k, device=flat.device) % len(everything)]
             dead = self.counts < size.restart
@@ -172,7 +173,8 @@ class Quantizer(nn.Module):
 def jitter(codes: Tensor, chance: float, draws: Draws) -> Tensor:
     """Codes (B, T), each replaced by its left or right neighbor with half the chance; the ends have one neighbor."""
     frames = codes.shape[1]
-    roll = draws.uniform("jitter", frames, device=codes.device)
+    roll = draws.uniform("jitter", frames, device=codes.device)  # (B, T)
+    # below chance / 2: -1, from there to chance: +1, else 0
     step = (roll < chance).long() - 2 * (roll < chance / 2).long()
     place = (torch.arange(frames, device=codes.device) + step).clamp(0, frames - 1)
     return codes.gather(1, place)
@@ -184,8 +186,8 @@ def kmeans(vectors: Tensor, k: int, order: Tensor, rounds: int = _LLOYD) -> Tens
     if len(vectors) < k:  # some start on the same spot
         centers = centers + 1e-3 * centers.std() * torch.linspace(-1, 1, k, device=centers.device)[:, None]
     for _ in range(rounds):
-        nearest = torch.cdist(vectors, centers).argmin(1)
-        count = torch.bincount(nearest, minlength=k).to(vectors.dtype)[:, None]
+        nearest = torch.cdist(vectors, centers).argmin(1)  # (N, K) -> (N,)
+        count = torch.bincount(nearest, minlength=k).to(vectors.dtype)[:, None]  # (K, 1)
         total = torch.zeros_like(centers).index_add_(0, nearest, vectors)
         centers = torch.where(count > 0, total / count.clamp(min=1), centers)
     return centers

@@ -52,12 +52,12 @@ class Exact(Gallery):
         self.clips: list[Tensor] = []
 
     def add(self, clip: Tensor) -> float:
-        """See `Gallery`."""
+        """Keep a spectrogram (F, T); its product with itself."""
         self.clips.append(clip)
         return product(self.network, clip, clip)
 
     def compare(self, clip: Tensor) -> Products:
-        """See `Gallery`."""
+        """Multiply a clip (F, T) with each spectrogram in turn."""
         others = [product(self.network, clip, other) for other in self.clips]
         return Products(product(self.network, clip, clip), torch.tensor(others, dtype=torch.float64))
 
@@ -93,13 +93,13 @@ class Projected(Gallery):
         return sum(basis.shape[1] for basis in self.bases)
 
     def add(self, clip: Tensor) -> float:
-        """See `Gallery`."""
+        """Keep the projected matrix of a clip (F, T) as one vector; its squared length."""
         vector = self._vector(clip)
         self._kept.append(vector)
         return float(vector.double().square().sum())
 
     def compare(self, clip: Tensor) -> Products:
-        """See `Gallery`."""
+        """Multiply the vector of a clip (F, T) with all others, some at a time."""
         vector = self._vector(clip).double()
         parts = [self._kept[first : first + _STRIDE] for first in range(0, len(self._kept), _STRIDE)]
         others = torch.cat([torch.stack(part).double() @ vector for part in parts])

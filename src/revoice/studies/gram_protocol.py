@@ -115,7 +115,7 @@ class Variant:
 
     @property
     def title(self) -> str:
-        """In words."""
+        """How Gram matrices are compared, for a table."""
         divided = {"nothing": "as they are", "duration": "per frame", "energy": "per energy"}[self.normalize]
         return f"{self.kernel}, {divided}" + (f", cap {self.cap:g}" if self.cap is not None else "")
 
@@ -197,7 +197,7 @@ class Cast:
 
     @property
     def speakers(self) -> list[str]:
-        """Sorted names."""
+        """Names of those who are known, sorted."""
         return sorted({row.speaker for row in self.known})
 
 
@@ -223,7 +223,7 @@ class Identification:
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing."""
+        """The accuracy of guessing: 1 / speakers."""
         return 1.0 / self.protocol.speakers
 
     @property

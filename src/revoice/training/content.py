@@ -44,7 +44,7 @@ class Content(Field):
     dtype = "float16"
 
     def parameters(self) -> dict[str, Any]:
-        """Weights and frames."""
+        """Whose weights made it, and how frames are counted."""
         return {"encoder": self.sha256, **frame_rule(self.spec)}
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from revoice.atomic import replacing
+from revoice.evaluation.pictures import new_figure, to_png
 from revoice.foreign import write_csv
 
 DIRECTIONS = ("minimize", "maximize")
@@ -101,20 +103,16 @@ def write_table(jobs: Sequence[Job], metric: str, path: Path) -> None:
 
 def draw(jobs: Sequence[Job], metric: str, path: Path) -> None:
     """A PNG with a panel per swept setting: every job's metric over the value it was given."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     shown = [job for job in jobs if metric in job.metrics]
     settings = swept(jobs)
     if not shown or not settings:
         return
-    size = (max(4.0, 3.2 * len(settings)), 3.4)
-    figure, panels = plt.subplots(
-        1, len(settings), figsize=size, dpi=110, sharey=True, squeeze=False, layout="constrained"
-    )
-    for axes, name in zip(panels[0], settings, strict=True):
+    width = 1.0 / len(settings)
+    figure = new_figure(max(4.0, 3.2 * len(settings)), 3.4, "white")
+    panels: list[Any] = []
+    for number, name in enumerate(settings):
+        axes = figure.add_axes(((number + 0.2) * width, 0.2, 0.75 * width, 0.75), sharey=panels[0] if panels else None)
+        panels.append(axes)
         given = [job.overrides.get(name, "") for job in shown]
         numbers = [_number(value) for value in given]
         if all(number is not None for number in numbers):
@@ -129,10 +127,10 @@ def draw(jobs: Sequence[Job], metric: str, path: Path) -> None:
         axes.scatter(places, scores, color="#3b8fd6", alpha=0.7)
         axes.scatter(places[:1], scores[:1], color="#e07a2f", label=f"best: job {shown[0].name}")
         axes.set_xlabel(name)
-    panels[0][0].set_ylabel(metric)
-    panels[0][0].legend()
-    figure.savefig(path)
-    plt.close(figure)
+    panels[0].set_ylabel(metric)
+    panels[0].legend()
+    with replacing(path) as file:
+        file.write(to_png(figure))
 
 
 def _number(text: str) -> float | None:

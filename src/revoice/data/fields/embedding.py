@@ -19,7 +19,7 @@ class Embedding(Field):
     dtype = "float32"
 
     def parameters(self) -> dict[str, Any]:
-        """The encoder."""
+        """Which encoder made them: others' vectors are not comparable."""
         return {"encoder": "resemblyzer-ge2e"}
 
     @property

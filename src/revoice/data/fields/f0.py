@@ -46,7 +46,7 @@ class F0(Field):
         return {**frame_rule(self.spec), **search}
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
-        """(T,) per clip."""
+        """The contour (T,) of each clip in Hz, 0 where it is unvoiced."""
         return [self.contour(clip.at(self.spec.sample_rate)) for clip in clips]
 
     def contour(self, samples: np.ndarray) -> np.ndarray:

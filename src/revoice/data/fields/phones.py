@@ -27,12 +27,12 @@ class Phones(Field):
     dtype = "int8"
 
     def parameters(self) -> dict[str, Any]:
-        """Frames and phones."""
+        """How frames are counted, and the phones in the order of their numbers."""
         return {**frame_rule(self.spec), "inventory": list(INVENTORY)}
 
     @property
     def padding(self) -> float:
-        """No phone."""
+        """The number that stands for no phone at all."""
         return float(NOTHING)
 
     @property
@@ -41,7 +41,7 @@ class Phones(Field):
         return None
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
-        """(T,) per clip."""
+        """Numbers of phones (T,) of each clip, from the times that its corpus knows."""
         return [self._numbers(clip) for clip in clips]
 
     def _numbers(self, clip: Clip) -> np.ndarray:

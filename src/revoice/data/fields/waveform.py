@@ -27,12 +27,12 @@ class Waveform(Field):
 
     @property
     def per_frame(self) -> float:
-        """Samples per frame."""
+        """A hop of samples to every frame."""
         return self.spec.hop
 
     @property
     def scale(self) -> float:
-        """Back to -1..1."""
+        """What brings the stored integers back to -1..1."""
         return 1.0 / FULL_SCALE
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:

@@ -64,11 +64,11 @@ class Columns:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the fields."""
+        """The labels of the fields, in the order in which they were given."""
         return tuple(self._columns)
 
     def column(self, field: str) -> Column:
-        """One field."""
+        """The column of a field; its label is one of `labels`."""
         return self._columns[field]
 
     @property
@@ -96,15 +96,15 @@ class Columns:
         rate = column.per_frame
         assert rate is not None, f"{field} has no time axis: use `vectors`"
         chosen = np.asarray(utterances, dtype=np.int64)
-        first = np.rint(np.asarray(starts) * rate).astype(np.int64)
-        steps = round(frames * rate)
-        index = (column.first[chosen] + first)[:, None] + np.arange(steps)
-        last = column.end[chosen] - 1
+        first = np.rint(np.asarray(starts) * rate).astype(np.int64)  # (B,), within each utterance
+        steps = round(frames * rate)  # L = T x per_frame
+        index = (column.first[chosen] + first)[:, None] + np.arange(steps)  # (B, L) rows of `data`
+        last = column.end[chosen] - 1  # (B,); behind it lies another utterance
         flat = torch.from_numpy(np.minimum(index, last[:, None]).ravel()).to(self.device)
-        found = column.decode(column.data.index_select(0, flat)).unflatten(0, index.shape)
+        found = column.decode(column.data.index_select(0, flat)).unflatten(0, index.shape)  # (B, L[, F])
         short = np.flatnonzero(index[:, -1] > last)
         if len(short):
-            beyond = torch.from_numpy(index[short] > last[short, None]).to(self.device)
+            beyond = torch.from_numpy(index[short] > last[short, None]).to(self.device)  # (len(short), L)
             _pad(found, torch.from_numpy(short).to(self.device), beyond, self._padding[field])
         return found.transpose(1, 2).contiguous() if found.ndim == 3 else found
 

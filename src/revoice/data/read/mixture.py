@@ -67,17 +67,17 @@ class Mixed:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """See `combined`."""
+        """The utterances of all parts, named apart as `combined` does."""
         return combined({name: part.manifest for name, part in self.parts.items()})
 
     @property
     def spec(self) -> FeatureSpec:
-        """Of all parts."""
+        """The features, which are the same in all parts."""
         return next(iter(self.parts.values())).spec
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
-        """Of all parts."""
+        """What could not be prepared, part after part."""
         return tuple(one for part in self.parts.values() for one in part.rejected)
 
 
@@ -115,17 +115,17 @@ class MixedStore(Columns):
         return sum(store.bytes for store in self._stores)
 
     def crops(self, field: str, utterances: np.ndarray, starts: np.ndarray, frames: int) -> Tensor:
-        """See `Columns.crops`."""
+        """Crops in the order asked for, each cut by the store that holds its utterance."""
         return self._each(
             utterances, lambda store, own, rows: store.crops(field, own, np.asarray(starts)[rows], frames)
         )
 
     def vectors(self, field: str, utterances: np.ndarray) -> Tensor:
-        """See `Columns.vectors`."""
+        """Arrays in the order asked for, each from the store that holds its utterance."""
         return self._each(utterances, lambda store, own, rows: store.vectors(field, own))
 
     def utterance(self, field: str, position: int) -> Tensor:
-        """See `Columns.utterance`."""
+        """All of one utterance, from the store that holds it."""
         source = int(self.sources[position])
         return self._stores[source].utterance(field, int(position - self._offset[source]))
 

@@ -110,9 +110,9 @@ class PackedField:
 
     def statistics(self, positions: np.ndarray) -> Statistics:
         """Mean and deviation per column over all rows of the utterances at `positions`, summed in float64."""
-        wanted = np.zeros(len(self.ids), dtype=bool)
+        wanted = np.zeros(len(self.ids), dtype=bool)  # (N,)
         wanted[positions] = True
-        rows = np.repeat(wanted, np.diff(self.offsets))
+        rows = np.repeat(wanted, np.diff(self.offsets))  # (rows,): each utterance's as often as it has rows
         sums = Sums()
         for first in range(0, len(rows), _BLOCK):
             block = torch.from_numpy(self.array[first : first + _BLOCK][rows[first : first + _BLOCK]])

@@ -78,10 +78,13 @@ class CropSampler:
         self.left_out = int((~long).sum())
         self.positions = positions[long][order]
         self.lengths = lengths[long][order]
+        # utterances are now   a a a b b c    speaker      0 0 0 1 1 2   (N,)
+        # first                0     3   5    count        3     2 1     (speakers,)
+        # _first               0 0 0 3 3 5    _count       3 3 3 2 2 1   (N,), of each one's speaker
         _, first, self._speaker, count = np.unique(
             speakers[long][order], return_index=True, return_inverse=True, return_counts=True
         )
-        self._first, self._count = first[self._speaker], count[self._speaker]  # of each utterance's speaker
+        self._first, self._count = first[self._speaker], count[self._speaker]
         self._speakers = (first, count)
         self._corpora = None if sources is None else _Corpora(sources[long][order], self._speaker, shares or ())
         self.batch_size, self.frames, self.mode, self.reference, self.seed = batch_size, frames, mode, reference, seed
@@ -89,7 +92,7 @@ class CropSampler:
     def draw(self, iteration: int) -> Crops:
         """The global batch of one iteration."""
         random = np.random.Generator(np.random.Philox(key=np.array([self.seed, iteration], dtype=np.uint64)))
-        picked, start, other, other_start = random.random((4, self.batch_size))
+        picked, start, other, other_start = random.random((4, self.batch_size))  # (B,), as all below
         if self.mode == "each":
             chosen = np.resize(random.permutation(len(self.positions)), self.batch_size)
         elif self.mode == "uniform":
@@ -98,7 +101,9 @@ class CropSampler:
             first, count = self._speakers
             speaker = self._within(random, picked, "speakers", len(first))
             chosen = first[speaker] + _floor(random.random(self.batch_size), count[speaker])
-        within = _floor(other, np.maximum(self._count[chosen] - 1, 1))  # skip the chosen utterance itself
+        # one of the speaker's count - 1 others: places from the chosen utterance's own on are moved up by one; who has
+        # a single utterance is referred to that
+        within = _floor(other, np.maximum(self._count[chosen] - 1, 1))
         step = within + (within >= chosen - self._first[chosen])
         reference = self._first[chosen] + np.minimum(step, self._count[chosen] - 1)
         return Crops(
@@ -112,6 +117,7 @@ class CropSampler:
         """Places below `size`, evenly, or so that every corpus has its share."""
         if self._corpora is None:
             return _floor(picked, size)
+        # bounds 0.5 0.75 1.0 (corpora,): a number in [0, 0.5) is the first corpus, in [0.5, 0.75) the second
         corpus = np.minimum(np.searchsorted(self._corpora.bounds, picked, side="right"), len(self._corpora.bounds) - 1)
         first, count = getattr(self._corpora, what)
         return first[corpus] + _floor(random.random(self.batch_size), count[corpus])

@@ -38,7 +38,7 @@ class Command(Recognizer):
 
     @classmethod
     def missing(cls) -> str:
-        """The command line."""
+        """What has to be typed: there is no program of its own."""
         return f"it needs {EXAMPLE}"
 
     def transcribe(self, clips: Sequence[Audio]) -> list[Transcript]:

@@ -54,7 +54,7 @@ class Phones(Recognizer):
 
     @classmethod
     def missing(cls) -> str:
-        """The shipped weights."""
+        """Whether the weights that ship are there; a source archive may lack them."""
         return "" if SHIPPED.is_file() else "its weights are not in this installation"
 
     def transcribe(self, clips: Sequence[Audio]) -> list[Transcript]:

@@ -26,7 +26,7 @@ class PocketSphinx(Recognizer):
 
     @classmethod
     def missing(cls) -> str:
-        """The package."""
+        """How to install the package, which brings its English model."""
         if find_spec("pocketsphinx") is None:
             return "the package pocketsphinx is not installed: pip install 'revoice[evaluation]'"
         return ""

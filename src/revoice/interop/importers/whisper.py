@@ -19,7 +19,7 @@ class PublishedWhisper:
     """Takes a file, a folder, or the name of an installed package."""
 
     def read(self, path: Path, config: Path | None = None, statistics: Path | None = None) -> Imported:
-        """Weights and sizes."""
+        """The encoder of a published Whisper; the sizes are read off the shapes of its weights."""
         if config or statistics:
             raise UserError("kind=whisper takes neither config nor statistics: its sizes are those of its weights")
         encoder = published_encoder(_find(path))

@@ -83,7 +83,7 @@ class Recognizer(Trainable):
         self.moments = nn.Linear(width, len(self.inventory) + 1)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """See `Trainable`."""
+        """z-score log-mels with these statistics (F,)."""
         self.standardize.set(mean, std)
 
     def encode(self, log_mel: Tensor, lengths: Tensor, batch: Batch | None = None) -> Tensor:

@@ -37,7 +37,7 @@ class Phones(Recognizer):
         self.blocks = nn.ModuleList(Block(channels, kernel, dilation, dropout) for dilation in dilations)
 
     def encode(self, log_mel: Tensor, lengths: Tensor, batch: Batch | None = None) -> Tensor:
-        """See `Recognizer`."""
+        """Log-mels (B, F, T) -> (B, ceil(T / 2), width); in training, with bands and times masked."""
         x = self.standardize(log_mel)
         if batch is not None and batch.draws is not None:
             x = masked(x, batch.draws)

@@ -46,14 +46,14 @@ class PhoneTeacher(Recognizer):
         self.blocks = nn.ModuleList(Block(width, 3, 1, dropout) for _ in range(blocks))
 
     def grow_from(self, other: Trainable) -> None:
-        """See `Trainable`."""
+        """Take over the weights of a Whisper encoder of the same size."""
         assert isinstance(other.encoder, WhisperEncoder), "what `grows_from` names"
         if other.encoder.size != self.encoder.size:
             raise UserError(f"init_from= holds a Whisper of {other.encoder.size}, model= asks for {self.encoder.size}")
         self.encoder.load_state_dict(other.encoder.state_dict())
 
     def encode(self, log_mel: Tensor, lengths: Tensor, batch: Batch | None = None) -> Tensor:
-        """See `Recognizer`."""
+        """Log-mels (B, F, T) -> (B, ceil(T / 2), width), by the frozen encoder and the blocks on it."""
         with torch.no_grad():
             x = self._whisper(log_mel, lengths)
         there = (torch.arange(x.shape[1], device=x.device) < ((lengths + 1) // 2)[:, None])[..., None]

@@ -1,12 +1,12 @@
 """How much of its codebook a model with a quantizer uses."""
 
-import io
 from typing import cast
 
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from revoice.evaluation.pictures import new_figure, to_png
 from revoice.nn.quantizer import Quantizer
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
@@ -23,7 +23,7 @@ class Codebook:
     logs = ("codebook/usage",)
 
     def make(self, run: Run) -> Callback:
-        """The callback."""
+        """Every process logs the share, the first one draws."""
         return _Codebook(run.reporter)
 
 
@@ -46,20 +46,13 @@ class _Codebook(Callback):
 
 def draw(used: torch.Tensor) -> bytes:
     """PNG of how often each code (K,) was used, the most used first."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     counts = np.sort(used.cpu().numpy())[::-1]
-    figure, axes = plt.subplots(figsize=(7, 3), dpi=110, layout="constrained")
+    figure = new_figure(7.0, 3.0, "white")
+    axes = figure.add_axes((0.1, 0.17, 0.87, 0.73))
     axes.bar(np.arange(len(counts)), counts / counts.sum() * len(counts), width=1.0)
     axes.axhline(1.0, color="black", linewidth=0.8)
     axes.set(
         title=f"{(counts > 0).sum()} of {len(counts)} codes used",
         xlabel="codes, the most used first", ylabel="uses (1: as all are on average)", xlim=(-0.5, len(counts) - 0.5),
     )  # fmt: skip
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    plt.close(figure)
-    return picture.getvalue()
+    return to_png(figure)

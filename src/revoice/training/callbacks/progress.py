@@ -23,7 +23,7 @@ class ProgressBar:
         self.line_every = line_every
 
     def make(self, run: Run) -> Callback:
-        """The callback."""
+        """The run's length and the hop of its features make the time that is left and the speed against real time."""
         return _Progress(run.max_iterations, run.spec.hop / run.spec.sample_rate, self.line_every)
 
 

@@ -1,6 +1,5 @@
 """A picture of where the model's speaker codes put the voices."""
 
-import io
 from typing import cast
 
 import numpy as np
@@ -9,6 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from revoice.data.datamodule import DataModule
 from revoice.errors import one_line
+from revoice.evaluation.pictures import new_figure, to_png
 from revoice.models.base import Trainable
 from revoice.settings import Count
 from revoice.training.callbacks import CALLBACKS, Run
@@ -30,7 +30,7 @@ class SpeakerMap:
         self.speakers, self.clips = speakers, clips
 
     def make(self, run: Run) -> Callback:
-        """The callback."""
+        """One that draws in the first process, at the end of training."""
         return _SpeakerMap(self.speakers, self.clips, run.reporter)
 
 
@@ -86,20 +86,15 @@ def embed_2d(codes: np.ndarray) -> np.ndarray:
 
 def draw(points: np.ndarray, names: list[str]) -> bytes:
     """PNG of labeled points."""
-    import matplotlib
+    from matplotlib import colormaps
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 6), dpi=110, layout="constrained")
+    figure = new_figure(7.0, 6.0, "white")
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.91))
     everyone = sorted(set(names))
-    colors = plt.get_cmap("hsv", len(everyone) + 1)
+    colors = colormaps["hsv"].resampled(len(everyone) + 1)
     for index, name in enumerate(everyone):
         mine = points[[n == name for n in names]]
         axes.scatter(mine[:, 0], mine[:, 1], s=18, color=colors(index))
         axes.annotate(one_line(name, 40), mine.mean(0), fontsize=7, ha="center", parse_math=False)
     axes.set(title="speaker codes of training clips", xticks=[], yticks=[])
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    plt.close(figure)
-    return picture.getvalue()
+    return to_png(figure)

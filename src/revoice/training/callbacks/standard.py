@@ -1,6 +1,5 @@
 """Lightning's own callbacks under revoice's names."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -8,6 +7,7 @@ from typing import Any, Literal, cast
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 
+from revoice.atomic import replacing
 from revoice.settings import Natural, NotNegative, Share, Word
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
@@ -22,7 +22,7 @@ class Checkpoints:
         self.monitor, self.mode = monitor, mode
 
     def make(self, run: Run) -> list[Callback]:
-        """The callbacks."""
+        """Lightning's for the best and one of ours for the last, which write beside the run's logs."""
         folder: Path = run.reporter.folder.parent / "checkpoints"
         best = _Best(
             folder, filename="best", monitor=self.monitor, mode=self.mode, save_top_k=1,
@@ -42,10 +42,8 @@ class _Best(ModelCheckpoint):
         with refused(old, "best checkpoint of the run to resume"):
             score = read_torch(old)["callbacks"][self.state_key]["best_model_score"]
         if old != mine and not mine.is_file():
-            mine.parent.mkdir(parents=True, exist_ok=True)
-            part = mine.with_name(f".{mine.name}.{os.getpid()}.part")
-            shutil.copyfile(old, part)
-            part.replace(mine)
+            with old.open("rb") as best, replacing(mine) as file:
+                shutil.copyfileobj(best, file)
         self.best_model_score = self.kth_value = score
         self.best_model_path = self.kth_best_model_path = str(mine)
         self.best_k_models = {str(mine): score}
@@ -70,7 +68,7 @@ class LearningRate:
     """Logs the learning rate."""
 
     def make(self, run: Run) -> Callback:
-        """The callback."""
+        """Lightning's monitor; one that does nothing where no logger listens."""
         return LearningRateMonitor(logging_interval="step") if run.reporter.loggers else Callback()
 
 
@@ -88,7 +86,7 @@ class EarlyStop:
         self.monitor, self.mode, self.patience, self.min_delta = monitor, mode, patience, min_delta
 
     def make(self, run: Run) -> Callback:
-        """The callback."""
+        """Lightning's, which looks at every validation."""
         return EarlyStopping(self.monitor, mode=self.mode, patience=self.patience, min_delta=self.min_delta)
 
 

@@ -148,7 +148,7 @@ class Stream:
         return Columns(rows, {label: _column(arrays[label], self.fields[label]) for label in labels})
 
     def validation(self, labels: Sequence[str]) -> Columns:
-        """The validation utterances."""
+        """The utterances of the split `val` with these fields, read into memory once."""
         try:
             return self._validation(labels)
         except UserError:

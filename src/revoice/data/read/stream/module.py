@@ -76,7 +76,7 @@ class StreamDataModule(DataModule):
         )  # fmt: skip
 
     def recordings(self) -> Manifest | None:
-        """As given."""
+        """The manifest that it was made with; None if only the stream is at hand."""
         return self._recordings
 
     def statistics(self) -> Statistics:
