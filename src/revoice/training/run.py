@@ -31,7 +31,7 @@ from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
 from revoice.training.resume import resume_from, resumed
 from revoice.training.stop import Stop
-from revoice.training.trainer import TrainerSettings, build_trainer, place, precision
+from revoice.training.trainer import Place, TrainerSettings, build_trainer, place, precision
 
 log = logging.getLogger(__name__)
 MOMENTS = {"muon": 1}  # numbers that an optimizer keeps for each weight; others keep two
@@ -138,7 +138,7 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     """Prepare the data if needed and build the model."""
     start = load_checkpoint(run.init_from) if run.init_from else None
     spec = start.spec if start else run.features
-    setup = build_data(config["data"])
+    setup = build_data(on_device(config["data"], place(run.trainer)))
     registry, name, values = run.learner
     facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers()), "spec": spec}
     under = start if start and start.description.model == registry.get(name).grows_from else None
@@ -181,6 +181,16 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     plain = {key: value for key, value in arguments.items() if key != "spec"}
     description = _description(model, registry.kind, plain, spec, setup, data, made_by)
     return Parts(data, spec, model, description, run.trainer)
+
+
+def on_device(data: Mapping[str, Any], where: Place) -> dict[str, Any]:
+    """Settings of the data, which a GPU holds itself where nothing else is said and it fits.
+
+    >>> on_device({"name": "vctk"}, Place("cuda", 1)), on_device({"device": "cpu"}, Place("cuda", 1))
+    ({'name': 'vctk', 'device': 'cuda'}, {'device': 'cpu'})
+    """
+    chosen = data.get("device") or ("cuda" if where.accelerator == "cuda" and not data.get("stream") else None)
+    return {**data, **({"device": chosen} if chosen else {})}
 
 
 def _description(
