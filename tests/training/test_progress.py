@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from revoice.data.corpora import synthetic
+from revoice.training.build import build, describe
 from revoice.training.callbacks.progress import _Progress
 from revoice.training.config import check
-from revoice.training.run import build, describe, train
+from revoice.training.run import train
 from tests.conftest import TINY, VQVAE, compose_config
 
 

@@ -1,6 +1,8 @@
 """A critic in a run: what it learns, and what it asks of the part that it judges."""
 
-from collections.abc import Collection, Mapping
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -120,3 +122,23 @@ class Adversary(nn.Module):
                 f"critics.{self.label}: {self.how.of} gives nothing to be judged: leave the critic out (critics=null)"
             )
         return play.fake, play.real
+
+
+def draw_critic(label: str, how: Mapping[str, Any], seed: int) -> Adversary:
+    """A critic whose first weights depend on the seed and its name alone, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed((seed * 1_000_003 + zlib.crc32(label.encode())) % 2**63)
+        return Adversary(label, how)
+
+
+@contextmanager
+def others_resting(part: str, critics: nn.ModuleDict) -> Iterator[None]:
+    """No critic but the one whose turn it is asks for gradients: those that judge for a model do not learn by it."""
+    resting = [p for name, each in critics.items() if name != part for p in each.parameters() if p.requires_grad]
+    for weight in resting:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in resting:
+            weight.requires_grad_(True)

@@ -1,8 +1,6 @@
 """The LightningModule: parts of a network, and critics, that learn in turns."""
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.nn.collective import processes, summed
 from revoice.trainable import MODEL, Play, Trainable
-from revoice.training.adversary import Adversary
+from revoice.training.adversary import Adversary, draw_critic, others_resting
 from revoice.training.gradients import Gradients, HalfWeights, half_weights
 from revoice.training.parts import Optimizers, average_gradients, build_optimizers
 from revoice.training.plays import Plays
 from revoice.training.replay import Replay, replay_of
-from revoice.training.schedule import Due, Phase, Schedule, Turn
+from revoice.training.schedule import Due, Phase, Schedule, Turn, everybody
 
 WAITS = ("cuda", "mps")  # devices that stand still while somebody asks for a value
 _SCHEDULE = "schedule"  # the entry of a checkpoint that says where in its schedule a run is
@@ -65,7 +63,7 @@ class VoiceModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.description = model, description
-        judges = {name: _drawn(name, how, seed) for name, how in (critics or {}).items()}
+        judges = {name: draw_critic(name, how, seed) for name, how in (critics or {}).items()}
         self.critics = nn.ModuleDict(judges)
         for name, each in judges.items():
             if each.how.of not in model.parts():
@@ -137,7 +135,7 @@ class VoiceModule(LightningModule):
         gradients = self.gradients(part)
         gradients.clear()
         sums: dict[str, Tensor] = {}
-        with _alone(part, self.networks()):
+        with others_resting(part, self.critics):
             for index, batch in enumerate(plays.batches):
                 losses = self._losses(part, batch, plays.of(number, index), due)
                 total = due.objective(losses, due.at)
@@ -300,31 +298,3 @@ class VoiceModule(LightningModule):
         if part in self.critics:
             return f"{split}/{'total' if name == 'loss' else name}/{part}"
         return f"{split}/{name}" if part == MODEL else f"{split}/{part}/{name}"
-
-
-def _drawn(label: str, how: Mapping[str, Any], seed: int) -> Adversary:
-    """A critic whose first weights depend on the seed and its name alone, whatever was drawn before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed((seed * 1_000_003 + zlib.crc32(label.encode())) % 2**63)
-        return Adversary(label, how)
-
-
-def everybody(critics: Mapping[str, Any], parts: Mapping[str, Any]) -> Phase:
-    """The phase in which all critics learn, then all parts of the model."""
-    return Phase(turns=tuple(Turn(part=name) for name in (*critics, *parts)))
-
-
-@contextmanager
-def _alone(part: str, networks: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Only the weights of one part ask for gradients, but for those that a kept sample may need."""
-    resting = [
-        p for name, network in networks.items() if name != part and isinstance(network, Adversary)
-        for p in network.parameters() if p.requires_grad
-    ]  # fmt: skip
-    for weight in resting:
-        weight.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for weight in resting:
-            weight.requires_grad_(True)

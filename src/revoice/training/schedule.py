@@ -233,3 +233,8 @@ class _State:
     streak: Natural
     means: dict[Word, Number]
     closed: tuple[Word, ...]
+
+
+def everybody(critics: Mapping[str, Any], parts: Mapping[str, Any]) -> Phase:
+    """The phase in which all critics learn, then all parts of the model."""
+    return Phase(turns=tuple(Turn(part=name) for name in (*critics, *parts)))

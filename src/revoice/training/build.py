@@ -1,0 +1,170 @@
+"""Data, network and their description, as a run is configured: everything before training starts."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from pytorch_lightning import seed_everything
+
+from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.description import Description, spec_facts
+from revoice.checkpoint.load import Loaded, load_checkpoint
+from revoice.data.config import build as build_data
+from revoice.data.datamodule import DataModule
+from revoice.data.setup import DataSetup
+from revoice.errors import UserError
+from revoice.trainable import Trainable
+from revoice.training.config import TrainConfig
+from revoice.training.content import adopt, carry_over, fitted, made_fields, settle
+from revoice.training.trainer import Place, TrainerSettings, place, precision
+
+log = logging.getLogger(__name__)
+MOMENTS = {"muon": 1}  # numbers that an optimizer keeps for each weight; others keep two
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything built for a run, before training starts."""
+
+    data: DataModule
+    spec: FeatureSpec
+    model: Trainable
+    description: Description
+    trainer: TrainerSettings
+
+
+def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
+    """Prepare the data if needed and build the model."""
+    start = load_checkpoint(run.init_from) if run.init_from else None
+    spec = start.spec if start else run.features
+    setup = build_data(on_device(config["data"], place(run.trainer)))
+    registry, name, values = run.learner
+    facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers()), "spec": spec}
+    under = start if start and start.description.model == registry.get(name).grows_from else None
+    start = None if under else start
+    if start:
+        model, arguments = _continue(start, run)
+        teacher = values.get("content_from")
+        encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
+    else:
+        values, encoder = settle(name, values)
+        arguments = registry.arguments(name, values, facts)
+        model = registry.build(name, arguments)
+        adopt(model, encoder)
+    requires = model.requires
+    if any(phase.batches == "stored" for phase in run.schedule or ()):
+        requires = replace(requires, fields=tuple(dict.fromkeys((*requires.fields, "generated"))))
+    data = setup.open(
+        spec, requires, run.paths.prepared_dir, run.seed, run.trainer.accumulate,
+        made=made_fields(model, encoder, spec),
+    )  # fmt: skip
+    if arguments.get("n_speakers", len(data.tables.speakers)) != len(data.tables.speakers):
+        # of a checkpoint with any voice, or counted before every clip of a speaker was rejected
+        arguments = {**arguments, "n_speakers": len(data.tables.speakers)}
+        if not start:
+            seed_everything(run.seed, verbose=False)
+            model = registry.build(name, arguments)
+            adopt(model, encoder)
+    if start and model.target == "speaker" and list(data.tables.speakers) != start.description.speakers:
+        raise UserError(
+            f"init_from={start.path} speaks with the {len(start.description.speakers)} voices of its table, the data "
+            "has others: start from a model with model.voice=embedding"
+        )
+    if not start:
+        statistics = data.statistics()
+        model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
+    if under:
+        model.grow_from(under.model)
+    model.set_features(spec)
+    made_by = encoder if "content" in model.requires.fields else None
+    plain = {key: value for key, value in arguments.items() if key != "spec"}
+    description = _description(model, registry.kind, plain, spec, setup, data, made_by)
+    return Parts(data, spec, model, description, run.trainer)
+
+
+def on_device(data: Mapping[str, Any], where: Place) -> dict[str, Any]:
+    """Settings of the data, which a GPU holds itself where nothing else is said and it fits.
+
+    >>> on_device({"name": "vctk"}, Place("cuda", 1)), on_device({"device": "cpu"}, Place("cuda", 1))
+    ({'name': 'vctk', 'device': 'cuda'}, {'device': 'cpu'})
+    """
+    chosen = data.get("device") or ("cuda" if where.accelerator == "cuda" and not data.get("stream") else None)
+    return {**data, **({"device": chosen} if chosen else {})}
+
+
+def describe(parts: Parts, config: Mapping[str, Any]) -> str:
+    """Sizes and shapes of a run, for people."""
+    model, spec, facts = parts.model, parts.spec, parts.data.facts
+    where = place(parts.trainer)
+    sizes = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
+    total = sum(p.numel() for p in model.parameters())
+    batch = parts.data.sample() if where.devices == 1 else None
+    lines = [
+        f"{parts.description.kind:<9} {parts.description.model}: {total:,} parameters ("
+        + ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
+        + ")",
+        f"features  {spec.channels} channels, {spec.frame_rate:.1f} frames/s at {spec.sample_rate} Hz, "
+        f"fingerprint {spec.fingerprint}",
+        f"data      {facts.corpus}: {facts.train:,} training utterances of "
+        f"{len(parts.description.speakers)} speakers, {facts.hours:.2f} h; {facts.validation:,} for validation; "
+        f"{facts.rejected} rejected",
+        f"trainer   {where.devices} x {where.accelerator}, precision {precision(parts.trainer, where)}, "
+        f"{config['max_iterations']} iterations of {parts.data.batch_size} crops",
+    ]
+    if config.get("callbacks", {}).get("checkpoint") is not None:
+        megabytes = 4e-6 * total * (1 + MOMENTS.get(config["optimizer"]["name"], 2))
+        lines.append(f"leaves    best.ckpt and last.ckpt of about {megabytes:,.0f} MB each, samples and logs")
+    if batch is not None:
+        shapes = {f: tuple(v.shape) for f, v in vars(batch).items() if isinstance(v, torch.Tensor)}
+        lines.append("batch     " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
+    return "\n".join(lines)
+
+
+def _description(
+    model: Trainable,
+    kind: str,
+    arguments: dict[str, Any],
+    spec: FeatureSpec,
+    setup: DataSetup,
+    data: DataModule,
+    encoder: Loaded | None,
+) -> Description:
+    """What checkpoints will say of the model; `encoder` is the file that made its stored content, if any."""
+    return Description(
+        model=model.name,
+        kind=kind,  # type: ignore[arg-type]
+        arguments=arguments,
+        features=spec.to_dict(),
+        trim_db=setup.preparation.trim_db,
+        fields={kind: dict(how) for kind, how in setup.preparation.fields.items()},
+        speakers=list(data.tables.speakers),
+        levels=data.pitch_levels() if model.target == "speaker" else [],
+        data={
+            "corpus": data.facts.corpus,
+            "manifest": data.facts.manifest,
+            "utterances": data.facts.utterances,
+            **({"content_from": encoder.description.data or encoder.sha256} if encoder else {}),
+        },
+    )
+
+
+def _continue(start: Loaded, run: TrainConfig) -> tuple[Trainable, dict[str, Any]]:
+    """The network of a checkpoint; what is about training alone may be set anew."""
+    registry, name, values = run.learner
+    if (start.description.kind, start.description.model) != (registry.kind, name):
+        raise UserError(
+            f"init_from={start.path} holds a {start.description.model}, not a {name}: "
+            f"add {start.description.kind}={start.description.model}"
+        )
+    log.info("%s settings, features and statistics are those of %s", registry.kind, start.path)
+    arguments = dict(start.description.arguments)
+    again = {key: values[key] for key in type(start.model).may_change if key in values}
+    again |= {key: fitted(arguments[key], value) for key, value in again.items() if isinstance(value, Mapping)}
+    if any(arguments.get(key) != value for key, value in again.items()):
+        arguments |= again
+        model = registry.build(name, arguments, {"spec": start.spec})
+        carry_over(model, start.model)
+        return model, arguments
+    return start.model.train(), arguments
