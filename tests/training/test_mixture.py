@@ -71,7 +71,10 @@ def test_the_wasserstein_schedule_finds_all_modes_of_a_mixture() -> None:
         def global_step(self) -> int:
             return state.done
 
-    running: Any = Running(precision="32-true", precision_plugin=None, fit_loop=loops, strategy=None)
+    running: Any = Running(
+        precision="32-true", precision_plugin=None, fit_loop=loops, strategy=None, log_every_n_steps=100,
+        val_check_batch=10**6, max_steps=10**6,
+    )  # fmt: skip
     module._trainer = running
     made: Any = module.configure_optimizers()
     module.optimizers = lambda use_pl_optimizer=True: made["optimizer"]  # type: ignore[method-assign]
