@@ -159,7 +159,8 @@ def test_lightning_trains_on_it(prepared: Prepared, tmp_path: Path) -> None:
             self.mean = torch.nn.Parameter(torch.zeros(80))
             self.seen: list[tuple] = []
 
-        def training_step(self, batch: Batch, index: int) -> Tensor:
+        def training_step(self, batches: list[Batch], index: int) -> Tensor:
+            (batch,) = batches
             self.seen.append(batch.id)
             return (batch.features - self.mean[:, None]).square().mean()
 

@@ -1,5 +1,6 @@
 """Runs in which parts and critics learn in turns."""
 
+import csv
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -184,3 +185,53 @@ def test_critics_learn_from_stored_samples(workplace: Path, tmp_path: Path, trai
         train({**wrong, "data": settings["data"]}, tmp_path / "no")
     with pytest.raises(UserError, match="data.generated_by=CHECKPOINT"):
         train(config(workplace, schedule=plain), tmp_path / "none")
+
+
+def test_what_a_validation_decides_belongs_to_the_checkpoint_of_its_iteration(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A phase that ends by a validation, and early stopping: going on from its iteration is as not having stopped."""
+    first = {
+        "until": "val/generator/reconstruction < 1e6",
+        "turns": [{"part": "generator", "losses": {"reconstruction": 1}}],
+    }
+    settings = config(
+        workplace, "max_iterations=8", "trainer.val_every=2", schedule=[first, {"turns": [{"part": "listener"}]}]
+    )
+    settings["callbacks"]["early_stopping"] = {"monitor": "val/generator/reconstruction", "patience": 2}
+    step = VoiceModule.training_step
+
+    def keep(self: VoiceModule, batches: Any, index: int) -> None:
+        if self.iteration == 2:
+            shutil.copy(tmp_path / "whole" / "checkpoints" / "last.ckpt", tmp_path / "2.ckpt")
+        step(self, batches, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VoiceModule, "training_step", keep)
+        train(settings, tmp_path / "whole")
+    whole = last(tmp_path / "whole")
+    assert whole["schedule"]["phase"] == 1 and whole["schedule"]["began"] == 2
+    train({**settings, "ckpt_path": str(tmp_path / "2.ckpt")}, tmp_path / "resumed")
+    resumed_as(last(tmp_path / "resumed"), whole, 2)
+    stopping = [next(v for k, v in each["callbacks"].items() if "EarlyStopping" in k)
+                for each in (last(tmp_path / "resumed"), whole)]  # fmt: skip
+    assert stopping[0] == stopping[1]
+
+
+def test_a_part_that_learns_now_and_then_is_logged_as_it_was_last(workplace: Path, tmp_path: Path) -> None:
+    turns = [{"part": "listener"}, {"part": "generator", "losses": {"reconstruction": 1}, "every": 2}]
+    settings = config(workplace, "max_iterations=8", "trainer.log_every=4", "logger=csv", schedule=[{"turns": turns}])
+    train(settings, tmp_path)
+    with (tmp_path / "logs" / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        found = [line["train/generator/loss"] for line in csv.DictReader(file) if line["train/generator/loss"]]
+    assert len(found) == len(set(found)) == 3, "iterations 1, 3 and 7"
+
+
+def test_a_run_goes_on_with_another_rate(workplace: Path, tmp_path: Path) -> None:
+    settings = config(workplace, "max_iterations=2", schedule=SCHEDULE[:1])
+    train(settings, tmp_path / "first")
+    settings["optimizer"]["lr"], settings["max_iterations"] = 1e-5, 4
+    train({**settings, "ckpt_path": str(tmp_path / "first")}, tmp_path / "second")
+    parts = last(tmp_path / "second")["optimizer_states"][0]["parts"]
+    rates = {name: state["param_groups"][0]["initial_lr"] for name, state in parts.items()}
+    assert rates == {"generator": 1e-5, "listener": 1e-5, "patch": 6e-3, "plain": 1e-5}

@@ -28,7 +28,7 @@ def critic_loss(kind: Kind, real: Sequence[Tensor], fake: Sequence[Tensor], redu
         real, fake: the scores (B, ...) of each sub-critic; `fake` of a detached output.
         reduce: over the sub-critics.
     """
-    return _reduced([_critic_term(kind, r, f) for r, f in zip(real, fake, strict=True)], reduce)
+    return _reduced([_critic_term(kind, _wide(r), _wide(f)) for r, f in zip(real, fake, strict=True)], reduce)
 
 
 def _critic_term(kind: Kind, real: Tensor, fake: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def generator_loss(kind: Kind, fake: Sequence[Tensor], reduce: Reduce = "mean") 
     With "hinge" it is max(0, 1 - D(g)), as Vocos publishes it: what convinces already is not pushed further. (The
     original is -D(g), which is what "wasserstein" gives.)
     """
-    return _reduced([_generator_term(kind, scores) for scores in fake], reduce)
+    return _reduced([_generator_term(kind, _wide(scores)) for scores in fake], reduce)
 
 
 def _generator_term(kind: Kind, fake: Tensor) -> Tensor:
@@ -105,8 +105,12 @@ def _slopes(judge: Judge, at: Tensor) -> list[Tensor]:
         x = at.clone().requires_grad_(True)
         means = [scores.reshape(len(scores), -1).mean(1).sum() for scores in judge(x)]
         gradients = [torch.autograd.grad(mean, x, create_graph=True)[0] for mean in means]
-    wide = [g.float() if g.dtype in (torch.bfloat16, torch.float16) else g for g in gradients]
-    return [_norm(g.flatten(1)) for g in wide]
+    return [_norm(_wide(g).flatten(1)) for g in gradients]
+
+
+def _wide(values: Tensor) -> Tensor:
+    """In float32 at least."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def _norm(gradient: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from revoice.settings import Flag, Word, checked, settings
 from revoice.trainable import MODEL, Play
 
 OWN = ("critic", "penalty", "r1")  # what a critic can learn by
-THRESHOLD = {"lsgan": 0.5, "hinge": 0.0, "wasserstein": 0.0}  # scores above it say "real"
+THRESHOLD = {"lsgan": 0.5, "hinge": 0.0}  # scores above it say "real"; where Wasserstein's lie means nothing
 
 
 @settings
@@ -103,7 +103,7 @@ class Adversary(nn.Module):
         return found
 
     def accuracy(self, play: Play) -> Tensor:
-        """How often it is right about real and fake ones, 0 to 1, a scalar."""
+        """How often it is right about real and fake ones, 0 to 1, a scalar; not of the kind "wasserstein"."""
         fake, real = self._pair(play)
         limit = THRESHOLD[self.how.kind]
         right = [(score > limit).float().mean() for score in self._judge(real, play).scores]
@@ -129,6 +129,13 @@ def draw_critic(label: str, how: Mapping[str, Any], seed: int) -> Adversary:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed * 1_000_003 + zlib.crc32(label.encode())) % 2**63)
         return Adversary(label, how)
+
+
+def critic_sizes(critics: Mapping[str, Mapping[str, Any] | None]) -> dict[str, int]:
+    """Parameters of each critic in a config, drawn without memory."""
+    with torch.device("meta"):
+        made = {name: Adversary(name, how) for name, how in critics.items() if how is not None}
+    return {name: sum(p.numel() for p in each.parameters()) for name, each in made.items()}
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from revoice.data.datamodule import DataModule
 from revoice.data.setup import DataSetup
 from revoice.errors import UserError
 from revoice.trainable import Trainable
+from revoice.training.adversary import critic_sizes
 from revoice.training.config import TrainConfig
 from revoice.training.content import adopt, carry_over, fitted, made_fields, settle
 from revoice.training.trainer import Place, TrainerSettings, place, precision
@@ -56,6 +57,8 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     requires = model.requires
     if any(phase.batches == "stored" for phase in run.schedule or ()):
         requires = replace(requires, fields=tuple(dict.fromkeys((*requires.fields, "generated"))))
+    if config["data"].get("generated_by") is not None and "generated" not in requires.fields:
+        raise UserError(f"data.generated_by: {name} does not ask what a model made: leave it out")
     data = setup.open(
         spec, requires, run.paths.prepared_dir, run.seed, run.trainer.accumulate,
         made=made_fields(model, encoder, spec),
@@ -113,8 +116,12 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
         f"trainer   {where.devices} x {where.accelerator}, precision {precision(parts.trainer, where)}, "
         f"{config['max_iterations']} iterations of {parts.data.batch_size} crops",
     ]
+    critics = critic_sizes(config.get("critics") or {})
+    if critics:
+        lines.append("critics   " + ", ".join(f"{name} {size:,}" for name, size in critics.items()))
     if config.get("callbacks", {}).get("checkpoint") is not None:
-        megabytes = 4e-6 * total * (1 + MOMENTS.get(config["optimizer"]["name"], 2))
+        copies = 1 + MOMENTS.get(config["optimizer"]["name"], 2) + bool(config["callbacks"].get("ema"))
+        megabytes = 4e-6 * (total + sum(critics.values())) * copies
         lines.append(f"leaves    best.ckpt and last.ckpt of about {megabytes:,.0f} MB each, samples and logs")
     if batch is not None:
         shapes = {f: tuple(v.shape) for f, v in vars(batch).items() if isinstance(v, torch.Tensor)}

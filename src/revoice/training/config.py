@@ -1,6 +1,6 @@
 """The configuration of a training run, checked from end to end before any work is done."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from torch import nn
@@ -19,7 +19,7 @@ from revoice.evaluation.session import Protocol
 from revoice.models.base import MODELS
 from revoice.registry import Registry
 from revoice.settings import Count, Flag, Given, Place, Seed, Word, from_config, settings
-from revoice.trainable import Trainable
+from revoice.trainable import MODEL, Trainable
 from revoice.training.adversary import check_critic
 from revoice.training.callbacks import CALLBACKS
 from revoice.training.content import require_encoder
@@ -27,6 +27,7 @@ from revoice.training.loggers import LOGGERS
 from revoice.training.objective import Weights
 from revoice.training.optimizers import build_optimizer
 from revoice.training.parts import merged
+from revoice.training.plan import check_plan
 from revoice.training.schedule import Phases
 from revoice.training.trainer import TrainerSettings, place
 from revoice.untrusted import sketch
@@ -76,6 +77,8 @@ class TrainConfig:
         """What is trained: its registry, its name there and its settings."""
         if self.trains_vocoder:
             given = {key: value for key, value in (self.vocoder or {}).items() if key != "ckpt"}
+            if given.get("generated") and self.data.get("generated_by") is None:
+                raise UserError("vocoder.generated=true: add data.generated_by=CHECKPOINT, whose samples it is to hear")
             given["generated"] = self.data.get("generated_by") is not None
             return VOCODERS, *VOCODERS.named(given, "vocoder")
         return MODELS, *MODELS.named(self.model, "model")
@@ -112,27 +115,28 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
     build_optimizer(run.optimizer, nn.Linear(1, 1))
     for how in (run.optimizers or {}).values():
         build_optimizer(merged(run.optimizer, how), nn.Linear(1, 1))
-    for label, how in run.judges.items():
-        check_critic(how, f"critics.{label}")
+    critics = {label: check_critic(how, f"critics.{label}") for label, how in run.judges.items()}
     for logger, options in (run.logger or {}).items():
         LOGGERS.check(logger, options or {})
-    _check_callbacks(run, registry.get(name))
     if run.vocoder is not None and not run.trains_vocoder:
         check_vocoder(run.vocoder)
     _check_checkpoints(run)
     build_data(run.data)
+    parts: Collection[str] = [MODEL]
     if run.init_from is None:  # else they are the checkpoint's
         require_encoder(name, values)
-        _check_sizes(registry, name, values, run.features)
+        parts = _check_sizes(registry, name, values, run.features)
+    kind = registry.get(name)
+    if run.init_from is None or kind.parts is Trainable.parts:
+        logged = check_plan(parts, critics, run.loss, run.schedule, run.optimizers or {}, kind.measured)
+        _check_callbacks(run, logged)
     return run
 
 
-def _check_callbacks(run: TrainConfig, kind: type[Trainable]) -> None:
+def _check_callbacks(run: TrainConfig, logged: list[str]) -> None:
     """Every callback, and that what they watch is measured."""
     made = {name: CALLBACKS.build(name, how) for name, how in (run.callbacks or {}).items() if how is not None}
-    losses = ("loss", *(run.loss or ()))
-    measured = [f"{split}/{loss}" for split in ("train", "val") for loss in losses]
-    measured += [f"val/{name}" for name in kind.measured]
+    measured = list(logged)
     measured += [name for each in made.values() for name in getattr(each, "logs", ())]
     for name, each in made.items():
         monitor = getattr(each, "monitor", None)
@@ -148,8 +152,8 @@ def _check_checkpoints(run: TrainConfig) -> None:
             find_checkpoint(run.ckpt_path)
 
 
-def _check_sizes(registry: "Registry[Any]", name: str, values: Mapping[str, Any], spec: FeatureSpec) -> None:
-    """Draw the network without memory: sizes that do not fit together are found, and those of no machine."""
+def _check_sizes(registry: "Registry[Any]", name: str, values: Mapping[str, Any], spec: FeatureSpec) -> list[str]:
+    """The parts of the network, drawn without memory: what has no sizes that go together, or of a machine, is found."""
     facts = {**spec_facts(spec), "n_speakers": 1, "spec": spec}
     try:
         model = sketch(lambda: registry.build(name, values, facts), _MOST_TENSORS)
@@ -163,3 +167,4 @@ def _check_sizes(registry: "Registry[Any]", name: str, values: Mapping[str, Any]
             f"{registry.kind}={name}: these sizes make {count:,} parameters, expected {LARGEST_MODEL:,} at most"
         )
     model.set_features(spec)
+    return list(model.parts())

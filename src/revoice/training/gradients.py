@@ -22,7 +22,10 @@ class HalfWeights:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        layers = [each for each in network.modules() if isinstance(each, _COPIED) and "weight" in each._parameters]
+        modules = list(network.modules())
+        others = {id(p) for each in modules if not isinstance(each, _COPIED) for p in each._parameters.values()}
+        layers = [each for each in modules if isinstance(each, _COPIED) and "weight" in each._parameters]
+        layers = [each for each in layers if id(each.weight) not in others]  # shared with what autocast leaves alone
         self._cast: dict[nn.Module, bool] = {}  # by layer that was used: whether always under autocast
         self._hooks = [layer.register_forward_pre_hook(self._see) for layer in layers]
         self._places: list[tuple[nn.Module, str, Tensor]] = []

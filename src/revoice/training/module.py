@@ -1,5 +1,6 @@
 """The LightningModule: parts of a network, and critics, that learn in turns."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from torch import Tensor, nn
 from revoice import renamed
 from revoice.checkpoint.description import KEY, Description
 from revoice.data.read.batch import Batch
-from revoice.errors import UserError, choices
+from revoice.errors import UserError
 from revoice.nn.collective import processes, summed
-from revoice.trainable import MODEL, Play, Trainable
+from revoice.trainable import Play, Trainable
 from revoice.training.adversary import Adversary, draw_critic, others_resting
 from revoice.training.gradients import Gradients, HalfWeights, half_weights
 from revoice.training.parts import Optimizers, average_gradients, build_optimizers
+from revoice.training.plan import check_plan
 from revoice.training.plays import Plays
 from revoice.training.replay import Replay, replay_of
-from revoice.training.schedule import Due, Phase, Schedule, Turn, everybody
+from revoice.training.schedule import Due, Phase, Schedule, Turn, everybody, logged_name
 
+log = logging.getLogger(__name__)
 WAITS = ("cuda", "mps")  # devices that stand still while somebody asks for a value
 _SCHEDULE = "schedule"  # the entry of a checkpoint that says where in its schedule a run is
 
@@ -65,19 +68,12 @@ class VoiceModule(LightningModule):
         self.model, self.description = model, description
         judges = {name: draw_critic(name, how, seed) for name, how in (critics or {}).items()}
         self.critics = nn.ModuleDict(judges)
-        for name, each in judges.items():
-            if each.how.of not in model.parts():
-                raise choices(each.how.of, model.parts(), f"critics.{name}.of: part of the model")
+        check_plan(
+            list(model.parts()), {name: each.how for name, each in judges.items()}, loss, schedule,
+            list(optimizers or {}), model.measured,
+        )  # fmt: skip
         default: dict[str, Any] = {name: {"critic": 1} for name in judges} | dict.fromkeys(model.parts(), loss or {})
         phases = schedule or (everybody(judges, model.parts()),)
-        for phase in phases:
-            for turn in phase.turns:
-                if turn.part not in default:
-                    raise choices(turn.part, default, "part that learns")
-                if phase.batches == "stored" and turn.part not in judges:
-                    raise UserError(
-                        f"{turn.part} cannot learn from stored samples, which have no gradient: batches=live"
-                    )
         self.schedule = Schedule(phases, default)
         self.settings, self.overrides = dict(optimizer), dict(optimizers or {})
         self.max_iterations, self.seed, self.clip = max_iterations, seed, clip
@@ -87,11 +83,17 @@ class VoiceModule(LightningModule):
         self._gradients_of: dict[str, Gradients] = {}
         self._finite = torch.tensor(True)
         self._began = 0
+        self._newest: dict[str, Tensor] = {}
 
     @property
     def iteration(self) -> int:
         """Iterations done."""
         return self.trainer.global_step
+
+    @property
+    def judges(self) -> list[Adversary]:
+        """The critics."""
+        return [self._adversary(name) for name in self.critics]
 
     def networks(self) -> dict[str, nn.Module]:
         """Everything that learns, by part."""
@@ -109,13 +111,15 @@ class VoiceModule(LightningModule):
             plays = Plays(self, batches, [each.turn.part for each in due])
             for number, each in enumerate(due):
                 logged |= self._take(each, number, plays)
-        shown = self._shown()
-        if logged and (shown or self.schedule.phase.watched & logged.keys()):
-            means = summed(torch.stack([value.float() for value in logged.values()])) / processes()
-            logged = dict(zip(logged, means, strict=True))
-        if logged and shown:
-            self.log_dict(logged, batch_size=sum(map(len, batches)))
-        self._count(logged)
+        shown, watched = self._shown(), self.schedule.phase.watched & logged.keys()
+        self._newest |= logged  # a part that is not due now was when it learned last
+        wanted = self._newest if shown else logged if watched else {}
+        if wanted:
+            means = summed(torch.stack([value.float() for value in wanted.values()])) / processes()
+            wanted = dict(zip(wanted, means, strict=True))
+        if shown:
+            self.log_dict(wanted, batch_size=sum(map(len, batches)))
+        self._count({name: wanted[name] for name in watched})
 
     def _shown(self) -> bool:
         """Whether somebody will look at the losses of this iteration: gathering them costs more than having them."""
@@ -170,6 +174,8 @@ class VoiceModule(LightningModule):
         """Average, clip and apply the gradients of the part whose turn it is."""
         optimizer = self.optimizer_of(turn.part)
         weights = [p for group in optimizer.param_groups for p in group["params"]]
+        if all(weight.grad is None for weight in weights):
+            return
         average_gradients(weights)
         scaler = self._scaler()
         if scaler is not None:
@@ -200,9 +206,14 @@ class VoiceModule(LightningModule):
         return self._gradients_of[part]
 
     def _count(self, logged: Mapping[str, Tensor]) -> None:
-        """The iteration is over, for Lightning and for the schedule."""
-        watched = self.schedule.phase.watched
-        self.schedule.finish(self.iteration, {name: float(logged[name]) for name in logged.keys() & watched})
+        """The iteration is over, for Lightning and for the schedule, which is told what it watches."""
+        if processes() > 1 and self._looks():  # all stop together, or one would wait for the others
+            self._finite = summed((~self._finite).int()) == 0
+            self.require_finite()
+        phase = self.schedule.phase
+        self.schedule.finish(self.iteration, {name: float(value) for name, value in logged.items()})
+        if self.schedule.phase is not phase:
+            self._newest = {}
         self._optimizers().step()
         self.lr_schedulers().step()  # type: ignore[union-attr]
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
@@ -219,7 +230,8 @@ class VoiceModule(LightningModule):
             if objective is not None:
                 totals.append(objective.of(play.losses, self.max_iterations))
             for name in self.critics:
-                if self._adversary(name).how.of == part:
+                if self._adversary(name).how.of == part and self._adversary(name).how.kind != "wasserstein":
+                    play = self.model.stored(batch) if self.schedule.phase.batches == "stored" else play
                     values[f"val/accuracy/{name}"] = self._adversary(name).accuracy(play)
         total = sum(totals[1:], totals[0]) if totals else torch.zeros(())
         self._finite = self._finite.to(total.device) & torch.isfinite(total)  # broken weights must not be saved
@@ -239,13 +251,27 @@ class VoiceModule(LightningModule):
         optimizers, schedule = build_optimizers(
             self.settings, self.overrides, self.networks(), self.max_iterations, fused
         )
+        self._rates = list(schedule.base_lrs)
         kinds = [type(each).__name__ for each in optimizers.parts.values()]
         name = f"lr-{kinds[0]}" if len(kinds) == 1 else "lr"
         return {"optimizer": optimizers, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": name}}
 
+    def on_train_start(self) -> None:
+        """The first iteration is shown, whatever its number."""
+        self._began = self.iteration
+        self._newest = {}
+        schedule: Any = self.lr_schedulers()
+        if schedule.base_lrs != self._rates:  # of the run that this one goes on with
+            log.info("learning rates of %s in place of %s", self._rates, schedule.base_lrs)
+            schedule.base_lrs = list(self._rates)
+            for group, rate, factor in zip(
+                schedule.optimizer.param_groups, self._rates, schedule.lr_lambdas, strict=True
+            ):
+                group["initial_lr"], now = rate, rate * factor(schedule.last_epoch)
+                group["lr"] = group["lr"].fill_(now) if isinstance(group["lr"], Tensor) else now
+
     def on_fit_start(self) -> None:
         """All processes begin with the same numbers."""
-        self._began = self.iteration
         self.halves, self._gradients_of = half_weights(self.model.parts(), self.trainer.precision), {}
         self.replay = replay_of(self, self.graph)
         if processes() > 1:
@@ -282,8 +308,11 @@ class VoiceModule(LightningModule):
     def _watch(self, total: Tensor) -> None:
         # asking a GPU for the value every step would make it wait: there, the flag is read every 50 iterations
         self._finite = self._finite.to(total.device) & torch.isfinite(total.detach())
-        if total.device.type not in WAITS or self.iteration % 50 == 0:
+        if processes() == 1 and self._looks():
             self.require_finite()
+
+    def _looks(self) -> bool:
+        return self._finite.device.type not in WAITS or self.iteration % 50 == 0
 
     def _optimizers(self) -> Optimizers:
         found: Any = self.optimizers(use_pl_optimizer=False)
@@ -294,7 +323,4 @@ class VoiceModule(LightningModule):
         return found
 
     def _logged(self, part: str, name: str, split: str = "train") -> str:
-        """What a part's loss is called in the logs."""
-        if part in self.critics:
-            return f"{split}/{'total' if name == 'loss' else name}/{part}"
-        return f"{split}/{name}" if part == MODEL else f"{split}/{part}/{name}"
+        return logged_name(part, name, self.critics.keys(), split)

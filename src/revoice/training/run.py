@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
 from revoice.atomic import write_text
 from revoice.checkpoint.vocoder import load_vocoder
@@ -83,10 +84,12 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         run.judges, run.schedule, run.optimizers, run.trainer.clip, run.trainer.graph,
     )  # fmt: skip
     if parts.trainer.compile:
-        for child in parts.model.children():
-            child.compile()
+        for network in (parts.model, *(critic.critic for critic in module.judges)):
+            for child in network.children():
+                for layer in child if isinstance(child, nn.ModuleList) else [child]:
+                    layer.compile()
     if trainer.is_global_zero:
-        for line in ["", *describe(parts, config).splitlines(), *_judges(module)]:
+        for line in ["", *describe(parts, config).splitlines()]:
             log.info("%s", line)
         for logger in loggers:
             logger.log_hyperparams(_flat(config))
@@ -113,12 +116,6 @@ def _announce(config: Mapping[str, Any], name: str) -> None:
     long = iterations > LONG and not torch.cuda.is_available()
     hint = "; on a CPU that is long, and experiment=first a training of minutes" if long else ""
     log.info("plan      %s iterations of %s on %s%s", f"{iterations:,}", name, config["data"]["name"], hint)
-
-
-def _judges(module: VoiceModule) -> list[str]:
-    """A line on the critics, if there are any."""
-    sizes = {name: sum(p.numel() for p in critic.parameters()) for name, critic in module.critics.items()}
-    return ["critics   " + ", ".join(f"{name} {size:,}" for name, size in sizes.items())] if sizes else []
 
 
 def _finish(

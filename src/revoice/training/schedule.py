@@ -3,7 +3,7 @@
 import logging
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from revoice.errors import UserError
 from revoice.mistakes import Expected
 from revoice.settings import Count, Natural, NotNegative, Number, Word, checked, from_mapping, settings
+from revoice.trainable import MODEL
 from revoice.training.objective import Objective, Weights
 
 log = logging.getLogger(__name__)
@@ -202,7 +203,7 @@ class Schedule:
         if found.phase >= len(self.phases):
             raise UserError(f"the checkpoint is in phase {found.phase + 1}, this schedule has {len(self.phases)}")
         self.number, self.began, self._streak = found.phase, found.began, found.streak
-        self._means, self._closed = dict(found.means), set(found.closed)
+        self._means, self._closed = dict(found.means), set(found.closed) & self.phase.gates.keys()
 
     def _decide(self, values: Mapping[str, float], done: int) -> None:
         """Open and close the gates by the newest values, and see whether the phase is over."""
@@ -235,6 +236,13 @@ class _State:
     closed: tuple[Word, ...]
 
 
-def everybody(critics: Mapping[str, Any], parts: Mapping[str, Any]) -> Phase:
+def logged_name(part: str, name: str, critics: Collection[str], split: str) -> str:
+    """What a part's loss is called in the logs."""
+    if part in critics:
+        return f"{split}/{'total' if name == 'loss' else name}/{part}"
+    return f"{split}/{name}" if part == MODEL else f"{split}/{part}/{name}"
+
+
+def everybody(critics: Collection[str], parts: Collection[str]) -> Phase:
     """The phase in which all critics learn, then all parts of the model."""
     return Phase(turns=tuple(Turn(part=name) for name in (*critics, *parts)))

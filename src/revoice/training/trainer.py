@@ -66,7 +66,7 @@ class TrainerSettings:
     clip: NotNegative | None = None
     accumulate: Annotated[Count, Field(le=1 << 16)] = 1
     compile: Flag = False
-    graph: Flag | None = None
+    graph: Flag | None = False
     threads: Annotated[Whole, Field(ge=1, le=1024)] | None = None
     deterministic: Flag = False
     log_every: Count = 20

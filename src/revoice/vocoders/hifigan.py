@@ -118,7 +118,9 @@ class HiFiGAN(NeuralVocoder):
         for i, up in enumerate(self.up):
             x = up(F.leaky_relu(x, _SLOPE))
             x = torch.stack([block(x) for block in self.blocks[i * beside : (i + 1) * beside]]).mean(0)
-        return torch.tanh(self.last(F.leaky_relu(x)))[:, 0].float()
+        with torch.autocast(x.device.type, enabled=False):  # 16 bits are a grid that critics would see
+            exact = x if x.dtype == torch.float64 else x.float()
+            return torch.tanh(self.last(F.leaky_relu(exact)))[:, 0]
 
     def fuse(self) -> None:
         """Multiply weight norm out, for speaking alone: the names of the weights are then others."""

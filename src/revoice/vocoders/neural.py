@@ -87,6 +87,10 @@ class NeuralVocoder(Vocoder):
         stft = stft_distance(fake, real, resolutions).mean()
         return Play({"mel": mel_l1(fake, real, self.extractor).mean(), "stft": stft}, fake=fake, real=real)
 
+    def stored(self, batch: Batch) -> Play:
+        """No waveforms are stored: a `UserError`."""
+        raise UserError("schedule: a vocoder's critics judge waveforms, and stored samples are features: batches=live")
+
     def _at_some_level(self, batch: Batch) -> Tensor:
         """The segments (B, S), in training at levels of their own."""
         waveform = batch.waveform

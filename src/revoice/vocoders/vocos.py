@@ -86,10 +86,9 @@ class Vocos(NeuralVocoder):
 
     def spectrum(self, x: Tensor) -> Tensor:
         """(B, T, dim) -> complex STFT (B, T, n_fft / 2 + 1), magnitude and phase in float32 at least."""
-        x = self.out(x)
         with torch.autocast(x.device.type, enabled=False):
             exact = x if x.dtype == torch.float64 else x.float()
-            logarithm, phase = exact.chunk(2, dim=2)
+            logarithm, phase = self.out(exact).chunk(2, dim=2)
             # the inner clamp keeps the gradient of what is beyond the outer one at 0 instead of 0 times infinity
             magnitude = logarithm.clamp(max=10.0).exp().clamp(max=_LOUDEST)
             return torch.complex(magnitude * phase.cos(), magnitude * phase.sin())

@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
 
 from revoice.atomic import replacing
 from revoice.settings import Natural, NotNegative, Share, Word
@@ -34,8 +40,23 @@ class Checkpoints:
 class _Best(ModelCheckpoint):
     """Lightning's, which also carries the best so far into the folder of a run that resumes another one."""
 
+    phase = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Lightning's, and the phase that the best is of."""
+        return {**super().state_dict(), "phase": self.phase}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """In another phase other losses are learned, so the best begins anew."""
+        now = cast(VoiceModule, pl_module).schedule.number
+        if now != self.phase:
+            self.phase, self.best_k_models, self.kth_best_model_path = now, {}, ""
+            self.best_model_score = self.current_score = self.kth_value = None  # type: ignore[assignment]
+        super().on_validation_end(trainer, pl_module)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Copy the best checkpoint of the resumed run here; its score is the one it holds itself."""
+        self.phase = int(state_dict.get("phase", 0))
         old, mine = (Path(str(folder)) / "best.ckpt" for folder in (state_dict["dirpath"], self.dirpath))
         if not old.is_file():
             return
@@ -49,8 +70,11 @@ class _Best(ModelCheckpoint):
         self.best_k_models = {str(mine): score}
 
 
-class _Last(Callback):
-    """Writes the newest state, also without validation data and when training ends between two saves."""
+class _Last(Checkpoint):
+    """Writes the newest state, also without validation data and when training ends between two saves.
+
+    Where a validation is due, it is written after that and after the best: what follows from it belongs to the state.
+    """
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
@@ -60,7 +84,18 @@ class _Last(Callback):
     ) -> None:
         done = trainer.global_step
         if done % self.every == 0 or done >= trainer.max_steps or trainer.should_stop:
+            if not _validates(trainer, done):
+                trainer.save_checkpoint(self.path, weights_only=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
             trainer.save_checkpoint(self.path, weights_only=False)
+
+
+def _validates(trainer: Trainer, done: int) -> bool:
+    """Whether a validation follows the iteration that has just ended."""
+    every: Any = trainer.val_check_batch
+    return trainer.enable_validation and sum(trainer.num_val_batches) > 0 and done % every == 0
 
 
 @CALLBACKS.register("learning_rate")

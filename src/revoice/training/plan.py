@@ -1,0 +1,83 @@
+"""Whether what a config says of parts, critics and phases fits together, before any work is done."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from revoice.errors import UserError, choices
+from revoice.training.adversary import OWN, Judging
+from revoice.training.schedule import Phase, everybody, logged_name
+
+
+def check_plan(
+    parts: Collection[str],
+    critics: Mapping[str, Judging],
+    loss: Mapping[str, Any] | None,
+    schedule: Sequence[Phase] | None,
+    optimizers: Collection[str],
+    measured: Sequence[str],
+) -> list[str]:
+    """The names of all that will be logged of the losses.
+
+    Args:
+        parts: of the model.
+        critics: how each judges.
+        loss: weights of a turn that has none of its own.
+        schedule: phases; None: the one of everybody.
+        optimizers: parts whose optimizer is otherwise.
+        measured: what the model measures in validation besides.
+
+    Raises:
+        UserError: a part that is not there, losses that nobody has, a phase that cannot end or is never reached.
+    """
+    learners = [*critics, *parts]
+    for label, how in critics.items():
+        if how.of not in parts:
+            raise choices(how.of, parts, f"part that critics.{label} judges (critics.{label}.of)")
+    for name in optimizers:
+        if name not in learners:
+            raise choices(name, learners, "part that learns (optimizers)")
+    phases = schedule or (everybody(critics, parts),)
+    names = ["train/loss", "val/loss", *(f"val/{name}" for name in measured)]
+    names += [f"val/accuracy/{label}" for label, how in critics.items() if how.kind != "wasserstein"]
+    for number, phase in enumerate(phases):
+        where = f"schedule[{number}]"
+        if number + 1 < len(phases) and phase.iterations is None and phase.until is None:
+            raise UserError(f"{where}: it never ends, so the next phase never begins: give iterations or until")
+        for turn in phase.turns:
+            names += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
+    for number, phase in enumerate(phases):
+        for metric in sorted(phase.watched):
+            if metric not in names:
+                raise choices(metric, sorted(set(names)), f"metric that is logged (schedule[{number}])")
+    return sorted(set(names))
+
+
+def _losses(
+    turn: Any, critics: Mapping[str, Judging], parts: Collection[str], loss: Any, stored: bool, where: str
+) -> list[str]:
+    """What is logged of a turn."""
+    if turn.part not in (*critics, *parts):
+        raise choices(turn.part, [*critics, *parts], f"part that learns ({where})")
+    if turn.part in critics:
+        wanted = list(turn.losses or {"critic": 1})
+        for name in wanted:
+            if name not in OWN:
+                raise choices(name, OWN, f"loss of critic {turn.part} ({where})")
+        return [logged_name(turn.part, name, critics, "train") for name in ["loss", *wanted]]
+    if stored:
+        raise UserError(f"{where}: {turn.part} cannot learn from stored samples, which have no gradient: batches=live")
+    if turn.losses is None and not loss:
+        raise UserError(f"{where}: no losses for {turn.part}: give the turn its losses, or loss")
+    wanted = list(turn.losses if turn.losses is not None else loss)
+    known = [
+        f"{kind}/{label}"
+        for label, how in critics.items()
+        if how.of == turn.part
+        for kind in ("adversarial", "matching")
+    ]
+    for name in wanted:
+        if name.startswith(("adversarial/", "matching/")) and name not in known:
+            raise choices(name, known, f"loss by a critic of {turn.part} ({where})")
+    own = [name for name in wanted if name not in known]
+    found = [logged_name(turn.part, name, critics, "train") for name in ["loss", *wanted]]
+    return found + [logged_name(turn.part, name, critics, "val") for name in own]
