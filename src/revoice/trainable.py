@@ -63,7 +63,10 @@ class Trainable(nn.Module):
         return {MODEL: self}
 
     def play(self, batch: Batch, part: str = MODEL) -> Play:
-        """What a part makes of a batch: its losses, and, where critics are to judge it, the sample and a real one."""
+        """What a part makes of a batch: its losses, and, where critics are to judge it, the sample and a real one.
+
+        The losses reach the same weights of the part in every process, whatever is in the batch.
+        """
         return Play(self.losses(batch))
 
     def stored(self, batch: Batch) -> Play:

@@ -47,7 +47,7 @@ class TrainerSettings:
         precision: None is bf16-mixed on CUDA that has it, else 32.
         val_every: iterations between validations.
         max_time: stop after this long, "DD:HH:MM:SS", counted anew by a resumed run; None does not.
-        clip: largest global norm of the gradient; None does not clip.
+        clip: largest global norm of the gradient; None and 0 do not clip.
         accumulate: micro-batches per iteration.
         compile: run the network through torch.compile (CUDA, or a machine with a C++ compiler).
         graph: record an iteration as a CUDA graph and replay it: None where that works, True demands it.
