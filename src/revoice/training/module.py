@@ -247,6 +247,9 @@ class VoiceModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer with a part for each that learns, and per-iteration learning rates."""
+        owned = {id(p) for part in self.model.parts().values() for p in part.parameters()}
+        lost = [name for name, p in self.model.named_parameters() if p.requires_grad and id(p) not in owned]
+        assert not lost, f"{lost[0]} is in no part of {type(self.model).__name__}, so it would never learn"
         fused = str(self.trainer.precision) != "16-mixed"  # whose gradients are scaled
         optimizers, schedule = build_optimizers(
             self.settings, self.overrides, self.networks(), self.max_iterations, fused
