@@ -274,6 +274,34 @@ def test_golden_tensors(kind: str, file: str, fixture: str, output: str, shared:
     assert (found - expected).abs().max() < 1e-5 + 1e-5 * expected.abs().max()
 
 
+@pytest.mark.parametrize("fixture", ["vocos/vocos_same", "hifigan/generator_resblock2"])
+@torch.no_grad()
+def test_other_sizes(fixture: str, shared: Path, tmp_path: Path) -> None:
+    golden, kind = load_fixture(shared / "parity" / f"{fixture}.json"), fixture.split("/")[0]
+    describe(tmp_path, kind, **(golden.config["vocos"] if kind == "vocos" else golden.config))
+    torch.save(prefixed("module.", golden.state), tmp_path / "w.pt")
+    loaded = bring(kind, tmp_path / "w.pt", tmp_path / "a.safetensors")
+    tail = "" if kind == "vocos" else "_a"
+    expected = golden.outputs[f"wav{tail}"].reshape(2, -1)
+    found = loaded.model(golden.input(f"mel{tail}"))
+    assert (found - expected).abs().max() < 1e-5 + 1e-5 * expected.abs().max()
+
+
+def test_one_with_a_table_speaks_in_its_first_row(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden = load_fixture(shared / "parity" / "vocos" / "vocos_adanorm_same.json")
+    describe(tmp_path, "vocos", **golden.config["vocos"])
+    torch.save(golden.state, tmp_path / "w.pt")
+    model = bring("vocos", tmp_path / "w.pt", tmp_path / "a.ckpt").model
+    assert "4 rows, it speaks in the first" in capsys.readouterr().out
+    mel = golden.input("mel")
+    first = model(mel)
+    model.row = int(golden.input("bandwidth_id"))  # type: ignore[assignment]
+    assert not torch.equal(model(mel), first)
+    assert (model(mel) - golden.outputs["wav"].reshape(2, -1)).abs().max() < 1e-4
+
+
 def test_critics_are_no_generator(shared: Path, tmp_path: Path) -> None:
     file = shared / "parity" / "hifigan" / "checkpoints" / "do_00000010"
     assert "expected a generator" in refusal(file, lambda: bring("hifigan", file, tmp_path / "a.ckpt"))

@@ -26,7 +26,9 @@ class PublishedVocos:
             found = read_weights(path, ["state_dict"], "the pytorch_model.bin or a Lightning checkpoint of Vocos")
             state = our_state(found.state)
         model = build_vocoder("vocos", given, spec, state, path, described)
+        rows = given["rows"]
+        row = f"its normalizations have {rows} rows, it speaks in the first; " if rows else ""
         return Imported(
             model=model, kind="vocoder", name="vocos", arguments=given, spec=spec, half=found.half,
-            data={"origin": "Vocos (Siuzdak, arXiv:2306.00814)"}, use=speaks(spec),
+            data={"origin": "Vocos (Siuzdak, arXiv:2306.00814)"}, use=row + speaks(spec),
         )  # fmt: skip
