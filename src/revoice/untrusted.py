@@ -34,6 +34,7 @@ _LETTERS = 10_000  # of one string
 _SHARED = 8  # tensors of the file's size that may share their numbers: tied weights are two, each a copy in a model
 _WHOLE = 2**53  # largest whole number
 LARGEST = 1_000_000  # of a whole number among a model's arguments: widths, layers, codes, speakers
+_PASSING = 2  # parameters that a module may register for each that stays: weight norm puts two in the place of one
 _ZIP = b"PK\x03\x04"
 _LEGACY = 5  # pickles before the numbers in a file of torch.save before 1.6
 _PARTS = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"}
@@ -246,7 +247,7 @@ def sketch(build: Callable[[], M], tensors: int) -> M:
     def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
         nonlocal registered
         registered += parameter is not None
-        if registered > tensors:
+        if registered > _PASSING * tensors:
             raise UserError(f"the weights do not fit: the described model has more than the {tensors} tensors here")
 
     hook = nn.modules.module.register_module_parameter_registration_hook(count)

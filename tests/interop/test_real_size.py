@@ -1,7 +1,6 @@
 """Published sizes: counts of parameters, and outputs for weights that a formula gives (`real_size.json`)."""
 
 import json
-import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,32 +18,9 @@ from revoice.interop.hifigan import load_critic, load_generator
 from revoice.interop.vocos import load_state
 from revoice.vocoders.hifigan import HiFiGAN
 from revoice.vocoders.vocos import Vocos
+from tests.interop.vocoder_files import VOCOS, hifigan_names, published_name
 
-_PUBLISHED = (  # our name -> the published one, the same for all systems but for what differs by its place
-    (r"parametrizations\.weight\.original0$", "weight_g"),
-    (r"parametrizations\.weight\.original1$", "weight_v"),
-)
-_VOCOS = (
-    (r"^(embed|norm)\.", r"backbone.\1."),
-    (r"^blocks\.", "backbone.convnext."),
-    (r"^last_norm\.", "backbone.final_layer_norm."),
-    (r"^out\.", "head.out."),
-    (r"\.depthwise\.", ".dwconv."),
-    (r"\.up\.", ".pwconv1."),
-    (r"\.down\.", ".pwconv2."),
-)
 _V3 = {"channels": 256, "rates": (8, 8, 4), "kernels": (16, 16, 8), "block": 2, "block_kernels": (3, 5, 7)}
-
-
-def hifigan_names(block: int) -> tuple[tuple[str, str], ...]:
-    return (
-        (r"^first\.", "conv_pre."),
-        (r"^last\.", "conv_post."),
-        (r"^up\.", "ups."),
-        (r"^blocks\.", "resblocks."),
-        (r"\.dilated\.", ".convs1." if block == 1 else ".convs."),
-        (r"\.plain\.", ".convs2."),
-    )
 
 
 def critic_names(last: int) -> tuple[tuple[str, str], ...]:
@@ -81,9 +57,7 @@ def state(model: nn.Module, names: tuple[tuple[str, str], ...]) -> dict[str, Ten
     """The formula's weights under their published names, the vectors of spectral norm among them."""
     found = {}
     for ours, parameter in model.named_parameters():
-        published = ours
-        for old, new in (*_PUBLISHED, *names):
-            published = re.sub(old, new, published)
+        published = published_name(ours, names)
         found[published] = weight(published, parameter.shape)
     for name in [name for name in found if name.endswith(".weight_orig")]:
         module, matrix = name.removesuffix(".weight_orig"), found[name].flatten(1).double()
@@ -111,7 +85,7 @@ def sizes(shared: Path) -> dict:
 def test_vocos(sizes: dict) -> None:
     expected, model = sizes["Vocos mel 24 kHz"], Vocos(load_preset("mel_24k100")).eval()
     assert sum(p.numel() for p in model.parameters()) == expected["parameters"]
-    load_state(model, state(model, _VOCOS))
+    load_state(model, state(model, VOCOS))
     require_equal(model(formula_input("mel", 1, 100, 20) * 6 - 6), expected["outputs"]["wav"])
 
 

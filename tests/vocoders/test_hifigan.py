@@ -1,9 +1,14 @@
 """HiFi-GAN's generator: sizes, lengths and alignment, settings that do not belong together."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from revoice.audio.presets import load_preset
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
 from revoice.errors import UserError
 from revoice.vocoders.base import VOCODERS
 from revoice.vocoders.hifigan import HiFiGAN
@@ -21,6 +26,15 @@ def test_published_sizes(arguments: dict, count: int) -> None:
     with torch.device("meta"):
         vocoder = VOCODERS.build("hifigan", arguments, {"spec": load_preset("mel_22k")})
     assert sum(p.numel() for p in vocoder.parameters()) == count
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_it_comes_back_from_its_file(suffix: str, tmp_path: Path) -> None:
+    vocoder, file = HiFiGAN(load_preset("mel_22k"), **TINY).eval(), tmp_path / f"v{suffix}"
+    about = Description(kind="vocoder", model="hifigan", arguments=TINY, features=vocoder.spec.to_dict())
+    save(vocoder, about, file)
+    features = torch.randn(1, 80, 5)
+    assert torch.equal(load_checkpoint(file).model(features), vocoder(features))
 
 
 @pytest.mark.parametrize("preset", ["mel_22k", "mel_24k100"])

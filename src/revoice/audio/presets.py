@@ -36,3 +36,16 @@ def load_preset(name: str) -> FeatureSpec:
     if not isinstance(values, Mapping):
         raise UserError(f"{path}: expected 'key: value' lines")
     return FeatureSpec.from_dict(values)
+
+
+def typed(spec: FeatureSpec) -> list[str]:
+    """What one types for these features: the nearest preset, and the fields that are not its own.
+
+    >>> typed(load_preset("mel_24k100")), typed(FeatureSpec.from_dict(load_preset("mel_22k").to_dict() | {"hop": 128}))
+    (['features=mel_24k100'], ['features=mel_22k', 'features.hop=128'])
+    """
+    name = min(preset_names(), key=lambda each: len(spec.differences(load_preset(each))))
+    fields = [each.partition(":")[0] for each in spec.differences(load_preset(name))]
+    values = spec.to_dict()
+    shown = {field: "null" if values[field] is None else f"{values[field]}" for field in fields}
+    return [f"features={name}", *(f"features.{field}={value}" for field, value in shown.items())]

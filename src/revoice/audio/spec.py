@@ -17,6 +17,7 @@ from revoice.settings import Flag, Fraction, NotNegative, Number, Positive, Seed
 NOT_ACOUSTIC = ("storage", "mel_inverse", "dither_seed")
 
 OVERLAP = 256  # hops in a window: beyond, hours for a second of sound
+FILTERS = 1 << 24  # numbers in the matrix of mel filters; 512 bands of 2,048 samples have half a million
 
 
 @settings
@@ -91,6 +92,10 @@ class FeatureSpec:
         rules = [
             (self.n_fft <= OVERLAP * self.hop, f"n_fft must be at most {OVERLAP} hops"),
             (self.mels <= self.bins, f"mels must be 0..{self.bins}, not {self.mels}"),
+            (
+                self.mels * self.bins <= FILTERS,
+                f"mels ({self.mels}) times bins ({self.bins}) must be at most {FILTERS}",
+            ),
             (self.n_fft % 2 == 0, f"n_fft must be even, not {self.n_fft}"),
             (self.win <= self.n_fft, f"win must be 2..n_fft ({self.n_fft}), not {self.win}"),
             (self.hop <= self.win, f"hop ({self.hop}) must not exceed win ({self.win})"),

@@ -70,5 +70,5 @@ def load_vocoder(values: Any, spec: FeatureSpec, device: str | torch.device = "c
     if what.projections is not None:
         vocoder.set_projections(what.projections)
     vocoder.fuse()
-    vocoder.settings |= {"projections": vocoder.projections, "sha256": loaded.sha256}
+    vocoder.settings |= {"projections": vocoder.projections, "checkpoint": str(loaded.path), "sha256": loaded.sha256}
     return vocoder

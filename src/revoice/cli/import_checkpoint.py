@@ -48,8 +48,8 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     require_free(out, path, *extra.values())
     imported = importer().read(path, **extra)
     description = Description(
-        model=imported.name, arguments=imported.arguments, features=imported.spec.to_dict(), trim_db=imported.trim_db,
-        data={"imported_from": path.name, **imported.data},
+        kind=imported.kind, model=imported.name, arguments=imported.arguments, features=imported.spec.to_dict(),
+        trim_db=imported.trim_db, data={"imported_from": path.name, **imported.data},
     )  # fmt: skip
     safe = out.suffix == ".safetensors"
     save(imported.model, description, out, half=imported.half and safe if half is None else half)

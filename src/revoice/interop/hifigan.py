@@ -1,14 +1,17 @@
 """Published HiFi-GAN weights and settings (github.com/jik876/hifi-gan, MIT) for our networks."""
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.critics.period import PeriodCritic
 from revoice.critics.scale import ScaleCritic
 from revoice.interop.published import WEIGHT_NORM, load_renamed, renamed
+from revoice.settings import Factors, checked
 from revoice.vocoders.hifigan import HiFiGAN
 
 _GENERATOR = (
@@ -20,6 +23,12 @@ _GENERATOR = (
     (r"\.convs1?\.", ".dilated."),
     (r"\.convs2\.", ".plain."),
 )
+
+NEEDED = (  # of a config.json
+    "upsample_initial_channel", "upsample_rates", "upsample_kernel_sizes", "resblock", "resblock_kernel_sizes",
+    "resblock_dilation_sizes", "sampling_rate", "n_fft", "hop_size", "win_size", "num_mels", "fmin", "fmax",
+)  # fmt: skip
+_OF_TRAINING = ("mpd.", "msd.")  # beside a `generator.` where all of a training is one state_dict
 
 
 def our_name(published: str) -> str:
@@ -37,7 +46,7 @@ def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         "channels": config["upsample_initial_channel"],
         "rates": tuple(config["upsample_rates"]),
         "kernels": tuple(config["upsample_kernel_sizes"]),
-        "block": int(config["resblock"]),
+        "block": {"1": 1, "2": 2}.get(str(config["resblock"]), config["resblock"]),
         "block_kernels": tuple(config["resblock_kernel_sizes"]),
         "dilations": tuple(tuple(each) for each in config["resblock_dilation_sizes"]),
     }
@@ -56,6 +65,31 @@ def features_of(config: Mapping[str, Any], hop: int | None = None) -> FeatureSpe
         fmin=config["fmin"],
         fmax=config["fmax"],
     )
+
+
+def hop_of(config: Mapping[str, Any]) -> int:
+    """The samples that the network of a published `config.json` makes of a frame.
+
+    >>> hop_of({"upsample_rates": [8, 8, 2, 2]})
+    256
+    """
+    return prod(checked(Factors, config["upsample_rates"], "upsample_rates"))
+
+
+def our_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The generator's weights by our names; where weight norm was multiplied out, as a norm and a direction again."""
+    state: dict[str, Tensor] = {}
+    for name, value in published.items():
+        if name.startswith(_OF_TRAINING):
+            continue
+        ours = our_name(name.removeprefix("generator."))
+        if not ours.endswith(".weight"):
+            state[ours] = value
+            continue
+        norm = torch.norm_except_dim(value, 2, 0)
+        magnitude, direction = (f"{ours.removesuffix('weight')}parametrizations.weight.original{i}" for i in (0, 1))
+        state |= {magnitude: norm, direction: torch.where(norm > 0, value, 1.0)}  # a norm of 0 has no direction
+    return state
 
 
 def load_generator(model: HiFiGAN, published: Mapping[str, Tensor]) -> None:

@@ -1,11 +1,19 @@
-"""What readers of published weights share: names, and weights that must fit."""
+"""What readers of published weights share: names, settings, and weights that must fit."""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.load import unwrapped
 from revoice.errors import UserError
+from revoice.untrusted import read_safetensors, read_torch, refused, require_fit, sketch, widened
+from revoice.vocoders.base import VOCODERS, Vocoder
 
 # torch's older weight norm -> its parametrization; the published programs write the older one
 WEIGHT_NORM = (
@@ -43,3 +51,74 @@ def load_renamed(model: nn.Module, state: Mapping[str, Tensor], what: str) -> No
             found, expected = list(state[name].shape), list(tensor.shape)
             raise UserError(f"{what} weights do not fit: {name} is {found}, expected {expected}")
     model.load_state_dict(dict(state))
+
+
+def settings_of(values: Any, needed: Sequence[str], what: str) -> Mapping[str, Any]:
+    """A group of published settings, once it is one and holds what is needed.
+
+    Raises:
+        UserError: it does not; `what` names it.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{what}: expected settings by name")
+    for name in needed:
+        if name not in values:
+            raise UserError(f"{what} lacks {name}: is it the file that was published beside the weights?")
+    return values
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights on the CPU by bare names, in float32 where the file has 16 bits; `half`: it has float16 alone."""
+
+    state: dict[str, Tensor]
+    half: bool
+
+
+def read_weights(file: Path, holders: Sequence[str], expected: str) -> Weights:
+    """The weights in a published file, without what DistributedDataParallel and torch.compile put into their names.
+
+    Args:
+        file: of torch, of whatever age, or `.safetensors`.
+        holders: entries of the file that may hold the weights; the file itself may be the state_dict.
+        expected: what the file should be, for messages.
+
+    Raises:
+        UserError: there is none, or one that asks for code; not named, the caller wraps this in `refused`.
+    """
+    content = read_safetensors(file, "")[1] if file.suffix == ".safetensors" else read_torch(file, legacy=True)
+    inner: Mapping[Any, Any] = content if isinstance(content, Mapping) else {}
+    state: Mapping[Any, Any] = next((inner[name] for name in holders if isinstance(inner.get(name), Mapping)), inner)
+    if not state or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
+        raise UserError(f"no state_dict of plain tensors in it: expected {expected}")
+    bare = {unwrapped(name): widened(value, torch.float32) for name, value in state.items()}
+    if len(bare) < len(state):
+        raise UserError("it holds a weight twice, wrapped and not: save the state_dict of one model")
+    kinds = {value.dtype for value in state.values() if value.is_floating_point()}
+    return Weights(bare, half=kinds == {torch.float16})
+
+
+def build_vocoder(
+    name: str, arguments: Mapping[str, Any], spec: FeatureSpec, state: Mapping[str, Tensor], file: Path, config: Path
+) -> Vocoder:
+    """A vocoder with these weights, in eval mode; not built before its sizes are those of the weights.
+
+    Args:
+        name: registry name.  arguments: of its class, besides `spec`.
+        state: by our names.
+        file, config: where the weights and what describes the network are from, for messages.
+
+    Raises:
+        UserError: arguments that no such vocoder has; names, shapes or types that differ; numbers that are not finite.
+    """
+
+    def build() -> Vocoder:
+        return VOCODERS.build(name, arguments, {"spec": spec})
+
+    with refused(config, f"configuration of {name}"):
+        expected = sketch(build, len(state)).state_dict()
+    with refused(file, "state_dict of plain tensors"):
+        require_fit(expected, state, f"{name} ({config})")
+    vocoder = build()
+    vocoder.load_state_dict(dict(state))
+    return vocoder.eval()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
-from revoice.interop.published import load_renamed, renamed
+from revoice.interop.published import load_renamed, renamed, settings_of
 from revoice.vocoders.vocos import Vocos
 
 _RENAMES = (
@@ -21,6 +21,7 @@ _RENAMES = (
     (r"^head\.out\.", "out."),
 )
 _COMPUTED = ("feature_extractor.", "head.istft.window")  # buffers that the settings decide
+_OF_TRAINING = ("multiperioddisc.", "multiresddisc.", "melspec_loss.")  # beside the network in Lightning's checkpoints
 
 
 def our_name(published: str) -> str:
@@ -30,6 +31,16 @@ def our_name(published: str) -> str:
     ('blocks.2.up.bias', 'norm.scale')
     """
     return renamed(published, _RENAMES)
+
+
+def parts(config: Any) -> Mapping[str, Any]:
+    """The published parts of a `config.yaml`, be it that of a training, which has them inside of a model."""
+    found = settings_of(config, [], "Vocos: its config.yaml")
+    if "model" in found:
+        found = settings_of(
+            settings_of(found["model"], ["init_args"], "Vocos: its model")["init_args"], [], "init_args"
+        )
+    return found
 
 
 def features_of(config: Mapping[str, Any]) -> FeatureSpec:
@@ -49,15 +60,17 @@ def features_of(config: Mapping[str, Any]) -> FeatureSpec:
     )
 
 
-def published_vocos(config: Mapping[str, Any], row: int = 0) -> Vocos:
-    """The network of a published `config.yaml`, its weights not yet loaded.
+def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`Vocos` arguments of a published `config.yaml`, besides the features.
 
     Raises:
         UserError: other classes than those published; a backbone or head that does not suit the features.
     """
     spec = features_of(config)
-    backbone = _arguments(config, "backbone", "VocosBackbone")
-    head = _arguments(config, "head", "ISTFTHead")
+    backbone = _arguments(
+        config, "backbone", "VocosBackbone", "input_channels", "dim", "intermediate_dim", "num_layers"
+    )
+    head = _arguments(config, "head", "ISTFTHead", "dim", "n_fft", "hop_length")
     for what, found, expected in (
         ("backbone.input_channels", backbone["input_channels"], spec.channels),
         ("head.dim", head["dim"], backbone["dim"]),
@@ -66,25 +79,28 @@ def published_vocos(config: Mapping[str, Any], row: int = 0) -> Vocos:
     ):
         if found != expected:
             raise UserError(f"Vocos: {what} is {found}, expected {expected}, as the other parts of its config.yaml say")
-    return Vocos(
-        spec,
-        dim=backbone["dim"],
-        hidden=backbone["intermediate_dim"],
-        layers=backbone["num_layers"],
-        n_fft=head["n_fft"],
-        rows=backbone.get("adanorm_num_embeddings") or 0,
-        row=row,
-    )
+    return {
+        "dim": backbone["dim"],
+        "hidden": backbone["intermediate_dim"],
+        "layers": backbone["num_layers"],
+        "n_fft": head["n_fft"],
+        "rows": backbone.get("adanorm_num_embeddings") or 0,
+    }
+
+
+def our_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's weights by our names, without what is computed and what only training needs."""
+    rest = (*_COMPUTED, *_OF_TRAINING)
+    return {our_name(name): value for name, value in published.items() if not name.startswith(rest)}
 
 
 def load_state(model: Vocos, published: Mapping[str, Tensor]) -> None:
     """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
-    kept = {name: value for name, value in published.items() if not name.startswith(_COMPUTED)}
-    load_renamed(model, {our_name(name): value for name, value in kept.items()}, "Vocos")
+    load_renamed(model, our_state(published), "Vocos")
 
 
-def _arguments(config: Mapping[str, Any], part: str, kind: str) -> Mapping[str, Any]:
-    described = config.get(part, {})
-    if str(described.get("class_path", "")).rpartition(".")[2] != kind:
-        raise UserError(f"Vocos: its {part} is {described.get('class_path')}, expected a {kind}")
-    return described.get("init_args", {})
+def _arguments(config: Mapping[str, Any], part: str, kind: str, *needed: str) -> Mapping[str, Any]:
+    described = settings_of(config.get(part), ["class_path"], f"Vocos: its {part}")
+    if str(described["class_path"]).rpartition(".")[2] != kind:
+        raise UserError(f"Vocos: its {part} is {described['class_path']}, expected a {kind}")
+    return settings_of(described.get("init_args", {}), needed, f"Vocos: its {part}")

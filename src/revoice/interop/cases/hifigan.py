@@ -1,7 +1,6 @@
 """HiFi-GAN's generator and its two discriminators, their losses and gradients."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,7 @@ from revoice.critics.period import PeriodCritic
 from revoice.critics.scale import ScaleCritic
 from revoice.interop.cases import Result, case
 from revoice.interop.fixture import Fixture
-from revoice.interop.hifigan import arguments, features_of, load_critic, load_generator, our_name
+from revoice.interop.hifigan import arguments, features_of, hop_of, load_critic, load_generator, our_name
 from revoice.nn.adversarial import critic_loss, feature_matching, generator_loss
 from revoice.vocoders.hifigan import HiFiGAN
 
@@ -26,8 +25,7 @@ def generator(fixture: Fixture) -> Mapping[str, Result]:
 
     The hop is what the network makes of a frame, whatever the fixture's settings of features say.
     """
-    hop = prod(fixture.setting("upsample_rates"))
-    model = HiFiGAN(features_of(fixture.config, hop), **arguments(fixture.config))
+    model = HiFiGAN(features_of(fixture.config, hop_of(fixture.config)), **arguments(fixture.config))
     load_generator(model, fixture.state)
     names = [name.removeprefix("mel_") for name in fixture.listed("in")]
     results: dict[str, Result] = {f"wav_{n}": model(fixture.input(f"mel_{n}"))[:, None].detach() for n in names}

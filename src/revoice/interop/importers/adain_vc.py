@@ -7,7 +7,7 @@ import torch
 from revoice.audio.presets import load_preset
 from revoice.errors import UserError
 from revoice.interop.adain_vc import arguments, published_model, read_statistics
-from revoice.interop.importers import IMPORTERS, Imported, published_file
+from revoice.interop.importers import IMPORTERS, Imported, beside, published_file
 from revoice.untrusted import LARGEST, plain, read_yaml, refused
 
 TRIM_DB = 15.0  # of the published preparation
@@ -20,12 +20,12 @@ class PublishedAdaINVC:
     def read(self, path: Path, config: Path | None = None, statistics: Path | None = None) -> Imported:
         """Weights, sizes and statistics."""
         published_file(path)
-        described = config or _beside(path, "config.yaml", "config")
+        described = config or beside(path, "config.yaml", "config")
         with refused(described, "config.yaml of a published AdaIN-VC"):
             settings = plain(read_yaml(described), "config.yaml", LARGEST)
             given = arguments(settings)
         model = published_model(path, settings)
-        known = read_statistics(statistics or _beside(path, "attr.pkl", "statistics"))
+        known = read_statistics(statistics or beside(path, "attr.pkl", "statistics"))
         mean, std = torch.from_numpy(known["mean"]), torch.from_numpy(known["std"])
         if mean.shape != (given["n_features"],):
             raise UserError(
@@ -37,14 +37,3 @@ class PublishedAdaINVC:
         if spec.channels != given["n_features"]:
             spec = type(spec).from_dict(spec.to_dict() | {"mels": given["n_features"]})
         return Imported(model=model, name=model.name, arguments=given, spec=spec, trim_db=TRIM_DB)
-
-
-def _beside(path: Path, name: str, key: str) -> Path:
-    for found in (
-        path.with_suffix("." + name),
-        path.with_name(path.name.split(".")[0] + "." + name),
-        path.with_name(name),
-    ):
-        if found.is_file():
-            return found
-    raise UserError(f"no {name} beside {path}: give {key}=FILE")
