@@ -150,7 +150,7 @@ class Replay:
             with torch.cuda.graph(graph):
                 self._work(due)
         except (RuntimeError, AssertionError) as error:  # of CUDA, and of optimizers that keep counters on the CPU
-            why = str(error).strip().splitlines()[0]
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if self.demanded:
                 raise UserError(
                     f"trainer.graph=true: the iteration cannot be recorded ({why}): leave it out"
