@@ -105,9 +105,7 @@ class Quantizer(nn.Module):
             values = F.embedding(codes, self._codes())  # (B, T, D)
             codebook, commitment = F.mse_loss(values, vectors.detach()), F.mse_loss(vectors, values.detach())
             flat = codes.flatten()  # (B T,) -> counts (K,); torch.bincount would make a GPU wait
-            count = torch.zeros(self.size.codebook_size, device=z.device).index_add_(
-                0, flat, torch.ones((), device=z.device).expand(len(flat))
-            )
+            count = torch.zeros_like(self.counts).index_add_(0, flat, self.counts.new_ones(()).expand(len(flat)))
             if learning is not None:
                 count = summed(count)
             share = count / count.sum()
