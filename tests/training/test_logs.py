@@ -66,12 +66,16 @@ def test_a_folder_is_one_run_of_wandb_with_sound_picture_and_table(
 
     first = run_id(folder)
     train({**config, "ckpt_path": "auto", "max_iterations": 4}, folder)
-    runs = sorted(path.name for path in (folder / "wandb").glob("offline-run-*"))
-    assert first and len(runs) == 2 and all(name.endswith(first) for name in runs)
+    runs = [path.name for path in (folder / "wandb").glob("offline-run-*/run-*.wandb")]
+    assert first and runs == [f"run-{first}.wandb"] * 2 and run_id(folder) == first
 
 
 def test_the_id_of_a_run_is_read_from_what_wandb_left(tmp_path: Path) -> None:
     assert run_id(tmp_path) is None
     for name in ("run-20260102_030405-old", "offline-run-20260203_040506-new-er", "run-notes"):
         (tmp_path / "wandb" / name).mkdir(parents=True)
+    assert run_id(tmp_path) == "new-er"
+    twice = tmp_path / "wandb" / "offline-run-20260203_040506-new-er-1"  # in the same second
+    twice.mkdir()
+    (twice / "run-new-er.wandb").touch()
     assert run_id(tmp_path) == "new-er"

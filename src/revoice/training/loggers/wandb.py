@@ -63,10 +63,17 @@ def _cell(value: Any) -> Any:
 
 
 def run_id(folder: Path) -> str | None:
-    """The id of the newest run that wandb keeps in a run folder; None if it keeps none."""
-    found = sorted(path.name.removeprefix("offline-") for path in (folder / "wandb").glob("*run-*"))
-    matches = [match["id"] for match in map(_RUN.fullmatch, found) if match]
-    return matches[-1] if matches else None
+    """The id of the newest run that wandb keeps in a run folder; None if it keeps none.
+
+    Its file has the id alone; the folder's name ends in "-1" as well where another was made in the same second.
+    """
+    found = sorted((folder / "wandb").glob("*run-*"), key=lambda path: path.name.removeprefix("offline-"))
+    matches = [(path, match["id"]) for path in found if (match := _RUN.fullmatch(path.name.removeprefix("offline-")))]
+    if not matches:
+        return None
+    newest, named = matches[-1]
+    kept = next(newest.glob("run-*.wandb"), None)
+    return named if kept is None else kept.stem.removeprefix("run-")
 
 
 def has_key() -> bool:
