@@ -16,37 +16,26 @@ from pydantic import Field as Bounded
 from revoice.audio.io import Audio
 from revoice.audio.spec import FeatureSpec
 from revoice.conversion.converter import Converter, load
-from revoice.data.fields.base import FIELDS, Field
+from revoice.data.fields.base import FIELDS
 from revoice.data.fields.clip import Clip
+from revoice.data.fields.features import Features
 from revoice.errors import UserError
 
 
 @FIELDS.register("generated")
 @dataclass(frozen=True)
-class Generated(Field):
+class Generated(Features):
     """Features (T, F) of each utterance said again by a model, with the utterance itself as the target's clip.
 
     Attributes:
-        spec: of the frames; the model's must be the same.
-        by: checkpoint of a conversion model.
+        by: checkpoint of a conversion model of the same features.
     """
 
-    spec: FeatureSpec
     by: Annotated[str, Bounded(max_length=4096)] = ""
 
-    @property
-    def dtype(self) -> str:  # type: ignore[override]
-        """The spec's storage type."""
-        return self.spec.storage
-
-    @property
-    def padding(self) -> float | list[float]:
-        """A frame of digital silence."""
-        return list(self.spec.silence_frame) if self.spec.phase else self.spec.silence
-
     def parameters(self) -> dict[str, Any]:
-        """The fingerprint of the features, and the bytes of the model."""
-        return {"fingerprint": self.spec.fingerprint, "by": _maker(self.by, self.spec).loaded.sha256}
+        """Those of the features, and the bytes of the model."""
+        return {**super().parameters(), "by": _maker(self.by, self.spec).loaded.sha256}
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
         """(T, F) per clip."""

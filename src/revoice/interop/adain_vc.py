@@ -16,6 +16,7 @@ from torch import Tensor
 
 from revoice.checkpoint.load import unwrapped
 from revoice.errors import UserError
+from revoice.interop.published import require_same
 from revoice.models.adain_vc import AdaINVC
 from revoice.models.base import MODELS
 from revoice.untrusted import read_small, read_torch, refused, require_bounded, require_finite, sketch
@@ -84,16 +85,7 @@ def load_state(model: AdaINVC, published: Mapping[str, Tensor]) -> None:
 
 def _require_fit(model: AdaINVC, renamed: Mapping[str, Tensor]) -> None:
     own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("standardizer.")}
-    for name in sorted(own.keys() ^ renamed.keys()):
-        where = "checkpoint" if name in renamed else "configured network"
-        raise UserError(
-            f"AdaIN-VC weights do not fit: '{name}' is only in the {where}: is the config.yaml the right one?"
-        )
-    for name, tensor in own.items():
-        if tensor.shape != renamed[name].shape:
-            raise UserError(
-                f"AdaIN-VC weights do not fit: {name} is {list(renamed[name].shape)}, expected {list(tensor.shape)}"
-            )
+    require_same(own, renamed, "AdaIN-VC")
 
 
 def read_statistics(path: Path) -> dict[str, np.ndarray]:

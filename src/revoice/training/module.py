@@ -1,6 +1,5 @@
 """The LightningModule: parts of a network, and critics, that learn in turns."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,12 @@ from revoice.nn.collective import processes, summed
 from revoice.trainable import Play, Trainable
 from revoice.training.adversary import Adversary, draw_critic, others_resting
 from revoice.training.gradients import Gradients, HalfWeights, half_weights
-from revoice.training.parts import Optimizers, average_gradients, build_optimizers
+from revoice.training.parts import Optimizers, average_gradients, build_optimizers, take_rates
 from revoice.training.plan import check_plan
 from revoice.training.plays import Plays
 from revoice.training.replay import Replay, replay_of
 from revoice.training.schedule import Due, Phase, Schedule, Turn, everybody, logged_name
 
-log = logging.getLogger(__name__)
 WAITS = ("cuda", "mps")  # devices that stand still while somebody asks for a value
 _SCHEDULE = "schedule"  # the entry of a checkpoint that says where in its schedule a run is
 
@@ -260,18 +258,10 @@ class VoiceModule(LightningModule):
         return {"optimizer": optimizers, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": name}}
 
     def on_train_start(self) -> None:
-        """The first iteration is shown, whatever its number."""
+        """The first iteration is shown, whatever its number; the learning rates are those that were typed."""
         self._began = self.iteration
         self._newest = {}
-        schedule: Any = self.lr_schedulers()
-        if schedule.base_lrs != self._rates:  # of the run that this one goes on with
-            log.info("learning rates of %s in place of %s", self._rates, schedule.base_lrs)
-            schedule.base_lrs = list(self._rates)
-            for group, rate, factor in zip(
-                schedule.optimizer.param_groups, self._rates, schedule.lr_lambdas, strict=True
-            ):
-                group["initial_lr"], now = rate, rate * factor(schedule.last_epoch)
-                group["lr"] = group["lr"].fill_(now) if isinstance(group["lr"], Tensor) else now
+        take_rates(self.lr_schedulers(), self._rates)
 
     def on_fit_start(self) -> None:
         """All processes begin with the same numbers."""

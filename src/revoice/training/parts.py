@@ -1,6 +1,7 @@
 """The optimizers of a run, one for each part that learns by itself, behind the one that Lightning knows."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from revoice.errors import UserError
 from revoice.nn.collective import processes
 from revoice.training.optimizers import build_optimizer, learning_rate_factor
+
+log = logging.getLogger(__name__)
 
 
 class Optimizers(torch.optim.Optimizer):
@@ -79,6 +82,22 @@ def build_optimizers(
         factors += [learning_rate_factor(how.get("schedule") or {}, max_iterations)] * len(made[name].param_groups)
     optimizers = Optimizers(made)
     return optimizers, torch.optim.lr_scheduler.LambdaLR(optimizers, factors)
+
+
+def take_rates(schedule: Any, rates: Sequence[Any]) -> None:
+    """Go on with these learning rates where the checkpoint that a run goes on from has others.
+
+    Args:
+        schedule: the `LambdaLR` of `build_optimizers`, its state taken up.
+        rates: of its groups, before their factors.
+    """
+    if schedule.base_lrs == list(rates):
+        return
+    log.info("learning rates of %s in place of %s", list(rates), schedule.base_lrs)
+    schedule.base_lrs = list(rates)
+    for group, rate, factor in zip(schedule.optimizer.param_groups, rates, schedule.lr_lambdas, strict=True):
+        group["initial_lr"], now = rate, rate * factor(schedule.last_epoch)
+        group["lr"] = group["lr"].fill_(now) if isinstance(group["lr"], Tensor) else now
 
 
 def merged(settings: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,6 @@ from revoice.vocoders.projection import project
 LEARNED = ((512, 128, 512), (1024, 256, 1024), (2048, 512, 2048))  # half the work of the published resolutions
 _LOUDER = 0.5  # dB more than the recording for each dB that it may be quieter
 _PEAK = 0.999  # what is made louder stays below
-
-
 Projections = Annotated[Natural, Field(le=1000)]
 
 
@@ -42,7 +40,6 @@ class NeuralVocoder(Vocoder):
 
     trained = True
     may_change = ("frames", "gain_db", "projections", "generated")
-    target = "none"
 
     def __init__(
         self, spec: FeatureSpec, frames: Frames, gain_db: NotNegative, projections: Projections, generated: Flag

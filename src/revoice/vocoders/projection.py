@@ -8,16 +8,17 @@ from revoice.audio.features import FeatureExtractor
 from revoice.audio.scale import from_scale
 from revoice.audio.stft import Stft
 
-MOMENTUM = 0.9  # of the fast form (Perraudin, Balazs and Sondergaard, 2013), which is as near in a third of the times
+MOMENTUM = 0.9  # of the fast form (Perraudin, Balazs and Sondergaard, 2013), which is as near in half of the times
 _QUIET = 1e-5  # of full scale: what is below is not made louder
 _MOST = 10.0  # times; at a time
 
 
 def project(waveform: Tensor, features: Tensor, extractor: FeatureExtractor, stft: Stft, times: int) -> Tensor:
-    """Change the magnitudes of a waveform, not its phases, towards those that features tell; again and again.
+    """Change the magnitudes of a waveform towards those that features tell; again and again.
 
     Each time, every bin takes the geometric mean of what the bands it belongs to lack, and the waveform is what
-    overlapping frames agree on (Griffin and Lim, 1984). What no band covers stays as it is.
+    overlapping frames agree on (Griffin and Lim, 1984), which moves its phases a little. What no band
+    covers is asked for nothing.
 
     Args:
         waveform: (B, S).
