@@ -141,7 +141,7 @@ def judges(
         first, second = RememberingVerifier(first, memory), RememberingVerifier(second, memory) if second else None
         ears = [RememberingRecognizer(one, memory) if one else None for one in ears]
     metrics = build_metrics(
-        manifest, **({"names": names} if names else {}), verifier=first, workers=workers, recognizer=ears[0],
+        manifest, names=names or DEFAULT_METRICS, verifier=first, workers=workers, recognizer=ears[0],
         second_recognizer=ears[1], second_verifier=second,
     )  # fmt: skip
     return metrics, " ".join(filter(None, [listening.remark, remark]))
