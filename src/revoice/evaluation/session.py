@@ -97,7 +97,7 @@ def _run_all(
         metrics, remark = judges(converters, manifest, protocol, workers, memory)
         for name, converter in converters.items():
             evaluations[name] = run(
-                chosen.trials, _batch(converter), converter.copy_synthesis, manifest, metrics,
+                chosen.trials, convert_batch(converter), converter.copy_synthesis, manifest, metrics,
                 name=name, circular=knows_verifier(converter), stands_on=converter.model.stands_on, seed=seed,
                 device=str(converter.device), memory=Conversions(memory, _identity(converter)) if memory else None,
                 progress=_Bar(name, show),
@@ -220,7 +220,8 @@ def _identity(converter: Converter) -> dict[str, Any]:
     return {**converter.describe(), "controls": asdict(converter.controls({}))}
 
 
-def _batch(converter: Converter) -> Convert:
+def convert_batch(converter: Converter) -> Convert:
+    """What `evaluate.run` wants of a system; a target voice is analyzed once."""
     by_name = converter.model.target == "speaker"
     made: dict[tuple[int, ...] | str, tuple[list[Audio], Voice]] = {}  # by the identity of clips, which it keeps alive
 

@@ -50,13 +50,13 @@ class Voiceprint(Trainable):
         n_features: Width = 80,
         n_speakers: Natural | None = None,
         embedding: Width = 128,
-        channels: Width = 192,
-        hidden: Width = 384,
-        blocks: Depth = 6,
+        channels: Width = 128,
+        hidden: Width = 256,
+        blocks: Depth = 5,
         kernel: OddKernel = 7,
         margin: Annotated[Number, Field(ge=0, le=1)] = 0.2,
         scale: NotNegative = 30.0,
-        frames: Frames = 200,
+        frames: Frames = 160,
     ) -> None:
         super().__init__()
         self.requires = Requires(
