@@ -43,10 +43,10 @@ SCORE, ERRORS, COPY = "conversion/score", "conversion/error_rate", "conversion/e
 class Conversion:
     """Converts validation clips between some training voices every `every` validations, and measures that.
 
-    Logged as `conversion/NAME`: the numbers of an evaluation, `error_rate` (what a recognizer hears against what it hears
-    in the sources), `error_rate_copy` (of features and vocoder alone), and `score`, 0 to 1, for choosing checkpoints
-    (`callbacks.checkpoint.monitor=conversion/score`, mode max): the share of the way to the target voice that the cosine
-    went, times the share of the words that stayed. Neither half is worth anything without the other.
+    Logged as `conversion/NAME`: the numbers of an evaluation, `error_rate` (what a recognizer hears against what it
+    hears in the sources), `error_rate_copy` (of features and vocoder alone), and `score`, 0 to 1, for choosing
+    checkpoints (`callbacks.checkpoint.monitor=conversion/score`, mode max): the share of the way to the target voice
+    that the cosine went, times the share of the words that stayed. Neither half is worth anything without the other.
 
     Args:
         voices: all ordered pairs of so many.
@@ -108,7 +108,7 @@ class _Conversion(Callback):
         trials: list[Trial],
         manifest: Manifest,
         every: int,
-        recognizer: Mapping[str, Any] | str | None,
+        recognizer: dict[str, Any] | str | None,
         vocoder: Vocoder | None,
     ) -> None:
         self.trials, self.manifest, self.every = trials, manifest, every
