@@ -14,7 +14,7 @@ PINS = $(shell sed -nE 's/^((torch|torchaudio)==[0-9.]+).*/\1/p' requirements.lo
 export REVOICE_DEMO_BEGAN := $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: FORCE cpu-lock help setup try demo voice test test-all lint type bench lock clean
+.PHONY: FORCE cpu-lock help setup try demo voice test test-all lint type bench benchmark-table lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -68,6 +68,9 @@ type: setup ## check types (mypy)
 
 bench: setup ## measure every claim of speed in benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+benchmark-table: setup ## train every small system on the embedded corpus and evaluate all together: two hours on two cores
+	$(BIN)/python benchmarks/table/run.py
 
 lock: ## write requirements.lock anew from pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-emit-index-url \
