@@ -2,9 +2,9 @@
 
     python benchmarks/evaluation_speed.py [--sentences 2] [--conversions 1000]
 
-Conversions between 8 unseen voices of the embedded corpus by a network that has learned nothing (its speed is that of one
-that has), all metrics but words. What grows with the conversions is told apart from what is done once by two runs, one of
-a quarter of the size. On a busy machine the seconds of the processors say more than those of the clock.
+Conversions between 8 unseen voices of the embedded corpus by a network that has learned nothing (its speed is that of
+one that has), all metrics but words. What grows with the conversions is told apart from what is done once by two runs,
+one of a quarter of the size. On a busy machine the seconds of the processors say more than those of the clock.
 """
 
 import argparse
@@ -59,8 +59,8 @@ def main() -> None:
     each = [(many[k] - few[k]) / (many[0] - few[0]) for k in (1, 2)]
     whole = [few[k] + each[k - 1] * (given.conversions - few[0]) for k in (1, 2)]
     print(
-        f"{given.conversions} conversions at that rate: {whole[0]:.0f} s by the clock, {whole[1]:.0f} s of the processors "
-        f"(over {os.cpu_count()} cores: {whole[1] / (os.cpu_count() or 1):.0f} s at the least); budget 300 s on two"
+        f"{given.conversions} conversions at that rate: {whole[0]:.0f} s by the clock, {whole[1]:.0f} s of the "
+        f"processors (over {os.cpu_count()} cores: {whole[1] / (os.cpu_count() or 1):.0f} s or more)"
     )
 
 
