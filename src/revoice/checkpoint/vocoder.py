@@ -7,7 +7,7 @@ import torch
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import find_checkpoint, load_checkpoint
 from revoice.errors import UserError
-from revoice.settings import Given, Place, Word, checked, from_mapping, settings
+from revoice.settings import Given, NotNegative, Place, Word, checked, from_mapping, settings
 from revoice.vocoders.base import VOCODERS, Vocoder
 from revoice.vocoders.neural import NeuralVocoder, Projections
 
@@ -19,12 +19,14 @@ class Trained:
     Attributes:
         ckpt: a run folder, a checkpoint or an exported file.
         name: what is expected there; None: any.
-        projections: see `NeuralVocoder`; None: as the checkpoint says.
+        projections, sigma, denoise: see `NeuralVocoder` and `WaveGlow`; None: as the checkpoint says.
     """
 
     ckpt: Place
     name: Word | None = None
     projections: Projections | None = None
+    sigma: NotNegative | None = None
+    denoise: NotNegative | None = None
 
 
 def asked(values: Any) -> Trained | tuple[str, dict[str, Any]]:
@@ -67,8 +69,8 @@ def load_vocoder(values: Any, spec: FeatureSpec, device: str | torch.device = "c
         wanted = f"vocoder {what.name}" if what.name else "vocoder"
         raise UserError(f"vocoder.ckpt={what.ckpt} holds a {vocoder.name}, expected a {wanted}")
     loaded.spec.require_match(spec, f"vocoder {vocoder.name}", "the model")
-    if what.projections is not None:
-        vocoder.set_projections(what.projections)
+    given = {name: getattr(what, name) for name in ("projections", "sigma", "denoise")}
+    vocoder.set_speaking({name: value for name, value in given.items() if value is not None})
     vocoder.fuse()
     vocoder.settings |= {"projections": vocoder.projections, "checkpoint": str(loaded.path), "sha256": loaded.sha256}
     return vocoder

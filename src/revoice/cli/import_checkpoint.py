@@ -6,8 +6,10 @@ from typing import Any
 from revoice.cli.app import required, run
 from revoice.cli.quoting import PATH_KEYS
 from revoice.errors import UserError
+from revoice.registry import accepted
 from revoice.settings import Flag, Place, Word, from_config, settings
 
+EXTRA = ("config", "statistics", "coupling", "features")  # what some importers take besides the file
 EXAMPLE = "python import_checkpoint.py kind=adain_vc path=vctk_model.ckpt out=adain_vc.safetensors"
 
 
@@ -21,6 +23,8 @@ class ImportConfig:
     half: Flag | None = None
     config: Place | None = None
     statistics: Place | None = None
+    coupling: Word | None = None
+    features: Word | None = None
 
 
 def check(values: dict[str, Any]) -> ImportConfig:
@@ -44,8 +48,11 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     importer = IMPORTERS.get(str(given.kind))
     path, out, half = given.path, given.out, given.half
     assert path is not None and out is not None
-    extra = {key: place for key in ("config", "statistics") if (place := getattr(given, key)) is not None}
-    require_free(out, path, *extra.values())
+    extra = {key: value for key in EXTRA if (value := getattr(given, key)) is not None}
+    for key, value in extra.items():
+        if key not in accepted(importer.read):
+            raise UserError(f"{key}={value}: kind={given.kind} takes none, leave it out")
+    require_free(out, path, *(value for value in extra.values() if isinstance(value, Path)))
     imported = importer().read(path, **extra)
     description = Description(
         kind=imported.kind, model=imported.name, arguments=imported.arguments, features=imported.spec.to_dict(),

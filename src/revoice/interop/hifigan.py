@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.critics.period import PeriodCritic
 from revoice.critics.scale import ScaleCritic
-from revoice.interop.published import WEIGHT_NORM, load_renamed, renamed
+from revoice.interop.published import WEIGHT_NORM, load_renamed, renamed, with_norms
 from revoice.settings import Factors, checked
 from revoice.vocoders.hifigan import HiFiGAN
 
@@ -78,18 +77,8 @@ def hop_of(config: Mapping[str, Any]) -> int:
 
 def our_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The generator's weights by our names; where weight norm was multiplied out, as a norm and a direction again."""
-    state: dict[str, Tensor] = {}
-    for name, value in published.items():
-        if name.startswith(_OF_TRAINING):
-            continue
-        ours = our_name(name.removeprefix("generator."))
-        if not ours.endswith(".weight"):
-            state[ours] = value
-            continue
-        norm = torch.norm_except_dim(value, 2, 0)
-        magnitude, direction = (f"{ours.removesuffix('weight')}parametrizations.weight.original{i}" for i in (0, 1))
-        state |= {magnitude: norm, direction: torch.where(norm > 0, value, 1.0)}  # a norm of 0 has no direction
-    return state
+    own = {n.removeprefix("generator."): value for n, value in published.items() if not n.startswith(_OF_TRAINING)}
+    return with_norms({our_name(n): value for n, value in own.items()}, lambda name: name.endswith(".weight"))
 
 
 def load_generator(model: HiFiGAN, published: Mapping[str, Tensor]) -> None:
