@@ -81,9 +81,9 @@ class Converter:
     ) -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
         if not isinstance(loaded.model, ConversionModel):
-            raise UserError(
-                f"{loaded.path} holds a {loaded.model.name}, which converts nothing: give a conversion model"
-            )
+            lacks = loaded.model.lacks.format(path=loaded.path)
+            wanted = f"it lacks {lacks}" if lacks else "give a conversion model"
+            raise UserError(f"{loaded.path} holds a {loaded.model.name}, which converts nothing: {wanted}")
         self.model: ConversionModel = loaded.model.to(self.device).eval()
         how = loaded.description.fields.get("f0", {})
         self.f0 = cast(F0, FIELDS.build("f0", how, {"spec": self.spec}, what="fields.f0"))

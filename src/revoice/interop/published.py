@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,11 @@ from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import unwrapped
 from revoice.errors import UserError
 from revoice.interop.pickled import Pickled, read_pickled, state_of
+from revoice.models.base import MODELS, Trainable
 from revoice.untrusted import read_safetensors, read_torch, refused, require_fit, sketch, widened
 from revoice.vocoders.base import VOCODERS, Vocoder
+
+M = TypeVar("M", bound=nn.Module)
 
 # torch's older weight norm -> its parametrization; the published programs write the older one
 WEIGHT_NORM = (
@@ -135,24 +138,35 @@ def read_weights(file: Path, holders: Sequence[str], expected: str, packages: Se
 def build_vocoder(
     name: str, arguments: Mapping[str, Any], spec: FeatureSpec, state: Mapping[str, Tensor], file: Path, config: Path
 ) -> Vocoder:
-    """A vocoder with these weights, in eval mode; not built before its sizes are those of the weights.
+    """A vocoder with these weights, in eval mode; see `build_model`.
 
     Args:
         name: registry name.  arguments: of its class, besides `spec`.
         state: by our names.
         file, config: where the weights and what describes the network are from, for messages.
+    """
+    return _built(name, lambda: VOCODERS.build(name, arguments, {"spec": spec}), state, file, config)
+
+
+def build_model(name: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], file: Path) -> Trainable:
+    """A model with these weights, in eval mode; not built before its sizes are those of the weights.
+
+    Args:
+        name: registry name.  arguments: of its class.
+        state: by our names.
+        file: where they are from, for messages.
 
     Raises:
-        UserError: arguments that no such vocoder has; names, shapes or types that differ; numbers that are not finite.
+        UserError: arguments that no such network has; names, shapes or types that differ; numbers that are not finite.
     """
+    return _built(name, lambda: MODELS.build(name, arguments), state, file, file)
 
-    def build() -> Vocoder:
-        return VOCODERS.build(name, arguments, {"spec": spec})
 
+def _built(name: str, build: Callable[[], M], state: Mapping[str, Tensor], file: Path, config: Path) -> M:
     with refused(config, f"configuration of {name}"):
         expected = sketch(build, len(state)).state_dict()
     with refused(file, "state_dict of plain tensors"):
-        require_fit(expected, state, f"{name} ({config})")
-    vocoder = build()
-    vocoder.load_state_dict(dict(state))
-    return vocoder.eval()
+        require_fit(expected, state, name if config == file else f"{name} ({config})")
+    network = build()
+    network.load_state_dict(dict(state))
+    return network.eval()

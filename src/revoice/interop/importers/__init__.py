@@ -21,6 +21,7 @@ class Imported:
         spec: the features it was trained on.  trim_db: silence trimming of its training data.
         data: what the checkpoint says of where it is from and whose it is, besides the name of the file.
         half: whether the published file holds float16, and ours may.
+        speakers: names by the rows of its table of voices.
         use: what one can do with it, in words and a command; `{out}` is our file.
     """
 
@@ -32,6 +33,7 @@ class Imported:
     kind: Literal["model", "vocoder"] = "model"
     data: dict[str, Any] = field(default_factory=dict)
     half: bool = False
+    speakers: list[str] = field(default_factory=list)
     use: str = "convert with: python convert.py ckpt={out} src=a.wav tgt=b.wav"
 
 
