@@ -9,7 +9,7 @@ from revoice.errors import UserError
 from revoice.registry import accepted
 from revoice.settings import Flag, Place, Word, from_config, settings
 
-EXTRA = ("config", "statistics", "coupling", "features")  # what some importers take besides the file
+EXTRA = ("config", "statistics", "coupling", "preset")  # what some importers take besides the file
 EXAMPLE = "python import_checkpoint.py kind=adain_vc path=vctk_model.ckpt out=adain_vc.safetensors"
 
 
@@ -24,7 +24,7 @@ class ImportConfig:
     config: Place | None = None
     statistics: Place | None = None
     coupling: Word | None = None
-    features: Word | None = None
+    preset: Word | None = None
 
 
 def check(values: dict[str, Any]) -> ImportConfig:

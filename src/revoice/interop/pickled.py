@@ -76,7 +76,7 @@ class Standins(types.ModuleType):
         self._packages = packages
 
         class Unpickler(pickle.Unpickler):
-            def find_class(_self, module: str, name: str) -> Any:  # noqa: N805
+            def find_class(_self, module: str, name: str) -> Any:
                 asked = f"{module} {name}"
                 if asked in _PARTS:
                     return _PARTS[asked]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import unwrapped
+from revoice.critics.base import CRITICS, Critic
 from revoice.errors import UserError
 from revoice.interop.pickled import Pickled, read_pickled, state_of
 from revoice.models.base import MODELS, Trainable
@@ -160,6 +161,11 @@ def build_model(name: str, arguments: Mapping[str, Any], state: Mapping[str, Ten
         UserError: arguments that no such network has; names, shapes or types that differ; numbers that are not finite.
     """
     return _built(name, lambda: MODELS.build(name, arguments), state, file, file)
+
+
+def build_critic(name: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], file: Path) -> Critic:
+    """A critic with these weights, in eval mode; see `build_model`."""
+    return _built(name, lambda: CRITICS.build(name, arguments), state, file, file)
 
 
 def _built(name: str, build: Callable[[], M], state: Mapping[str, Tensor], file: Path, config: Path) -> M:

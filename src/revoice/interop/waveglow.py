@@ -1,4 +1,4 @@
-"""Published WaveGlow weights and settings (github.com/NVIDIA/waveglow, BSD-3-Clause; NeMo's names too) for our network."""
+"""Published WaveGlow weights and settings (github.com/NVIDIA/waveglow, BSD-3-Clause; NeMo) for our network."""
 
 import re
 from collections.abc import Mapping
@@ -108,7 +108,7 @@ def features_of(state: Mapping[str, Tensor], data: Mapping[str, Any] | None, pre
     if preset:
         if (spec.channels, spec.hop) != (told["mels"], told["hop"]):
             raise UserError(
-                f"features={preset} has {spec.channels} channels and a hop of {spec.hop}, "
+                f"preset={preset} has {spec.channels} channels and a hop of {spec.hop}, "
                 f"the weights are of {told['mels']} and {told['hop']}"
             )
         return spec

@@ -27,6 +27,7 @@ from revoice.nn.voice_code import VoiceCode, VoiceKind
 from revoice.nn.vq_encoder import VQEncoder, VQEncoderSize
 from revoice.settings import Fraction, Frames, Natural, Width
 
+
 @MODELS.register("vqvae")
 class VQVAE(ConversionModel):
     """ZeroSpeech's encoder and quantizer with a decoder to features in place of its autoregressive one.

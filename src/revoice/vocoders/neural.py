@@ -40,7 +40,7 @@ class NeuralVocoder(Vocoder):
     """
 
     trained = True
-    may_change = ("frames", "gain_db", "projections", "generated")
+    may_change: ClassVar[tuple[str, ...]] = ("frames", "gain_db", "projections", "generated")
     speaking: ClassVar[tuple[str, ...]] = ("projections",)  # what may be set anew when it speaks
 
     def __init__(

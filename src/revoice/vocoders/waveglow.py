@@ -1,8 +1,8 @@
-"""WaveGlow: a chain of invertible steps between waveforms and noise (Prenger, Valle and Catanzaro, arXiv:1811.00002)."""
+"""WaveGlow: invertible steps between waveforms and noise (Prenger, Valle and Catanzaro, arXiv:1811.00002)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -175,8 +175,8 @@ class WaveGlow(NeuralVocoder):
     """
 
     static = False  # determinants wait for the device
-    may_change = (*NeuralVocoder.may_change, "loss_sigma", "sigma", "denoise", "seed")
-    speaking = (*NeuralVocoder.speaking, "sigma", "denoise")
+    may_change: ClassVar[tuple[str, ...]] = (*NeuralVocoder.may_change, "loss_sigma", "sigma", "denoise", "seed")
+    speaking: ClassVar[tuple[str, ...]] = (*NeuralVocoder.speaking, "sigma", "denoise")
 
     def __init__(
         self,
@@ -260,8 +260,9 @@ class WaveGlow(NeuralVocoder):
 
     def noise_of(self, z: Tensor) -> list[Tensor]:
         """What `encode` gave (B, groups, N), in the order that `decode` takes."""
-        early = sum(map(self._ends, range(len(self.flows)))) * self.early_size
-        return [z[:, early:], *reversed(z[:, :early].split(self.early_size, dim=1))]
+        ends = sum(map(self._ends, range(len(self.flows))))
+        early, last = z.tensor_split([ends * self.early_size], dim=1)
+        return [last, *(reversed(early.chunk(ends, dim=1)) if ends else ())]
 
     def condition(self, heard: Tensor, size: int) -> Tensor:
         """What it hears (B, F, T) at the rate of the groups: (B, channels, size), from the first sample on."""
@@ -287,7 +288,7 @@ class WaveGlow(NeuralVocoder):
         return self.decode(self.noise_of(drawn.expand(len(heard), -1, -1)), heard)
 
     def fuse(self) -> None:
-        """Multiply weight norm out and invert the mixes, for speaking alone: the names of the weights are then others."""
+        """For speaking alone: multiply weight norm out, so that weights have other names, and invert the mixes."""
         with torch.enable_grad():  # without, they would become buffers
             for module in list(self.modules()):
                 if is_parametrized(module, "weight"):

@@ -1,4 +1,4 @@
-"""speech2speech as its programs save it: `checkpoint_state_dict_N.pth`, `checkpoint_model_N.pth`, `model_config.json`."""
+"""speech2speech as its programs save it: `checkpoint_state_dict_N.pth` or `checkpoint_model_N.pth`, and its config."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,9 @@ class PublishedSpeech2Speech:
         published_file(path)
         with refused(path, "speech2speech"):
             holders = ["state_dict", "model_state_dict", "model"]
-            found = read_weights(path, holders, "a speech2speech, e.g. checkpoint_state_dict_10000.pth", ("speech2speech",))
+            found = read_weights(
+                path, holders, "a speech2speech, e.g. checkpoint_state_dict_10000.pth", ("speech2speech",)
+            )
             state = {our_name(name): value for name, value in found.state.items()}
             sizes = sizes_of(state)
         described = config or (beside if (beside := path.with_name(_CONFIG)).is_file() else None)

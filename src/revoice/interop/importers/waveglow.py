@@ -1,4 +1,4 @@
-"""WaveGlow as NVIDIA publishes and trains it: `waveglow_NUMBER`, `waveglow_256channels*.pt`, hub and NeMo state_dicts."""
+"""WaveGlow as NVIDIA publishes and trains it: `waveglow_NUMBER`, `waveglow_256channels*.pt`, those of hub and NeMo."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ class PublishedWaveGlow:
         config: Path | None = None,
         statistics: Path | None = None,
         coupling: str | None = None,
-        features: str | None = None,
+        preset: str | None = None,
     ) -> Imported:
         """The network.
 
@@ -35,7 +35,7 @@ class PublishedWaveGlow:
             config: the published config.json, for its features; None: the one beside the weights, if there is one.
             statistics: there are none.
             coupling: "fixed" or "alternating" halves; None: as the class in the file does it, "fixed" if it names none.
-            features: the preset that it hears; None: as the config says, or Tacotron's.
+            preset: of the features that it hears; None: as the config says, or Tacotron's.
         """
         if statistics is not None:
             raise UserError("kind=waveglow takes no statistics: its features are not standardized")
@@ -45,7 +45,9 @@ class PublishedWaveGlow:
         settings = _settings(described) if described else {}
         note = ""
         with refused(path, "WaveGlow"):
-            found = read_weights(path, ["model", "state_dict"], "a WaveGlow, e.g. waveglow_580000", ("glow", "glow_old"))
+            found = read_weights(
+                path, ["model", "state_dict"], "a WaveGlow, e.g. waveglow_580000", ("glow", "glow_old")
+            )
             halves = asked or _CLASSES.get(found.made_by.split(".")[0], "fixed")
             state = our_state(found.state)
             given = arguments(state, alternate=halves == "alternating")
@@ -56,7 +58,7 @@ class PublishedWaveGlow:
                 raise UserError(f"{config}: {error}") from error
             note, settings = f"{described} is of other weights and passed over ({error}); ", {}
         with refused(path, "WaveGlow"):
-            spec = features_of(state, settings.get("data_config"), features)
+            spec = features_of(state, settings.get("data_config"), preset)
         model = build_vocoder("waveglow", given, spec, state, path, described or path)
         return Imported(
             model=model, kind="vocoder", name="waveglow", arguments=given, spec=spec, half=found.half,
