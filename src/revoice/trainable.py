@@ -37,6 +37,7 @@ class Trainable(nn.Module):
         may_change: settings that are about training alone: `init_from` takes them from the config.
         stands_on: networks of others that taught it or are a part of it: what they judge, they flatter.
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
+        lacks: of a part that others stand on, what it lacks to convert, and the command that makes that of {path}.
         measured: names of what `measures` gives.
         grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
         static: whether `losses` does the same operations on tensors of the same shapes whatever is in a batch, and asks
@@ -51,6 +52,7 @@ class Trainable(nn.Module):
     static: ClassVar[bool] = True
     target: str = "none"
     grows_from: ClassVar[str] = ""
+    lacks: ClassVar[str] = ""
     measured: ClassVar[tuple[str, ...]] = ()
     requires: Requires
 

@@ -167,6 +167,8 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
 
 def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> Trainable:
     """The described model with the weights of the file, once both are found to agree; 16-bit ones are widened."""
+    if description.kind == "critics":
+        raise UserError("it holds critics, which learn beside what they judge: type critics.NAME.init_from=FILE")
     if description.kind == "vocoder":
         return _with_weights(lambda: VOCODERS.build(description.model, description.arguments, {"spec": spec}), state)
     arguments = MODELS.arguments(description.model, description.arguments)

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from revoice.atomic import write_text
 from revoice.cli.app import device, required, run, several, to_json
-from revoice.errors import UserError
+from revoice.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from revoice.conversion.converter import Converter
     from revoice.conversion.jobs import Result
     from revoice.conversion.outputs import Job
 
@@ -65,6 +67,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     converter = converter or from_checkpoint(str(ckpt), values, where)
     if not values.get("ckpt") and not values.get("model"):
         print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
+    print(spoken(converter), file=sys.stderr)
     target = find_target(several(targets), out, by_name=converter.model.target == "speaker")
     jobs = plan(found, target, out, values["name"])
     if found.left_out:
@@ -78,6 +81,15 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
         result = convert_files(converter, jobs, target, converter.controls({}), show, watcher)
     _tell(result, jobs, time.perf_counter() - began)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
+
+
+def spoken(converter: "Converter") -> str:
+    """Which vocoder speaks, and whether it is the one that the model's checkpoint names."""
+    how, named = converter.vocoder.settings, converter.loaded.description.data.get("vocoder")
+    said = f"vocoder: {converter.vocoder.name}" + (f" ({how['checkpoint']})" if "checkpoint" in how else "")
+    if isinstance(named, dict) and named.get("sha256") != how.get("sha256"):
+        said += f"; the model was evaluated with the {named.get('name')} {named.get('sha256')}, which is another"
+    return printable(said)
 
 
 def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
@@ -124,8 +136,19 @@ def _record(folder: Path) -> Path:
 
 def main() -> None:
     """Entry point of `revoice-convert`: settings that are not the command's own are the model's controls."""
-    sys.argv = [sys.argv[0], *(_as_control(argument) for argument in sys.argv[1:])]
+    sys.argv = [sys.argv[0], *(_as_control(argument) for argument in with_griffin_lim(sys.argv[1:]))]
     run("convert", task)
+
+
+def with_griffin_lim(arguments: Sequence[str]) -> list[str]:
+    """Settings of a vocoder that nobody names are Griffin-Lim's.
+
+    >>> with_griffin_lim(["src=a.wav", "vocoder.iterations=100"])
+    ['src=a.wav', 'vocoder.iterations=100', 'vocoder=griffin_lim']
+    """
+    keys = {argument.partition("=")[0].lstrip("+~") for argument in arguments}
+    own = any(key.startswith("vocoder.") for key in keys) and not keys & {"vocoder", "vocoder.ckpt", "vocoder.name"}
+    return [*arguments, *(["vocoder=griffin_lim"] if own else [])]
 
 
 def _as_control(argument: str) -> str:

@@ -16,7 +16,7 @@ from revoice.audio.speaker import speaker_encoder
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.trim import read_speech
 from revoice.checkpoint.load import DEFAULT, Loaded, load_model
-from revoice.checkpoint.vocoder import load_vocoder
+from revoice.checkpoint.vocoder import FOUND, load_vocoder
 from revoice.conversion.adaptation import Adaptation, Voice, adapted
 from revoice.conversion.chunks import Clip, Recording, fit
 from revoice.data.fields.base import FIELDS
@@ -81,9 +81,9 @@ class Converter:
     ) -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
         if not isinstance(loaded.model, ConversionModel):
-            raise UserError(
-                f"{loaded.path} holds a {loaded.model.name}, which converts nothing: give a conversion model"
-            )
+            lacks = loaded.model.lacks.format(path=loaded.path)
+            wanted = f"it lacks {lacks}" if lacks else "give a conversion model"
+            raise UserError(f"{loaded.path} holds a {loaded.model.name}, which converts nothing: {wanted}")
         self.model: ConversionModel = loaded.model.to(self.device).eval()
         how = loaded.description.fields.get("f0", {})
         self.f0 = cast(F0, FIELDS.build("f0", how, {"spec": self.spec}, what="fields.f0"))
@@ -277,7 +277,8 @@ def load(
             model that needs no training: `revoice.load("random_cnn", settings={"kernel": "3x1"})`.
         device: where to run.
         vocoder: of the model's features, or its settings, e.g. `{"name": "griffin_lim", "iterations": 100}` or
-            `{"ckpt": "outputs/train/vocos/RUN"}`.
+            `{"ckpt": "outputs/train/vocos/RUN"}`; None: the vocoder.ckpt or vocoder.safetensors that lies beside the
+            checkpoint, else Griffin-Lim.
         adapt: steps on the target's clips, or settings of `Adaptation`; None or 0: none.
         settings, model, features: of a model that needs no training, see `load_model`.
         controls: of the model, where a conversion does not say, e.g. `{"strength": 0.7}`.
@@ -287,6 +288,6 @@ def load(
     """
     how = None if adapt is None else Adaptation.of(adapt)
     loaded = load_model(checkpoint, device, model, settings, features)
-    if isinstance(vocoder, Mapping):
-        vocoder = load_vocoder(vocoder, loaded.spec, device)
+    if not isinstance(vocoder, Vocoder):
+        vocoder = load_vocoder(vocoder or {"name": FOUND}, loaded.spec, device, loaded)
     return Converter(loaded, vocoder, device, how, controls)

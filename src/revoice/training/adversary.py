@@ -10,12 +10,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from revoice.checkpoint.load import critics_of
+from revoice.checkpoint.load import critics_of, find_checkpoint
 from revoice.critics.base import CRITICS, Critic
 from revoice.errors import UserError
+from revoice.interop.critics import read_critic
 from revoice.nn.adversarial import critic_loss, feature_matching, generator_loss, gradient_penalty, r1_penalty
 from revoice.nn.draws import Draws
-from revoice.settings import Flag, Word, checked, settings
+from revoice.settings import Flag, Place, Word, checked, settings
 from revoice.trainable import MODEL, Play
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,14 @@ class Judging:
         kind: of adversarial loss.
         of: the part of the model that it judges.
         given: whether it looks at the condition, too.
+        init_from: a training checkpoint whose critic of this name it starts from, or an imported or published file of
+            critics.
     """
 
     kind: Literal["lsgan", "hinge", "wasserstein"] = "lsgan"
     of: Word = MODEL
     given: Flag = False
+    init_from: Place | None = None
 
 
 def check_critic(values: Any, what: str) -> Judging:
@@ -45,6 +49,8 @@ def check_critic(values: Any, what: str) -> Judging:
     CRITICS.check(name, given, what)
     if judging.given and not CRITICS.get(name).conditional:
         raise UserError(f"{what}.given=true: critic {name} judges without a condition: leave it out")
+    if judging.init_from is not None:
+        find_checkpoint(judging.init_from)
     return judging
 
 
@@ -129,13 +135,22 @@ def draw_critic(label: str, how: Mapping[str, Any], seed: int) -> Adversary:
     """A critic whose first weights depend on the seed and its name alone, whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed * 1_000_003 + zlib.crc32(label.encode())) % 2**63)
-        return Adversary(label, how)
+        made = Adversary(label, how)
+    if made.how.init_from is not None:
+        made.critic.load_state_dict(read_critic(find_checkpoint(made.how.init_from), label, made.critic))
+    return made
 
 
 def take_critics(critics: nn.ModuleDict, path: Path) -> None:
-    """Go on with the critics of a checkpoint, by name; one that it has not, or of other sizes, begins anew."""
-    known = critics_of(path) if len(critics) else {}
-    for name, critic in critics.items():
+    """Go on with the critics of a checkpoint, by name; one that it has not, or of other sizes, begins anew.
+
+    Those that say themselves where they start from are left as they are.
+    """
+    asking = {
+        name: each for name, each in critics.items() if isinstance(each, Adversary) and each.how.init_from is None
+    }
+    known = critics_of(path) if asking else {}
+    for name, critic in asking.items():
         state = {key.removeprefix(f"{name}."): value for key, value in known.items() if key.startswith(f"{name}.")}
         own = critic.state_dict()
         fits = {key: value.shape for key, value in state.items()} == {key: value.shape for key, value in own.items()}
