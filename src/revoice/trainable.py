@@ -1,5 +1,6 @@
 """What training asks of a network, be it a conversion model, a recognizer or a vocoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,12 +20,17 @@ class Play:
         losses: unweighted, by name, each a scalar.
         fake: what it made, for critics to judge, with its gradient: (B, ...).  real: a true one of the same kind.
         given: the condition that both were made under, for critics that look at it: (B, ...).
+        wanted: (B,) which class `fake` was to be of.  own: (B,) which class `real` is of; for critics that tell classes.
+        balance: (C,) weights of the classes in what critics learn of them; None: all weigh the same.
     """
 
     losses: dict[str, Tensor]
     fake: Tensor | None = None
     real: Tensor | None = None
     given: Tensor | None = None
+    wanted: Tensor | None = None
+    own: Tensor | None = None
+    balance: Tensor | None = None
 
 
 class Trainable(nn.Module):
@@ -86,6 +92,9 @@ class Trainable(nn.Module):
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Take the per-channel statistics (F,) of the training features; models that do not standardize ignore them."""
+
+    def set_labels(self, counts: Mapping[str, Tensor]) -> None:
+        """Called before training, where it is known: how many utterances have each gender and emotion, (N,) each."""
 
     def speaker_codes(self, features: Tensor) -> Tensor | None:
         """Speaker representation (B, D) of features (B, F, T) for the speaker map; None if the model has none."""

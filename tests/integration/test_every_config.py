@@ -177,7 +177,7 @@ def test_every_corpus_config_is_understood(data: str, tmp_path: Path) -> None:
     if data == "speeds":
         config["data"]["corpus"]["of"] = {"name": "folder", "root": config["data"]["root"]}
     setup = build(config["data"])
-    if data != "synthetic":  # which makes itself
+    if not data.startswith("synthetic"):  # which makes itself
         with pytest.raises(UserError, match="nowhere"):
             setup.manifest()
 

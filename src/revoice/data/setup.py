@@ -117,7 +117,9 @@ class DataSetup(ABC):
         if not self.stream:
             prepared = self.prepare(spec, [made.get(label, label) for label in requires.fields], out_dir)
             return VoiceDataModule(prepared, requires, self.batch_size, seed, micro_batches, device=self.device)
-        fields = [made.get(label, label) for label in labels_of(requires)]
+        fields = [made.get(label, label) for label in dict.fromkeys(("features", *labels_of(requires)))]
+        if requires.sampler == "in_order":
+            raise UserError("model.sampler=in_order: a stream comes shuffled: leave data.stream out")
         how, streams = self.streaming, self.streams(spec, fields, out_dir)
         return StreamDataModule(
             streams, requires, self.batch_size, seed, micro_batches, shares=self.shares(), shards=how.shards,

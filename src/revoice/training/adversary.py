@@ -6,16 +6,25 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.critics.base import CRITICS, Critic
+from revoice.critics.base import CRITICS, Critic, Judged
 from revoice.errors import UserError
-from revoice.nn.adversarial import critic_loss, feature_matching, generator_loss, gradient_penalty, r1_penalty
+from revoice.nn.adversarial import (
+    critic_loss,
+    feature_matching,
+    generator_loss,
+    gradient_penalty,
+    joint_gradient_penalty,
+    r1_penalty,
+)  # fmt: skip
 from revoice.nn.draws import Draws
 from revoice.settings import Flag, Word, checked, settings
 from revoice.trainable import MODEL, Play
 
-OWN = ("critic", "penalty", "r1")  # what a critic can learn by
+OWN = ("critic", "penalty", "r1", "class")  # what a critic can learn by
+TAUGHT = ("adversarial", "matching", "class")  # what it can ask of the part that it judges
 THRESHOLD = {"lsgan": 0.5, "hinge": 0.0}  # scores above it say "real"; where Wasserstein's lie means nothing
 
 
@@ -27,11 +36,13 @@ class Judging:
         kind: of adversarial loss.
         of: the part of the model that it judges.
         given: whether it looks at the condition, too.
+        joint: the gradient penalty as some published code has it, see `nn.adversarial.joint_gradient_penalty`.
     """
 
     kind: Literal["lsgan", "hinge", "wasserstein"] = "lsgan"
     of: Word = MODEL
     given: Flag = False
+    joint: Flag = False
 
 
 def check_critic(values: Any, what: str) -> Judging:
@@ -70,23 +81,27 @@ class Adversary(nn.Module):
         fake, real = self._pair(play)
         fake = fake.detach()
         found: dict[str, Tensor] = {}
-        if "critic" in wanted:
-            scores = [self._judge(sample, play).scores for sample in (real, fake)]
-            found["critic"] = critic_loss(self.how.kind, *scores)
+        if {"critic", "class"} & set(wanted):
+            true = self._judge(real, play)
+            if "critic" in wanted:
+                found["critic"] = critic_loss(self.how.kind, true.scores, self._judge(fake, play).scores)
+            if "class" in wanted:
+                found["class"] = self._told(true, play.own, play)
         if {"penalty", "r1"} & set(wanted):
             with torch.autocast(real.device.type, enabled=False):  # second derivatives are too fine for 16 bits
                 real, fake = (each if each.dtype == torch.float64 else each.float() for each in (real, fake))
                 if "penalty" in wanted:
                     assert draws is not None, "a gradient penalty draws random numbers"
                     mix = draws.uniform(f"penalty/{self.label}", device=real.device)
-                    found["penalty"] = gradient_penalty(self._scores(play), real, fake, mix)
+                    penalty = joint_gradient_penalty if self.how.joint else gradient_penalty
+                    found["penalty"] = penalty(self._scores(play), real, fake, mix)
                 if "r1" in wanted:
                     found["r1"] = r1_penalty(self._scores(play), real)
         return found
 
     def teach(self, play: Play, wanted: Collection[str]) -> dict[str, Tensor]:
-        """What the judged part is to minimize: `adversarial/LABEL` and `matching/LABEL`, as wanted."""
-        names = {kind: f"{kind}/{self.label}" for kind in ("adversarial", "matching")}
+        """What the judged part is to minimize: `adversarial/LABEL`, `matching/LABEL`, `class/LABEL`, as wanted."""
+        names = {kind: f"{kind}/{self.label}" for kind in TAUGHT}
         if not set(names.values()) & set(wanted):
             return {}
         fake, real = self._pair(play)
@@ -97,6 +112,8 @@ class Adversary(nn.Module):
             with torch.no_grad():
                 true = self._judge(real, play)
             found[names["matching"]] = feature_matching(true.maps, judged.maps)
+        if names["class"] in wanted:
+            found[names["class"]] = self._told(judged, play.wanted, play)
         return found
 
     def accuracy(self, play: Play) -> Tensor:
@@ -107,7 +124,15 @@ class Adversary(nn.Module):
         right += [(score <= limit).float().mean() for score in self._judge(fake, play).scores]
         return torch.stack(right).mean()
 
-    def _judge(self, sample: Tensor, play: Play) -> Any:
+    def _told(self, judged: Judged, classes: Tensor | None, play: Play) -> Tensor:
+        """Cross-entropy of the classes (B,) that the critic should have told."""
+        if judged.classes is None or classes is None:
+            who = f"critic {self.critic.name} tells" if judged.classes is None else f"{self.how.of} knows"
+            raise UserError(f"critics.{self.label}: {who} no classes: leave the losses class and class/{self.label} out")
+        weights = None if play.balance is None else play.balance.float()
+        return F.cross_entropy(judged.classes.float(), classes, weights)
+
+    def _judge(self, sample: Tensor, play: Play) -> Judged:
         return self.critic(sample, play.given if self.how.given else None)
 
     def _scores(self, play: Play) -> Any:

@@ -75,7 +75,10 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
             f"init_from={start.path} speaks with the {len(start.description.speakers)} voices of its table, the data "
             "has others: start from a model with model.voice=embedding"
         )
-    if not start:
+    counts = data.label_counts()
+    if counts is not None:
+        model.set_labels(counts)
+    if not start and requires.frames is not None:
         statistics = data.statistics()
         model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
     if under:

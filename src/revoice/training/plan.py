@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from revoice.errors import UserError, choices
-from revoice.training.adversary import OWN, Judging
+from revoice.training.adversary import OWN, TAUGHT, Judging
 from revoice.training.schedule import Phase, everybody, logged_name
 
 
@@ -73,10 +73,10 @@ def _losses(
         f"{kind}/{label}"
         for label, how in critics.items()
         if how.of == turn.part
-        for kind in ("adversarial", "matching")
+        for kind in TAUGHT
     ]
     for name in wanted:
-        if name.startswith(("adversarial/", "matching/")) and name not in known:
+        if name.startswith(tuple(f"{kind}/" for kind in TAUGHT)) and name not in known:
             raise choices(name, known, f"loss by a critic of {turn.part} ({where})")
     own = [name for name in wanted if name not in known]
     found = [logged_name(turn.part, name, critics, "train") for name in ["loss", *wanted]]
