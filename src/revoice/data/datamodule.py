@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -82,6 +83,10 @@ class DataModule(LightningDataModule):
 
         A speaker of whom nothing is voiced has None.
         """
+        raise NotImplementedError
+
+    def pitch_deviations(self) -> list[float | None]:
+        """Its deviation, likewise."""
         raise NotImplementedError
 
     def recordings(self) -> Manifest | None:
@@ -197,12 +202,20 @@ class VoiceDataModule(DataModule):
 
     def pitch_levels(self) -> list[float | None]:
         """In one pass over the training utterances."""
+        return self._pitch.means() if self._pitch else []
+
+    def pitch_deviations(self) -> list[float | None]:
+        """In the same pass."""
+        return self._pitch.deviations() if self._pitch else []
+
+    @cached_property
+    def _pitch(self) -> PitchLevels | None:
         if "f0" not in self.requires.fields:
-            return []
+            return None
         levels = PitchLevels(self.tables.speakers)
         for position in self.store.positions("train"):
             levels.add(self.store.rows[position].speaker, self.store.utterance("f0", int(position)))
-        return levels.means()
+        return levels
 
     def recordings(self) -> Manifest:
         """The manifest of all that was prepared, of every split."""
