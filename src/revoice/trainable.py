@@ -45,6 +45,7 @@ class Trainable(nn.Module):
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
         measured: names of what `measures` gives.
         grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
+        speaker_pitch: whether it is told the mean and deviation of pitch of every training speaker, by `set_pitch`.
         static: whether `losses` does the same operations on tensors of the same shapes whatever is in a batch, and asks
             for no value: then a CUDA graph may replay it.
     """
@@ -54,6 +55,7 @@ class Trainable(nn.Module):
     preset: ClassVar[str] = "mel_22k"
     may_change: ClassVar[tuple[str, ...]] = ()
     stands_on: ClassVar[tuple[str, ...]] = ()
+    speaker_pitch: ClassVar[bool] = False
     static: ClassVar[bool] = True
     target: str = "none"
     grows_from: ClassVar[str] = ""
@@ -95,6 +97,14 @@ class Trainable(nn.Module):
 
     def set_labels(self, counts: Mapping[str, Tensor]) -> None:
         """Called before training, where it is known: how many utterances have each gender and emotion, (N,) each."""
+
+    def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
+        """Take the pitch of the training speakers, in the order of the table of their names.
+
+        Args:
+            statistics: (speakers, 2) mean and deviation of log-f0, nan of whom nothing is voiced.
+            fresh: whether training begins; otherwise it goes on with the statistics of a checkpoint.
+        """
 
     def speaker_codes(self, features: Tensor) -> Tensor | None:
         """Speaker representation (B, D) of features (B, F, T) for the speaker map; None if the model has none."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -85,9 +86,15 @@ class DataModule(LightningDataModule):
         """
         raise NotImplementedError
 
+<<<<<<< HEAD
     def label_counts(self) -> dict[str, Tensor] | None:
         """How many training utterances have each gender and each emotion of `tables`, (N,) each; None: not known."""
         return None
+=======
+    def pitch_deviations(self) -> list[float | None]:
+        """Its deviation, likewise."""
+        raise NotImplementedError
+>>>>>>> h-split
 
     def recordings(self) -> Manifest | None:
         """Utterances whose files may be looked at; None if they are elsewhere."""
@@ -202,12 +209,20 @@ class VoiceDataModule(DataModule):
 
     def pitch_levels(self) -> list[float | None]:
         """In one pass over the training utterances."""
+        return self._pitch.means() if self._pitch else []
+
+    def pitch_deviations(self) -> list[float | None]:
+        """In the same pass."""
+        return self._pitch.deviations() if self._pitch else []
+
+    @cached_property
+    def _pitch(self) -> PitchLevels | None:
         if "f0" not in self.requires.fields:
-            return []
+            return None
         levels = PitchLevels(self.tables.speakers)
         for position in self.store.positions("train"):
             levels.add(self.store.rows[position].speaker, self.store.utterance("f0", int(position)))
-        return levels.means()
+        return levels
 
     def label_counts(self) -> dict[str, Tensor]:
         """Counted."""

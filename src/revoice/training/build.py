@@ -1,6 +1,7 @@
 """Data, network and their description, as a run is configured: everything before training starts."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,6 +82,10 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     if not start and requires.frames is not None:
         statistics = data.statistics()
         model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
+    if model.speaker_pitch:
+        pairs = zip(data.pitch_levels(), data.pitch_deviations(), strict=True)
+        known = [[math.nan if value is None else value for value in pair] for pair in pairs]
+        model.set_pitch(torch.tensor(known).reshape(-1, 2), fresh=not start)
     if under:
         model.grow_from(under.model)
     model.set_features(spec)

@@ -65,6 +65,7 @@ class Batch:
         embedding: (B, 256) speaker embedding of the utterance, or of the one that `reference` is a crop of.
         level: (B,) mean log-f0 where it is known better than by `f0`: of the whole recording if an item is a chunk of
             one, of all training clips if it stands for a speaker of the table.
+        spread: (B,) deviation of log-f0, where `level` is the mean of a whole recording.
         speaker, emotion, gender: (B,) int64 indices into the tables of the data; -1 where unknown.
         waveform: (B, S) aligned with `features`.
         paired: (B, F, T) a changed copy of the same utterance.  codes: (B, T') int64.
@@ -83,6 +84,7 @@ class Batch:
     voiced: Tensor | None = None
     embedding: Tensor | None = None
     level: Tensor | None = None
+    spread: Tensor | None = None
     speaker: Tensor | None = None
     emotion: Tensor | None = None
     gender: Tensor | None = None
