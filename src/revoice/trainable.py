@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ class Play:
         losses: unweighted, by name, each a scalar.
         fake: what it made, for critics to judge, with its gradient: (B, ...).  real: a true one of the same kind.
         given: the condition that both were made under, for critics that look at it: (B, ...).
-        wanted: (B,) which class `fake` was to be of.  own: (B,) which class `real` is of; for critics that tell classes.
+        wanted: (B,) which class `fake` was to be of.  own: (B,) which class `real` is of; for those that tell.
         balance: (C,) weights of the classes in what critics learn of them; None: all weigh the same.
     """
 
@@ -44,6 +45,7 @@ class Trainable(nn.Module):
         stands_on: networks of others that taught it or are a part of it: what they judge, they flatter.
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
         measured: names of what `measures` gives.
+        judged: sizes of what critics judge, by the names of their parameters, for critics that leave them open.
         grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
         speaker_pitch: whether it is told the mean and deviation of pitch of every training speaker, by `set_pitch`.
         static: whether `losses` does the same operations on tensors of the same shapes whatever is in a batch, and asks
@@ -60,6 +62,7 @@ class Trainable(nn.Module):
     target: str = "none"
     grows_from: ClassVar[str] = ""
     measured: ClassVar[tuple[str, ...]] = ()
+    judged: Mapping[str, int] = MappingProxyType({})
     requires: Requires
 
     def grow_from(self, other: "Trainable") -> None:

@@ -96,7 +96,9 @@ class Converter:
 
     def controls(self, settings: Mapping[str, Any]) -> Controls:
         """The model's typed controls from plain settings; an unknown one is a `UserError` with the valid names."""
-        return self.model.typed_controls({**self.settings, **settings})
+        typed = self.model.typed_controls({**self.settings, **settings})
+        self.model.check_controls(typed)
+        return typed
 
     def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice, **controls: Any) -> Audio:
         """Say what `source` says in the voice of `targets`.

@@ -10,6 +10,7 @@ from revoice.errors import UserError
 from revoice.settings import Number, Whole, Width
 
 STRIDES = (1, 2, 2, 2, 2)  # of the layers: 24 steps become 1
+PUBLISHED = (66, 4)  # channels and classes, where nobody says
 Classes = Annotated[Whole, Field(ge=0, le=1 << 12)]
 
 
@@ -22,20 +23,21 @@ class CodeCritic(Critic):
     class is the mean over them.
 
     Args:
-        channels: of a code.
+        channels: of a code; None: those of the model's, see `Trainable.judged`.
         width: of the first layer; it doubles with every one.
-        classes: that it tells; 0: it only scores.
+        classes: that it tells; 0: it only scores; None: those of the model.
         slope: of the rectifiers below zero.
     """
 
     def __init__(
         self,
-        channels: Width = 66,
+        channels: Width | None = None,
         width: Annotated[Whole, Field(ge=2, le=1 << 12, multiple_of=2)] = 128,
-        classes: Classes = 4,
+        classes: Classes | None = None,
         slope: Annotated[Number, Field(ge=0, lt=1)] = 0.01,
     ) -> None:
         super().__init__()
+        channels, classes = PUBLISHED[0] if channels is None else channels, PUBLISHED[1] if classes is None else classes
         self.channels, self.least = channels, 16
         halves = 2 if channels % 2 == 0 else 1
         widths = [channels, *(width * 2**i for i in range(len(STRIDES)))]

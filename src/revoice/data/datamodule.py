@@ -86,15 +86,13 @@ class DataModule(LightningDataModule):
         """
         raise NotImplementedError
 
-<<<<<<< HEAD
     def label_counts(self) -> dict[str, Tensor] | None:
         """How many training utterances have each gender and each emotion of `tables`, (N,) each; None: not known."""
         return None
-=======
+
     def pitch_deviations(self) -> list[float | None]:
         """Its deviation, likewise."""
         raise NotImplementedError
->>>>>>> h-split
 
     def recordings(self) -> Manifest | None:
         """Utterances whose files may be looked at; None if they are elsewhere."""
@@ -243,7 +241,7 @@ class VoiceDataModule(DataModule):
             label = " and ".join(self.requires.labels)
             raise UserError(
                 f"of none of the {len(everything)} training utterances the {label} is known, which this model learns "
-                f"from: give data that says it, e.g. a CSV with the columns path,speaker,{','.join(self.requires.labels)}"
+                f"from: give data that says it, as a CSV with the columns path,speaker,{','.join(self.requires.labels)}"
             )
         # in order: all of one gender, then all of the next
         groups = self._places["gender"].numpy() if self.requires.sampler == "in_order" else self.speaker_of

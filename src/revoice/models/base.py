@@ -14,6 +14,7 @@ from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
 from revoice.nn.pitch import moved
+from revoice.nn.speech_codes import SpeechCodes
 from revoice.registry import Registry
 from revoice.settings import Number, from_mapping, settings
 from revoice.trainable import Trainable as Trainable
@@ -101,6 +102,10 @@ class ConversionModel(Trainable):
                 raise choices(name, valid, f"control of {cls.name}")
         return from_mapping(cls.Controls, settings, "")
 
+    def check_controls(self, controls: Any) -> None:
+        """Refuse, by a `UserError`, what only this very model cannot follow: it has not learned what is asked for."""
+        return None
+
     def convert(self, source: Batch, targets: list[Batch], controls: Any) -> Tensor:
         """Features (B, F, T) of what the items of `source` say, all in the voice of `targets`.
 
@@ -130,6 +135,27 @@ class ConversionModel(Trainable):
         wanted = torch.cat(levels)
         by = strength * (wanted[~wanted.isnan()].mean() - own)  # (B,), nan where a level is unknown
         return moved(source.f0, by.nan_to_num(nan=0.0))
+
+
+class Coder(ConversionModel):
+    """A model that takes speech apart into codes and speaks with them, for others to stand on."""
+
+    @property
+    def code_widths(self) -> dict[str, int]:
+        """Channels of "content", "rhythm" and "pitch"."""
+        raise NotImplementedError
+
+    def codes(self, batch: Batch) -> SpeechCodes:
+        """The codes of clips, of crops as of whole ones; the same whenever they are asked for."""
+        raise NotImplementedError
+
+    def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
+        """Features (B, F, T) of codes and what tells the voice (B, D)."""
+        raise NotImplementedError
+
+    def told(self, batch: Batch) -> Tensor:
+        """What tells the voice (B, D) of clips."""
+        raise NotImplementedError
 
 
 class Standardizer(nn.Module):

@@ -16,6 +16,7 @@ from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.tables import GENDERS
 from revoice.errors import choices
 from revoice.models.base import MODELS, Trainable
+from revoice.nn.labels import energy_distance, one_hot
 from revoice.settings import Width
 from revoice.trainable import MODEL, Play
 
@@ -59,8 +60,7 @@ class VoiceGAN(Trainable):
 
     def forward(self, noise: Tensor, gender: Tensor) -> Tensor:
         """Noise (B, N) and places in `GENDERS` (B,) -> embeddings (B, D)."""
-        hot = F.one_hot(gender, len(GENDERS)).to(noise.dtype)
-        return F.normalize(F.relu(self.layers(torch.cat([noise, hot], dim=1))), dim=1)
+        return F.normalize(F.relu(self.layers(torch.cat([noise, one_hot(gender, len(GENDERS), noise)], dim=1))), dim=1)
 
     def play(self, batch: Batch, part: str = MODEL) -> Play:
         """As many samples as there are voices in the batch; in validation of the very genders of those."""
@@ -80,9 +80,8 @@ class VoiceGAN(Trainable):
         wanted = batch.gender.repeat(_PER_REAL)
         noise = self._noise(len(wanted)).to(batch.embedding)
         sides = [(self(noise, wanted), wanted), (F.normalize(batch.embedding, dim=1), batch.gender)]
-        made, real = (torch.cat([v.float(), F.one_hot(g, len(GENDERS)).float()], dim=1) for v, g in sides)
-        far = 2 * torch.cdist(made, real).mean() - torch.cdist(made, made).mean() - torch.cdist(real, real).mean()
-        return {"distance": far}
+        made, real = (torch.cat([v.float(), one_hot(g, len(GENDERS))], dim=1) for v, g in sides)
+        return {"distance": energy_distance(made, real)}
 
     def set_labels(self, counts: Mapping[str, Tensor]) -> None:
         """Women and men as often as in the training data."""
@@ -104,7 +103,7 @@ class VoiceGAN(Trainable):
         letter = WORDS.get(gender, gender)
         if letter not in GENDERS:
             raise choices(gender, [*WORDS, *GENDERS], "gender")
-        weight = self.layers[0].weight
+        weight = next(self.parameters())
         place = torch.full((count,), GENDERS.index(letter), device=weight.device)
         return self(self._noise(count, seed).to(weight), place)
 

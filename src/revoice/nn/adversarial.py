@@ -92,11 +92,11 @@ def gradient_penalty(judge: Judge, real: Tensor, fake: Tensor, mix: Tensor, redu
 
 
 def joint_gradient_penalty(judge: Judge, real: Tensor, fake: Tensor, mix: Tensor, reduce: Reduce = "mean") -> Tensor:
-    """The penalty of code that gives one share too many dimensions, so that every item is mixed with every share.
+    """The penalty of code that gives one share too many dimensions, so that every item is mixed with every one.
 
-    Item j with share i is `mix[i] real[j] + (1 - mix[i]) fake[j]`, B x B mixtures in all, and what is pushed to 1 is the
-    length of the slopes of all items of one share together: a critic's slope at each is then about B ** -0.5. It needs
-    the whole batch in one piece. Arguments as in `gradient_penalty`, for `real` and `fake` (B, D).
+    Item j with share i is `mix[i] real[j] + (1 - mix[i]) fake[j]`, B x B mixtures in all, and what is pushed to 1 is
+    the length of the slopes of all items of one share together: a critic's slope at each is then about B ** -0.5. It
+    needs the whole batch in one piece. Arguments as in `gradient_penalty`, for `real` and `fake` (B, D).
     """
     share, size = mix.to(real.dtype)[:, None, None], len(real)
     between = torch.lerp(fake.detach()[None], real.detach()[None], share)  # (B shares, B items, D)

@@ -67,14 +67,15 @@ class Adversary(nn.Module):
     Args:
         label: what it is called in the run.
         settings: `{name, kind, of, given, ...}`, see `Judging`; the rest is its network's.
+        judged: sizes of what it judges, see `Trainable`.
     """
 
-    def __init__(self, label: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, label: str, settings: Mapping[str, Any], judged: Mapping[str, int] | None = None) -> None:
         super().__init__()
         self.label = label
         name, given = CRITICS.named(settings, f"critics.{label}")
         self.how = _judging(given, f"critics.{label}")
-        self.critic: Critic = CRITICS.build(name, given, what=f"critics.{label}")
+        self.critic: Critic = CRITICS.build(name, given, judged, what=f"critics.{label}")
 
     def learn(self, play: Play, wanted: Collection[str], draws: Draws | None) -> dict[str, Tensor]:
         """What the critic minimizes, those of `OWN` that are wanted; no gradient reaches what made the sample."""
@@ -128,7 +129,9 @@ class Adversary(nn.Module):
         """Cross-entropy of the classes (B,) that the critic should have told."""
         if judged.classes is None or classes is None:
             who = f"critic {self.critic.name} tells" if judged.classes is None else f"{self.how.of} knows"
-            raise UserError(f"critics.{self.label}: {who} no classes: leave the losses class and class/{self.label} out")
+            raise UserError(
+                f"critics.{self.label}: {who} no classes: leave the losses class and class/{self.label} out"
+            )
         weights = None if play.balance is None else play.balance.float()
         return F.cross_entropy(judged.classes.float(), classes, weights)
 
@@ -146,17 +149,19 @@ class Adversary(nn.Module):
         return play.fake, play.real
 
 
-def draw_critic(label: str, how: Mapping[str, Any], seed: int) -> Adversary:
+def draw_critic(label: str, how: Mapping[str, Any], seed: int, judged: Mapping[str, int] | None = None) -> Adversary:
     """A critic whose first weights depend on the seed and its name alone, whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed * 1_000_003 + zlib.crc32(label.encode())) % 2**63)
-        return Adversary(label, how)
+        return Adversary(label, how, judged)
 
 
-def critic_sizes(critics: Mapping[str, Mapping[str, Any] | None]) -> dict[str, int]:
+def critic_sizes(
+    critics: Mapping[str, Mapping[str, Any] | None], judged: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """Parameters of each critic in a config, drawn without memory."""
     with torch.device("meta"):
-        made = {name: Adversary(name, how) for name, how in critics.items() if how is not None}
+        made = {name: Adversary(name, how, judged) for name, how in critics.items() if how is not None}
     return {name: sum(p.numel() for p in each.parameters()) for name, each in made.items()}
 
 

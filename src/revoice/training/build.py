@@ -16,8 +16,10 @@ from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.data.setup import DataSetup
 from revoice.errors import UserError
+from revoice.registry import accepted
 from revoice.trainable import Trainable
 from revoice.training.adversary import critic_sizes
+from revoice.training.codes import adopt_codes, settle_codes
 from revoice.training.config import TrainConfig
 from revoice.training.content import adopt, carry_over, fitted, made_fields, settle
 from revoice.training.trainer import Place, TrainerSettings, place, precision
@@ -44,6 +46,8 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     setup = build_data(on_device(config["data"], place(run.trainer)))
     registry, name, values = run.learner
     facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers()), "spec": spec}
+    if "emotions" in accepted(registry.get(name)):
+        facts["emotions"] = list(setup.emotions())
     under = start if start and start.description.model == registry.get(name).grows_from else None
     start = None if under else start
     if start:
@@ -52,9 +56,11 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
         encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
     else:
         values, encoder = settle(name, values)
+        values, coder = settle_codes(values, spec)
         arguments = registry.arguments(name, values, facts)
         model = registry.build(name, arguments)
         adopt(model, encoder)
+        adopt_codes(model, coder)
     requires = model.requires
     if any(phase.batches == "stored" for phase in run.schedule or ()):
         requires = replace(requires, fields=tuple(dict.fromkeys((*requires.fields, "generated"))))
@@ -124,7 +130,7 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
         f"trainer   {where.devices} x {where.accelerator}, precision {precision(parts.trainer, where)}, "
         f"{config['max_iterations']} iterations of {parts.data.batch_size} crops",
     ]
-    critics = critic_sizes(config.get("critics") or {})
+    critics = critic_sizes(config.get("critics") or {}, parts.model.judged)
     if critics:
         lines.append("critics   " + ", ".join(f"{name} {size:,}" for name, size in critics.items()))
     if config.get("callbacks", {}).get("checkpoint") is not None:

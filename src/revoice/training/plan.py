@@ -69,12 +69,7 @@ def _losses(
     if turn.losses is None and not loss:
         raise UserError(f"{where}: no losses for {turn.part}: give the turn its losses, or loss")
     wanted = list(turn.losses if turn.losses is not None else loss)
-    known = [
-        f"{kind}/{label}"
-        for label, how in critics.items()
-        if how.of == turn.part
-        for kind in TAUGHT
-    ]
+    known = [f"{kind}/{label}" for label, how in critics.items() if how.of == turn.part for kind in TAUGHT]
     for name in wanted:
         if name.startswith(tuple(f"{kind}/" for kind in TAUGHT)) and name not in known:
             raise choices(name, known, f"loss by a critic of {turn.part} ({where})")

@@ -22,7 +22,9 @@ def read(name: str, root: Path, **settings: object) -> dict[str, Row]:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_emotion_has_its_one_word(name: str) -> None:
     kind = CORPORA.get(name)
-    assert set(kind.words.values()) <= set(EMOTIONS) and {"neutral", "happy", "sad", "angry"} <= set(kind.words.values())
+    assert set(kind.words.values()) <= set(EMOTIONS) and {"neutral", "happy", "sad", "angry"} <= set(
+        kind.words.values()
+    )
 
 
 @pytest.mark.parametrize("name", [*NAMES, "common_voice"])
@@ -99,8 +101,13 @@ def test_iemocap(tmp_path: Path) -> None:
         about = tmp_path / session / "dialog"
         for turn in turns:
             touch(tmp_path / session / "sentences" / "wav" / dialog / f"{dialog}_{turn}.wav")
-        lines = "\n".join(f"[6.2901 - 8.2357]\t{dialog}_{turn}\tneu\t[2.5, 2.5, 2.5]\nC-E2:\tNeutral;\t()" for turn in turns[:2])
-        touch(about / "EmoEvaluation" / f"{dialog}.txt", f"% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n{lines}\n")
+        lines = "\n".join(
+            f"[6.2901 - 8.2357]\t{dialog}_{turn}\tneu\t[2.5, 2.5, 2.5]\nC-E2:\tNeutral;\t()" for turn in turns[:2]
+        )
+        touch(
+            about / "EmoEvaluation" / f"{dialog}.txt",
+            f"% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n{lines}\n",
+        )
         touch(about / "transcriptions" / f"{dialog}.txt", f"{dialog}_{turns[0]} [006.2901-008.2357]: Excuse me.\n")
     rows = read("iemocap", tmp_path, own_splits=True)
     assert set(rows) == {

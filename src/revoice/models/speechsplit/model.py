@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import MODELS, ConversionModel, Requires, Sampler, require_frames
+from revoice.models.base import MODELS, Coder, Requires, Sampler, require_frames
 from revoice.models.speechsplit.networks import DecoderSize, EncoderSize, Generator, PitchConverter
 from revoice.models.speechsplit.panel import ENCODERS, MEASURED, measured
 from revoice.models.speechsplit.swap import SpeechSplitControls, Swap
@@ -41,7 +41,7 @@ class Encoders:
 
 
 @MODELS.register("speechsplit")
-class SpeechSplit(ConversionModel):
+class SpeechSplit(Coder):
     """The generator G and the pitch converter P, which learn in turns of their own.
 
     G rebuilds a mel from its codes (mean square error, what is padded included, as published). P gives a contour the
@@ -176,6 +176,12 @@ class SpeechSplit(ConversionModel):
             mel * (without != "rhythm"),
             frames=batch.features.shape[-1],
         )
+
+    @property
+    def code_widths(self) -> dict[str, int]:
+        """Of the generator's encoders."""
+        net = self.generator
+        return {"content": net.content.width, "rhythm": net.rhythm.width, "pitch": net.pitch.width}
 
     def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
         """Features (B, F, T) of codes and what tells the voice (B, D), see `told`."""

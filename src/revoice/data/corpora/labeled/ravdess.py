@@ -49,6 +49,6 @@ class RAVDESS(Emotional):
             if channel == SPEECH or self.song:
                 text = STATEMENTS.get(statement)
                 yield Row(
-                    id=path.stem, path=self.inside(path), speaker=f"actor{actor}", sentence=sentence_id(text), text=text,
-                    gender="M" if int(actor) % 2 else "F", emotion=self.words[emotion],
+                    id=path.stem, path=self.inside(path), speaker=f"actor{actor}", sentence=sentence_id(text),
+                    text=text, gender="M" if int(actor) % 2 else "F", emotion=self.words[emotion],
                 )  # fmt: skip
