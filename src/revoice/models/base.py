@@ -120,6 +120,14 @@ class ConversionModel(Trainable):
         """f0 (B, T) in Hz of what `convert` returns, 0 where unvoiced, for the vocoder; None if it has no say."""
         return None
 
+    def tempo(self, frames: int, targets: list[Batch], controls: Any) -> float:
+        """How many times as long as a source of so many frames its conversion becomes."""
+        return 1.0
+
+    def keeps_tempo(self, controls: Any) -> bool:
+        """Whether that is the same for every part of a source, so that a long one can be converted in parts."""
+        return True
+
     def keeps_phase(self, controls: Any) -> bool:
         """Whether the vocoder should start from the phases of the source, whose waveform the model then requires."""
         return False

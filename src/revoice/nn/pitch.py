@@ -58,6 +58,12 @@ def log_level(f0: Tensor) -> Tensor:
     return f0[f0 > 0].log().mean()
 
 
+def log_spread(f0: Tensor) -> Tensor:
+    """Standard deviation of the same, a scalar; nan if nothing is voiced."""
+    log = f0[f0 > 0].log()
+    return log.std(correction=0) if len(log) else log.new_tensor(math.nan)
+
+
 def moved(f0: Tensor, by: Tensor | float) -> Tensor:
     """f0 (..., T) in Hz moved by `by` (...) nepers (log 2 is an octave up); unvoiced frames stay 0.
 

@@ -1,7 +1,5 @@
 """Pitch contours relative to a voice, in steps, as SpeechSplit takes them (arXiv:2004.11284)."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -15,6 +13,7 @@ UNTOLD = -1  # in place of a class: nothing is known of the frame, not even that
 def pitch_statistics(f0: Tensor) -> Tensor:
     """Mean and deviation (B, 2) of natural log-f0 over the voiced frames of f0 (B, T) in Hz; nan where none is.
 
+    >>> import math
     >>> pitch_statistics(torch.tensor([[0.0, 1.0, math.e], [0.0, 0.0, 0.0]])).tolist()
     [[0.5, 0.5], [nan, nan]]
     """
@@ -59,6 +58,7 @@ def one_hot(found: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 def hertz(found: Tensor, statistics: Tensor) -> Tensor:
     """Classes (B, T) as f0 in Hz for a voice of these statistics (B, 2); 0 where unvoiced.
 
+    >>> import math
     >>> voice = torch.tensor([[math.log(100.0), 0.1]])
     >>> hertz(classes(normalized(torch.tensor([[0.0, 100.0, 110.0]]), voice)), voice).round().tolist()
     [[0.0, 100.0, 110.0]]

@@ -32,6 +32,4 @@ class SpeechCodes:
 
     def scaled(self, content: float = 1.0, rhythm: float = 1.0, pitch: float = 1.0) -> "SpeechCodes":
         """Codes times factors: a cheap change of style."""
-        return replace(
-            self, content=self.content * content, rhythm=self.rhythm * rhythm, pitch=self.pitch * pitch
-        )
+        return replace(self, content=self.content * content, rhythm=self.rhythm * rhythm, pitch=self.pitch * pitch)

@@ -1,4 +1,4 @@
-"""SpeechSplit: content, rhythm, pitch and timbre, separated by what each encoder can hear (Qian et al., arXiv:2004.11284).
+"""SpeechSplit: content, rhythm, pitch and timbre, separated by what encoders can hear (Qian et al., arXiv:2004.11284).
 
 Three encoders hear the clip through narrow codes. What the content and pitch encoders hear is randomly resampled in
 time, so rhythm can only come from the rhythm encoder; that one is too narrow for words; and the voice is told.
@@ -59,6 +59,9 @@ class SpeechSplit(Coder):
         relative: whose mean and deviation of pitch a contour is told in: "speaker", each voice's own, as published, so
             that the voice sets the level; or "corpus", those of all training speakers, so that the contour does.
         frames: longest training crop.  shortest: shortest one; each is of a random length between.
+        resample: what is resampled in time so that G finds the timing in the rhythm code alone: "everything", as
+            published, is what is heard and what comes out of every convolution; "heard"; or "nothing", so that content
+            keeps its timing and rhythm is exchanged by alignment (control `timing`). P always hears all resampled.
         padded: frames that crops and short clips are filled up to with silence; a multiple of the encoders' steps.
         content: of a recognizer's encoder that the content encoder hears in place of the mel, see `RecSyn`; None: the
             mel, as published.  content_from: checkpoint that it comes from; only looked at where training starts.
@@ -68,7 +71,7 @@ class SpeechSplit(Coder):
     Controls = SpeechSplitControls
     preset = "speechsplit_16k"
     stands_on = ("resemblyzer",)
-    may_change = ("frames", "shortest", "padded", "sampler")
+    may_change = ("frames", "shortest", "padded", "resample", "sampler")
     speaker_pitch = True
     measured = MEASURED
 
@@ -87,6 +90,7 @@ class SpeechSplit(Coder):
         frames: Frames = 128,
         shortest: Frames = 64,
         padded: Frames = 192,
+        resample: Literal["everything", "heard", "nothing"] = "everything",
         content: EncoderSettings | None = None,
         content_from: Place | None = None,
         sampler: Sampler = "by_speaker",
@@ -96,7 +100,7 @@ class SpeechSplit(Coder):
         self.steps = math.lcm(*(each.every for each in (sizes.content, sizes.rhythm, sizes.pitch)))
         self.frames, self.shortest, self.padded = frames, shortest, padded
         self._check(voice, n_speakers)
-        self.voice, self.relative = voice, relative
+        self.voice, self.relative, self.resample = voice, relative, resample
         self.target = "speaker" if voice == "speaker" else "clips"
         self.content = RecognizedContent(encoder(content), sample_rate, hop) if content else None
         if self.content is not None:
@@ -148,10 +152,10 @@ class SpeechSplit(Coder):
             logits = self.converter(mel, one_hot(classes(squeezed)), self._matrices(mel, batch.draws, "p"))
             return Play({"crossentropy": F.cross_entropy(logits.float(), classes(contour))})
         heard = torch.cat([self._heard(batch, mel, lengths), contour[:, None]], dim=1)  # resampled jointly
-        heard = self._resampled(heard, lengths, batch.draws, "g")
-        codes = self.generator.encode(
-            heard[:, :-1], one_hot(classes(heard[:, -1])), mel, self._matrices(mel, batch.draws, "g")
-        )
+        if self.resample != "nothing":
+            heard = self._resampled(heard, lengths, batch.draws, "g")
+        inside = self._matrices(mel, batch.draws, "g") if self.resample == "everything" else []
+        codes = self.generator.encode(heard[:, :-1], one_hot(classes(heard[:, -1])), mel, inside)
         made = self.generator.decode(codes, self.told(batch))
         with torch.autocast(mel.device.type, enabled=False):
             return Play({"reconstruction": F.mse_loss(made.float(), mel)}, fake=made, real=mel)
@@ -188,7 +192,7 @@ class SpeechSplit(Coder):
         return self.generator.decode(codes, voice)[..., : codes.frames]
 
     def told(self, batch: Batch) -> Tensor:
-        """What tells the decoder who speaks (B, D): embeddings of length 1, or one-hot rows; unknown ones are a mean."""
+        """What tells the decoder who speaks (B, D): embeddings of length 1, or one-hot rows, a mean if unknown."""
         if self.voice == "embedding":
             assert batch.embedding is not None
             return F.normalize(batch.embedding, dim=1)
@@ -228,10 +232,14 @@ class SpeechSplit(Coder):
         """Its contours (B, T) in Hz."""
         return Swap(self, source, targets, controls).f0()
 
-    def tempo(self, source: int, targets: list[Batch], controls: SpeechSplitControls) -> float:
-        """Frames of the conversion for each of `source` frames."""
-        frames = targets[0].features.shape[-1] if "rhythm" in controls.aspects else source
-        return max(1, round(frames / controls.rate)) / source
+    def tempo(self, frames: int, targets: list[Batch], controls: SpeechSplitControls) -> float:
+        """That of the target's length to the source's where its rhythm is taken, and slower for a lower rate."""
+        said = frames if self.keeps_tempo(controls) else targets[0].features.shape[-1]
+        return max(1, round(said / controls.rate)) / frames
+
+    def keeps_tempo(self, controls: SpeechSplitControls) -> bool:
+        """Not with the target's rhythm, which is that of a whole sentence."""
+        return "rhythm" not in controls.aspects
 
     def set_features(self, spec: FeatureSpec) -> None:
         """Refuse features that are not decibels of mels between 0 and 1."""

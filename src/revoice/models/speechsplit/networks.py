@@ -1,4 +1,4 @@
-"""The networks of SpeechSplit: encoders with narrow codes, the generator G and the pitch converter P (arXiv:2004.11284)."""
+"""The networks of SpeechSplit (arXiv:2004.11284): encoders with narrow codes, generator G, pitch converter P."""
 
 from collections.abc import Sequence
 

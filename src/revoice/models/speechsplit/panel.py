@@ -58,7 +58,8 @@ def measured(
         speak: makes mels of codes and voices.
     """
     mel, anyone = mel[..., : codes.frames], voice.mean(0, keepdim=True).expand_as(voice)
-    whole, found = aspects_apart(mel, speak(codes, voice), lengths), {}
+    whole = aspects_apart(mel, speak(codes, voice), lengths)
+    found: dict[str, Tensor] = {}
     for name in LEFT_OUT:
         rebuilt = speak(codes, anyone) if name == "voice" else speak(silenced[name], voice)
         apart = aspects_apart(mel, rebuilt, lengths)
