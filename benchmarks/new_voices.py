@@ -1,7 +1,7 @@
 """What the voices are worth that a VoiceGAN samples, beside real ones.
 
-    python benchmarks/new_voices.py RUN_OR_CKPT                     voices of espeak-ng, see configs/data/synthetic_voices
-    python benchmarks/new_voices.py RUN_OR_CKPT data=common_voice data.root=FOLDER
+python benchmarks/new_voices.py RUN_OR_CKPT                     voices of espeak-ng, see configs/data/synthetic_voices
+python benchmarks/new_voices.py RUN_OR_CKPT data=common_voice data.root=FOLDER
 """
 
 import argparse

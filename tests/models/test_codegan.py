@@ -157,6 +157,16 @@ def test_a_pipeline_is_one_file(workplace: Path, split: Path, tmp_path: Path) ->
         converter.convert(clip, own, emotion="angry")
 
 
+def test_the_published_recipe_trains(workplace: Path, split: Path, tmp_path: Path) -> None:
+    config = compose_config(
+        "train", "experiment=codegan_published", f"model.codes.ckpt={split}", *TINY, folder=workplace
+    )
+    config["model"]["generator"]["width"], config["critics"]["codes"]["width"] = 8, 8
+    assert config["model"]["generator"]["running"] and config["max_iterations"] == 4
+    model = load_checkpoint(train(config, tmp_path).checkpoint).model
+    assert isinstance(model, CodeGAN) and model.generator.down[1].running_mean.abs().sum() > 0
+
+
 def test_what_it_stands_on_is_asked_for_before_any_work(workplace: Path, trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.codes\.ckpt=RUN_FOLDER"):
         train(compose_config("train", "model=codegan", *TINY, folder=workplace), tmp_path)

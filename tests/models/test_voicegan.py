@@ -106,6 +106,14 @@ def test_a_run_learns_from_embeddings_alone(workplace: Path, tmp_path: Path) -> 
     assert "embedding" in prepared
 
 
+def test_the_published_recipe_trains(workplace: Path, tmp_path: Path) -> None:
+    overrides = ["experiment=voicegan_published", "data=synthetic", "debug=tiny", "logger=none", *TINY]
+    config = compose_config("train", *overrides, folder=workplace)
+    assert config["critics"]["voices"]["joint"] and config["model"]["sampler"] == "in_order"
+    config["model"]["width"] = config["critics"]["voices"]["width"] = 16
+    assert train(config, tmp_path).metrics["iterations"] == 4
+
+
 def test_data_without_genders_is_refused(workplace: Path, tmp_path: Path) -> None:
     folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
     config = compose_config("train", "model=voicegan", "data=folder", "logger=none", folder=workplace)

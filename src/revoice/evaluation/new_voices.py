@@ -1,4 +1,4 @@
-"""What sampled speaker embeddings are worth: their gender, how unlike each other they are, and whether they are copies."""
+"""What sampled speaker embeddings are worth: their gender, how unlike each other they are, whether they are copies."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -38,7 +38,9 @@ class NewVoices:
         """For people."""
         found = [f"gender right          {self.gender:.3f} of samples, {self.gender_real:.3f} of held-out real voices"]
         for letter in GENDERS:
-            found.append(f"mean cosine, {letter}        {self.spread[letter]:.3f} samples, {self.spread_real[letter]:.3f} real")
+            found.append(
+                f"mean cosine, {letter}        {self.spread[letter]:.3f} samples, {self.spread_real[letter]:.3f} real"
+            )
         found.append(f"nearest, 1st percentile {self.nearest:.4f} samples, {self.nearest_real:.4f} real")
         return [*found, f"nearer than that       {self.closer:.3f} of samples"]
 
