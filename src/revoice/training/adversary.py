@@ -1,14 +1,17 @@
 """A critic in a run: what it learns, and what it asks of the part that it judges."""
 
+import logging
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revoice.checkpoint.load import critics_of
 from revoice.critics.base import CRITICS, Critic, Judged
 from revoice.errors import UserError
 from revoice.nn.adversarial import (
@@ -23,6 +26,7 @@ from revoice.nn.draws import Draws
 from revoice.settings import Flag, Word, checked, settings
 from revoice.trainable import MODEL, Play
 
+log = logging.getLogger(__name__)
 OWN = ("critic", "penalty", "r1", "class")  # what a critic can learn by
 TAUGHT = ("adversarial", "matching", "class")  # what it can ask of the part that it judges
 THRESHOLD = {"lsgan": 0.5, "hinge": 0.0}  # scores above it say "real"; where Wasserstein's lie means nothing
@@ -154,6 +158,19 @@ def draw_critic(label: str, how: Mapping[str, Any], seed: int, judged: Mapping[s
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed * 1_000_003 + zlib.crc32(label.encode())) % 2**63)
         return Adversary(label, how, judged)
+
+
+def take_critics(critics: nn.ModuleDict, path: Path) -> None:
+    """Go on with the critics of a checkpoint, by name; one that it has not, or of other sizes, begins anew."""
+    known = critics_of(path) if len(critics) else {}
+    for name, critic in critics.items():
+        state = {key.removeprefix(f"{name}."): value for key, value in known.items() if key.startswith(f"{name}.")}
+        own = critic.state_dict()
+        fits = {key: value.shape for key, value in state.items()} == {key: value.shape for key, value in own.items()}
+        if fits and all(bool(torch.isfinite(value).all()) for value in state.values()):
+            critic.load_state_dict(state)
+        why = "goes on" if fits else f"begins anew: that of {path} is another" if state else "begins anew"
+        log.info("critic    %s %s", name, why)
 
 
 def critic_sizes(

@@ -143,6 +143,11 @@ def _check_callbacks(run: TrainConfig, logged: list[str]) -> None:
     measured += [name for each in made.values() for name in getattr(each, "logs", ())]
     for name, each in made.items():
         monitor = getattr(each, "monitor", None)
+        if monitor == "val/loss" and monitor not in measured:
+            raise UserError(
+                f"callbacks.{name}.monitor=val/loss says nothing where no loss of the model's own has a weight in the "
+                f"end: choose another, {', '.join(each for each in measured if not each.startswith('train/'))}"
+            )
         if monitor is not None and monitor not in measured:
             raise choices(monitor, measured, f"callbacks.{name}.monitor")
 
