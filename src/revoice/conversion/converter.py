@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from revoice.audio.anonymization import fingerprint
 from revoice.audio.features import extract
 from revoice.audio.io import Audio, AudioError, read_audio, resample
 from revoice.audio.loudness import follow_level, loudness_db, match_loudness
@@ -98,12 +99,13 @@ class Converter:
         """The model's typed controls from plain settings; an unknown one is a `UserError` with the valid names."""
         return self.model.typed_controls({**self.settings, **settings})
 
-    def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice, **controls: Any) -> Audio:
+    def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice = (), **controls: Any) -> Audio:
         """Say what `source` says in the voice of `targets`.
 
         Args:
             source: a path or an `Audio`, of any rate and length.
-            targets: one or more clips of the target voice, or what `voice` made of them, which saves making it again.
+            targets: one or more clips of the target voice, or what `voice` made of them, which saves making it again;
+                none for a model that speaks in one way only.
             controls: the model's controls, e.g. `strength=0.7`.
 
         Returns:
@@ -121,12 +123,17 @@ class Converter:
         return self.joined(source, ((heard, self.say(heard.batch, voice, controls)[0]) for heard in self.hear(source)))
 
     def hear(self, source: Recording) -> Iterator[Heard]:
-        """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first."""
+        """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first.
+
+        Their `Batch.id` is one for all chunks of a recording, another for another: what may be drawn by.
+        """
         self._require_frames(source.size / source.rate, source.name)
         known = [Known()] if source.whole else self._known(source)
+        name = ""
         for own, about in zip(source.chunks(), known, strict=True):
             clip = self.audio(own)
-            yield Heard(source, own, clip, self.analyzed(clip, about))
+            name = name or fingerprint(clip.samples)
+            yield Heard(source, own, clip, replace(self.analyzed(clip, about), id=(name,)))
 
     def joined(self, source: Recording, said: Iterable[tuple[Heard, np.ndarray]]) -> Iterator[np.ndarray]:
         """What was said of every chunk of a recording, block after block, with its levels and pauses."""
@@ -167,9 +174,13 @@ class Converter:
     def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
         """A voice from one or more recordings of it: they are analyzed, and the model is adapted to them.
 
-        A model with a table of speakers takes the names of its speakers instead.
+        A model with a table of speakers takes the names of its speakers instead, one that speaks in one way only none.
         """
         several = clips if isinstance(clips, Sequence) and not isinstance(clips, str) else [clips]
+        if self.model.target == "none":
+            if several:
+                raise UserError(f"model {self.model.name} takes no target voice: leave tgt= out")
+            return Voice([], self.model, None)
         if self.model.target == "speaker":
             return Voice([self._speaker(name) for name in several], self.model, None)
         references = self.references(several)
