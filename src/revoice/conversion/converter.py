@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from revoice.audio.anonymization import fingerprint
 from revoice.audio.features import extract
 from revoice.audio.io import Audio, AudioError, read_audio, resample
 from revoice.audio.loudness import follow_level, loudness_db, match_loudness
@@ -101,12 +102,13 @@ class Converter:
         self.model.check_controls(typed)
         return typed
 
-    def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice, **controls: Any) -> Audio:
+    def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice = (), **controls: Any) -> Audio:
         """Say what `source` says in the voice of `targets`.
 
         Args:
             source: a path or an `Audio`, of any rate and length.
-            targets: one or more clips of the target voice, or what `voice` made of them, which saves making it again.
+            targets: one or more clips of the target voice, or what `voice` made of them, which saves making it again;
+                none for a model that speaks in one way only.
             controls: the model's controls, e.g. `strength=0.7`.
 
         Returns:
@@ -125,12 +127,17 @@ class Converter:
         return self.joined(source, said, self.tempo(source, voice, controls))
 
     def hear(self, source: Recording) -> Iterator[Heard]:
-        """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first."""
+        """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first.
+
+        Their `Batch.id` is one for all chunks of a recording, another for another: what may be drawn by.
+        """
         self._require_frames(source.size / source.rate, source.name)
         known = [Known()] if source.whole else self._known(source)
+        name = ""
         for own, about in zip(source.chunks(), known, strict=True):
             clip = self.audio(own)
-            yield Heard(source, own, clip, self.analyzed(clip, about))
+            name = name or fingerprint(clip.samples)
+            yield Heard(source, own, clip, replace(self.analyzed(clip, about), id=(name,)))
 
     def tempo(self, source: Recording, voice: Voice, controls: Controls) -> float:
         """How many times as long as a recording its conversion becomes."""
@@ -196,9 +203,13 @@ class Converter:
     def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
         """A voice from one or more recordings of it: they are analyzed, and the model is adapted to them.
 
-        A model with a table of speakers takes the names of its speakers instead.
+        A model with a table of speakers takes the names of its speakers instead, one that speaks in one way only none.
         """
         several = clips if isinstance(clips, Sequence) and not isinstance(clips, str) else [clips]
+        if self.model.target == "none":
+            if several:
+                raise UserError(f"model {self.model.name} takes no target voice: leave tgt= out")
+            return Voice([], self.model, None)
         if self.model.target == "speaker":
             return Voice([self._speaker(name) for name in several], self.model, None)
         references = self.references(several)
