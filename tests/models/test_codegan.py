@@ -8,13 +8,13 @@ import torch
 import revoice
 from revoice.checkpoint.load import load_checkpoint
 from revoice.checkpoint.save import save
-from revoice.conversion.adaptation import Voice
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.codegan import CodeGAN, CodeGANControls
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize
 from revoice.nn.draws import Draws
 from revoice.training.run import train
+from tests.conftest import TINY as SPOKEN
 from tests.conftest import compose_config
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
@@ -150,11 +150,28 @@ def test_a_pipeline_is_one_file(workplace: Path, split: Path, tmp_path: Path) ->
     save(loaded.model, loaded.description, tmp_path / "alone.safetensors")
     converter = revoice.load(tmp_path / "alone.safetensors")
     clip = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p901/*.flac"))
-    own = Voice([], converter.model, None)
-    said = [converter.convert(clip, own, emotion=emotion).samples for emotion in ("happy", None)]
+    said = [converter.convert(clip, emotion=emotion).samples for emotion in ("happy", None)]
     assert said[0].shape == said[1].shape and abs(said[0] - said[1]).max() > 1e-4
     with pytest.raises(UserError, match="valid: happy, neutral"):
-        converter.convert(clip, own, emotion="angry")
+        converter.convert(clip, emotion="angry")
+
+
+def test_emotions_and_new_voices_by_command(split: Path, workplace: Path, clip: str, tmp_path: Path, command) -> None:
+    overrides = ["model=codegan_small", f"model.codes.ckpt={split}", *TINY]
+    gan = train(compose_config("train", *overrides, folder=workplace), tmp_path / "gan").folder
+    overrides = ["model=voicegan_small", "data=synthetic", "debug=tiny", "logger=none", *SPOKEN]
+    voices = train(compose_config("train", *overrides, folder=workplace), tmp_path / "voices").folder
+    pool = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
+    sample = ["voice=sample", f"voices.ckpt={voices}", f"voices.pool={pool}", "gender=female", "seed=3"]
+    said = []
+    for number, more in enumerate([["emotion=happy"], ["emotion=neutral"], ["emotion=happy", *sample]]):
+        out = tmp_path / f"{number}.wav"
+        status, _, err = command("convert", f"ckpt={gan}", f"src={clip}", f"out={out}", *more)
+        assert status == 0, err
+        said.append(out.read_bytes())
+    assert len({*said}) == 3
+    status, _, err = command("convert", f"ckpt={gan}", f"src={clip}", f"out={tmp_path}/x.wav", "emotion=bored")
+    assert status != 0 and "valid: happy, neutral" in err and "Traceback" not in err
 
 
 def test_the_published_recipe_trains(workplace: Path, split: Path, tmp_path: Path) -> None:

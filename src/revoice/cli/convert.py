@@ -101,6 +101,8 @@ def _targets(
         from revoice.cli.hiding import hidden_voices
 
         return hidden_voices(values, converter, found)
+    if converter.model.alone and not values.get("tgt"):
+        return Target([], name)
     targets = required(values, "tgt", EXAMPLE)
     return find_target(several(targets), out, by_name=converter.model.target == "speaker")
 

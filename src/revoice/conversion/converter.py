@@ -204,11 +204,14 @@ class Converter:
         """A voice from one or more recordings of it: they are analyzed, and the model is adapted to them.
 
         A model with a table of speakers takes the names of its speakers instead, one that speaks in one way only none.
+        Of one that also speaks in the source's own voice there may be none.
         """
         several = clips if isinstance(clips, Sequence) and not isinstance(clips, str) else [clips]
         if self.model.target == "none":
             if several:
                 raise UserError(f"model {self.model.name} takes no target voice: leave tgt= out")
+            return Voice([], self.model, None)
+        if self.model.alone and not several:
             return Voice([], self.model, None)
         if self.model.target == "speaker":
             return Voice([self._speaker(name) for name in several], self.model, None)

@@ -78,6 +78,7 @@ class ConversionModel(Trainable):
         Controls: the dataclass of conversion settings.
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
+        alone: whether it also speaks without any target, in the source's own voice.
         together: whether clips of equal length are quicker converted at once than one after the other.
         side_by_side: whether files are best converted in processes side by side: it computes on one core of a CPU.
         scales: a model with nothing to train is built from its settings alone, for the features `preset` or others of
@@ -85,6 +86,7 @@ class ConversionModel(Trainable):
     """
 
     target: str = "clips"
+    alone: ClassVar[bool] = False
     together: ClassVar[bool] = True
     side_by_side: ClassVar[bool] = False
     scales: ClassVar[tuple[str, ...]] = ()

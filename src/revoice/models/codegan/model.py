@@ -83,6 +83,7 @@ class CodeGAN(ConversionModel):
     may_change = ("frames", "sampler")
     measured = ("distance",)
     speaker_pitch = True
+    alone = True
 
     def __init__(
         self,
