@@ -19,6 +19,7 @@ from revoice.audio.pitch import ANALYSIS_RATE, pitch
 RATE, HOP, WINDOW = 16000, 160, 512
 POINTS = 100  # of a contour in time
 BANDS = 8  # of the long-term spectrum
+FLOOR = 1e-7  # of a power, the loudest frame's is 1
 QUIET_DB = 35.0  # below the loudest frame: no speech
 Numbers = NDArray[np.float64]
 
@@ -33,7 +34,8 @@ def prosody(clip: Audio) -> Numbers:
     samples = resample(clip.samples, clip.sample_rate, RATE)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, WINDOW // 2), WINDOW)[::HOP]
     power = np.square(np.abs(np.fft.rfft(frames * np.hanning(WINDOW), axis=1)))  # (T, 257)
-    loud = 10 * np.log10(power.sum(1) + 1e-9)
+    power = power / power.sum(1).max().clip(min=1e-12)
+    loud = 10 * np.log10(power.sum(1) + FLOOR)
     speech = loud > loud.max() - QUIET_DB
     first, last = np.flatnonzero(speech)[[0, -1]]
     f0 = pitch(samples, RATE, HOP, len(frames), rate=ANALYSIS_RATE).f0[first : last + 1]
@@ -121,7 +123,7 @@ def _slope(values: Numbers) -> float:
 def _bands(power: Numbers) -> Numbers:
     """dB (T, BANDS) in bands of equal width in log-frequency from 100 Hz on."""
     edges = np.round(np.geomspace(100, RATE / 2, BANDS + 1) * WINDOW / RATE).astype(int)
-    return np.stack([10 * np.log10(power[:, a:b].mean(1) + 1e-9) for a, b in pairwise(edges)], axis=1)
+    return np.stack([10 * np.log10(power[:, a:b].mean(1) + FLOOR) for a, b in pairwise(edges)], axis=1)
 
 
 def _leveled(bands: Numbers) -> Numbers:
