@@ -62,7 +62,7 @@ class VoiceModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.description = model, description
-        judges = {name: draw_critic(name, how, seed) for name, how in (critics or {}).items()}
+        judges = {name: draw_critic(name, how, seed, model.judged) for name, how in (critics or {}).items()}
         self.critics = nn.ModuleDict(judges)
         check_plan(
             list(model.parts()), {name: each.how for name, each in judges.items()}, loss, schedule,

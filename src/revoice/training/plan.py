@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from revoice.errors import UserError, choices
-from revoice.training.adversary import OWN, Judging
+from revoice.training.adversary import OWN, TAUGHT, Judging
 from revoice.training.objective import Objective
 from revoice.training.schedule import Phase, everybody, logged_name
 
-BY_CRITICS = ("adversarial/", "matching/")
+BY_CRITICS = tuple(f"{kind}/" for kind in TAUGHT)
 
 
 def check_plan(
@@ -83,12 +83,7 @@ def _losses(
     if turn.losses is None and not loss:
         raise UserError(f"{where}: no losses for {turn.part}: give the turn its losses, or loss")
     wanted = list(turn.losses if turn.losses is not None else loss)
-    known = [
-        f"{kind}/{label}"
-        for label, how in critics.items()
-        if how.of == turn.part
-        for kind in ("adversarial", "matching")
-    ]
+    known = [f"{kind}/{label}" for label, how in critics.items() if how.of == turn.part for kind in TAUGHT]
     for name in wanted:
         if name.startswith(BY_CRITICS) and name not in known:
             raise choices(name, known, f"loss by a critic of {turn.part} ({where})")
