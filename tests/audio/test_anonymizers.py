@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from revoice.audio.anonymization import ANONYMIZERS, fingerprint
+from revoice.audio.anonymization import ANONYMIZERS
 from revoice.audio.anonymizers.mcadams import from_poles, poles, predictors, turned
 from revoice.audio.anonymizers.world import analyzed
+from revoice.audio.io import fingerprint
 from revoice.audio.pitch import pitch
 from revoice.errors import UserError
 
