@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revoice.audio.anonymization import fingerprint
 from revoice.audio.features import extract
-from revoice.audio.io import Audio, AudioError, read_audio, resample
+from revoice.audio.io import Audio, AudioError, fingerprint, read_audio, resample
 from revoice.audio.loudness import follow_level, loudness_db, match_loudness
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.spec import FeatureSpec
