@@ -1,12 +1,11 @@
 """Instance normalization over time and its adaptive form (Huang and Belongie, arXiv:1703.06868, equation 8)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from revoice.nn.together import each_of
 
 EPS = 1e-5  # added to the (population) variance, as `nn.InstanceNorm1d` does
 
@@ -29,6 +28,20 @@ def instance_norm(x: Tensor) -> Tensor:
     """Remove mean and deviation over time: (B, C, T) -> (B, C, T), statistics in float32 whatever comes in."""
     with torch.autocast(x.device.type, enabled=False):
         return F.instance_norm(_exact(x), eps=EPS)
+
+
+def each_of(maps: Sequence[nn.Linear] | nn.ModuleList, x: Tensor) -> Tensor:
+    """What each of N linear maps of one width makes of vectors (B, D): (N, B, width).
+
+    In 16 bits they are one product. In float32 they are one each, so that rounding stays what it has been.
+
+    >>> each_of([nn.Linear(4, 6), nn.Linear(4, 6)], torch.zeros(3, 4)).shape
+    torch.Size([2, 3, 6])
+    """
+    if not torch.is_autocast_enabled(x.device.type):
+        return torch.stack([each(x) for each in maps])
+    weight, bias = (torch.cat([getattr(each, name) for each in maps]) for name in ("weight", "bias"))
+    return F.linear(x, weight, bias).view(len(x), len(maps), -1).transpose(0, 1)
 
 
 def styles_from(voice: Tensor, maps: nn.ModuleList) -> Tensor:

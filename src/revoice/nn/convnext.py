@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.nn.together import each_of
+from revoice.nn.adain import each_of
 
 
 class TableNorm(nn.Module):
