@@ -17,6 +17,7 @@ from torch import nn
 from revoice.atomic import write_text
 from revoice.checkpoint.vocoder import load_vocoder
 from revoice.errors import UserError
+from revoice.training.adversary import take_critics
 from revoice.training.build import Parts, build, describe
 from revoice.training.callbacks import Run, build_callbacks
 from revoice.training.config import check
@@ -85,6 +86,8 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         parts.model, parts.description, run.loss, run.optimizer, iterations, run.seed,
         run.judges, run.schedule, run.optimizers, run.trainer.clip, run.trainer.graph,
     )  # fmt: skip
+    if run.init_from and resume is None:
+        take_critics(module.critics, run.init_from)
     if parts.trainer.compile:
         for network in (parts.model, *(critic.critic for critic in module.judges)):
             for child in network.children():
