@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from revoice.audio.anonymization import fingerprint
 from revoice.audio.features import extract
 from revoice.audio.io import Audio, AudioError, read_audio, resample
 from revoice.audio.loudness import follow_level, loudness_db, match_loudness
@@ -19,8 +20,9 @@ from revoice.checkpoint.load import DEFAULT, Loaded, load_model
 from revoice.checkpoint.vocoder import load_vocoder
 from revoice.conversion.adaptation import Adaptation, Voice, adapted
 from revoice.conversion.chunks import Clip, Recording, fit
-from revoice.data.fields.base import FIELDS
+from revoice.data.fields.base import FIELDS, build_field
 from revoice.data.fields.f0 import F0
+from revoice.data.fields.paired import Paired
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.base import Controls, ConversionModel
@@ -34,11 +36,13 @@ class Known:
 
     Attributes:
         f0: (T,) Hz.  level: of its pitch, see `Batch`.  embedding: of the speaker (256,).
+        name: what is drawn for the whole recording is tied to.
     """
 
     f0: np.ndarray | None = None
     level: Tensor | None = None
     embedding: Tensor | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,12 @@ class Converter:
         self.model: ConversionModel = loaded.model.to(self.device).eval()
         how = loaded.description.fields.get("f0", {})
         self.f0 = cast(F0, FIELDS.build("f0", how, {"spec": self.spec}, what="fields.f0"))
+        paired = [label for label in self.model.requires.of_clip if label.startswith("paired:")]
+        self.paired: Paired | None = None
+        if paired:
+            levels = [level for level in loaded.description.levels if level is not None]
+            made = cast(Paired, build_field(paired[0], self.spec, loaded.description.fields))
+            self.paired = made.settled(float(np.exp(np.mean(levels))) if levels else None)
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()
@@ -98,12 +108,13 @@ class Converter:
         """The model's typed controls from plain settings; an unknown one is a `UserError` with the valid names."""
         return self.model.typed_controls({**self.settings, **settings})
 
-    def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice, **controls: Any) -> Audio:
+    def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice = (), **controls: Any) -> Audio:
         """Say what `source` says in the voice of `targets`.
 
         Args:
             source: a path or an `Audio`, of any rate and length.
-            targets: one or more clips of the target voice, or what `voice` made of them, which saves making it again.
+            targets: one or more clips of the target voice, or what `voice` made of them, which saves making it again;
+                none for a model that speaks in one way only.
             controls: the model's controls, e.g. `strength=0.7`.
 
         Returns:
@@ -121,12 +132,17 @@ class Converter:
         return self.joined(source, ((heard, self.say(heard.batch, voice, controls)[0]) for heard in self.hear(source)))
 
     def hear(self, source: Recording) -> Iterator[Heard]:
-        """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first."""
+        """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first.
+
+        Their `Batch.id` is one for all chunks of a recording, another for another: what may be drawn by.
+        """
         self._require_frames(source.size / source.rate, source.name)
         known = [Known()] if source.whole else self._known(source)
+        name = ""
         for own, about in zip(source.chunks(), known, strict=True):
             clip = self.audio(own)
-            yield Heard(source, own, clip, self.analyzed(clip, about))
+            name = name or fingerprint(clip.samples)
+            yield Heard(source, own, clip, replace(self.analyzed(clip, replace(about, name=name)), id=(name,)))
 
     def joined(self, source: Recording, said: Iterable[tuple[Heard, np.ndarray]]) -> Iterator[np.ndarray]:
         """What was said of every chunk of a recording, block after block, with its levels and pauses."""
@@ -167,9 +183,13 @@ class Converter:
     def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
         """A voice from one or more recordings of it: they are analyzed, and the model is adapted to them.
 
-        A model with a table of speakers takes the names of its speakers instead.
+        A model with a table of speakers takes the names of its speakers instead, one that speaks in one way only none.
         """
         several = clips if isinstance(clips, Sequence) and not isinstance(clips, str) else [clips]
+        if self.model.target == "none":
+            if several:
+                raise UserError(f"model {self.model.name} takes no target voice: leave tgt= out")
+            return Voice([], self.model, None)
         if self.model.target == "speaker":
             return Voice([self._speaker(name) for name in several], self.model, None)
         references = self.references(several)
@@ -200,8 +220,13 @@ class Converter:
             f0 = self.f0.contour(clip.samples)
         if voice is None and "embedding" in wanted:
             voice = speaker_encoder(str(self.device)).embed([clip])[0]
+        paired = None
+        if self.paired is not None:
+            copy = self.paired.of(clip.samples, known.name)
+            paired = torch.from_numpy(copy.T[:, : features.shape[1]]).to(self.device)
         return Batch.of_clip(
             features,
+            paired=paired,
             waveform=waveform if "waveform" in wanted else None,
             f0=None if f0 is None else torch.from_numpy(f0[: features.shape[1]]).to(self.device),
             embedding=voice,

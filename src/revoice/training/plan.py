@@ -5,7 +5,7 @@ from typing import Any
 
 from revoice.errors import UserError, choices
 from revoice.training.adversary import OWN, Judging
-from revoice.training.schedule import Phase, everybody, logged_name
+from revoice.training.schedule import Condition, Phase, everybody, logged_name
 
 
 def check_plan(
@@ -43,8 +43,14 @@ def check_plan(
         where = f"schedule[{number}]"
         if number + 1 < len(phases) and phase.iterations is None and phase.until is None:
             raise UserError(f"{where}: it never ends, so the next phase never begins: give iterations or until")
+        before: list[str] = []
         for turn in phase.turns:
-            names += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
+            if turn.when is not None and Condition.parse(turn.when).metric not in before:
+                raise choices(
+                    Condition.parse(turn.when).metric, before, f"metric of an earlier turn ({where}, {turn.part}.when)"
+                )
+            before += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
+        names += before
     for number, phase in enumerate(phases):
         for metric in sorted(phase.watched):
             if metric not in names:
