@@ -78,12 +78,14 @@ class ConversionModel(Trainable):
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
         together: whether clips of equal length are quicker converted at once than one after the other.
+        side_by_side: whether files are best converted in processes side by side: it computes on one core of a CPU.
         scales: a model with nothing to train is built from its settings alone, for the features `preset` or others of
             one of these scales (none: any).
     """
 
     target: str = "clips"
     together: ClassVar[bool] = True
+    side_by_side: ClassVar[bool] = False
     scales: ClassVar[tuple[str, ...]] = ()
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()

@@ -1,6 +1,6 @@
 """Pitch, envelope and aperiodicity of a voice (WORLD: Morise et al., 2016), each disguised in its own way."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -11,7 +11,11 @@ from revoice.audio.pitch import ANALYSIS_RATE, pitch
 from revoice.settings import Flag, NotNegative, Seed, Share
 
 FLOOR = 71.0  # Hz: of f0; WORLD sizes its windows by it
+_POINTS = 8  # of the random curve, equally far on the mel scale
 _GRID_MS, _GRID_HZ = 5.0, 15.625  # frames and bins that the published blur counts in: 16 kHz, transforms of 1024
+DEFAULT: dict[str, Any] = {  # by measurement, docs/privacy.md: what hides most for the fewest words
+    "name": "world", "f0_flat": 0.5, "f0_range": (90.0, 220.0), "envelope_blur": 2.0, "envelope_stretch": (0.8, 1.25),
+}  # fmt: skip
 Amount = Annotated[NotNegative, Field(le=100)]
 Period = Annotated[NotNegative, Field(ge=1, le=20)]
 
@@ -32,6 +36,8 @@ class World(Anonymizer):
         f0_range: Hz; the median moves to a level drawn from here, wherever it was.
         envelope_blur: deviation of a Gaussian over time and frequency, in 5 ms and 15.6 Hz; published: 3.
         envelope_stretch: ratio by which formants move, drawn for each utterance; published: 0.6 to 2.
+        envelope_either: by that ratio or by its inverse, as often, so that none stays near 1.
+        envelope_color: dB, deviation of a random smooth curve over frequency that each utterance is colored with.
         aperiodicity_noise: deviation of white noise on the aperiodicity, as a share of its median; published: 0.1.
         faithful: noise as published.
         period: ms between frames; published: 5.
@@ -46,6 +52,8 @@ class World(Anonymizer):
         f0_range: Drawn | None = None,
         envelope_blur: Amount = 0.0,
         envelope_stretch: Drawn | None = None,
+        envelope_either: Flag = False,
+        envelope_color: Annotated[NotNegative, Field(le=40)] = 0.0,
         aperiodicity_noise: Amount = 0.0,
         faithful: Flag = False,
         period: Period = 10.0,
@@ -53,6 +61,7 @@ class World(Anonymizer):
     ) -> None:
         self.f0_zero, self.f0_flat, self.f0_noise, self.f0_range = f0_zero, f0_flat, f0_noise, f0_range
         self.envelope_blur, self.envelope_stretch = envelope_blur, envelope_stretch
+        self.envelope_either, self.envelope_color = envelope_either, envelope_color
         self.aperiodicity_noise, self.faithful = aperiodicity_noise, faithful
         self.period, self.seed = period, seed
 
@@ -62,10 +71,15 @@ class World(Anonymizer):
 
         level = between(draws, self.f0_range) if self.f0_range else None
         ratio = between(draws, self.envelope_stretch) if self.envelope_stretch else 1.0
+        if self.envelope_either and draws.random() < 0.5:
+            ratio = 1.0 / ratio
+        color = draws.normal(0.0, self.envelope_color, _POINTS) if self.envelope_color else None
         f0, envelope, aperiodicity = analyzed(samples, sample_rate, self.period)
         f0 = self._pitch(f0, level, draws)
         if ratio != 1.0:
             envelope, aperiodicity = stretched(envelope, ratio), stretched(aperiodicity, ratio)
+        if color is not None:
+            envelope = envelope * colored(color, envelope.shape[1], sample_rate)
         if self.envelope_blur:
             sigma = (
                 self.envelope_blur * _GRID_MS / self.period,
@@ -113,6 +127,13 @@ def _contour(samples: Signal, sample_rate: int, period: float, frames: int) -> S
     rate = min(ANALYSIS_RATE, sample_rate)
     hop = round(sample_rate * period / 1000.0)
     return pitch(samples, sample_rate, hop, frames, floor=FLOOR, ceil=600.0, rate=rate).f0.astype(np.float64)
+
+
+def colored(points: Signal, bins: int, sample_rate: int) -> Signal:
+    """Factors (bins,) on a power spectrum, from gains in dB at points that are equally far apart in mel up to 8 kHz."""
+    mel = np.log1p(np.linspace(0.0, sample_rate / 2.0, bins) / 700.0)
+    gains = np.interp(mel, np.linspace(0.0, np.log1p(8000.0 / 700.0), len(points)), points)
+    return 10.0 ** (gains / 10.0)
 
 
 def stretched(bins: Signal, ratio: float) -> Signal:
