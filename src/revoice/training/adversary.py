@@ -3,31 +3,21 @@
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from revoice.critics.base import CRITICS, Critic
 from revoice.errors import UserError
-from revoice.nn.adversarial import (
-    Kind,
-    critic_loss,
-    feature_matching,
-    generator_loss,
-    gradient_penalty,
-    r1_penalty,
-)  # fmt: skip
+from revoice.nn.adversarial import critic_loss, feature_matching, generator_loss, gradient_penalty, r1_penalty
 from revoice.nn.draws import Draws
 from revoice.settings import Flag, Word, checked, settings
 from revoice.trainable import MODEL, Play
 
 OWN = ("critic", "penalty", "r1")  # what a critic can learn by
-THRESHOLD = {
-    "lsgan": 0.5,
-    "hinge": 0.0,
-    "logistic": 0.0,
-}  # scores above it say "real"; where Wasserstein's lie means nothing
+THRESHOLD = {"lsgan": 0.5, "hinge": 0.0}  # scores above it say "real"; where Wasserstein's lie means nothing
+THRESHOLD["logistic"] = 0.0
 
 
 @settings
@@ -40,7 +30,7 @@ class Judging:
         given: whether it looks at the condition, too.
     """
 
-    kind: Kind = "lsgan"
+    kind: Literal["lsgan", "hinge", "wasserstein", "logistic"] = "lsgan"
     of: Word = MODEL
     given: Flag = False
 

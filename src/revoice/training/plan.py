@@ -5,7 +5,7 @@ from typing import Any
 
 from revoice.errors import UserError, choices
 from revoice.training.adversary import OWN, Judging
-from revoice.training.schedule import Condition, Phase, everybody, logged_name
+from revoice.training.schedule import Phase, everybody, logged_name
 
 
 def check_plan(
@@ -45,10 +45,8 @@ def check_plan(
             raise UserError(f"{where}: it never ends, so the next phase never begins: give iterations or until")
         before: list[str] = []
         for turn in phase.turns:
-            if turn.when is not None and Condition.parse(turn.when).metric not in before:
-                raise choices(
-                    Condition.parse(turn.when).metric, before, f"metric of an earlier turn ({where}, {turn.part}.when)"
-                )
+            if turn.waits_for is not None and turn.waits_for not in before:
+                raise choices(turn.waits_for, before, f"metric of an earlier turn ({where}, {turn.part}.when)")
             before += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
         names += before
     for number, phase in enumerate(phases):

@@ -75,6 +75,11 @@ class Turn:
     clip: NotNegative | None = None
     when: Annotated[Word, AfterValidator(_is_condition), Expected(_EXPECTED)] | None = None
 
+    @property
+    def waits_for(self) -> str | None:
+        """The metric that `when` looks at."""
+        return Condition.parse(self.when).metric if self.when else None
+
 
 @settings
 class Gate:
