@@ -8,9 +8,9 @@ from torch import Tensor
 
 from revoice.audio.condition import condition
 from revoice.audio.features import FeatureExtractor
-from revoice.audio.griffin_lim import griffin_lim as griffin_lim
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft
+from revoice.audio.stft import griffin_lim as griffin_lim
 from revoice.settings import Fraction, Seed, Whole
 from revoice.vocoders.base import VOCODERS, Vocoder
 from revoice.vocoders.excitation import excitation

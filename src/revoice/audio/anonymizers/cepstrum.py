@@ -9,10 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from revoice.audio.anonymization import ANONYMIZERS, Anonymizer, Drawn, Signal, between
-from revoice.audio.griffin_lim import griffin_lim
 from revoice.audio.pitch import ANALYSIS_RATE, pitch
 from revoice.audio.spec import FeatureSpec
-from revoice.audio.stft import Stft
+from revoice.audio.stft import Stft, griffin_lim
 from revoice.settings import Seed, Whole
 
 _WINDOW = 0.064  # seconds: two periods of the lowest voices

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from revoice.audio.features import extract
-from revoice.audio.griffin_lim import griffin_lim
 from revoice.audio.spec import FeatureSpec
-from revoice.audio.stft import Stft
+from revoice.audio.stft import Stft, griffin_lim
 from revoice.errors import UserError
 
 ADD, MULTIPLY = 0.6, 0.1  # of log10 of a magnitude
