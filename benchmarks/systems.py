@@ -63,9 +63,10 @@ class System:
 
 
 def presets() -> list[str]:
-    """Everything that `train.py` trains, vocoders by themselves."""
+    """Everything that `train.py` trains by losses of its own on features, vocoders by themselves."""
     names = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
-    return [name for name in names if not name.startswith("random_cnn")] + list(VOCODER_PRESETS)
+    others = ("random_cnn", "voicegan", "codegan")
+    return [name for name in names if not name.startswith(others)] + list(VOCODER_PRESETS)
 
 
 def system(name: str, overrides: Sequence[str] = ()) -> System:

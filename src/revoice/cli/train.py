@@ -79,8 +79,10 @@ def _hint(folder: Path, checkpoint: Path) -> str:
         return f"\nconvert:    python convert.py src=a.wav tgt=b.wav vocoder={loaded.model.name} vocoder.ckpt={path}"
     if not isinstance(loaded.model, ConversionModel):
         return ""
-    kinds = {"speaker": f" tgt={shlex.quote(next(iter(loaded.description.speakers), ''))}", "clips": " tgt=b.wav"}
-    return f"\nconvert:    python convert.py ckpt={path} src=a.wav{kinds.get(loaded.model.target, '')}"
+    if loaded.model.alone or loaded.model.target == "none":
+        return f"\nconvert:    python convert.py ckpt={path} src=a.wav"
+    target = shlex.quote(loaded.description.speakers[0]) if loaded.model.target == "speaker" else "b.wav"
+    return f"\nconvert:    python convert.py ckpt={path} src=a.wav tgt={target}"
 
 
 def _require_one_folder() -> None:

@@ -21,10 +21,12 @@ class Judged:
     Attributes:
         scores: (B, N) of each sub-critic, one for every place it looks at; higher is more real.
         maps: what each sub-critic's layers gave, for feature matching.
+        classes: (B, C) logits of what it takes it for, of critics that tell classes.
     """
 
     scores: list[Tensor]
     maps: list[list[Tensor]]
+    classes: Tensor | None = None
 
 
 class Critic(nn.Module):

@@ -14,6 +14,7 @@ from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
 from revoice.nn.pitch import moved
+from revoice.nn.speech_codes import SpeechCodes
 from revoice.registry import Registry
 from revoice.settings import Number, from_mapping, settings
 from revoice.trainable import Trainable as Trainable
@@ -77,6 +78,7 @@ class ConversionModel(Trainable):
         Controls: the dataclass of conversion settings.
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
+        alone: whether it also speaks without any target, in the source's own voice.
         together: whether clips of equal length are quicker converted at once than one after the other.
         side_by_side: whether files are best converted in processes side by side: it computes on one core of a CPU.
         scales: a model with nothing to train is built from its settings alone, for the features `preset` or others of
@@ -84,6 +86,7 @@ class ConversionModel(Trainable):
     """
 
     target: str = "clips"
+    alone: ClassVar[bool] = False
     together: ClassVar[bool] = True
     side_by_side: ClassVar[bool] = False
     scales: ClassVar[tuple[str, ...]] = ()
@@ -103,6 +106,10 @@ class ConversionModel(Trainable):
                 raise choices(name, valid, f"control of {cls.name}")
         return from_mapping(cls.Controls, settings, "")
 
+    def check_controls(self, controls: Any) -> None:
+        """Refuse, by a `UserError`, what only this very model cannot follow: it has not learned what is asked for."""
+        return None
+
     def convert(self, source: Batch, targets: list[Batch], controls: Any) -> Tensor:
         """Features (B, F, T) of what the items of `source` say, all in the voice of `targets`.
 
@@ -116,6 +123,14 @@ class ConversionModel(Trainable):
     def pitch(self, source: Batch, targets: list[Batch], controls: Any) -> Tensor | None:
         """f0 (B, T) in Hz of what `convert` returns, 0 where unvoiced, for the vocoder; None if it has no say."""
         return None
+
+    def tempo(self, frames: int, targets: list[Batch], controls: Any) -> float:
+        """How many times as long as a source of so many frames its conversion becomes."""
+        return 1.0
+
+    def keeps_tempo(self, controls: Any) -> bool:
+        """Whether that is the same for every part of a source, so that a long one can be converted in parts."""
+        return True
 
     def keeps_phase(self, controls: Any) -> bool:
         """Whether the vocoder should start from the phases of the source, whose waveform the model then requires."""
@@ -132,6 +147,27 @@ class ConversionModel(Trainable):
         wanted = torch.cat(levels)
         by = strength * (wanted[~wanted.isnan()].mean() - own)  # (B,), nan where a level is unknown
         return moved(source.f0, by.nan_to_num(nan=0.0))
+
+
+class Coder(ConversionModel):
+    """A model that takes speech apart into codes and speaks with them, for others to stand on."""
+
+    @property
+    def code_widths(self) -> dict[str, int]:
+        """Channels of "content", "rhythm" and "pitch"."""
+        raise NotImplementedError
+
+    def codes(self, batch: Batch) -> SpeechCodes:
+        """The codes of clips, of crops as of whole ones; the same whenever they are asked for."""
+        raise NotImplementedError
+
+    def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
+        """Features (B, F, T) of codes and what tells the voice (B, D)."""
+        raise NotImplementedError
+
+    def told(self, batch: Batch) -> Tensor:
+        """What tells the voice (B, D) of clips."""
+        raise NotImplementedError
 
 
 class Standardizer(nn.Module):

@@ -97,6 +97,21 @@ def gradient_penalty(judge: Judge, real: Tensor, fake: Tensor, mix: Tensor, redu
     return _reduced([(norm - 1).square().mean() for norm in _slopes(judge, between)], reduce)
 
 
+def joint_gradient_penalty(judge: Judge, real: Tensor, fake: Tensor, mix: Tensor, reduce: Reduce = "mean") -> Tensor:
+    """The penalty of code that gives one share too many dimensions, so that every item is mixed with every one.
+
+    Item j with share i is `mix[i] real[j] + (1 - mix[i]) fake[j]`, B x B mixtures in all, and what is pushed to 1 is
+    the length of the slopes of all items of one share together: a critic's slope at each is then about B ** -0.5. It
+    needs the whole batch in one piece. Arguments as in `gradient_penalty`, for `real` and `fake` (B, D).
+    """
+    share, size = mix.to(real.dtype)[:, None, None], len(real)
+    between = torch.lerp(fake.detach()[None], real.detach()[None], share)  # (B shares, B items, D)
+    with torch.enable_grad():
+        x = between.flatten(0, 1).requires_grad_(True)
+        slopes = [torch.autograd.grad(s.sum(), x, create_graph=True)[0] for s in judge(x)]
+    return _reduced([(_norm(_wide(g).reshape(size, -1)) - 1).square().mean() for g in slopes], reduce)
+
+
 def r1_penalty(judge: Judge, real: Tensor, reduce: Reduce = "mean") -> Tensor:
     """Half the squared slope of the critic at what is real; gamma is its weight (Mescheder et al., arXiv:1801.04406).
 
