@@ -49,7 +49,7 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     imported = importer().read(path, **extra)
     description = Description(
         kind=imported.kind, model=imported.name, arguments=imported.arguments, features=imported.spec.to_dict(),
-        trim_db=imported.trim_db, data={"imported_from": path.name, **imported.data},
+        trim_db=imported.trim_db, speakers=imported.speakers, data={"imported_from": path.name, **imported.data},
     )  # fmt: skip
     safe = out.suffix == ".safetensors"
     save(imported.model, description, out, half=imported.half and safe if half is None else half)

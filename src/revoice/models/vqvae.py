@@ -13,10 +13,10 @@ from revoice.errors import UserError
 from revoice.models.base import (
     MODELS,
     ConversionModel,
+    PitchControls,
     Requires,
     Sampler,
     Standardizer,
-    StyleControls,
     require_frames,
 )  # fmt: skip
 from revoice.nn.adain import instance_norm, styles_from
@@ -93,7 +93,7 @@ class VQVAE(ConversionModel):
         sampler: "uniform" over utterances or "by_speaker".
     """
 
-    Controls = StyleControls
+    Controls = PitchControls
     adapts = ("decoder",)
 
     def __init__(
@@ -162,7 +162,7 @@ class VQVAE(ConversionModel):
             }  # fmt: skip
 
     @torch.no_grad()
-    def convert(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor:
+    def convert(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor:
         """Features (B, F, T) of the sources' codes in the target's voice."""
         x = self.standardizer(source.features)
         frames = x.shape[-1]
@@ -174,9 +174,9 @@ class VQVAE(ConversionModel):
         y = self.decode(self.encode(x).values, voice.expand(len(x), -1), self.pitch(source, targets, controls))
         return self.standardizer.inverse(y)[..., :frames]
 
-    def pitch(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor | None:
-        """The sources' contours (B, T) at the targets' level; None if the decoder is not told the pitch."""
-        return self.moved_pitch(source, targets, controls.strength)
+    def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
+        """The sources' contours (B, T) as the controls say; None if the decoder is not told the pitch."""
+        return self.steered_pitch(source, targets, controls)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

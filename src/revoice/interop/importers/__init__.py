@@ -19,6 +19,7 @@ class Imported:
     Attributes:
         model: with its weights and statistics.  kind: which registry.  name, arguments: how to build it again.
         spec: the features it was trained on.  trim_db: silence trimming of its training data.
+        speakers: names of the rows of its table of voices, if it has one.
         data: what the checkpoint says of where it is from and whose it is, besides the name of the file.
         half: whether the published file holds float16, and ours may.
         use: what one can do with it, in words and a command; `{out}` is our file.
@@ -30,6 +31,7 @@ class Imported:
     spec: FeatureSpec
     trim_db: float | None = None
     kind: Literal["model", "vocoder"] = "model"
+    speakers: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     half: bool = False
     use: str = "convert with: python convert.py ckpt={out} src=a.wav tgt=b.wav"
