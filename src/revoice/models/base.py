@@ -49,7 +49,7 @@ class PitchControls(StyleControls):
     """What may be steered by models that are told the pitch.
 
     Attributes:
-        strength: see `StyleControls`.
+        strength: 0 speaks with the source's own voice, 1 with the target's, between mixes.
         semitones: added to the target's pitch.
         pitch_range: factor on how far the melody moves from its mean (1: as the source's).
     """
