@@ -33,11 +33,11 @@ def names(group: str) -> list[str]:
 
 
 LISTENING = ("phones", "phone_teacher")
-BY_CRITICS = ("voicegan", "codegan", "codegan_small")  # tests/models trains them
+BY_CRITICS = ("voicegan", "voicegan_small", "codegan", "codegan_small")  # tests/models trains them
 UNTRAINED = ("anonymizer", "anonymizer_mcadams", "random_cnn", "random_cnn_published")
-STANDS_ON = ("recsyn",)  # models that need the encoder of a recognizer
+STANDS_ON = ("recsyn", "speechsplit_recognizer")  # models that need the encoder of a recognizer
 HASTY = ["debug=tiny", "logger=none", "max_iterations=2", "trainer.val_every=2", *TINY]
-SLOW = ("adain_vc_code", "adain_vc_paper", "vqvae_legacy", "vqvae_zerospeech")  # at published size
+SLOW = ("adain_vc_code", "adain_vc_paper", "speechsplit", "vqvae_legacy", "vqvae_zerospeech")  # at published size
 
 
 @pytest.mark.parametrize(
