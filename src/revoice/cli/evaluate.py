@@ -17,6 +17,7 @@ from revoice.errors import UserError, choices
 if TYPE_CHECKING:
     from revoice.evaluation.evaluate import Evaluation
     from revoice.evaluation.phone_error import PhoneProtocol
+    from revoice.evaluation.privacy.session import Found, PrivacyProtocol
     from revoice.evaluation.protocol import ConversionSettings
     from revoice.studies.gram_protocol import GramProtocol, Identification
 
@@ -68,7 +69,7 @@ def stored(values: dict[str, Any]) -> "ConversionSettings":
     return from_mapping(ConversionSettings, values.get("evaluation") or {}, "evaluation")
 
 
-def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol":
+def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol | PrivacyProtocol":
     """What an experiment's own settings say."""
     from revoice.evaluation.phone_error import PhoneProtocol
     from revoice.settings import Word, checked, from_mapping
@@ -77,11 +78,15 @@ def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol":
     settings = {key: value for key, value in values["evaluation"].items() if key != "name"}
     if values["evaluation"]["name"] == "gram_identification":
         return from_mapping(GramProtocol, settings, "evaluation")
+    if values["evaluation"]["name"] == "privacy":
+        from revoice.cli.privacy import privacy_protocol
+
+        return privacy_protocol(settings)
     checked(Word | None, settings.pop("title", None), "evaluation.title")
     return from_mapping(PhoneProtocol, settings, "evaluation")
 
 
-def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification | dict[str, Any]":
+def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification | Found | dict[str, Any]":
     """Evaluate all checkpoints on one corpus, or run the experiment named by `evaluation=`; returns what was found."""
     check(values)
     default = Path("outputs") / "evaluate" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -137,10 +142,17 @@ def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
     return summary
 
 
+def _privacy(values: dict[str, Any], out: Path) -> "Found":
+    from revoice.cli.privacy import evaluate_privacy
+
+    return evaluate_privacy(cast("PrivacyProtocol", protocol(values)), values, out)
+
+
 EXPERIMENTS: dict[str, Callable[[dict[str, Any], Path], Any]] = {  # by `evaluation.name`
     "conversion": _conversion,
     "gram_identification": _gram_identification,
     "phones": _phones,
+    "privacy": _privacy,
 }
 
 
