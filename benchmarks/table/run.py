@@ -64,7 +64,10 @@ def main() -> None:
     plan, out = yaml.safe_load(SYSTEMS.read_text(encoding="utf-8")), given.out.resolve()
     begin = time.time()
     chosen = {name: line for name, line in plan["systems"].items() if not given.only or name in given.only}
-    checkpoints = ["default" if line is None else str(train(name, line, plan, out)) for name, line in chosen.items()]
+    made: dict[str, str] = {}
+    for name, line in chosen.items():  # a line may name the folder of a system above it: {speechsplit_small}
+        made[name] = "default" if line is None else str(train(name, line.format(**made), plan, out))
+    checkpoints = [folder for name, folder in made.items() if name not in plan["parts"]]
     command = [f"ckpt=[{','.join(checkpoints)}]", *plan["data"].split(), *plan["evaluation"].split()]
     command += [f"out={out / 'report'}", f"evaluation.cache={out / 'cache'}", *given.more]
     subprocess.run([sys.executable, str(ROOT / "evaluate.py"), *command], cwd=ROOT, check=True)

@@ -70,5 +70,5 @@ def _shades(count: int) -> list[Any]:
     from matplotlib import colormaps
 
     if count <= 20:
-        return list(colormaps["tab10" if count <= 10 else "tab20"].colors)[:count]
+        return [colormaps["tab10" if count <= 10 else "tab20"](number) for number in range(count)]
     return [colormaps["hsv"](number / count) for number in range(count)]
