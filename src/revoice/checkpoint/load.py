@@ -154,12 +154,13 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
         raise UserError(
             f"model {name} has to be trained: python train.py model={name}, then ckpt=RUN_FOLDER instead of model="
         )
-    if spec.phase or (kind.scales and spec.scale not in kind.scales):
+    phase = load_preset(kind.preset).phase
+    if spec.phase != phase or (kind.scales and spec.scale not in kind.scales):
         raise UserError(
-            f"model {name} needs magnitudes on a {' or '.join(kind.scales)} scale, not features of scale {spec.scale}"
-            f"{' with phases' * spec.phase}: leave features= out, or type features={kind.preset}"
+            f"model {name} needs magnitudes {'and phases ' * phase}on a {' or '.join(kind.scales)} scale, not features "
+            f"of scale {spec.scale}{' with phases' * spec.phase}: leave features= out, or type features={kind.preset}"
         )
-    arguments = MODELS.arguments(name, {**defaults(kind), "n_features": spec.channels, **settings})
+    arguments = MODELS.arguments(name, {**defaults(kind), **settings}, spec_facts(spec))
     description = Description(model=name, arguments=arguments, features=spec.to_dict())
     sha256 = hashlib.sha256(json.dumps(description.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
     return Loaded(MODELS.build(name, arguments).eval(), spec, description, None, sha256)
@@ -167,6 +168,8 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
 
 def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> Trainable:
     """The described model with the weights of the file, once both are found to agree; 16-bit ones are widened."""
+    if description.kind == "critics":
+        raise UserError("it holds critics, which learn beside what they judge: type critics.NAME.init_from=FILE")
     if description.kind == "vocoder":
         return _with_weights(lambda: VOCODERS.build(description.model, description.arguments, {"spec": spec}), state)
     arguments = MODELS.arguments(description.model, description.arguments)

@@ -3,24 +3,28 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from revoice.atomic import write_text
 from revoice.cli.app import device, required, run, several, to_json
-from revoice.errors import UserError
+from revoice.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from revoice.conversion.converter import Converter
     from revoice.conversion.jobs import Result
-    from revoice.conversion.outputs import Job
+    from revoice.conversion.outputs import Job, Sources, Target
 
 EXAMPLE = "python convert.py src=a.wav tgt=b.wav"
 UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
 KEYS = (
     "ckpt", "model", "features", "src", "tgt", "out", "name", "device", "vocoder", "adapt", "controls", "hydra",
+    "voice", "voices", "workers",
 )  # fmt: skip
+HIDING = "python convert.py src=clips voice=pseudo out=hidden"
 
 
 def check(values: dict[str, Any]) -> None:
@@ -28,8 +32,12 @@ def check(values: dict[str, Any]) -> None:
     from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import Speaking
     from revoice.conversion.outputs import NAME, require_pattern
-    from revoice.settings import Word, Words, checked, from_config
+    from revoice.conversion.pseudo import PseudoVoices
+    from revoice.settings import Processes, Word, Words, checked, from_config, from_mapping
 
+    checked(Literal["pseudo", "sample"] | None, values.get("voice"), "voice")
+    from_mapping(PseudoVoices, values.get("voices") or {}, "voices")
+    checked(Processes | None, values.get("workers"), "workers")
     require_pattern(checked(Word, values.get("name", NAME), "name"))
     for key in ("src", "tgt"):
         checked(Words | None, values.get(key), key)
@@ -47,14 +55,13 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
         check_vocoder(values.get("vocoder"))  # whose yaml, if it has no weights yet, also sets the features to train on
         raise UserError("a checkpoint has its own features: leave features= out")
     sources = required(values, "src", EXAMPLE)
-    targets = required(values, "tgt", EXAMPLE)
+    if not values.get("voice") and not values.get("ckpt") and not values.get("model"):
+        required(values, "tgt", EXAMPLE)  # the others may speak without
     check(values)
 
     from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import from_checkpoint, from_settings
-    from revoice.cli.watch import Watcher
-    from revoice.conversion.jobs import convert_files
-    from revoice.conversion.outputs import check_out, find_sources, find_target, plan
+    from revoice.conversion.outputs import check_out, find_sources, plan
 
     where = device(values["device"])
     default = Path("outputs") / "convert" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -65,19 +72,86 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     converter = converter or from_checkpoint(str(ckpt), values, where)
     if not values.get("ckpt") and not values.get("model"):
         print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
-    target = find_target(several(targets), out, by_name=converter.model.target == "speaker")
-    jobs = plan(found, target, out, values["name"])
+    targets = _targets(values, converter, found, out)
+    jobs = plan(found, targets, out, values["name"])
     if found.left_out:
         print(f"{found.left_out} conversions in {out} are no sources: name them to convert them again", file=sys.stderr)
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
+    if not converter.spec.phase:  # which needs no vocoder
+        print(spoken(converter), file=sys.stderr)
     began = time.perf_counter()
-    show = sys.stderr.isatty()  # one bar at a time: of the files, or of the iterations of a single one
-    with Watcher(converter, target.clips, show and len(jobs) == 1) as watcher:
-        result = convert_files(converter, jobs, target, converter.controls({}), show, watcher)
+    result = _convert(converter, jobs, targets, values.get("workers"))
     _tell(result, jobs, time.perf_counter() - began)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
+
+
+def spoken(converter: "Converter") -> str:
+    """Which vocoder speaks, and whether it is the one that the model's checkpoint names."""
+    how, named = converter.vocoder.settings, converter.loaded.description.data.get("vocoder")
+    said = f"vocoder: {converter.vocoder.name}" + (f" ({how['checkpoint']})" if "checkpoint" in how else "")
+    if isinstance(named, dict) and named.get("sha256") != how.get("sha256"):
+        said += f"; the model was evaluated with the {named.get('name')} {named.get('sha256')}, which is another"
+    return printable(said)
+
+
+def _targets(
+    values: dict[str, Any], converter: "Converter", found: "Sources", out: Path
+) -> "Target | dict[Path, Target]":
+    """The voice of all sources, or of each."""
+    from revoice.conversion.outputs import Target, find_target
+
+    name, hidden = converter.model.name, values.get("voice")
+    if hidden and values.get("tgt"):
+        raise UserError(f"tgt= and voice={hidden} both say whose voice it is to be: give one; for example: {HIDING}")
+    if converter.model.target == "none":
+        if hidden or values.get("tgt"):
+            raise UserError(f"model {name} takes no target voice: leave {'voice=' if hidden else 'tgt='} out")
+        return Target([], name)
+    if hidden:
+        from revoice.cli.hiding import hidden_voices
+
+        return hidden_voices(values, converter, found)
+    if converter.model.alone and not values.get("tgt"):
+        return Target([], name)
+    targets = required(values, "tgt", EXAMPLE)
+    return find_target(several(targets), out, by_name=converter.model.target == "speaker")
+
+
+def _convert(
+    converter: "Converter", jobs: "list[Job]", targets: "Target | dict[Path, Target]", workers: int | None
+) -> "Result":
+    """Every job, voice by voice, in this process or in several."""
+    from revoice.cli.watch import Watcher
+    from revoice.conversion.jobs import Result, convert_files
+    from revoice.conversion.outputs import Target
+
+    show, controls = sys.stderr.isatty(), converter.controls({})
+    one = targets if isinstance(targets, Target) else None
+    groups: dict[int, tuple[Target, list[Job]]] = {}
+    for job in jobs:
+        target = one or targets[job.source]  # type: ignore[index]
+        groups.setdefault(id(target), (target, []))[1].append(job)
+    whole = Result()
+    for target, own in groups.values():
+        if count := _processes(converter, workers, len(own)):
+            from revoice.conversion.side_by_side import convert_side_by_side
+
+            whole.add(convert_side_by_side(converter, own, target, controls, count, show))
+            continue
+        # one bar at a time: of the files, or of the iterations of a single one
+        with Watcher(converter, target.clips, show and len(own) == 1) as watcher:
+            whole.add(convert_files(converter, own, target, controls, show, watcher))
+    return whole
+
+
+def _processes(converter: "Converter", workers: int | None, jobs: int) -> int:
+    if workers is None and not converter.model.side_by_side:
+        return 0
+    from revoice.conversion.side_by_side import processes
+
+    return processes(converter, workers, jobs)
 
 
 def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
@@ -124,11 +198,26 @@ def _record(folder: Path) -> Path:
 
 def main() -> None:
     """Entry point of `revoice-convert`: settings that are not the command's own are the model's controls."""
-    sys.argv = [sys.argv[0], *(_as_control(argument) for argument in sys.argv[1:])]
+    hides = any(argument.startswith("voice=") for argument in sys.argv[1:])
+    sys.argv = [sys.argv[0], *(_as_control(argument, hides) for argument in with_griffin_lim(sys.argv[1:]))]
     run("convert", task)
 
 
-def _as_control(argument: str) -> str:
+def with_griffin_lim(arguments: Sequence[str]) -> list[str]:
+    """Settings of a vocoder that nobody names are Griffin-Lim's.
+
+    >>> with_griffin_lim(["src=a.wav", "vocoder.iterations=100"])
+    ['src=a.wav', 'vocoder.iterations=100', 'vocoder=griffin_lim']
+    """
+    keys = {argument.partition("=")[0].lstrip("+~") for argument in arguments}
+    own = any(key.startswith("vocoder.") for key in keys) and not keys & {"vocoder", "vocoder.ckpt", "vocoder.name"}
+    return [*arguments, *(["vocoder=griffin_lim"] if own else [])]
+
+
+def _as_control(argument: str, hides: bool = False) -> str:
+    """A setting by the name that the configuration has it by; beside voice= seed and gender are those of the voices."""
     key, equals, _ = argument.partition("=")
+    if hides and key in ("seed", "gender"):
+        return f"voices.{argument}"
     own = key.lstrip("+~").split(".")[0] in KEYS or key.startswith("-") or not equals
     return argument if own else f"++controls.{argument}"

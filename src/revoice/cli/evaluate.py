@@ -17,6 +17,8 @@ from revoice.errors import UserError, choices
 if TYPE_CHECKING:
     from revoice.evaluation.evaluate import Evaluation
     from revoice.evaluation.phone_error import PhoneProtocol
+    from revoice.evaluation.privacy.session import Found, PrivacyProtocol
+    from revoice.evaluation.protocol import ConversionSettings
     from revoice.studies.gram_protocol import GramProtocol, Identification
 
 ERRORS = ("converted", "copy", "source")
@@ -43,12 +45,21 @@ def check(values: dict[str, Any]) -> None:
     checked(Seed, values.get("seed"), "seed")
     if name == "conversion":
         checked(Protocol, values.get("metrics"), "metrics")
+        stored(values)
     else:
         protocol(values)
     build(checked(Given, values.get("data"), "data"))
 
 
-def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol":
+def stored(values: dict[str, Any]) -> "ConversionSettings":
+    """The settings of `evaluation=conversion`; a file of a protocol that cannot be read is refused."""
+    from revoice.evaluation.protocol import ConversionSettings
+    from revoice.settings import from_mapping
+
+    return from_mapping(ConversionSettings, values["evaluation"], "evaluation")
+
+
+def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol | PrivacyProtocol":
     """What an experiment's own settings say."""
     from revoice.evaluation.phone_error import PhoneProtocol
     from revoice.settings import Word, checked, from_mapping
@@ -57,11 +68,15 @@ def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol":
     settings = {key: value for key, value in values["evaluation"].items() if key != "name"}
     if values["evaluation"]["name"] == "gram_identification":
         return from_mapping(GramProtocol, settings, "evaluation")
+    if values["evaluation"]["name"] == "privacy":
+        from revoice.cli.privacy import privacy_protocol
+
+        return privacy_protocol(settings)
     checked(Word | None, settings.pop("title", None), "evaluation.title")
     return from_mapping(PhoneProtocol, settings, "evaluation")
 
 
-def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification | dict[str, Any]":
+def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification | Found | dict[str, Any]":
     """Evaluate all checkpoints on one corpus, or run the experiment named by `evaluation=`; returns what was found."""
     check(values)
     default = Path("outputs") / "evaluate" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -117,10 +132,17 @@ def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
     return summary
 
 
+def _privacy(values: dict[str, Any], out: Path) -> "Found":
+    from revoice.cli.privacy import evaluate_privacy
+
+    return evaluate_privacy(cast("PrivacyProtocol", protocol(values)), values, out)
+
+
 EXPERIMENTS: dict[str, Callable[[dict[str, Any], Path], Any]] = {  # by `evaluation.name`
     "conversion": _conversion,
     "gram_identification": _gram_identification,
     "phones": _phones,
+    "privacy": _privacy,
 }
 
 
@@ -144,10 +166,16 @@ def evaluate(
     converters = dict(zip(system_names(given), made, strict=True))
     protocol = from_mapping(Protocol, values["metrics"], "metrics")
     manifest = build(values["data"]).manifest()
-    evaluations = evaluate_systems(converters, manifest, protocol, out, int(values["seed"]), extra)
+    how = stored(values)
+    evaluations = evaluate_systems(
+        converters, manifest, protocol, out, int(values["seed"]), extra,
+        stored=how.protocol, cache=how.cache, show=True,
+    )  # fmt: skip
     for name, evaluation in evaluations.items():
         for group, summary in evaluation.summaries.items():
             print(f"{name}, {group} voices: " + table_line(summary))
+            for flag in evaluation.flags.get(group, []):
+                print(f"  {flag.name}: {flag.text}")
     print(f"report: {out / 'report.html'}")
     return evaluations
 

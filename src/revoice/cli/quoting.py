@@ -16,7 +16,7 @@ from revoice.errors import UserError
 PATH_KEYS = frozenset(
     {"ckpt", "src", "tgt", "out", "name", "path", "init_from", "ckpt_path", "data.root", "data.corpus.csv",
      "data.streaming.address", "data.prepare.fields.posteriors.teacher", "facts", "paths.data_dir",
-     "paths.output_dir", "paths.prepared_dir", "vocoder.ckpt", "data.generated_by",
+     "paths.output_dir", "paths.prepared_dir", "vocoder.ckpt", "data.generated_by", "voices.pool", "voices.ckpt",
      "metrics.recognizer.path", "metrics.recognizer.command",
      "metrics.second_recognizer.path", "metrics.second_recognizer.command"}
 )  # fmt: skip

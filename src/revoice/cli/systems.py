@@ -32,7 +32,7 @@ class Speaking:
         check_vocoder(self.vocoder)
         if self.model is not None:
             name, values = MODELS.named(self.model, "model")
-            MODELS.check(name, values, facts=("n_features",))
+            MODELS.check(name, values, facts=("n_features", "sample_rate", "hop"))
             kind = MODELS.get(name)
             if issubclass(kind, ConversionModel) and not kind.trained:
                 _misplaced(name, self.controls)

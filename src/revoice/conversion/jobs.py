@@ -4,7 +4,8 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from os.path import abspath, lexists
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,6 +52,13 @@ class Result:
     skipped: list[Skipped] = field(default_factory=list)
     seconds: float = 0.0
 
+    def add(self, other: "Result") -> None:
+        """Take over what another one has."""
+        self.written += other.written
+        self.kept += other.kept
+        self.skipped += other.skipped
+        self.seconds += other.seconds
+
 
 @dataclass(frozen=True)
 class _Said:
@@ -59,6 +67,15 @@ class _Said:
     heard: Heard
     samples: np.ndarray
     spent: float
+
+
+def voice_of(converter: Converter, target: Target) -> Voice:
+    """A target as a model hears it, with the embedding that it brings."""
+    voice = converter.voice(list(target.clips))
+    if target.embedding is None:
+        return voice
+    given = target.embedding[None].to(converter.device)
+    return replace(voice, references=[replace(clip, embedding=given) for clip in voice.references])
 
 
 def convert_files(
@@ -79,7 +96,9 @@ def convert_files(
         **converter.describe(), "target": [abspath(clip) if lexists(clip) else str(clip) for clip in target.clips],
         "target_sha256": [digest(clip) for clip in target.clips], "controls": asdict(controls),
     }  # fmt: skip
-    with _bar(len(jobs), show) as advance:
+    if target.embedding is not None:
+        about["target_embedding"] = sha256(target.embedding.numpy().tobytes()).hexdigest()[:16]
+    with bar(len(jobs), show) as advance:
         for group in _groups(converter, jobs):
             todo: dict[Job, dict[str, Any]] = {}  # with what its record says
             for job in group:
@@ -91,7 +110,7 @@ def convert_files(
                     todo[job] = facts
             if not todo:
                 continue
-            voice = voice or converter.voice(list(target.clips))
+            voice = voice or voice_of(converter, target)
             said = _say_together(converter, [*todo], voice, controls)
             for job, facts in todo.items():
                 if watch:
@@ -191,7 +210,8 @@ def _write(
             blocks = converter.stream(recording, voice, controls)
         else:
             recording = said.heard.source
-            blocks = converter.joined(recording, [(said.heard, said.samples)])
+            tempo = converter.tempo(recording, voice, controls)
+            blocks = converter.joined(recording, [(said.heard, said.samples)], tempo)
         seconds = write_blocks(job.out, blocks, rate) / rate
         spent = time.perf_counter() - began + (said.spent if said else 0.0)
         record = {
@@ -203,7 +223,7 @@ def _write(
 
 
 @contextmanager
-def _bar(total: int, show: bool) -> Iterator[Callable[[], None]]:
+def bar(total: int, show: bool) -> Iterator[Callable[[], None]]:
     """What is to be called after each of `total` jobs; with `show`, a bar for several."""
     if not show or total < 2:
         yield lambda: None

@@ -5,16 +5,19 @@ import json
 import mimetypes
 import string
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from os import sep
 from os.path import abspath, expanduser, isdir, lexists, realpath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from revoice.atomic import digest, read_record, require_writable
 from revoice.audio.io import AUDIO_SUFFIXES, RECORDINGS, probe_audio
 from revoice.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NAME = "{source}_to_{target}"
 _LONGEST = 200  # bytes of a name, of the 255 that a file system takes
@@ -25,12 +28,14 @@ class Target:
     """Whose voice is spoken with.
 
     Attributes:
-        clips: recordings of it; of a model with a table of speakers, names.
+        clips: recordings of it; of a model with a table of speakers, names; of one that speaks in one way only, none.
         label: stands for it in names of outputs.
+        embedding: (D,) that the model is given in place of that of the clips; None: theirs.
     """
 
     clips: list[Path]
     label: str
+    embedding: "Tensor | None" = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -100,21 +105,24 @@ def check_out(text: str) -> Path:
     return out
 
 
-def plan(sources: Sources, target: Target, out: Path, name: str = NAME) -> list[Job]:
+def plan(sources: Sources, targets: Target | Mapping[Path, Target], out: Path, name: str = NAME) -> list[Job]:
     """Name an output for each source. No input, and nothing that revoice did not make, is ever written to.
 
     Args:
-        sources, target: as found.
+        sources: as found.
+        targets: the voice of all, or of each source.
         out: an audio file name (one source only) or a folder.
         name: of the files in a folder, with {source} and {target}; one that is taken gets a number.
     """
     files = dict(sources.files)  # each once
-    inputs = {realpath(file) for file in (*files, *target.clips)}
+    whose = {file: targets if isinstance(targets, Target) else targets[file] for file in files}
+    inputs = {realpath(file) for file in (*files, *(clip for target in whose.values() for clip in target.clips))}
     if _is_file(out):
         return [_single([*files], out, inputs)]
     require_pattern(name)
     jobs: dict[Path, Job] = {}
     for file, base in files.items():
+        target = whose[file]
         stem = name.format(source=file.stem, target=target.label).encode("utf-8", "surrogateescape")[:_LONGEST]
         first = out / file.parent.relative_to(base) / f"{stem.decode('utf-8', 'ignore')}.wav"
         for number in count(1):

@@ -129,7 +129,7 @@ def phone_errors(
         UserError: no recognizer, or no recording of which it is known what is said.
     """
     rows = _chosen(manifest, protocol)
-    said = _said(rows, protocol.accent)
+    said = phones_said(rows, protocol.accent)
     listen = listener(loaded)
     clips, seconds, unusable = [], 0.0, {}
     with Progress("hearing phones", len(rows), progress) as bar:
@@ -174,7 +174,8 @@ def _chosen(manifest: Manifest, protocol: PhoneProtocol) -> list[Row]:
     return [rows[i * len(rows) // count] for i in range(count)]
 
 
-def _said(rows: Sequence[Row], accent: str) -> list[list[str]]:
+def phones_said(rows: Sequence[Row], accent: str) -> list[list[str]]:
+    """The phones of each row, in the names of the recognizer: those of the corpus, or as espeak-ng reads the text."""
     lacking = [row for row in rows if row.phones is None]
     read: Mapping[str, Any] = {}
     if lacking:

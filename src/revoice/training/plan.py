@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from revoice.errors import UserError, choices
-from revoice.training.adversary import OWN, Judging
+from revoice.training.adversary import OWN, TAUGHT, Judging
 from revoice.training.objective import Objective
 from revoice.training.schedule import Phase, everybody, logged_name
 
-BY_CRITICS = ("adversarial/", "matching/")
+BY_CRITICS = tuple(f"{kind}/" for kind in TAUGHT)
 
 
 def check_plan(
@@ -46,8 +46,12 @@ def check_plan(
         where = f"schedule[{number}]"
         if number + 1 < len(phases) and phase.iterations is None and phase.until is None:
             raise UserError(f"{where}: it never ends, so the next phase never begins: give iterations or until")
+        before: list[str] = []
         for turn in phase.turns:
-            names += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
+            if turn.waits_for is not None and turn.waits_for not in before:
+                raise choices(turn.waits_for, before, f"metric of an earlier turn ({where}, {turn.part}.when)")
+            before += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
+        names += before
     names += ["val/loss"] if _says_something(phases, critics, loss) else []
     for number, phase in enumerate(phases):
         for metric in sorted(phase.watched):
@@ -83,12 +87,7 @@ def _losses(
     if turn.losses is None and not loss:
         raise UserError(f"{where}: no losses for {turn.part}: give the turn its losses, or loss")
     wanted = list(turn.losses if turn.losses is not None else loss)
-    known = [
-        f"{kind}/{label}"
-        for label, how in critics.items()
-        if how.of == turn.part
-        for kind in ("adversarial", "matching")
-    ]
+    known = [f"{kind}/{label}" for label, how in critics.items() if how.of == turn.part for kind in TAUGHT]
     for name in wanted:
         if name.startswith(BY_CRITICS) and name not in known:
             raise choices(name, known, f"loss by a critic of {turn.part} ({where})")

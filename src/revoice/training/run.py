@@ -75,6 +75,8 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     loggers = build_loggers(config.get("logger") or {}, folder, resume.done if own and resume else None)
     reporter = Reporter(folder, loggers)
     vocoder = load_vocoder(run.vocoder, parts.spec) if run.vocoder and not run.trains_vocoder else None
+    if vocoder is not None and "sha256" in vocoder.settings:  # which says its samples, and is looked for beside it
+        parts.description.data["vocoder"] = {"name": vocoder.name, "sha256": vocoder.settings["sha256"]}
     val_every = min(parts.trainer.val_every, iterations)
     known = Run(parts.spec, parts.data.recordings(), reporter, iterations, val_every, vocoder)
     stop = Stop(parts.trainer.max_time)

@@ -114,7 +114,7 @@ class _Alone:
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker)
 
 
 def _first(waiting: deque[tuple[Task, Future[Result] | None]]) -> Result:
@@ -134,7 +134,8 @@ def _in_process(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Ge
         yield result
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """What a fresh process begins with: one thread of torch, no ear for Ctrl-C, and an end when its parent ends."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -1,0 +1,1 @@
+"""Anonymizers, one file each."""

@@ -1,0 +1,149 @@
+"""Pitch, envelope and aperiodicity of a voice (WORLD: Morise et al., 2016), each disguised in its own way."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+from scipy.ndimage import gaussian_filter
+
+from revoice.audio.anonymization import ANONYMIZERS, Anonymizer, Drawn, Signal, between
+from revoice.audio.pitch import ANALYSIS_RATE, pitch
+from revoice.settings import Flag, NotNegative, Seed, Share
+
+FLOOR = 71.0  # Hz: of f0; WORLD sizes its windows by it
+_POINTS = 8  # of the random curve, equally far on the mel scale
+_GRID_MS, _GRID_HZ = 5.0, 15.625  # frames and bins that the published blur counts in: 16 kHz, transforms of 1024
+DEFAULT: dict[str, Any] = {  # by measurement, docs/privacy.md: what hides most for the fewest words
+    "name": "world", "f0_flat": 0.5, "f0_range": (90.0, 220.0), "envelope_blur": 2.0, "envelope_stretch": (0.8, 1.25),
+}  # fmt: skip
+Amount = Annotated[NotNegative, Field(le=100)]
+Period = Annotated[NotNegative, Field(ge=1, le=20)]
+
+
+@ANONYMIZERS.register("world")
+class World(Anonymizer):
+    """Takes speech apart by WORLD, disguises what is asked for, and puts it together again.
+
+    The ways are those of Anonymous-VC and VoicePix2Pix (2018 and 2019), whose faults are mended: their noise is
+    centered on the median, so that f0 rises by an octave, unvoiced frames become voiced, and aperiodicity doubles
+    (`faithful=True` does so, too); their stretch is drawn once for all utterances, and lost before the synthesis.
+    Analysis is the cheapest that sounds alike: DIO at a low rate with StoneMask, one frame every 10 ms.
+
+    Args:
+        f0_zero: no pitch at all: a whisper by pulses, robotic.
+        f0_flat: how much of the melody around the median is taken away, in octaves; 1 leaves a monotone.
+        f0_noise: deviation of white noise on f0, as a share of the median; published: 0.1.
+        f0_range: Hz; the median moves to a level drawn from here, wherever it was.
+        envelope_blur: deviation of a Gaussian over time and frequency, in 5 ms and 15.6 Hz; published: 3.
+        envelope_stretch: ratio by which formants move, drawn for each utterance; published: 0.6 to 2.
+        envelope_either: by that ratio or by its inverse, as often, so that none stays near 1.
+        envelope_color: dB, deviation of a random smooth curve over frequency that each utterance is colored with.
+        aperiodicity_noise: deviation of white noise on the aperiodicity, as a share of its median; published: 0.1.
+        faithful: noise as published.
+        period: ms between frames; published: 5.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        f0_zero: Flag = False,
+        f0_flat: Share = 0.0,
+        f0_noise: Amount = 0.0,
+        f0_range: Drawn | None = None,
+        envelope_blur: Amount = 0.0,
+        envelope_stretch: Drawn | None = None,
+        envelope_either: Flag = False,
+        envelope_color: Annotated[NotNegative, Field(le=40)] = 0.0,
+        aperiodicity_noise: Amount = 0.0,
+        faithful: Flag = False,
+        period: Period = 10.0,
+        seed: Seed = 0,
+    ) -> None:
+        self.f0_zero, self.f0_flat, self.f0_noise, self.f0_range = f0_zero, f0_flat, f0_noise, f0_range
+        self.envelope_blur, self.envelope_stretch = envelope_blur, envelope_stretch
+        self.envelope_either, self.envelope_color = envelope_either, envelope_color
+        self.aperiodicity_noise, self.faithful = aperiodicity_noise, faithful
+        self.period, self.seed = period, seed
+
+    def change(self, samples: Signal, sample_rate: int, draws: np.random.Generator) -> Signal:
+        """(S,) -> (S',) by analysis, disguise and synthesis."""
+        import pyworld
+
+        level = between(draws, self.f0_range) if self.f0_range else None
+        ratio = between(draws, self.envelope_stretch) if self.envelope_stretch else 1.0
+        if self.envelope_either and draws.random() < 0.5:
+            ratio = 1.0 / ratio
+        color = draws.normal(0.0, self.envelope_color, _POINTS) if self.envelope_color else None
+        f0, envelope, aperiodicity = analyzed(samples, sample_rate, self.period)
+        f0 = self._pitch(f0, level, draws)
+        if ratio != 1.0:
+            envelope, aperiodicity = stretched(envelope, ratio), stretched(aperiodicity, ratio)
+        if color is not None:
+            envelope = envelope * colored(color, envelope.shape[1], sample_rate)
+        if self.envelope_blur:
+            sigma = (
+                self.envelope_blur * _GRID_MS / self.period,
+                self.envelope_blur * _GRID_HZ * 2 * (envelope.shape[1] - 1) / sample_rate,
+            )
+            envelope = gaussian_filter(envelope, sigma)
+        if self.aperiodicity_noise:
+            middle = float(np.median(aperiodicity))
+            noise = draws.normal(middle if self.faithful else 0.0, self.aperiodicity_noise * middle, aperiodicity.shape)
+            aperiodicity = np.clip(aperiodicity + noise, 0.0, 1.0)
+        return pyworld.synthesize(
+            f0, np.ascontiguousarray(envelope), np.ascontiguousarray(aperiodicity), sample_rate, self.period
+        )
+
+    def _pitch(self, f0: Signal, level: float | None, draws: np.random.Generator) -> Signal:
+        """f0 (T,) in Hz, 0 where unvoiced, disguised."""
+        voiced = f0 > 0
+        if self.f0_zero or not voiced.any():
+            return np.zeros_like(f0)
+        middle = float(np.median(f0[voiced]))
+        octaves = np.log2(np.where(voiced, f0, middle) / middle) * (1.0 - self.f0_flat)
+        middle = middle if level is None else level
+        moved = np.where(voiced, middle * 2.0**octaves, 0.0)
+        if self.f0_noise:
+            if self.faithful:
+                whole = float(np.median(f0))  # 0 where most frames are unvoiced: no change then
+                moved = moved + draws.normal(whole, self.f0_noise * whole, len(f0))
+            else:
+                moved = np.where(voiced, moved + draws.normal(0.0, self.f0_noise * middle, len(f0)), 0.0)
+        return np.where(moved > 0, np.clip(moved, FLOOR / 2, 1000.0), 0.0)
+
+
+def analyzed(samples: Signal, sample_rate: int, period: float) -> tuple[Signal, Signal, Signal]:
+    """f0 (T,) in Hz, power envelope (T, bins) and aperiodicity (T, bins), a frame every `period` ms."""
+    import pyworld
+
+    hop = sample_rate * period / 1000.0
+    times = np.arange(int(len(samples) / hop) + 1) * period / 1000.0
+    f0 = _contour(samples, sample_rate, period, len(times))
+    envelope = pyworld.cheaptrick(samples, f0, times, sample_rate, f0_floor=FLOOR)
+    return f0, envelope, pyworld.d4c(samples, f0, times, sample_rate)
+
+
+def _contour(samples: Signal, sample_rate: int, period: float, frames: int) -> Signal:
+    rate = min(ANALYSIS_RATE, sample_rate)
+    hop = round(sample_rate * period / 1000.0)
+    return pitch(samples, sample_rate, hop, frames, floor=FLOOR, ceil=600.0, rate=rate).f0.astype(np.float64)
+
+
+def colored(points: Signal, bins: int, sample_rate: int) -> Signal:
+    """Factors (bins,) on a power spectrum, from gains in dB at points that are equally far apart in mel up to 8 kHz."""
+    mel = np.log1p(np.linspace(0.0, sample_rate / 2.0, bins) / 700.0)
+    gains = np.interp(mel, np.linspace(0.0, np.log1p(8000.0 / 700.0), len(points)), points)
+    return 10.0 ** (gains / 10.0)
+
+
+def stretched(bins: Signal, ratio: float) -> Signal:
+    """Spectra (T, bins) whose features lie at `ratio` times their frequencies; what is beyond the top is the top.
+
+    >>> stretched(np.array([[0.0, 1.0, 2.0, 3.0, 4.0]]), 2.0).tolist()
+    [[0.0, 0.5, 1.0, 1.5, 2.0]]
+    """
+    last = bins.shape[1] - 1
+    place = np.minimum(np.arange(last + 1) / ratio, last)
+    low = np.minimum(place.astype(int), last - 1)
+    share = place - low
+    return bins[:, low] * (1.0 - share) + bins[:, low + 1] * share

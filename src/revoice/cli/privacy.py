@@ -1,0 +1,75 @@
+"""`python evaluate.py evaluation=privacy`: anonymizers and converters with pseudo-voices in one table."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from revoice.atomic import require_ours
+from revoice.audio.anonymization import ANONYMIZERS
+from revoice.cli.app import device, several
+from revoice.cli.hiding import hiding_for
+from revoice.cli.systems import from_checkpoint, from_settings
+from revoice.conversion.converter import Converter
+from revoice.conversion.pseudo import Hiding, PseudoVoices
+from revoice.data.config import build
+from revoice.evaluation.privacy.methods import BySignal, Method, method_of
+from revoice.evaluation.privacy.report import FILES, result_line, write_privacy
+from revoice.evaluation.privacy.session import Found, PrivacyProtocol, measure
+from revoice.settings import from_mapping
+
+
+def privacy_protocol(settings: Mapping[str, Any]) -> PrivacyProtocol:
+    """What the group `evaluation` says, all of it checked: the anonymizers and the pseudo-voices, too."""
+    own = {key: value for key, value in settings.items() if key != "voices"}
+    how = from_mapping(PrivacyProtocol, own, "evaluation")
+    from_mapping(PseudoVoices, settings.get("voices") or {}, "evaluation.voices")
+    for name, given in how.methods.items():
+        if given is not None:
+            what = f"evaluation.methods.{name}"
+            ANONYMIZERS.check(*ANONYMIZERS.named(given, what), what)
+    return how
+
+
+def evaluate_privacy(how: PrivacyProtocol, values: dict[str, Any], out: Path) -> Found:
+    """Measure all methods, write the report, print a line for each."""
+    require_ours(out, FILES)
+    methods = {**_converters(values), **_anonymizers(how)}
+    found = measure(methods, build(values["data"]).manifest(), how, int(values["seed"]))
+    write_privacy(out, found, int(values["seed"]))
+    for outcome in found.outcomes:
+        print(result_line(outcome, found))
+    print(f"report: {out / 'report.html'}")
+    return found
+
+
+def _anonymizers(how: PrivacyProtocol) -> dict[str, Method]:
+    found: dict[str, Method] = {}
+    for name, given in how.methods.items():
+        if given is not None:
+            kind, settings = ANONYMIZERS.named(given, f"evaluation.methods.{name}")
+            anonymizer = ANONYMIZERS.build(kind, settings, what=f"evaluation.methods.{name}")
+            found[name] = BySignal(anonymizer, {"anonymizer": kind, **settings})
+    return found
+
+
+def _converters(values: dict[str, Any]) -> dict[str, Method]:
+    """Methods by what `ckpt=` and `model=` name."""
+    from revoice.cli.evaluate import system_names
+
+    where = device(values["device"])
+    paths = several(values["ckpt"]) if values.get("ckpt") else []
+    made: list[Converter] = [from_checkpoint(path, values, where) for path in paths]
+    given = [(Path(path), converter.model.name) for path, converter in zip(paths, made, strict=True)]
+    if values.get("model"):
+        made.append(from_settings(values, where))
+        given.append((Path(made[-1].model.name), made[-1].model.name))
+    how = from_mapping(PseudoVoices, values["evaluation"].get("voices") or {}, "evaluation.voices")
+    return {
+        f"{name} (pseudo)" if hiding else name: method_of(converter, hiding)
+        for name, converter in zip(system_names(given), made, strict=True)
+        for hiding in [_hiding(converter, how)]
+    }
+
+
+def _hiding(converter: Converter, how: PseudoVoices) -> Hiding | None:
+    return None if converter.model.target == "none" else hiding_for(converter, how, sample=how.ckpt is not None)

@@ -1,0 +1,205 @@
+"""Voices to hide behind: for each source speaker another one, from a pool of recordings or drawn by a network.
+
+As in the VoicePrivacy Challenge's first baseline (Fang et al., "Speaker anonymization using x-vector and neural
+waveform models", SSW 2019) a pseudo-voice is far from the speaker. It is one voice of the pool, not a mean of many: so
+it goes with any model that takes a recording, whether it makes embeddings of it or not.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from revoice.audio.io import Audio, AudioError, read_audio
+from revoice.audio.speaker import EMBEDDING, speaker_encoder
+from revoice.conversion.outputs import Target
+from revoice.data.config import build
+from revoice.data.corpora.manifest import Manifest
+from revoice.errors import UserError
+from revoice.settings import Number, Place, Seed, settings
+
+EMBEDDED = {  # which of espeak-ng's voices are the pool where none is given, and how much they speak
+    "sentences": 8, "test_sentences": 2, "per_voice": 6, "tested_voices": 0, "max_voices": 64,
+}  # fmt: skip
+CLIPS = 4  # of a voice, at most, that are heard and given to the model
+Vectors = NDArray[np.float32]
+
+
+@settings
+class PseudoVoices:
+    """Which voice stands for which speaker.
+
+    Attributes:
+        per: what has a voice of its own: each "speaker", each "utterance", or "all" together.
+        pool: a folder with one subfolder per voice, or a CSV as `data=folder` reads it; None: voices of espeak-ng.
+        far: of the pool, the share farthest from the speaker, from which one is drawn.
+        seed: another one draws other voices.
+        ckpt: of a VoiceGAN, for voice=sample.  gender: "female" or "male" of those; None draws either.
+    """
+
+    per: Literal["speaker", "utterance", "all"] = "speaker"
+    pool: Place | None = None
+    far: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    seed: Seed = 0
+    ckpt: Place | None = None
+    gender: Literal["female", "male"] | None = None
+
+
+@dataclass(frozen=True)
+class PoolVoice:
+    """A voice of the pool: recordings, and the mean of their embeddings (D,), of length 1."""
+
+    name: str
+    clips: list[Path]
+    vector: Vectors
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Voices to choose from."""
+
+    voices: list[PoolVoice]
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """(N, D)."""
+        return np.stack([voice.vector for voice in self.voices])
+
+    def far_from(self, speaker: Vectors, share: float, key: str) -> PoolVoice:
+        """One of the share of the pool that is farthest from a voice (D,), by the cosine; equal keys draw the same."""
+        order = np.argsort(self.vectors @ speaker, kind="stable")
+        near = max(1, round(share * len(order)))
+        return self.voices[int(order[int(drawn(key) * near)])]
+
+    def nearest(self, vector: Vectors) -> PoolVoice:
+        """The voice most like an embedding (D,)."""
+        return self.voices[int(np.argmax(self.vectors @ vector))]
+
+
+def drawn(key: str) -> float:
+    """A number from 0 to 1 (exclusive) that a text decides, the same on every machine.
+
+    >>> drawn("a") == drawn("a"), 0 <= drawn("b") < 1
+    (True, True)
+    """
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:6], "big") / 2**48
+
+
+def open_pool(pool: Path | None, data_dir: Path = Path("data"), device: str = "cpu") -> Pool:
+    """The pool in a folder; without one, voices of espeak-ng, spoken into `data_dir` at the first use.
+
+    Raises:
+        UserError: the folder holds no two voices that can be heard.
+    """
+    if pool is None:
+        config: dict[str, Any] = {"name": "synthetic", "root": data_dir / "synthetic", "corpus": EMBEDDED}
+    else:
+        config = {"name": "folder", "root": pool, "corpus": {}}
+    return pool_of(build({**config, "splits": {}}).manifest(), device)
+
+
+def pool_of(manifest: Manifest, device: str = "cpu") -> Pool:
+    """All voices of a corpus with their first recordings; broken ones are passed over."""
+    by_name: dict[str, list[Path]] = {}
+    for row in manifest:
+        by_name.setdefault(row.speaker, []).append(manifest.file(row))
+    voices = []
+    for name, files in by_name.items():
+        if clips := audible(files):
+            voices.append(PoolVoice(name, [*clips], embedding_of([*clips.values()], device)))
+    if len(voices) < 2:
+        raise UserError(
+            f"voices.pool: {manifest.root} has {len(voices)} voices that can be heard, expected two at least, each in "
+            "a subfolder of its own"
+        )
+    return Pool(voices)
+
+
+def audible(files: Sequence[Path]) -> dict[Path, Audio]:
+    """The first recordings of a voice that can be read, `CLIPS` at most, and what is in their first 10 s."""
+    found: dict[Path, Audio] = {}
+    for file in files:
+        if len(found) == CLIPS:
+            break
+        try:
+            found[file] = read_audio(file, 16000, seconds=10.0)
+        except AudioError:
+            continue
+    return found
+
+
+def embedding_of(clips: Sequence[Audio], device: str = "cpu") -> Vectors:
+    """The mean embedding (D,) of a voice, of length 1; zeros without a clip, which nothing is far from."""
+    return speaker_encoder(device).mean_embedding(clips).numpy() if clips else np.zeros(EMBEDDING, np.float32)
+
+
+def speaker_of(file: Path, base: Path) -> str:
+    """Whose recording it is: the first folder below the one that was given; that one if it lies there itself.
+
+    >>> speaker_of(Path("in/ann/2024/a.wav"), Path("in")), speaker_of(Path("in/a.wav"), Path("in"))
+    ('ann', 'in')
+    """
+    below = file.relative_to(base).parts
+    return below[0] if len(below) > 1 else base.name
+
+
+class Hiding:
+    """Chooses a voice for every speaker.
+
+    Args:
+        how: the settings.
+        pool: of voices; None for a model that speaks with the voices of a table.
+        table: names of these.
+        sampler: a network with `sample(gender, seed)`, which draws embeddings; None: voices are those of the pool.
+    """
+
+    def __init__(
+        self, how: PseudoVoices, pool: Pool | None = None, table: Sequence[str] = (), sampler: Any = None
+    ) -> None:
+        assert pool or table
+        self.how, self.pool, self.table, self.sampler = how, pool, [*table], sampler
+
+    def behind(self, who: str, vector: Callable[[], Vectors], by: str = "") -> Target:
+        """The voice for a speaker, or for whatever else is to have one.
+
+        Args:
+            who: its name, which decides what is drawn.
+            vector: gives its embedding (D,), where that is asked for.
+            by: who draws: another one draws otherwise.
+        """
+        key = f"{self.how.seed}/{by}/{who}"
+        if self.pool is None:
+            name = self.table[int(drawn(key) * len(self.table))]
+            return Target([Path(name)], name)
+        if self.sampler is not None:
+            return self._sampled(self.pool, key)
+        voice = self.pool.far_from(vector(), self.how.far, key)
+        return Target(voice.clips, voice.name)
+
+    def _sampled(self, pool: Pool, key: str) -> Target:
+        """An embedding that nobody has, and the recordings of the voice in the pool that is most like it."""
+        gender = self.how.gender or ("female", "male")[int(2 * drawn(f"{key}/gender"))]
+        seed = int(drawn(key) * 2**31)
+        vector = torch.nn.functional.normalize(self.sampler.sample(gender, seed).reshape(-1).cpu(), dim=0)
+        return Target(pool.nearest(vector.numpy()).clips, f"{gender}{seed}", vector)
+
+
+def speakers_in(files: Mapping[Path, Path], per: str) -> dict[str, list[Path]]:
+    """Sources by what is to have a voice of its own.
+
+    Args:
+        files: each with the folder that it was found in.
+        per: see `PseudoVoices`.
+    """
+    found: dict[str, list[Path]] = {}
+    for file, base in files.items():
+        who = {"all": "all", "speaker": speaker_of(file, base), "utterance": str(file.relative_to(base))}[per]
+        found.setdefault(who, []).append(file)
+    return found

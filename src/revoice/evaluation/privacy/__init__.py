@@ -1,0 +1,1 @@
+"""How anonymous speech is: attackers who try to tell who speaks, and what hiding it costs in words."""

@@ -1,0 +1,126 @@
+"""`voice=pseudo`, `voice=sample` and `model=anonymizer` as a user types them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from revoice.audio.io import read_audio, write_audio
+from revoice.conversion.converter import load
+
+
+@pytest.fixture(scope="module")
+def people(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips of each of two voices, a folder each."""
+    root = tmp_path_factory.mktemp("people")
+    for folder in sorted((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p90*"))[:2]:
+        for file in sorted(folder.glob("*.flac"))[:2]:
+            (root / folder.name).mkdir(exist_ok=True)
+            shutil.copy(file, root / folder.name / file.name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def pool(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One clip of each of four other voices."""
+    root = tmp_path_factory.mktemp("pool")
+    for folder in sorted((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p*"))[-4:]:
+        (root / folder.name).mkdir()
+        shutil.copy(sorted(folder.glob("*.flac"))[0], root / folder.name)
+    return str(root)
+
+
+def targets(folder: Path) -> dict[str, set[str]]:
+    """What the records beside the outputs say: the voices that each speaker's clips were given."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(folder.rglob("*.json")):
+        record = json.loads(path.read_text())
+        found.setdefault(Path(record["source"]).parent.name, set()).add(Path(record["target"][0]).parent.name)
+    return found
+
+
+def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, people: Path, pool: str, tmp_path) -> None:
+    say = ("convert", f"ckpt={trained}", f"src={people}", "voice=pseudo", f"voices.pool={pool}", "vocoder.iterations=1")
+    status, out, err = command(*say, f"out={tmp_path / 'a'}")
+    assert status == 0 and "4 converted" in out, err
+    given = targets(tmp_path / "a")
+    assert all(len(voices) == 1 for voices in given.values())
+    status, out, err = command(*say, f"out={tmp_path / 'a'}")
+    assert status == 0 and "4 of 4 were there" in err and targets(tmp_path / "a") == given
+    command(*say, "voices.per=all", f"out={tmp_path / 'b'}")
+    assert len(set.union(*targets(tmp_path / "b").values())) == 1
+    several = []
+    for seed in range(2):
+        command(*say, f"seed={seed}", "voices.far=1", "voices.per=utterance", f"out={tmp_path / str(seed)}")
+        several.append(targets(tmp_path / str(seed)))
+    assert several[0] != several[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["voice=pseudo", "tgt=b.wav"], "give one"),
+        (["voice=psuedo"], "did you mean 'pseudo'"),
+        (["voice=sample", "voices.ckpt=x.ckpt"], "takes recordings only"),
+        (["voice=pseudo", "voices.far=0"], "voices.far=0"),
+        (["voice=pseudo", "voices.pool=nowhere"], "nowhere"),
+        (["model=anonymizer", "ckpt=null", "tgt=b.wav"], "takes no target voice"),
+        (["model=anonymizer", "ckpt=null", "voice=pseudo"], "takes no target voice"),
+        (["model=anonymizer", "ckpt=null", "features=mel_22k"], "features=complex_16k"),
+        (["model=anonymizer", "ckpt=null", "model.by.name=wrold"], "did you mean 'world'"),
+        (["model=anonymizer", "ckpt=null", "model.by.f0_range=[3]"], "model.by.f0_range"),
+        ([], "tgt= is missing"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(command, trained, people: Path, arguments: list[str], words: str) -> None:
+    given = [a for a in arguments if a != "ckpt=null"]
+    ckpt = [] if "ckpt=null" in arguments else [f"ckpt={trained}"]
+    status, _, err = command("convert", *ckpt, f"src={people}", *given)
+    assert status == 2 and words in err and err.count("\n") == 1
+
+
+def test_a_folder_is_anonymized_and_goes_on_where_it_stopped(command, people: Path, tmp_path: Path) -> None:
+    say = ("convert", "model=anonymizer", f"src={people}", f"out={tmp_path / 'a'}", "workers=0")
+    status, out, err = command(*say)
+    assert status == 0 and "4 converted" in out, err
+    made = sorted((tmp_path / "a").rglob("*.wav"))
+    first = made[0].read_bytes()
+    made[0].unlink()
+    status, out, err = command(*say)
+    assert status == 0 and "1 converted, 3 kept" in out and made[0].read_bytes() == first
+    status, out, _ = command(*say, "model.by.seed=1")
+    assert "4 converted" in out and made[0].read_bytes() != first
+    source = read_audio(next(people.rglob(made[0].name.split("_to_")[0] + ".flac")), 16000)
+    hidden = read_audio(made[0])
+    assert hidden.sample_rate == 16000 and len(hidden.samples) == len(source.samples)
+    assert np.corrcoef(hidden.samples, source.samples)[0, 1] < 0.5
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_write_what_one_does(command, people: Path, tmp_path: Path) -> None:
+    for workers in (0, 2):
+        out = tmp_path / str(workers)
+        (people / "p0").mkdir(exist_ok=True)
+        (people / "p0" / "broken.wav").write_bytes(b"no sound")
+        status, said, err = command("convert", "model=anonymizer", f"src={people}", f"out={out}", f"workers={workers}")
+        assert status == 0 and "4 converted, 1 skipped" in said, err
+    shutil.rmtree(people / "p0")
+    one, two = (sorted(p.relative_to(tmp_path / n) for p in (tmp_path / n).rglob("*.wav")) for n in ("0", "2"))
+    assert one == two and len(one) == 4
+    assert all((tmp_path / "0" / name).read_bytes() == (tmp_path / "2" / name).read_bytes() for name in one)
+
+
+def test_all_chunks_of_a_long_recording_have_one_voice(people: Path, tmp_path: Path) -> None:
+    clip = read_audio(next(people.rglob("*.flac")), 16000)
+    times = int(np.ceil(45 / clip.seconds))
+    write_audio(tmp_path / "long.wav", np.tile(clip.samples, times), 16000)
+    stretch = {"name": "world", "envelope_stretch": [0.6, 1.8], "f0_range": [80, 300]}
+    made = load("anonymizer", settings={"by": stretch}).convert(tmp_path / "long.wav")
+    size = len(clip.samples)
+    pieces = [made.samples[i * size : (i + 1) * size] for i in range(times)]
+    spectra = [np.abs(np.fft.rfft(piece, 1 << 17)) for piece in pieces]
+    smooth = [np.convolve(s, np.ones(400) / 400, "valid")[::200] for s in spectra]
+    for other in smooth[1:]:
+        assert np.corrcoef(np.log(smooth[0] + 1e-3), np.log(other + 1e-3))[0, 1] > 0.95
