@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -30,6 +32,7 @@ def test_a_step_stays_half_of_what_it_was() -> None:
     assert int(rows["vqvae"][3]) <= 20
 
 
+@pytest.mark.slow
 def test_the_published_loop_is_timed_beside_ours() -> None:
     """The reference has as many parameters as the published network, or the script would say so."""
     lines = output("published_loop.py", "--items", "1", "--threads", "1", "--steps", "1", "--rounds", "1").splitlines()
