@@ -22,7 +22,6 @@ from revoice.atomic import replacing
 from revoice.audio.features import extractor
 from revoice.audio.scale import to_log_magnitude
 from revoice.audio.spec import FeatureSpec
-from revoice.audio.stft import Stft
 from revoice.checkpoint.description import KEY, Description
 from revoice.checkpoint.load import Loaded
 from revoice.data.read.batch import Batch
@@ -160,9 +159,8 @@ def graph_of(network: nn.Module) -> Graph:
         module = _Inverting(network) if isinstance(network, Vocos) else _Speaking(network)
         return Graph(module, {"features": features}, "waveform")
     if not isinstance(network, ConversionModel) or network.target != "clips":
-        raise UserError(
-            f"no graph of a {getattr(network, 'name', 'critic')}: expected a model that takes clips, or a vocoder"
-        )
+        name = getattr(network, "name", "critics")
+        raise UserError(f"no graph of {name}: expected a model that takes clips of the target, or a trained vocoder")
     fields = tuple(dict.fromkeys(("features", *network.requires.of_clip)))
     if others := [field for field in fields if field not in (*_PER_CLIP, "embedding")]:
         raise UserError(f"no graph of {network.name}, which asks for the {others[0]} of a clip: take adain_vc or vqvae")
@@ -235,8 +233,8 @@ def _traced(graph: Graph) -> Any:
     try:
         with torch.no_grad(), warnings.catch_warnings(action="ignore"):
             program = torch.onnx.export(
-                graph.module.eval(), tuple(example.values()), dynamic_shapes=graph.dimensions(), dynamo=True, verbose=False,
-                input_names=list(example), output_names=[graph.output],
+                graph.module.eval(), tuple(example.values()), dynamic_shapes=graph.dimensions(), dynamo=True,
+                verbose=False, input_names=list(example), output_names=[graph.output],
             )  # fmt: skip
     finally:
         quiet.setLevel(level)
