@@ -1,6 +1,8 @@
 """What training asks of a network, be it a conversion model, a recognizer or a vocoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -19,12 +21,17 @@ class Play:
         losses: unweighted, by name, each a scalar.
         fake: what it made, for critics to judge, with its gradient: (B, ...).  real: a true one of the same kind.
         given: the condition that both were made under, for critics that look at it: (B, ...).
+        wanted: (B,) which class `fake` was to be of.  own: (B,) which class `real` is of; for those that tell.
+        balance: (C,) weights of the classes in what critics learn of them; None: all weigh the same.
     """
 
     losses: dict[str, Tensor]
     fake: Tensor | None = None
     real: Tensor | None = None
     given: Tensor | None = None
+    wanted: Tensor | None = None
+    own: Tensor | None = None
+    balance: Tensor | None = None
 
 
 class Trainable(nn.Module):
@@ -37,8 +44,11 @@ class Trainable(nn.Module):
         may_change: settings that are about training alone: `init_from` takes them from the config.
         stands_on: networks of others that taught it or are a part of it: what they judge, they flatter.
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
+        needs: of a part that others stand on, what it lacks to convert, and the command that makes that of {path}.
         measured: names of what `measures` gives.
+        judged: sizes of what critics judge, by the names of their parameters, for critics that leave them open.
         grows_from: the model whose weights `grow_from` takes at the start of training (init_from=); "" for none.
+        speaker_pitch: whether it is told the mean and deviation of pitch of every training speaker, by `set_pitch`.
         static: whether `losses` does the same operations on tensors of the same shapes whatever is in a batch, and asks
             for no value: then a CUDA graph may replay it.
     """
@@ -48,10 +58,13 @@ class Trainable(nn.Module):
     preset: ClassVar[str] = "mel_22k"
     may_change: ClassVar[tuple[str, ...]] = ()
     stands_on: ClassVar[tuple[str, ...]] = ()
+    speaker_pitch: ClassVar[bool] = False
     static: ClassVar[bool] = True
     target: str = "none"
     grows_from: ClassVar[str] = ""
+    needs: ClassVar[str] = ""
     measured: ClassVar[tuple[str, ...]] = ()
+    judged: Mapping[str, int] = MappingProxyType({})
     requires: Requires
 
     def grow_from(self, other: "Trainable") -> None:
@@ -86,6 +99,17 @@ class Trainable(nn.Module):
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Take the per-channel statistics (F,) of the training features; models that do not standardize ignore them."""
+
+    def set_labels(self, counts: Mapping[str, Tensor]) -> None:
+        """Called before training, where it is known: how many utterances have each gender and emotion, (N,) each."""
+
+    def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
+        """Take the pitch of the training speakers, in the order of the table of their names.
+
+        Args:
+            statistics: (speakers, 2) mean and deviation of log-f0, nan of whom nothing is voiced.
+            fresh: whether training begins; otherwise it goes on with the statistics of a checkpoint.
+        """
 
     def speaker_codes(self, features: Tensor) -> Tensor | None:
         """Speaker representation (B, D) of features (B, F, T) for the speaker map; None if the model has none."""

@@ -70,12 +70,13 @@ def require_file(path: Path) -> Path:
     return path
 
 
-def read_torch(file: Path, legacy: bool = False) -> Any:
+def read_torch(file: Path, legacy: bool = False, standins: Any = None) -> Any:
     """What `torch.save` wrote: plain values and tensors on the CPU.
 
     Args:
         file: a zip archive as torch has written since 1.6.
         legacy: also take files of older versions, which have no checksum.
+        standins: what stands for classes that the file names (`revoice.interop.pickled`); None: it may name none.
 
     Raises:
         UserError: anything else in it; not named, the caller wraps this in `refused`.
@@ -84,20 +85,21 @@ def read_torch(file: Path, legacy: bool = False) -> Any:
         size = os.fstat(handle.fileno()).st_size
         judged: IO[bytes] = handle
         if handle.read(len(_ZIP)) == _ZIP:
-            judged = _rewritten(handle, size)
+            judged = _rewritten(handle, size, standins)
         elif legacy:
             handle.seek(0)
-            _check_program(io.BytesIO(handle.read(_PROGRAM)), _LEGACY)
+            _check_program(handle.read(_PROGRAM), _LEGACY, standins)
             handle.seek(0)
         else:
             raise UserError("not a readable checkpoint of plain tensors (not written by torch.save): give a .ckpt")
         with warnings.catch_warnings(action="ignore"):
-            content = torch.load(judged, map_location="cpu", weights_only=True)
+            how = {"weights_only": True} if standins is None else {"weights_only": False, "pickle_module": standins}
+            content = torch.load(judged, map_location="cpu", **how)
     _check_claims(content, size)
     return content
 
 
-def _rewritten(handle: IO[bytes], size: int) -> IO[bytes]:
+def _rewritten(handle: IO[bytes], size: int, standins: Any) -> IO[bytes]:
     """A zip archive of the members of another one (a file of `size` bytes), once all are found plain and whole."""
     own = io.BytesIO()
     with zipfile.ZipFile(handle) as archive, zipfile.ZipFile(own, "w", zipfile.ZIP_STORED) as written:
@@ -113,19 +115,22 @@ def _rewritten(handle: IO[bytes], size: int) -> IO[bytes]:
         for member in members:
             content = archive.read(member)  # an error where the CRC differs
             if member is programs[0]:
-                _check_program(io.BytesIO(content), 1)
+                _check_program(content, 1, standins)
             written.writestr(zipfile.ZipInfo(member.filename), content)
     own.seek(0)
     return own
 
 
-def _check_program(stream: IO[bytes], pickles: int) -> None:
+def _check_program(program: bytes, pickles: int, standins: Any) -> None:
+    stream = io.BytesIO(program)
     for _ in range(pickles):
         for opcode, argument, _place in pickletools.genops(stream):
+            _require_near(opcode.name, argument, program)
             name = str(argument) if opcode.name == "GLOBAL" else ""
             dangerous = opcode.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4")
             storage = name.startswith("torch ") and name.endswith("Storage") and name.isascii()
-            if dangerous or (name and name not in _PARTS and not storage):
+            standing = standins is not None and standins.takes(name)
+            if dangerous or (name and name not in _PARTS and not storage and not standing):
                 asked = name.replace(" ", ".") or f"code by {opcode.name}"
                 raise UserError(
                     f"not a readable checkpoint of plain tensors: it asks for {one_line(asked, 60)}, nothing was run; "
@@ -170,8 +175,12 @@ def read_yaml(file: Path) -> Any:
 def require_bounded(program: bytes) -> None:
     """Refuse a pickle that is cut, or that numbers its objects so high that the table of them would fill the memory."""
     for opcode, argument, _place in pickletools.genops(program):
-        if "PUT" in opcode.name and int(argument or 0) > len(program):
-            raise UserError(f"a pickle of {len(program):,} bytes with object number {argument}: get the file anew")
+        _require_near(opcode.name, argument, program)
+
+
+def _require_near(opcode: str, argument: Any, program: bytes) -> None:
+    if "PUT" in opcode and int(argument or 0) > len(program):
+        raise UserError(f"a pickle of {len(program):,} bytes with object number {argument}: get the file anew")
 
 
 def _check_claims(content: Any, size: int) -> None:

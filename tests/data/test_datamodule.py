@@ -1,4 +1,4 @@
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,18 +13,16 @@ from revoice.data.corpora.splits import Splits
 from revoice.data.datamodule import VoiceDataModule
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
 from revoice.data.read.batch import Batch
+from revoice.data.read.batch import Requires as Needs
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")
 
 
-@dataclass(frozen=True)
-class Requires:
-    fields: tuple[str, ...] = ("features", "f0", "embedding", "waveform")
-    frames: int = 40
-    minimum: int = 10
-    sampler: str = "uniform"
-    reference: int = 24
+def Requires(**settings) -> Needs:
+    """What the models of these tests need."""
+    fields = ("features", "f0", "embedding", "waveform")
+    return Needs(**{"fields": fields, "frames": 40, "minimum": 10, "reference": 24, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +183,27 @@ def test_lightning_trains_on_it(prepared: Prepared, tmp_path: Path) -> None:
     trainer.fit(module, datamodule=VoiceDataModule(prepared, Requires(), batch_size=4))
     assert len(module.seen) == 4 and "val" in trainer.callback_metrics
     assert module.seen == [batch.id for batch in take(prepared, 4, batch_size=4)]
+
+
+def test_a_model_without_a_time_axis_reads_whole_utterances_alone(prepared: Prepared) -> None:
+    needs = Needs(fields=("embedding",), frames=None, minimum=0)
+    data = VoiceDataModule(prepared, needs, batch_size=4)
+    (batch,) = islice(data.batches(), 1)
+    assert batch.features.shape == (4, 0, 0) and batch.embedding is not None and batch.embedding.shape == (4, 256)
+    assert data.store.labels == ("embedding",) and len(data.val_dataloader()) > 0
+
+
+def test_utterances_without_a_label_that_is_needed_are_left_out(prepared: Prepared) -> None:
+    """Of this folder nobody's gender is known; of some it is made known."""
+    needs = Needs(fields=("embedding",), frames=None, minimum=0, labels=("gender",))
+    known = {row.speaker for row in prepared.manifest.select("train")}
+    some = sorted(known)[:2]
+    told = prepared.manifest.with_rows(
+        replace(row, gender="F" if row.speaker in some else None) for row in prepared.manifest
+    )
+    data = VoiceDataModule(replace(prepared, manifest=told), needs, batch_size=8)
+    assert {row.speaker for row in told if row.id in [id for b in islice(data.batches(), 4) for id in b.id]} == {*some}
+    counts = data.label_counts()
+    assert counts["gender"].tolist() == [sum(row.speaker in some for row in told.select("train")), 0]
+    with pytest.raises(UserError, match="the gender is known"):
+        next(iter(VoiceDataModule(prepared, needs, batch_size=8).batches()))

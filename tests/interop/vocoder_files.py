@@ -26,6 +26,17 @@ VOCOS = (
     (r"\.down\.", ".pwconv2."),
 )
 
+WAVEGLOW = (
+    (r"^up\.", "upsample."),
+    (r"^flows\.(\d+)\.mix\.", r"convinv.\1.conv."),
+    (r"^flows\.(\d+)\.coupling\.", r"WN.\1."),
+    (r"\.first\.", ".start."),
+    (r"\.last\.", ".end."),
+    (r"\.dilated\.", ".in_layers."),
+    (r"\.condition\.", ".cond_layer."),
+    (r"\.narrow\.", ".res_skip_layers."),
+)
+
 HIFIGAN_JSON: dict[str, Any] = {
     "resblock": "1", "upsample_rates": [8, 8, 2, 2], "upsample_kernel_sizes": [16, 16, 4, 4],
     "upsample_initial_channel": 16, "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 3], [1, 2]],

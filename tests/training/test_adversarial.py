@@ -159,6 +159,7 @@ def test_the_model_is_averaged_and_the_critics_are_not(workplace: Path, tmp_path
         ({"optimizers": {"patch": {"lr": -1}}}, "optimizer.lr"),
         ({"schedule": [{"turns": [{"part": "patch", "losses": {"penlty": 1}}]}]}, "did you mean 'penalty'"),
         ({"loss": None, "schedule": None}, "loss is missing"),
+        ({"schedule": [{"turns": [{"part": "patch"}]}]}, "monitor=val/loss says nothing.*val/accuracy/patch"),
     ],
 )
 def test_mistakes_are_one_line(workplace: Path, tmp_path: Path, change: dict[str, Any], why: str) -> None:
@@ -171,20 +172,66 @@ def test_critics_learn_from_stored_samples(workplace: Path, tmp_path: Path, trai
     plain = [{"batches": "stored", "turns": [{"part": "patch"}]}]
     settings = config(workplace, "max_iterations=4", schedule=plain)
     settings["data"]["generated_by"] = str(trained)
+    settings["callbacks"]["checkpoint"] = {"monitor": "val/accuracy/patch", "mode": "max"}
     first = train(settings, tmp_path / "first")
     assert first.metrics["train/critic/patch"] > 0
     before, after = last(tmp_path / "first"), config(workplace, "max_iterations=4", schedule=plain)
     fields = list((workplace / "data" / "prepared").glob("*/*/generated-*"))
     assert len(fields) == 1
     changed = fields[0].stat().st_mtime
-    train({**after, "data": settings["data"]}, tmp_path / "second")
+    train({**after, "data": settings["data"], "callbacks": settings["callbacks"]}, tmp_path / "second")
     assert fields[0].stat().st_mtime == changed
     same(last(tmp_path / "second")["state_dict"], before["state_dict"])
     wrong = config(workplace, schedule=[{"batches": "stored", "turns": [{"part": "generator"}]}])
     with pytest.raises(UserError, match="cannot learn from stored samples"):
         train({**wrong, "data": settings["data"]}, tmp_path / "no")
     with pytest.raises(UserError, match="data.generated_by=CHECKPOINT"):
-        train(config(workplace, schedule=plain), tmp_path / "none")
+        train({**config(workplace, schedule=plain), "callbacks": settings["callbacks"]}, tmp_path / "none")
+
+
+def test_live_samples_of_a_phase_of_critics_alone_are_those_of_the_model_as_it_was(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What storing them when the phase begins would give, but for new draws in every iteration."""
+    seen: list[bool] = []
+    take = VoiceModule._take
+    kept: dict[str, torch.Tensor] = {}
+
+    def watched(self: VoiceModule, due: Any, number: int, plays: Any) -> Any:
+        if self.schedule.number == 1 and due.turn.part == "patch":
+            now = self.model.state_dict()
+            kept.update({} if kept else {name: value.clone() for name, value in now.items()})
+            fake = plays.of(number, 0).fake
+            assert fake is not None and not fake.requires_grad
+            seen.append(all(torch.equal(kept[name], now[name]) for name in now))
+        return take(self, due, number, plays)
+
+    monkeypatch.setattr(VoiceModule, "_take", watched)
+    phases = [SCHEDULE[0], {"iterations": 4, "turns": [{"part": "patch"}]}, SCHEDULE[2]]
+    train(config(workplace, "max_iterations=8", schedule=phases), tmp_path)
+    assert seen == [True] * 4
+
+
+def test_a_new_run_goes_on_with_the_critics_of_a_checkpoint(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(config(workplace, "max_iterations=2"), tmp_path / "first")
+    begun: list[dict[str, torch.Tensor]] = []
+    start = VoiceModule.on_train_start
+
+    def kept(self: VoiceModule) -> None:
+        begun.append({name: value.clone() for name, value in self.critics.state_dict().items()})
+        start(self)
+
+    monkeypatch.setattr(VoiceModule, "on_train_start", kept)
+    ckpt = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    settings = config(workplace, "max_iterations=1", f"init_from={ckpt}")
+    wider = {**settings["critics"]["plain"], "width": 7}
+    train({**settings, "critics": {**settings["critics"], "plain": wider}}, tmp_path / "second")
+    before = {name.removeprefix("critics."): value for name, value in last(tmp_path / "first")["state_dict"].items()}
+    same_as = {name: torch.equal(value, before[name]) for name, value in begun[0].items() if "patch" in name}
+    assert same_as and all(same_as.values())
+    assert any(value.shape != before[name].shape for name, value in begun[0].items() if "plain" in name)
 
 
 def test_what_a_validation_decides_belongs_to_the_checkpoint_of_its_iteration(

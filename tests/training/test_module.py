@@ -100,7 +100,7 @@ def test_an_ordinary_iteration_asks_for_no_value(
 ) -> None:
     found, logged = module(tmp_path, iteration)
     found.trainer.log_every_n_steps = 20  # type: ignore[misc]
-    monkeypatch.setattr("revoice.training.module.WAITS", ("cuda", "cpu"))
+    monkeypatch.setattr("revoice.training.finite.WAITS", ("cuda", "cpu"))
     batches = [batch(draws=Draws(0, iteration, 0, 1, 1))]
     with Waits() as waits:
         found.training_step(batches, 0)

@@ -27,6 +27,15 @@ def test_what_is_logged_is_known_beforehand() -> None:
     ]  # fmt: skip
 
 
+def test_the_loss_of_validation_says_something_where_the_model_has_one_of_its_own_in_the_end() -> None:
+    first = {"iterations": 5, "turns": [{"part": "generator", "losses": {"mel": 1}}]}
+    only = {"losses": {"adversarial/patch": 1, "mel": 0}, "part": "generator"}
+    assert "val/loss" not in plan([first, {"turns": [{"part": "patch"}, only]}])
+    assert "val/loss" not in plan([{"turns": [{"part": "patch"}]}])
+    assert "val/loss" in plan([first, {"turns": [{"part": "patch"}]}])
+    assert "val/loss" in plan([first, {"turns": [{"part": "patch"}, only, {"part": "listener"}]}])
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [

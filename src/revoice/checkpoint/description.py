@@ -26,7 +26,8 @@ class Description:
     """Everything besides the weights that a model needs to convert, or a vocoder to speak; plain values only.
 
     Attributes:
-        model: registry name.  arguments: of its class.  kind: which registry.
+        model: registry name.  arguments: of its class.  kind: which registry; of "critics", several
+            of which lie in one file, the arguments are by name.
         features: the `FeatureSpec` as a dict.
         trim_db: silence trimming of the training data, applied to reference clips too.
         fields: settings of the stored fields by kind, e.g. how f0 was searched; conversion computes them alike.
@@ -43,7 +44,7 @@ class Description:
     speakers: list[Annotated[str, Strict()]] = field(default_factory=list)
     levels: list[Number | None] = field(default_factory=list)
     data: Given = field(default_factory=dict)
-    kind: Literal["model", "vocoder"] = "model"
+    kind: Literal["model", "vocoder", "critics"] = "model"
     version: str = __version__
     format: int = FORMAT
 

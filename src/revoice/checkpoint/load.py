@@ -168,6 +168,8 @@ def untrained(name: str, settings: Mapping[str, Any], spec: FeatureSpec) -> Load
 
 def _build(description: Description, spec: FeatureSpec, state: Mapping[str, Tensor]) -> Trainable:
     """The described model with the weights of the file, once both are found to agree; 16-bit ones are widened."""
+    if description.kind == "critics":
+        raise UserError("it holds critics, which learn beside what they judge: type critics.NAME.init_from=FILE")
     if description.kind == "vocoder":
         return _with_weights(lambda: VOCODERS.build(description.model, description.arguments, {"spec": spec}), state)
     arguments = MODELS.arguments(description.model, description.arguments)
@@ -200,12 +202,25 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     return content
 
 
-def weights_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The model's own state in what `read_checkpoint` returns."""
+def weights_in(content: Mapping[str, Any], owner: str = "model") -> dict[str, Tensor]:
+    """The model's own state in what `read_checkpoint` returns, or, of `owner="critics"`, that of the critics."""
     named = {renamed.weight(unwrapped(str(name))): value for name, value in content["state_dict"].items()}
     if len(named) < len(content["state_dict"]):
         raise UserError("the checkpoint holds a weight twice, wrapped and not: save the state_dict of one model")
-    return {name.removeprefix("model."): value for name, value in named.items() if name.startswith("model.")}
+    return {name.removeprefix(f"{owner}."): value for name, value in named.items() if name.startswith(f"{owner}.")}
+
+
+def critics_of(path: str | Path) -> dict[str, Tensor]:
+    """Weights of the critics that a model was trained with, `NAME.critic...`; none in an exported `.safetensors`.
+
+    Raises:
+        UserError: see `load_checkpoint`.
+    """
+    file = find_checkpoint(path)
+    if file.suffix == ".safetensors":
+        return {}
+    with refused(file, "checkpoint of plain tensors"):
+        return weights_in(read_checkpoint(file), "critics")
 
 
 def unwrapped(name: str) -> str:

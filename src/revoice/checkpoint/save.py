@@ -6,15 +6,14 @@ from os.path import lexists
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from revoice.atomic import replacing, require_writable
 from revoice.checkpoint.description import CHECKSUM, KEY, Description, checksum
 from revoice.errors import UserError
-from revoice.models.base import Trainable
 
 
-def save(model: Trainable, description: Description, path: Path, half: bool = False) -> None:
+def save(model: nn.Module, description: Description, path: Path, half: bool = False) -> None:
     """Write a model: `.safetensors` (description in the header, and readable JSON beside it) or `.ckpt`.
 
     Whole or not at all; a `UserError` says why it cannot be written.
@@ -61,7 +60,7 @@ def require_free(path: Path, *inputs: Path) -> None:
     if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
         raise UserError(f"{path}: is what is read: give another name")
     beside = path.with_suffix(".json")
-    safe = path.suffix == ".safetensors"
+    safe = path.suffix in (".safetensors", ".onnx")
     taken = next((name for name in ([path, beside] if safe else [path]) if lexists(name)), None)
     try:
         ours = taken is None or (_describes(beside) if safe else bool(read_checkpoint(path)))

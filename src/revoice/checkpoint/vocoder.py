@@ -1,15 +1,19 @@
-"""The vocoder that somebody asks for, by its settings or by its weights."""
+"""The vocoder that somebody asks for, by its settings or by its weights, or that lies beside a model."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from revoice.audio.spec import FeatureSpec
-from revoice.checkpoint.load import find_checkpoint, load_checkpoint
+from revoice.checkpoint.load import Loaded, find_checkpoint, load_checkpoint
 from revoice.errors import UserError
-from revoice.settings import Given, Place, Word, checked, from_mapping, settings
+from revoice.settings import Given, NotNegative, Place, Word, checked, from_mapping, settings
 from revoice.vocoders.base import VOCODERS, Vocoder
 from revoice.vocoders.neural import NeuralVocoder, Projections
+
+FOUND = "found"  # the name that asks for what lies beside the model's checkpoint
+_NAMES = ("vocoder.ckpt", "vocoder.safetensors")
 
 
 @settings
@@ -19,12 +23,14 @@ class Trained:
     Attributes:
         ckpt: a run folder, a checkpoint or an exported file.
         name: what is expected there; None: any.
-        projections: see `NeuralVocoder`; None: as the checkpoint says.
+        projections, sigma, denoise: see `NeuralVocoder` and `WaveGlow`; None: as the checkpoint says.
     """
 
     ckpt: Place
     name: Word | None = None
     projections: Projections | None = None
+    sigma: NotNegative | None = None
+    denoise: NotNegative | None = None
 
 
 def asked(values: Any) -> Trained | tuple[str, dict[str, Any]]:
@@ -36,6 +42,10 @@ def asked(values: Any) -> Trained | tuple[str, dict[str, Any]]:
     given = checked(Given, values, "vocoder")
     if given.get("ckpt") is not None:
         return from_mapping(Trained, given, "vocoder")
+    if given.get("name") == FOUND:
+        for key in given.keys() - {"name", "ckpt"}:
+            raise UserError(f"vocoder.{key}={given[key]}: of which vocoder? add vocoder=griffin_lim")
+        return "griffin_lim", {}
     name, given = VOCODERS.named({key: value for key, value in given.items() if key != "ckpt"}, "vocoder")
     if VOCODERS.get(name).trained:
         raise UserError(f"vocoder {name} speaks with trained weights: type vocoder.ckpt=RUN_FOLDER_OR_FILE")
@@ -51,13 +61,36 @@ def check_vocoder(values: Any) -> None:
         VOCODERS.check(*what, facts=("spec",))
 
 
-def load_vocoder(values: Any, spec: FeatureSpec, device: str | torch.device = "cpu") -> Vocoder:
+def beside(model: Loaded) -> Path | None:
+    """The vocoder of the model's features that lies in the folder of its checkpoint, or in the run folder around it."""
+    if model.path is None:
+        return None
+    folder = model.path.resolve().parent
+    folders = [folder, folder.parent] if folder.name == "checkpoints" else [folder]
+    places = [place for each in folders for name in _NAMES if (place := each / name) != model.path.resolve()]
+    return next((place for place in places if place.is_file()), None)
+
+
+def load_vocoder(
+    values: Any, spec: FeatureSpec, device: str | torch.device = "cpu", model: Loaded | None = None
+) -> Vocoder:
     """The vocoder of `{name, ckpt, setting: ...}`: one that needs no training, or the one in the checkpoint `ckpt`.
+
+    The name "found" asks for the one that lies beside the checkpoint of `model`, or for Griffin-Lim where none does.
 
     Raises:
         UserError: see `asked`; the checkpoint holds something else, or a vocoder of other features than `spec`.
     """
     what = asked(values)
+    if not isinstance(what, Trained) and dict(values).get("name") == FOUND and model is not None:
+        near = beside(model)
+        if near is not None:
+            try:
+                return load_vocoder({"ckpt": near}, spec, device)
+            except UserError as error:
+                raise UserError(
+                    f"{error}; it lies beside the model: take it away, or type vocoder=griffin_lim"
+                ) from error
     if not isinstance(what, Trained):
         name, given = what
         return VOCODERS.build(name, given, {"spec": spec}).to(device).eval()
@@ -67,8 +100,8 @@ def load_vocoder(values: Any, spec: FeatureSpec, device: str | torch.device = "c
         wanted = f"vocoder {what.name}" if what.name else "vocoder"
         raise UserError(f"vocoder.ckpt={what.ckpt} holds a {vocoder.name}, expected a {wanted}")
     loaded.spec.require_match(spec, f"vocoder {vocoder.name}", "the model")
-    if what.projections is not None:
-        vocoder.set_projections(what.projections)
+    given = {name: getattr(what, name) for name in ("projections", "sigma", "denoise")}
+    vocoder.set_speaking({name: value for name, value in given.items() if value is not None})
     vocoder.fuse()
     vocoder.settings |= {"projections": vocoder.projections, "checkpoint": str(loaded.path), "sha256": loaded.sha256}
     return vocoder

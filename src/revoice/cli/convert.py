@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from revoice.atomic import write_text
 from revoice.cli.app import device, required, run, several, to_json
-from revoice.errors import UserError
+from revoice.errors import UserError, printable
 
 if TYPE_CHECKING:
     from revoice.conversion.converter import Converter
@@ -78,10 +79,21 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
+    if not converter.spec.phase:  # which needs no vocoder
+        print(spoken(converter), file=sys.stderr)
     began = time.perf_counter()
     result = _convert(converter, jobs, targets, values.get("workers"))
     _tell(result, jobs, time.perf_counter() - began)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
+
+
+def spoken(converter: "Converter") -> str:
+    """Which vocoder speaks, and whether it is the one that the model's checkpoint names."""
+    how, named = converter.vocoder.settings, converter.loaded.description.data.get("vocoder")
+    said = f"vocoder: {converter.vocoder.name}" + (f" ({how['checkpoint']})" if "checkpoint" in how else "")
+    if isinstance(named, dict) and named.get("sha256") != how.get("sha256"):
+        said += f"; the model was evaluated with the {named.get('name')} {named.get('sha256')}, which is another"
+    return printable(said)
 
 
 def _targets(
@@ -101,6 +113,8 @@ def _targets(
         from revoice.cli.hiding import hidden_voices
 
         return hidden_voices(values, converter, found)
+    if converter.model.alone and not values.get("tgt"):
+        return Target([], name)
     targets = required(values, "tgt", EXAMPLE)
     return find_target(several(targets), out, by_name=converter.model.target == "speaker")
 
@@ -185,8 +199,19 @@ def _record(folder: Path) -> Path:
 def main() -> None:
     """Entry point of `revoice-convert`: settings that are not the command's own are the model's controls."""
     hides = any(argument.startswith("voice=") for argument in sys.argv[1:])
-    sys.argv = [sys.argv[0], *(_as_control(argument, hides) for argument in sys.argv[1:])]
+    sys.argv = [sys.argv[0], *(_as_control(argument, hides) for argument in with_griffin_lim(sys.argv[1:]))]
     run("convert", task)
+
+
+def with_griffin_lim(arguments: Sequence[str]) -> list[str]:
+    """Settings of a vocoder that nobody names are Griffin-Lim's.
+
+    >>> with_griffin_lim(["src=a.wav", "vocoder.iterations=100"])
+    ['src=a.wav', 'vocoder.iterations=100', 'vocoder=griffin_lim']
+    """
+    keys = {argument.partition("=")[0].lstrip("+~") for argument in arguments}
+    own = any(key.startswith("vocoder.") for key in keys) and not keys & {"vocoder", "vocoder.ckpt", "vocoder.name"}
+    return [*arguments, *(["vocoder=griffin_lim"] if own else [])]
 
 
 def _as_control(argument: str, hides: bool = False) -> str:

@@ -6,8 +6,10 @@ from typing import Any
 from revoice.cli.app import required, run
 from revoice.cli.quoting import PATH_KEYS
 from revoice.errors import UserError
+from revoice.registry import accepted
 from revoice.settings import Flag, Place, Word, from_config, settings
 
+EXTRA = ("config", "statistics", "coupling", "preset")  # what some importers take besides the file
 EXAMPLE = "python import_checkpoint.py kind=adain_vc path=vctk_model.ckpt out=adain_vc.safetensors"
 
 
@@ -21,6 +23,8 @@ class ImportConfig:
     half: Flag | None = None
     config: Place | None = None
     statistics: Place | None = None
+    coupling: Word | None = None
+    preset: Word | None = None
 
 
 def check(values: dict[str, Any]) -> ImportConfig:
@@ -44,12 +48,15 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     importer = IMPORTERS.get(str(given.kind))
     path, out, half = given.path, given.out, given.half
     assert path is not None and out is not None
-    extra = {key: place for key in ("config", "statistics") if (place := getattr(given, key)) is not None}
-    require_free(out, path, *extra.values())
+    extra = {key: value for key in EXTRA if (value := getattr(given, key)) is not None}
+    for key, value in extra.items():
+        if key not in accepted(importer.read):
+            raise UserError(f"{key}={value}: kind={given.kind} takes none, leave it out")
+    require_free(out, path, *(value for value in extra.values() if isinstance(value, Path)))
     imported = importer().read(path, **extra)
     description = Description(
         kind=imported.kind, model=imported.name, arguments=imported.arguments, features=imported.spec.to_dict(),
-        trim_db=imported.trim_db, data={"imported_from": path.name, **imported.data},
+        trim_db=imported.trim_db, speakers=imported.speakers, data={"imported_from": path.name, **imported.data},
     )  # fmt: skip
     safe = out.suffix == ".safetensors"
     save(imported.model, description, out, half=imported.half and safe if half is None else half)

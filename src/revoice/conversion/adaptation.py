@@ -121,7 +121,7 @@ def _crops(
     clip: Batch, model: ConversionModel, step: int, how: Adaptation, generator: torch.Generator, hop: int
 ) -> Batch:
     total, count = clip.features.shape[-1], how.crops
-    size = min(model.requires.frames, total)
+    size = min(model.requires.crop, total)
     starts = torch.randint(total - size + 1, (count,), generator=generator).tolist()
 
     def cut(values: Tensor | None, scale: int = 1) -> Tensor | None:

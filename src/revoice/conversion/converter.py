@@ -16,15 +16,16 @@ from revoice.audio.speaker import speaker_encoder
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.trim import read_speech
 from revoice.checkpoint.load import DEFAULT, Loaded, load_model
-from revoice.checkpoint.vocoder import load_vocoder
+from revoice.checkpoint.vocoder import FOUND, load_vocoder
 from revoice.conversion.adaptation import Adaptation, Voice, adapted
-from revoice.conversion.chunks import Clip, Recording, fit
-from revoice.data.fields.base import FIELDS
+from revoice.conversion.chunks import WHOLE, Clip, Recording, fit
+from revoice.data.fields.base import FIELDS, build_field
 from revoice.data.fields.f0 import F0
+from revoice.data.fields.paired import Paired
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.base import Controls, ConversionModel
-from revoice.nn.pitch import log_level
+from revoice.nn.pitch import log_level, log_spread
 from revoice.vocoders.base import VOCODERS, Vocoder
 
 
@@ -33,12 +34,15 @@ class Known:
     """What is known of a clip before its features are.
 
     Attributes:
-        f0: (T,) Hz.  level: of its pitch, see `Batch`.  embedding: of the speaker (256,).
+        f0: (T,) Hz.  level, spread: of its pitch, see `Batch`.  embedding: of the speaker (256,).
+        name: what is drawn for the whole recording is tied to.
     """
 
     f0: np.ndarray | None = None
     level: Tensor | None = None
+    spread: Tensor | None = None
     embedding: Tensor | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,18 @@ class Converter:
     ) -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
         if not isinstance(loaded.model, ConversionModel):
-            raise UserError(
-                f"{loaded.path} holds a {loaded.model.name}, which converts nothing: give a conversion model"
-            )
+            needs = loaded.model.needs.format(path=loaded.path)
+            wanted = f"it lacks {needs}" if needs else "give a conversion model"
+            raise UserError(f"{loaded.path} holds a {loaded.model.name}, which converts nothing: {wanted}")
         self.model: ConversionModel = loaded.model.to(self.device).eval()
         how = loaded.description.fields.get("f0", {})
         self.f0 = cast(F0, FIELDS.build("f0", how, {"spec": self.spec}, what="fields.f0"))
+        paired = [label for label in self.model.requires.of_clip if label.startswith("paired:")]
+        self.paired: Paired | None = None
+        if paired:
+            levels = [level for level in loaded.description.levels if level is not None]
+            made = cast(Paired, build_field(paired[0], self.spec, loaded.description.fields))
+            self.paired = made.settled(float(np.exp(np.mean(levels))) if levels else None)
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()
@@ -96,7 +106,9 @@ class Converter:
 
     def controls(self, settings: Mapping[str, Any]) -> Controls:
         """The model's typed controls from plain settings; an unknown one is a `UserError` with the valid names."""
-        return self.model.typed_controls({**self.settings, **settings})
+        typed = self.model.typed_controls({**self.settings, **settings})
+        self.model.check_controls(typed)
+        return typed
 
     def convert(self, source: Clip, targets: Clip | Sequence[Clip] | Voice = (), **controls: Any) -> Audio:
         """Say what `source` says in the voice of `targets`.
@@ -108,7 +120,7 @@ class Converter:
             controls: the model's controls, e.g. `strength=0.7`.
 
         Returns:
-            Audio as long as the source (to the frame), at the model's rate, as loud as the source.
+            Audio at the model's rate, as loud as the source, and as long unless the controls change the timing.
 
         Raises:
             AudioError: a recording is broken or silent.
@@ -119,7 +131,8 @@ class Converter:
 
     def stream(self, source: Recording, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
         """The conversion of a recording, block after block, with memory for one chunk."""
-        return self.joined(source, ((heard, self.say(heard.batch, voice, controls)[0]) for heard in self.hear(source)))
+        said = ((heard, self.say(heard.batch, voice, controls)[0]) for heard in self.hear(source))
+        return self.joined(source, said, self.tempo(source, voice, controls))
 
     def hear(self, source: Recording) -> Iterator[Heard]:
         """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first.
@@ -132,11 +145,31 @@ class Converter:
         for own, about in zip(source.chunks(), known, strict=True):
             clip = self.audio(own)
             name = name or fingerprint(clip.samples)
-            yield Heard(source, own, clip, replace(self.analyzed(clip, about), id=(name,)))
+            yield Heard(source, own, clip, replace(self.analyzed(clip, replace(about, name=name)), id=(name,)))
 
-    def joined(self, source: Recording, said: Iterable[tuple[Heard, np.ndarray]]) -> Iterator[np.ndarray]:
-        """What was said of every chunk of a recording, block after block, with its levels and pauses."""
-        return source.joined((_leveled(heard, samples) for heard, samples in said), self.spec.sample_rate)
+    def tempo(self, source: Recording, voice: Voice, controls: Controls) -> float:
+        """How many times as long as a recording its conversion becomes."""
+        frames = self.spec.frames(round(source.cuts[-1] / source.rate * self.spec.sample_rate))
+        tempo = self.model.tempo(frames, voice.references, controls)
+        if tempo != 1.0 and not source.whole and not self.model.keeps_tempo(controls):
+            raise AudioError(
+                f"{source.name}: takes its timing from the target, which a recording of {WHOLE:g} s at most can"
+            )
+        return tempo
+
+    def joined(
+        self, source: Recording, said: Iterable[tuple[Heard, np.ndarray]], tempo: float = 1.0
+    ) -> Iterator[np.ndarray]:
+        """What was said of every chunk of a recording, block after block, with its levels and pauses.
+
+        Args:
+            source: the recording.
+            said: samples of every chunk.
+            tempo: how many times as long as heard each was said; pauses stretch likewise.
+        """
+        # as if said at another rate: every place in the output moves with the tempo
+        rate = max(1, round(self.spec.sample_rate * tempo))
+        return source.joined((_leveled(heard, samples, tempo) for heard, samples in said), rate)
 
     def _known(self, source: Recording) -> list[Known]:
         """What belongs to the whole recording, for each chunk: none has a voice or a level of pitch of its own."""
@@ -148,9 +181,14 @@ class Converter:
                 contours.append(self.f0.contour(clip.samples))
             if "embedding" in self.model.requires.of_clip:
                 voices.append(speaker_encoder(str(self.device)).embed([clip])[0])
-        level = log_level(torch.from_numpy(np.concatenate(contours))) if contours else None
+        whole = torch.from_numpy(np.concatenate(contours)) if contours else None
+        level, spread = (None, None) if whole is None else (log_level(whole), log_spread(whole))
         voice = torch.nn.functional.normalize(torch.stack(voices).mean(0), dim=0) if voices else None
-        about = Known(level=None if level is None else level.to(self.device), embedding=voice)
+        about = Known(
+            level=None if level is None else level.to(self.device),
+            spread=None if spread is None else spread.to(self.device),
+            embedding=voice,
+        )
         return [replace(about, f0=contour) for contour in contours] or [about] * (len(source.cuts) - 1)
 
     def audio(self, clip: Clip) -> Audio:
@@ -174,11 +212,14 @@ class Converter:
         """A voice from one or more recordings of it: they are analyzed, and the model is adapted to them.
 
         A model with a table of speakers takes the names of its speakers instead, one that speaks in one way only none.
+        Of one that also speaks in the source's own voice there may be none.
         """
         several = clips if isinstance(clips, Sequence) and not isinstance(clips, str) else [clips]
         if self.model.target == "none":
             if several:
                 raise UserError(f"model {self.model.name} takes no target voice: leave tgt= out")
+            return Voice([], self.model, None)
+        if self.model.alone and not several:
             return Voice([], self.model, None)
         if self.model.target == "speaker":
             return Voice([self._speaker(name) for name in several], self.model, None)
@@ -210,12 +251,18 @@ class Converter:
             f0 = self.f0.contour(clip.samples)
         if voice is None and "embedding" in wanted:
             voice = speaker_encoder(str(self.device)).embed([clip])[0]
+        paired = None
+        if self.paired is not None:
+            copy = self.paired.of(clip.samples, known.name)
+            paired = torch.from_numpy(copy.T[:, : features.shape[1]]).to(self.device)
         return Batch.of_clip(
             features,
+            paired=paired,
             waveform=waveform if "waveform" in wanted else None,
             f0=None if f0 is None else torch.from_numpy(f0[: features.shape[1]]).to(self.device),
             embedding=voice,
             level=known.level,
+            spread=known.spread,
         )
 
     def say(self, clips: Batch, voice: Voice, controls: Controls) -> np.ndarray:
@@ -255,11 +302,11 @@ class Converter:
         return self.audio(Recording(audio).speech())
 
 
-def _leveled(heard: Heard, samples: np.ndarray) -> np.ndarray:
-    """Samples as long and as loud as their source."""
+def _leveled(heard: Heard, samples: np.ndarray, tempo: float) -> np.ndarray:
+    """Samples as loud as their source, and `tempo` times as long."""
     source, clip = heard.source, heard.clip
-    samples = fit(samples, len(clip.samples))
-    if source.untouched:
+    samples = fit(samples, round(len(clip.samples) * tempo))
+    if source.untouched or tempo != 1.0:
         level = loudness_db(heard.own.samples, heard.own.sample_rate)
         samples = match_loudness(samples, clip.sample_rate, level)
     else:
@@ -287,7 +334,8 @@ def load(
             model that needs no training: `revoice.load("random_cnn", settings={"kernel": "3x1"})`.
         device: where to run.
         vocoder: of the model's features, or its settings, e.g. `{"name": "griffin_lim", "iterations": 100}` or
-            `{"ckpt": "outputs/train/vocos/RUN"}`.
+            `{"ckpt": "outputs/train/vocos/RUN"}`; None: the vocoder.ckpt or vocoder.safetensors that lies beside the
+            checkpoint, else Griffin-Lim.
         adapt: steps on the target's clips, or settings of `Adaptation`; None or 0: none.
         settings, model, features: of a model that needs no training, see `load_model`.
         controls: of the model, where a conversion does not say, e.g. `{"strength": 0.7}`.
@@ -297,6 +345,6 @@ def load(
     """
     how = None if adapt is None else Adaptation.of(adapt)
     loaded = load_model(checkpoint, device, model, settings, features)
-    if isinstance(vocoder, Mapping):
-        vocoder = load_vocoder(vocoder, loaded.spec, device)
+    if not isinstance(vocoder, Vocoder):
+        vocoder = load_vocoder(vocoder or {"name": FOUND}, loaded.spec, device, loaded)
     return Converter(loaded, vocoder, device, how, controls)

@@ -210,7 +210,8 @@ def _write(
             blocks = converter.stream(recording, voice, controls)
         else:
             recording = said.heard.source
-            blocks = converter.joined(recording, [(said.heard, said.samples)])
+            tempo = converter.tempo(recording, voice, controls)
+            blocks = converter.joined(recording, [(said.heard, said.samples)], tempo)
         seconds = write_blocks(job.out, blocks, rate) / rate
         spent = time.perf_counter() - began + (said.spent if said else 0.0)
         record = {

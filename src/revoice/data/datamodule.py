@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.preparation import Prepared
 from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
 from revoice.data.read.facts import Facts
-from revoice.data.read.gather import gather, labels_of
+from revoice.data.read.gather import gather, labeled, labels_of
 from revoice.data.read.mixture import Mixed, MixedStore
 from revoice.data.read.packed import Statistics
 from revoice.data.read.sampler import Crops, CropSampler
@@ -84,6 +86,14 @@ class DataModule(LightningDataModule):
         """
         raise NotImplementedError
 
+    def label_counts(self) -> dict[str, Tensor] | None:
+        """How many training utterances have each gender and each emotion of `tables`, (N,) each; None: not known."""
+        return None
+
+    def pitch_deviations(self) -> list[float | None]:
+        """Its deviation, likewise."""
+        raise NotImplementedError
+
     def recordings(self) -> Manifest | None:
         """Utterances whose files may be looked at; None if they are elsewhere."""
         return None
@@ -104,7 +114,7 @@ class DataModule(LightningDataModule):
         Where there are fewer utterances than processes, each process takes them all, and the mean is theirs.
         """
         rank, world_size = self.place
-        chosen = self.store.positions("val")
+        chosen = labeled(self._places, self.requires, self.store.positions("val"))
         if len(chosen) < world_size:
             rank, world_size = 0, 1
         chosen = chosen[: len(chosen) // world_size * world_size]
@@ -143,7 +153,7 @@ class DataModule(LightningDataModule):
 
     def _middle(self, chosen: np.ndarray) -> Crops:
         """Middle crops; the reference is the speaker's next utterance in the store, round and round."""
-        frames, lengths = self.requires.frames, self.store.lengths
+        frames, lengths = self.requires.crop, self.store.lengths
         order = np.argsort(self.speaker_of, kind="stable")
         rank_of = np.argsort(order, kind="stable")
         first = np.searchsorted(self.speaker_of[order], self.speaker_of[chosen], side="left")
@@ -197,12 +207,27 @@ class VoiceDataModule(DataModule):
 
     def pitch_levels(self) -> list[float | None]:
         """In one pass over the training utterances."""
+        return self._pitch.means() if self._pitch else []
+
+    def pitch_deviations(self) -> list[float | None]:
+        """In the same pass."""
+        return self._pitch.deviations() if self._pitch else []
+
+    @cached_property
+    def _pitch(self) -> PitchLevels | None:
         if "f0" not in self.requires.fields:
-            return []
+            return None
         levels = PitchLevels(self.tables.speakers)
         for position in self.store.positions("train"):
             levels.add(self.store.rows[position].speaker, self.store.utterance("f0", int(position)))
-        return levels.means()
+        return levels
+
+    def label_counts(self) -> dict[str, Tensor]:
+        """Counted."""
+        train = self.store.positions("train")
+        names = {"gender": self.tables.genders, "emotion": self.tables.emotions}
+        found = {label: self._places[label][train] for label in names}
+        return {key: torch.bincount(found[key][found[key] >= 0], minlength=len(names[key])) for key in names}
 
     def recordings(self) -> Manifest:
         """The manifest of all that was prepared, of every split."""
@@ -210,13 +235,22 @@ class VoiceDataModule(DataModule):
 
     def sampler(self) -> CropSampler:
         """The sampler of the training crops."""
-        train = self.store.positions("train")
+        everything = self.store.positions("train")
+        train = labeled(self._places, self.requires, everything)
+        if not len(train):
+            label = " and ".join(self.requires.labels)
+            raise UserError(
+                f"of none of the {len(everything)} training utterances the {label} is known, which this model learns "
+                f"from: give data that says it, as a CSV with the columns path,speaker,{','.join(self.requires.labels)}"
+            )
+        # in order: all of one gender, then all of the next
+        groups = self._places["gender"].numpy() if self.requires.sampler == "in_order" else self.speaker_of
         sampler = CropSampler(
             train,
             self.store.lengths[train],
-            self.speaker_of[train],
+            groups[train],
             batch_size=self.batch_size,
-            frames=self.requires.frames,
+            frames=self.requires.crop,
             minimum=self.requires.minimum,
             mode=self.requires.sampler,
             reference=self.requires.reference,

@@ -100,6 +100,10 @@ class DataSetup(ABC):
         """Names of the voices that are trained on."""
         return {row.speaker for row in self.manifest().select("train")}
 
+    def emotions(self) -> tuple[str, ...]:
+        """Those that are trained on, sorted: what `Batch.emotion` counts."""
+        return tuple(sorted({row.emotion for row in self.manifest().select("train") if row.emotion}))
+
     def open(
         self,
         spec: FeatureSpec,
@@ -117,7 +121,9 @@ class DataSetup(ABC):
         if not self.stream:
             prepared = self.prepare(spec, [made.get(label, label) for label in requires.fields], out_dir)
             return VoiceDataModule(prepared, requires, self.batch_size, seed, micro_batches, device=self.device)
-        fields = [made.get(label, label) for label in labels_of(requires)]
+        fields = [made.get(label, label) for label in dict.fromkeys(("features", *labels_of(requires)))]
+        if requires.sampler == "in_order":
+            raise UserError("model.sampler=in_order: a stream comes shuffled: leave data.stream out")
         how, streams = self.streaming, self.streams(spec, fields, out_dir)
         return StreamDataModule(
             streams, requires, self.batch_size, seed, micro_batches, shares=self.shares(), shards=how.shards,
@@ -197,6 +203,10 @@ class CorpusSetup(DataSetup):
         """Their names, which a remote stream's index says."""
         return super().training_speakers() if self.at_hand else set(self._remote.tables.speakers)
 
+    def emotions(self) -> tuple[str, ...]:
+        """Those of the training utterances, which a remote stream's index says."""
+        return super().emotions() if self.at_hand else self._remote.tables.emotions
+
     def speakers(self) -> list[str]:
         """Names of all voices, those that are not trained on too."""
         return self.manifest().speakers if self.at_hand else list(self._remote.everyone)
@@ -260,6 +270,10 @@ class MixtureSetup(DataSetup):
     def training_speakers(self) -> set[str]:
         """Names of the speakers that the parts train on, told apart where two parts share one."""
         return {self._names[name][own] for name, part in self.parts.items() for own in part.training_speakers()}
+
+    def emotions(self) -> tuple[str, ...]:
+        """Those of all parts."""
+        return tuple(sorted({emotion for part in self.parts.values() for emotion in part.emotions()}))
 
     @cached_property
     def _names(self) -> dict[str, dict[str, str]]:

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.load import unwrapped
 from revoice.critics.period import PeriodCritic
 from revoice.critics.scale import ScaleCritic
-from revoice.interop.published import WEIGHT_NORM, load_renamed, renamed
+from revoice.errors import UserError
+from revoice.interop.published import WEIGHT_NORM, load_renamed, renamed, with_norms
 from revoice.settings import Factors, checked
+from revoice.untrusted import widened
 from revoice.vocoders.hifigan import HiFiGAN
 
 _GENERATOR = (
@@ -28,6 +31,11 @@ NEEDED = (  # of a config.json
     "upsample_initial_channel", "upsample_rates", "upsample_kernel_sizes", "resblock", "resblock_kernel_sizes",
     "resblock_dilation_sizes", "sampling_rate", "n_fft", "hop_size", "win_size", "num_mels", "fmin", "fmax",
 )  # fmt: skip
+PERIODS = (2, 3, 5, 7, 11)  # published
+CRITICS = {
+    "period": ("mpd", 5),
+    "scale": ("msd", 7),
+}  # ours: the published name, and the place of the layer that scores
 _OF_TRAINING = ("mpd.", "msd.")  # beside a `generator.` where all of a training is one state_dict
 
 
@@ -78,18 +86,8 @@ def hop_of(config: Mapping[str, Any]) -> int:
 
 def our_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The generator's weights by our names; where weight norm was multiplied out, as a norm and a direction again."""
-    state: dict[str, Tensor] = {}
-    for name, value in published.items():
-        if name.startswith(_OF_TRAINING):
-            continue
-        ours = our_name(name.removeprefix("generator."))
-        if not ours.endswith(".weight"):
-            state[ours] = value
-            continue
-        norm = torch.norm_except_dim(value, 2, 0)
-        magnitude, direction = (f"{ours.removesuffix('weight')}parametrizations.weight.original{i}" for i in (0, 1))
-        state |= {magnitude: norm, direction: torch.where(norm > 0, value, 1.0)}  # a norm of 0 has no direction
-    return state
+    own = {n.removeprefix("generator."): value for n, value in published.items() if not n.startswith(_OF_TRAINING)}
+    return with_norms({our_name(n): value for n, value in own.items()}, lambda name: name.endswith(".weight"))
 
 
 def load_generator(model: HiFiGAN, published: Mapping[str, Tensor]) -> None:
@@ -107,13 +105,47 @@ def critic_name(published: str, last: int) -> str:
     return renamed(published, rules)
 
 
-def load_critic(model: PeriodCritic | ScaleCritic, published: Mapping[str, Tensor]) -> None:
-    """Copy weights of a published discriminator into `model`; a name or shape that does not fit is a `UserError`."""
-    last = len(model.critics[0].layers) - 1  # type: ignore[arg-type]
+def critic_state(published: Mapping[str, Tensor], last: int) -> dict[str, Tensor]:
+    """The weights of a published discriminator by our names; `last` is the place of the layer that scores."""
     # a `weight_v` beside a `weight_g` is a weight, one beside a `weight_orig` a vector of spectral norm
     normed = {name.removesuffix("_g") for name in published if name.endswith(".weight_g")}
     state = {}
     for name, value in published.items():
         ours = critic_name(name, last)
         state[renamed(ours, WEIGHT_NORM) if name.removesuffix("_g").removesuffix("_v") in normed else ours] = value
-    load_renamed(model, state, "HiFi-GAN")
+    return state
+
+
+def load_critic(model: PeriodCritic | ScaleCritic, published: Mapping[str, Tensor]) -> None:
+    """Copy weights of a published discriminator into `model`; a name or shape that does not fit is a `UserError`."""
+    last = len(model.critics[0].layers) - 1  # type: ignore[arg-type]
+    load_renamed(model, critic_state(published, last), "HiFi-GAN")
+
+
+def critics_of(content: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """The critics in a published `do_*`, by our names for them and for their weights.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = {}
+    for name, (theirs, last) in CRITICS.items():
+        held = content.get(theirs)
+        if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
+            raise UserError(f"no {theirs} of plain tensors in it: expected HiFi-GAN's critics, e.g. do_02500000")
+        bare = {unwrapped(str(name)): widened(value, torch.float32) for name, value in held.items()}
+        found[name] = critic_state(bare, last)
+    return found
+
+
+def critic_arguments(name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of our critic that the shapes of its weights tell; the periods are always the published ones."""
+    first = state.get("critics.0.layers.0.bias")
+    if first is None:
+        raise UserError(f"no critic of HiFi-GAN in it: {name} has no critics.0.layers.0.bias")
+    number = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("critics."))
+    if name == "scale":
+        return {"width": len(first), "scales": number}
+    if number != len(PERIODS):
+        raise UserError(f"a critic of {number} periods, expected {len(PERIODS)}: {list(PERIODS)}")
+    return {"width": len(first), "periods": list(PERIODS)}

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from revoice.audio.presets import load_preset
+from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
 from revoice.models.speech2speech import Speech2Speech
 
@@ -47,6 +49,49 @@ def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         "voice_dim": config["speaker_embedding_dim"],
         "legacy": True,
     }  # fmt: skip
+
+
+def sizes_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The published settings that the shapes of weights by our names tell; rows of the table stand for speakers.
+
+    Raises:
+        UserError: they are of something else.
+    """
+    try:
+        wide = state["encoder.residual.wide.0.weight"]
+        return {
+            "n_bins": state["encoder.conv1.weight"].shape[1],
+            "speaker_dic": {str(row): row for row in range(len(state["voice.layer.weight"]))},
+            "num_hiddens": wide.shape[1],
+            "num_residual_hiddens": wide.shape[0],
+            "num_residual_layers": sum(name.startswith("encoder.residual.wide.") for name in state),
+            "num_embeddings": len(state["quantizer.codebook"]),
+            "embedding_dim": state["quantizer.codebook"].shape[1],
+            "speaker_embedding_dim": state["voice.layer.weight"].shape[1],
+        }
+    except (KeyError, IndexError) as error:
+        raise UserError(f"no weights of speech2speech in it: {error.args[0]} is not there as expected") from error
+
+
+def features_of(bins: int) -> FeatureSpec:
+    """The spectrograms of its two published sets: 1025 bins are linear (A), others in dB (B)."""
+    spec = load_preset("linear_16k" if bins == 1025 else "db_16k384")
+    if spec.channels == bins:
+        return spec
+    size = 2 * (bins - 1)
+    return FeatureSpec.from_dict(spec.to_dict() | {"n_fft": size, "win": size, "hop": max(1, size // 4)})
+
+
+def speakers_of(table: Any, rows: int) -> list[str]:
+    """Names by the rows of the published `speaker_dic`, whose numbers are those of VCTK's speakers.
+
+    >>> speakers_of({"226": 1, "225": 0}, 2)
+    ['p225', 'p226']
+    """
+    if not isinstance(table, Mapping) or sorted(map(str, table.values())) != sorted(map(str, range(rows))):
+        raise UserError(f"its speaker_dic is no table of {rows} speakers, a row for each from 0 on")
+    names = [str(name) for name, _ in sorted(table.items(), key=lambda item: item[1])]
+    return [f"p{name}" if name.isdigit() else name for name in names]
 
 
 def load_state(model: Speech2Speech, published: Mapping[str, Tensor]) -> None:

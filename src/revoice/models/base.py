@@ -13,7 +13,8 @@ from revoice.data.read.batch import Batch
 from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
-from revoice.nn.pitch import moved
+from revoice.nn.pitch import PitchRange, Semitones, moved, spread, transposed
+from revoice.nn.speech_codes import SpeechCodes
 from revoice.registry import Registry
 from revoice.settings import Number, from_mapping, settings
 from revoice.trainable import Trainable as Trainable
@@ -42,6 +43,20 @@ class StyleControls(Controls):
     def share(self) -> float:
         """As much of an adapted decoder as of the target's style."""
         return min(max(self.strength, 0.0), 1.0)
+
+
+@settings
+class PitchControls(StyleControls):
+    """What may be steered by models that are told the pitch.
+
+    Attributes:
+        strength: 0 speaks with the source's own voice, 1 with the target's, between mixes.
+        semitones: added to the target's pitch.
+        pitch_range: factor on how far the melody moves from its mean (1: as the source's).
+    """
+
+    semitones: Semitones = 0.0
+    pitch_range: PitchRange = 1.0
 
 
 def require_frames(shortest: int, **given: int) -> None:
@@ -77,6 +92,7 @@ class ConversionModel(Trainable):
         Controls: the dataclass of conversion settings.
         adapts: submodules that a few steps on the target's clips may move before conversion (`conversion.adaptation`);
             none are moved without clips of the target to learn from.
+        alone: whether it also speaks without any target, in the source's own voice.
         together: whether clips of equal length are quicker converted at once than one after the other.
         side_by_side: whether files are best converted in processes side by side: it computes on one core of a CPU.
         scales: a model with nothing to train is built from its settings alone, for the features `preset` or others of
@@ -84,6 +100,7 @@ class ConversionModel(Trainable):
     """
 
     target: str = "clips"
+    alone: ClassVar[bool] = False
     together: ClassVar[bool] = True
     side_by_side: ClassVar[bool] = False
     scales: ClassVar[tuple[str, ...]] = ()
@@ -103,6 +120,10 @@ class ConversionModel(Trainable):
                 raise choices(name, valid, f"control of {cls.name}")
         return from_mapping(cls.Controls, settings, "")
 
+    def check_controls(self, controls: Any) -> None:
+        """Refuse, by a `UserError`, what only this very model cannot follow: it has not learned what is asked for."""
+        return None
+
     def convert(self, source: Batch, targets: list[Batch], controls: Any) -> Tensor:
         """Features (B, F, T) of what the items of `source` say, all in the voice of `targets`.
 
@@ -117,9 +138,30 @@ class ConversionModel(Trainable):
         """f0 (B, T) in Hz of what `convert` returns, 0 where unvoiced, for the vocoder; None if it has no say."""
         return None
 
+    def tempo(self, frames: int, targets: list[Batch], controls: Any) -> float:
+        """How many times as long as a source of so many frames its conversion becomes."""
+        return 1.0
+
+    def keeps_tempo(self, controls: Any) -> bool:
+        """Whether that is the same for every part of a source, so that a long one can be converted in parts."""
+        return True
+
     def keeps_phase(self, controls: Any) -> bool:
         """Whether the vocoder should start from the phases of the source, whose waveform the model then requires."""
         return False
+
+    def steered_pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
+        """The sources' contours (B, T) at the targets' level, as the controls say; None if their f0 is not known."""
+        f0 = self.moved_pitch(source, targets, controls.strength)
+        if f0 is not None:
+            return spread(transposed(f0, controls.semitones), controls.pitch_range)
+        if controls.semitones or controls.pitch_range != 1.0:
+            name = "semitones" if controls.semitones else "pitch_range"
+            raise UserError(
+                f"{name}: this {self.name} is not told the pitch: leave it out, or train with "
+                "model.decoder.pitch_bins=128"
+            )
+        return None
 
     def moved_pitch(self, source: Batch, targets: list[Batch], strength: float) -> Tensor | None:
         """The source's contours f0 (B, T) at the mean log level of the targets, or `strength` of the way there.
@@ -132,6 +174,27 @@ class ConversionModel(Trainable):
         wanted = torch.cat(levels)
         by = strength * (wanted[~wanted.isnan()].mean() - own)  # (B,), nan where a level is unknown
         return moved(source.f0, by.nan_to_num(nan=0.0))
+
+
+class Coder(ConversionModel):
+    """A model that takes speech apart into codes and speaks with them, for others to stand on."""
+
+    @property
+    def code_widths(self) -> dict[str, int]:
+        """Channels of "content", "rhythm" and "pitch"."""
+        raise NotImplementedError
+
+    def codes(self, batch: Batch) -> SpeechCodes:
+        """The codes of clips, of crops as of whole ones; the same whenever they are asked for."""
+        raise NotImplementedError
+
+    def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
+        """Features (B, F, T) of codes and what tells the voice (B, D)."""
+        raise NotImplementedError
+
+    def told(self, batch: Batch) -> Tensor:
+        """What tells the voice (B, D) of clips."""
+        raise NotImplementedError
 
 
 class Standardizer(nn.Module):

@@ -1,11 +1,9 @@
 """VQ-VAE: discrete codes that carry what is said, and a decoder that is told who says it (arXiv:1711.00937)."""
 
 from math import prod
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
@@ -13,64 +11,21 @@ from revoice.errors import UserError
 from revoice.models.base import (
     MODELS,
     ConversionModel,
+    PitchControls,
     Requires,
     Sampler,
     Standardizer,
-    StyleControls,
+    Trainable,
     require_frames,
 )  # fmt: skip
-from revoice.nn.adain import instance_norm, styles_from
+from revoice.nn.adain import styles_from
 from revoice.nn.adain_decoder import LONGEST_HOP, Decoder, DecoderSize, spread_upsampling
-from revoice.nn.batch_norm import BatchNorm1d
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import Perturb, perturbed
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.nn.voice_code import VoiceCode, VoiceKind
-from revoice.settings import Fraction, Frames, Natural, Whole, Width, settings
-
-Strides = Annotated[tuple[Annotated[Whole, Field(ge=1, le=2)], ...], Field(min_length=1, max_length=256)]
-
-
-@settings
-class VQEncoderSize:
-    """Sizes of the encoder of ZeroSpeech (van Niekerk, Nortje, Kamper, arXiv:2005.09409).
-
-    Attributes:
-        channels: of every layer.
-        strides: of each convolution: kernel 3 where it is 1, 4 where it is 2.
-        norm: "batch" (published) or "instance", which removes each clip's own statistics and with them much of the
-            voice.
-    """
-
-    channels: Width = 768
-    strides: Strides = (1, 1, 2, 1, 1)
-    norm: Literal["batch", "instance"] = "batch"
-
-
-class VQEncoder(nn.Module):
-    """Convolution, normalization, ReLU, again and again; then down to the width of the codes."""
-
-    def __init__(self, n_features: int, out: int, size: VQEncoderSize) -> None:
-        super().__init__()
-        widths = [n_features] + [size.channels] * len(size.strides)
-        self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, 2 + stride, stride, padding=1, bias=False)
-            for a, b, stride in zip(widths, widths[1:], size.strides, strict=False)
-        )
-        batch = size.norm == "batch"
-        self.norms = nn.ModuleList(BatchNorm1d(size.channels) if batch else _InstanceNorm() for _ in size.strides)
-        self.out = nn.Conv1d(size.channels, out, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, F, T) -> (B, D, T / hop); T a multiple of the hop."""
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(norm(conv(x)))
-        return self.out(x)
-
-
-class _InstanceNorm(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return instance_norm(x)
+from revoice.nn.vq_encoder import VQEncoder, VQEncoderSize
+from revoice.settings import Fraction, Frames, Natural, Width
 
 
 @MODELS.register("vqvae")
@@ -93,8 +48,9 @@ class VQVAE(ConversionModel):
         sampler: "uniform" over utterances or "by_speaker".
     """
 
-    Controls = StyleControls
+    Controls = PitchControls
     adapts = ("decoder",)
+    grows_from = "zerospeech"
 
     def __init__(
         self,
@@ -162,7 +118,7 @@ class VQVAE(ConversionModel):
             }  # fmt: skip
 
     @torch.no_grad()
-    def convert(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor:
+    def convert(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor:
         """Features (B, F, T) of the sources' codes in the target's voice."""
         x = self.standardizer(source.features)
         frames = x.shape[-1]
@@ -174,13 +130,25 @@ class VQVAE(ConversionModel):
         y = self.decode(self.encode(x).values, voice.expand(len(x), -1), self.pitch(source, targets, controls))
         return self.standardizer.inverse(y)[..., :frames]
 
-    def pitch(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor | None:
-        """The sources' contours (B, T) at the targets' level; None if the decoder is not told the pitch."""
-        return self.moved_pitch(source, targets, controls.strength)
+    def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
+        """The sources' contours (B, T) as the controls say; None if the decoder is not told the pitch."""
+        return self.steered_pitch(source, targets, controls)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""
         self.standardizer.set(mean, std)
+
+    def grow_from(self, other: Trainable) -> None:
+        """Take over a published encoder and codebook of the same size, which hear features as they are."""
+        assert isinstance(other.encoder, VQEncoder) and isinstance(other.quantizer, Quantizer), "see `grows_from`"
+        for own, published in ((self.encoder, other.encoder), (self.quantizer, other.quantizer)):
+            if {n: v.shape for n, v in own.state_dict().items()} != {
+                n: v.shape for n, v in published.state_dict().items()
+            }:
+                raise UserError("init_from= holds an encoder and codes of other sizes: take model=vqvae_zerospeech")
+            own.load_state_dict(published.state_dict())
+        mean = self.standardizer.mean
+        self.standardizer.set(torch.zeros_like(mean), torch.ones_like(mean))
 
     def _own_voice(self, source: Batch) -> Tensor:
         if self.voice.kind == "speaker":

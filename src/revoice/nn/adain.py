@@ -1,5 +1,6 @@
 """Instance normalization over time and its adaptive form (Huang and Belongie, arXiv:1703.06868, equation 8)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,30 +30,41 @@ def instance_norm(x: Tensor) -> Tensor:
         return F.instance_norm(_exact(x), eps=EPS)
 
 
-def styles_from(voice: Tensor, maps: nn.ModuleList) -> list[TimeStatistics]:
-    """A style for each of several affine maps of voice codes (B, D): half of what it gives is mean, half deviation.
+def each_of(maps: Sequence[nn.Linear] | nn.ModuleList, x: Tensor) -> Tensor:
+    """What each of N linear maps of one width makes of vectors (B, D): (N, B, width).
 
-    In 16 bits the maps are one product. In float32 they are one each, so that rounding stays what it has been.
+    In 16 bits they are one product. In float32 they are one each, so that rounding stays what it has been.
+
+    >>> each_of([nn.Linear(4, 6), nn.Linear(4, 6)], torch.zeros(3, 4)).shape
+    torch.Size([2, 3, 6])
     """
-    if torch.is_autocast_enabled(voice.device.type):
-        weight, bias = (torch.cat([getattr(each, name) for each in maps]) for name in ("weight", "bias"))
-        told = F.linear(voice, weight, bias).view(len(voice), len(maps), -1).transpose(0, 1)
-    else:
-        told = torch.stack([each(voice) for each in maps])
-    halves = told.unflatten(2, (2, -1)).transpose(1, 2).float().contiguous().unsqueeze(4)  # (maps, 2, B, C, 1)
-    flat = halves.flatten(0, 1).unbind()
-    return [TimeStatistics(mean, std) for mean, std in zip(flat[::2], flat[1::2], strict=True)]
+    if not torch.is_autocast_enabled(x.device.type):
+        return torch.stack([each(x) for each in maps])
+    weight, bias = (torch.cat([getattr(each, name) for each in maps]) for name in ("weight", "bias"))
+    return F.linear(x, weight, bias).view(len(x), len(maps), -1).transpose(0, 1)
+
+
+def styles_from(voice: Tensor, maps: nn.ModuleList) -> Tensor:
+    """A style for each of several affine maps of voice codes: half of what it gives is mean, half deviation.
+
+    Args:
+        voice: (B, D).  maps: N linear ones, each to 2 C.
+
+    Returns:
+        (N, 2, B, C), float32: for each map, what is to be mean and deviation over time.
+    """
+    return each_of(maps, voice).unflatten(2, (2, -1)).transpose(1, 2).float()
 
 
 def adaptive_instance_norm(x: Tensor, style: TimeStatistics) -> Tensor:
-    """Normalize `x` (B, C, T) over time, then give it the style's deviation and mean, each (B, C, 1).
+    """Normalize `x` (B, C, T) over time, then give it the style's deviation and mean, each (B, C, 1) or flat (B C,).
 
     One fused kernel: every (item, channel) row is a channel of a batch of one.
     """
     batch, channels, frames = x.shape
     with torch.autocast(x.device.type, enabled=False):
         rows = _exact(x).reshape(1, batch * channels, frames)
-        scale, shift = style.std.float().reshape(-1), style.mean.float().reshape(-1)
+        shift, scale = (told.float() if told.ndim == 1 else told.float().flatten() for told in style)
         normed = F.batch_norm(rows, None, None, scale, shift, training=True, eps=EPS)
     return normed.view(batch, channels, frames)
 

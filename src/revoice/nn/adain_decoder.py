@@ -94,7 +94,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Content code and per-layer style statistics -> features; the style enters at two AdaIN layers per block."""
+    """Content code and per-layer styles -> features; the style enters at two AdaIN layers per block."""
 
     def __init__(self, n_features: int, n_content: int, size: DecoderSize, upsample: tuple[int, ...], norm_first: bool):
         super().__init__()
@@ -108,14 +108,25 @@ class Decoder(nn.Module):
         self.pitch = PitchEmbedding(size.pitch_bins, size.channels) if size.pitch_bins else None
         self.pitch_enters = max((i + 1 for i, factor in enumerate(upsample) if factor > 1), default=0)
 
-    def forward(self, content: Tensor, styles: list[TimeStatistics], f0: Tensor | None = None) -> Tensor:
-        """(B, C, T'), two styles per block and, if it was built for pitch, f0 (B, T' * hop) -> (B, F, T' * hop)."""
+    def forward(self, content: Tensor, styles: Tensor, f0: Tensor | None = None) -> Tensor:
+        """Speak in a voice.
+
+        Args:
+            content: (B, D, T').
+            styles: (2 blocks, 2, B, C), two for each block: mean and deviation over time.
+            f0: (B, T' * hop) in Hz, if it was built for pitch.
+
+        Returns:
+            (B, F, T' * hop).
+        """
+        flat = styles.float().flatten(0, 1).flatten(1).unbind()  # vectors (B C,): a mean, a deviation, a mean, ...
+        told = [TimeStatistics(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
         h = self.conv_in(content)
         h = self.dropout(F.relu(instance_norm(h)) if self.blocks[0].norm_first else instance_norm(F.relu(h)))
         for index, block in enumerate(self.blocks):
             if index == self.pitch_enters:
                 h = self._with_pitch(h, f0)
-            h = block(h, _adain(styles[2 * index]), _adain(styles[2 * index + 1]))
+            h = block(h, _adain(told[2 * index]), _adain(told[2 * index + 1]))
         if self.pitch_enters == len(self.blocks):
             h = self._with_pitch(h, f0)
         return self.conv_out(h)

@@ -48,11 +48,11 @@ def varied(x: Tensor, lengths: Tensor, draws: Draws) -> Tensor:
     x = x + (gain * DECIBEL)[..., None]
     # room: the past decays by 3 to 12 dB in 10 ms, and starts 3 to 20 dB under the direct sound
     power = torch.pow(10.0, 4 * x.clamp(max=4.0)) * there
-    decay = torch.pow(10.0, -(0.3 + 0.9 * u[:, 5]))
-    tail = torch.pow(10.0, -(0.3 + 1.7 * u[:, 6])) * done[:, 3]
+    decay = torch.pow(10.0, -(0.3 + 0.9 * u[:, 5]))[:, None, None]
+    tail = (torch.pow(10.0, -(0.3 + 1.7 * u[:, 6])) * done[:, 3])[:, None, None]
     wet = power.clone()
     for k in range(1, 12):
-        wet[..., k:] += (tail * decay**k)[:, None, None] * power[..., :-k]
+        wet[..., k:].add_(tail * decay**k * power[..., :-k])
     # noise of a smooth spectrum, and somebody else speaking
     mean = wet.mean((1, 2)) * x.shape[-1] / lengths.clamp(min=1)
     color = draws.normal("varied/color", 5, device=device) * torch.tensor([6.0, 4.0, 3.0, 2.0, 2.0], device=device)
@@ -77,14 +77,16 @@ def masked(x: Tensor, draws: Draws, rows: int = 10, frames: int = 6) -> Tensor:
     """Standardized log-mels (B, F, T) with two bands and three moments of random width set to the mean, 0."""
     batch, bins, time = x.shape
     device = x.device
-    u = draws.uniform("masked", 5, 2, device=device)
-    for column, (size, widest, axis) in enumerate([(bins, rows, 1)] * 2 + [(time, frames, 2)] * 3):
-        width = u[:, column, 0] * widest
-        start = u[:, column, 1] * (size - width)
+    width, start = draws.uniform("masked", 5, 2, device=device).unbind(2)  # two bands, then three moments, (B, 5)
+    width = torch.cat([width[:, :2] * rows, width[:, 2:] * frames], dim=1)
+    start = torch.cat([start[:, :2] * (bins - width[:, :2]), start[:, 2:] * (time - width[:, 2:])], dim=1)
+    end = start + width
+
+    def hidden(size: int, which: slice) -> Tensor:  # (B, size)
         place = torch.arange(size, device=device)
-        hidden = (place >= start[:, None]) & (place < (start + width)[:, None])
-        x = x.masked_fill(hidden.unsqueeze(3 - axis), 0.0)
-    return x
+        return ((place >= start[:, which, None]) & (place < end[:, which, None])).any(1)
+
+    return x.masked_fill(hidden(bins, slice(2))[:, :, None] | hidden(time, slice(2, 5))[:, None], 0.0)
 
 
 def _smeared(x: Tensor, amount: Tensor, axis: int) -> Tensor:

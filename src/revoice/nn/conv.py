@@ -25,11 +25,27 @@ class SameConv1d(nn.Conv1d):
         self.sides = (kernel_size // 2, (kernel_size - 1) // 2)
         self.fill = padding_mode
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C', ceil(T / stride))."""
-        if self.sides != (0, 0):
+    def forward(self, x: Tensor, around: tuple[int, int] | None = None) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: (B, C, T), or (B, C, left + T + right) if it is padded already.
+            around: the frames left and right, where it is, at least as many as are needed.
+
+        Returns:
+            (B, C', ceil(T / stride)).
+        """
+        if around is not None:
+            x = x[..., around[0] - self.sides[0] : x.shape[-1] - (around[1] - self.sides[1])]
+        elif self.sides != (0, 0):
             x = padded(x, self.sides, self.fill)
         return F.conv1d(x, self.weight, self.bias, self.stride)
+
+
+def halved(x: Tensor) -> Tensor:
+    """As autocast would give it to a convolution, for more than one of them; as it is without autocast."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 def padded(x: Tensor, sides: tuple[int, int], mode: str) -> Tensor:

@@ -1,8 +1,13 @@
 """ConvNeXt blocks over time (Liu et al., arXiv:2201.03545; over time as in Vocos, Siuzdak, arXiv:2306.00814)."""
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from revoice.nn.adain import each_of
 
 
 class TableNorm(nn.Module):
@@ -21,6 +26,13 @@ class TableNorm(nn.Module):
     def forward(self, x: Tensor, row: int) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         return F.layer_norm(x, x.shape[-1:], eps=self.eps) * self.scale[row] + self.shift[row]
+
+
+class Film(NamedTuple):
+    """Factor and offset of every channel, (B, 1, C) each."""
+
+    factor: Tensor
+    offset: Tensor
 
 
 class ConvNeXtBlock(nn.Module):
@@ -57,13 +69,19 @@ class ConvNeXtBlock(nn.Module):
         nn.init.normal_(self.down.weight, std=0.02 / hidden**0.5 * channels**0.5)
         nn.init.zeros_(self.down.bias)
 
-    def forward(self, x: Tensor, condition: Tensor | None = None, row: int = 0) -> Tensor:
-        """(B, C, T), condition (B, D), the row of a `TableNorm` -> (B, C, T)."""
+    def forward(self, x: Tensor, film: Film | None = None, row: int = 0) -> Tensor:
+        """(B, C, T), what `films_of` made of a condition, the row of a `TableNorm` -> (B, C, T)."""
         seen = F.pad(x, (self.before, 0)) if self.before else x
         h = self.depthwise(seen).transpose(1, 2)
         h = self.norm(h, row) if isinstance(self.norm, TableNorm) else self.norm(h)
-        if self.film is not None and condition is not None:
-            scale, shift = self.film(condition)[:, None].chunk(2, dim=-1)
-            h = h * (1 + scale) + shift
-        h = self.down(F.gelu(self.up(h)))
+        if film is not None:
+            h = h * film.factor + film.offset
+        h = self.down(F.gelu(self.up(h.flatten(0, 1)))).unflatten(0, h.shape[:2])
         return x + (h if self.gamma is None else self.gamma * h).transpose(1, 2)
+
+
+def films_of(blocks: Iterable[nn.Module], condition: Tensor) -> list[Film]:
+    """What a condition (B, D) asks of each of several blocks."""
+    maps = [block.film for block in blocks if isinstance(block, ConvNeXtBlock) and block.film is not None]
+    scale, shift = each_of(maps, condition)[:, :, None].chunk(2, dim=-1)  # (blocks, B, 1, C)
+    return [Film(*pair) for pair in zip((1 + scale).unbind(), shift.unbind(), strict=True)]

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from revoice.mistakes import Expected
-from revoice.settings import Whole
+from revoice.settings import Number, Whole
 
 LOWEST, HIGHEST = 60.0, 600.0  # Hz; what lies beyond is held at the edge
 
@@ -23,6 +23,9 @@ Bins = Annotated[Whole, Field(ge=2, le=1 << 14)]
 BinsOrNone = Annotated[
     Whole, Field(ge=0, le=1 << 14), AfterValidator(_none_or_steps), Expected("0, or a whole number from 2 to 16384")
 ]
+
+Semitones = Annotated[Number, Field(ge=-48, le=48)]
+PitchRange = Annotated[Number, Field(ge=0, le=10)]  # factor on how far a melody moves from its mean
 
 
 class PitchEmbedding(nn.Module):
@@ -55,6 +58,12 @@ def log_level(f0: Tensor) -> Tensor:
     return f0[f0 > 0].log().mean()
 
 
+def log_spread(f0: Tensor) -> Tensor:
+    """Standard deviation of the same, a scalar; nan if nothing is voiced."""
+    log = f0[f0 > 0].log()
+    return log.std(correction=0) if len(log) else log.new_tensor(math.nan)
+
+
 def moved(f0: Tensor, by: Tensor | float) -> Tensor:
     """f0 (..., T) in Hz moved by `by` (...) nepers (log 2 is an octave up); unvoiced frames stay 0.
 
@@ -62,6 +71,11 @@ def moved(f0: Tensor, by: Tensor | float) -> Tensor:
     [0.0, 200.0]
     """
     return f0 * torch.as_tensor(by, dtype=f0.dtype, device=f0.device).exp()[..., None]
+
+
+def transposed(f0: Tensor, semitones: float) -> Tensor:
+    """Contours f0 (..., T) in Hz moved by semitones; unvoiced frames stay 0."""
+    return moved(f0, semitones * math.log(2) / 12) if semitones else f0
 
 
 def spread(f0: Tensor, factor: float) -> Tensor:

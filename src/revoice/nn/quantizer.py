@@ -120,10 +120,10 @@ class Quantizer(nn.Module):
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """Vectors (..., D) -> codes (...), int64."""
-        table = self._codes().detach()  # (K, D)
-        # (..., K), without |vector|^2, which is the same for all codes
-        distance = table.square().sum(1) - 2 * vectors.detach() @ table.T
-        return distance.argmin(-1)
+        table, flat = self._codes().detach(), vectors.detach().flatten(0, -2)  # (K, D), (N, D)
+        # (N, K), without |vector|^2, which is the same for all codes
+        distance = torch.addmm(table.square().sum(1), flat, table.T, alpha=-2)
+        return distance.argmin(1).view(vectors.shape[:-1])
 
     def _codes(self) -> Tensor:
         return F.normalize(self.codebook, dim=1) if self.size.metric == "cosine" else self.codebook

@@ -1,6 +1,7 @@
 """Data, network and their description, as a run is configured: everything before training starts."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,8 +16,10 @@ from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.data.setup import DataSetup
 from revoice.errors import UserError
+from revoice.registry import accepted
 from revoice.trainable import Trainable
 from revoice.training.adversary import critic_sizes
+from revoice.training.codes import adopt_codes, settle_codes
 from revoice.training.config import TrainConfig
 from revoice.training.content import adopt, carry_over, fitted, made_fields, settle
 from revoice.training.trainer import Place, TrainerSettings, place, precision
@@ -43,6 +46,8 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     setup = build_data(on_device(config["data"], place(run.trainer)))
     registry, name, values = run.learner
     facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers()), "spec": spec}
+    if "emotions" in accepted(registry.get(name)):
+        facts["emotions"] = list(setup.emotions())
     under = start if start and start.description.model == registry.get(name).grows_from else None
     start = None if under else start
     if start:
@@ -51,9 +56,11 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
         encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
     else:
         values, encoder = settle(name, values)
+        values, coder = settle_codes(values, spec)
         arguments = registry.arguments(name, values, facts)
         model = registry.build(name, arguments)
         adopt(model, encoder)
+        adopt_codes(model, coder)
     requires = model.requires
     if any(phase.batches == "stored" for phase in run.schedule or ()):
         requires = replace(requires, fields=tuple(dict.fromkeys((*requires.fields, "generated"))))
@@ -75,9 +82,16 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
             f"init_from={start.path} speaks with the {len(start.description.speakers)} voices of its table, the data "
             "has others: start from a model with model.voice=embedding"
         )
-    if not start:
+    counts = data.label_counts()
+    if counts is not None:
+        model.set_labels(counts)
+    if not start and requires.frames is not None:
         statistics = data.statistics()
         model.set_statistics(torch.as_tensor(statistics.mean).float(), torch.as_tensor(statistics.std).float())
+    if model.speaker_pitch:
+        pairs = zip(data.pitch_levels(), data.pitch_deviations(), strict=True)
+        known = [[math.nan if value is None else value for value in pair] for pair in pairs]
+        model.set_pitch(torch.tensor(known).reshape(-1, 2), fresh=not start)
     if under:
         model.grow_from(under.model)
     model.set_features(spec)
@@ -116,7 +130,7 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
         f"trainer   {where.devices} x {where.accelerator}, precision {precision(parts.trainer, where)}, "
         f"{config['max_iterations']} iterations of {parts.data.batch_size} crops",
     ]
-    critics = critic_sizes(config.get("critics") or {})
+    critics = critic_sizes(config.get("critics") or {}, parts.model.judged)
     if critics:
         lines.append("critics   " + ", ".join(f"{name} {size:,}" for name, size in critics.items()))
     if config.get("callbacks", {}).get("checkpoint") is not None:
@@ -147,7 +161,7 @@ def _description(
         trim_db=setup.preparation.trim_db,
         fields={kind: dict(how) for kind, how in setup.preparation.fields.items()},
         speakers=list(data.tables.speakers),
-        levels=data.pitch_levels() if model.target == "speaker" else [],
+        levels=data.pitch_levels() if model.target != "clips" else [],
         data={
             "corpus": data.facts.corpus,
             "manifest": data.facts.manifest,

@@ -22,6 +22,7 @@ from revoice.settings import Count, Flag, Given, Place, Seed, Word, from_config,
 from revoice.trainable import MODEL, Trainable
 from revoice.training.adversary import check_critic
 from revoice.training.callbacks import CALLBACKS
+from revoice.training.codes import require_codes
 from revoice.training.content import require_encoder
 from revoice.training.loggers import LOGGERS
 from revoice.training.objective import Weights
@@ -35,6 +36,7 @@ from revoice.vocoders.base import VOCODERS
 
 LARGEST_MODEL = 20_000_000_000  # parameters; one machine holds no larger one
 _MOST_TENSORS = 100_000
+SKETCHED = ("neutral", "other")  # emotions of a network that is only drawn
 
 
 @settings
@@ -111,7 +113,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         raise UserError(
             "every loss weight is 0: nothing to train on; set one of " + ", ".join(f"loss.{n}" for n in run.loss)
         )
-    registry.check(name, values, facts=("spec", "n_speakers", *spec_facts(run.features)))
+    registry.check(name, values, facts=("spec", "n_speakers", "emotions", *spec_facts(run.features)))
     build_optimizer(run.optimizer, nn.Linear(1, 1))
     for how in (run.optimizers or {}).values():
         build_optimizer(merged(run.optimizer, how), nn.Linear(1, 1))
@@ -125,6 +127,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
     parts: Collection[str] = [MODEL]
     if run.init_from is None:  # else they are the checkpoint's
         require_encoder(name, values)
+        require_codes(name, values)
         parts = _check_sizes(registry, name, values, run.features)
     kind = registry.get(name)
     if run.init_from is None or kind.parts is Trainable.parts:
@@ -140,6 +143,11 @@ def _check_callbacks(run: TrainConfig, logged: list[str]) -> None:
     measured += [name for each in made.values() for name in getattr(each, "logs", ())]
     for name, each in made.items():
         monitor = getattr(each, "monitor", None)
+        if monitor == "val/loss" and monitor not in measured:
+            raise UserError(
+                f"callbacks.{name}.monitor=val/loss says nothing where no loss of the model's own has a weight in the "
+                f"end: choose another, {', '.join(each for each in measured if not each.startswith('train/'))}"
+            )
         if monitor is not None and monitor not in measured:
             raise choices(monitor, measured, f"callbacks.{name}.monitor")
 
@@ -154,7 +162,7 @@ def _check_checkpoints(run: TrainConfig) -> None:
 
 def _check_sizes(registry: "Registry[Any]", name: str, values: Mapping[str, Any], spec: FeatureSpec) -> list[str]:
     """The parts of the network, drawn without memory: what has no sizes that go together, or of a machine, is found."""
-    facts = {**spec_facts(spec), "n_speakers": 1, "spec": spec}
+    facts = {**spec_facts(spec), "n_speakers": 1, "emotions": list(SKETCHED), "spec": spec}
     try:
         model = sketch(lambda: registry.build(name, values, facts), _MOST_TENSORS)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of sizes beyond all measure

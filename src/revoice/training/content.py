@@ -17,7 +17,6 @@ from revoice.data.fields.base import Field, frame_rule
 from revoice.data.fields.clip import Clip
 from revoice.errors import UserError
 from revoice.models.base import Trainable
-from revoice.models.recsyn import RecSyn
 from revoice.models.whisper import Whisper
 from revoice.nn.content import WHISPER, Encoder, RecognizedContent, settings_of
 
@@ -68,9 +67,16 @@ def encoder_of(loaded: Loaded) -> Encoder:
     """The recognizer's encoder in a checkpoint."""
     if isinstance(loaded.model, Whisper):
         return loaded.model.encoder
-    if isinstance(loaded.model, RecSyn):
-        return loaded.model.content.encoder
+    content = _content_of(loaded.model)
+    if content is not None:
+        return content.encoder
     raise UserError(f"{loaded.path} holds a {loaded.model.name}, expected the encoder of a recognizer: {HOW}")
+
+
+def _content_of(model: nn.Module) -> RecognizedContent | None:
+    """What a conversion model hears words with, if that is a recognizer's encoder."""
+    content = getattr(model, "content", None)
+    return content if isinstance(content, RecognizedContent) else None
 
 
 def require_encoder(name: str, values: Mapping[str, Any]) -> None:
@@ -105,20 +111,20 @@ def fitted(teacher: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, A
 
 def adopt(model: Trainable, source: Loaded | None) -> None:
     """Copy the encoder's weights into a new model of the same kind, without the last layers if it has fewer."""
-    if isinstance(model, RecSyn) and source is not None:
+    content = _content_of(model)
+    if content is not None and source is not None:
         taught = encoder_of(source)
-        if type(taught) is type(model.content.encoder):
-            load_shortened(model.content.encoder, taught.state_dict(), "")
+        if type(taught) is type(content.encoder):
+            load_shortened(content.encoder, taught.state_dict(), "")
 
 
 def carry_over(model: Trainable, start: Trainable) -> None:
     """Copy weights from a model with other settings; an encoder of another kind begins anew."""
     state = start.state_dict()
-    if isinstance(model, RecSyn) and isinstance(start, RecSyn):
-        new, old = model.content, start.content
-        if type(new.encoder) is not type(old.encoder):
-            state = {name: value for name, value in state.items() if not name.startswith("content.")}
-            state |= {f"content.{name}": value for name, value in new.state_dict().items()}
+    new, old = _content_of(model), _content_of(start)
+    if new is not None and old is not None and type(new.encoder) is not type(old.encoder):
+        state = {name: value for name, value in state.items() if not name.startswith("content.")}
+        state |= {f"content.{name}": value for name, value in new.state_dict().items()}
     load_shortened(model, state, "content.encoder.")
 
 

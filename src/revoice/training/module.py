@@ -1,7 +1,6 @@
 """The LightningModule: parts of a network, and critics, that learn in turns."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,18 +11,17 @@ from torch import Tensor, nn
 from revoice import renamed
 from revoice.checkpoint.description import KEY, Description
 from revoice.data.read.batch import Batch
-from revoice.errors import UserError
 from revoice.nn.collective import processes, summed
 from revoice.trainable import Play, Trainable
 from revoice.training.adversary import Adversary, draw_critic, others_resting
+from revoice.training.finite import Finite
 from revoice.training.gradients import Gradients, HalfWeights, half_weights
 from revoice.training.parts import Optimizers, average_gradients, build_optimizers, take_rates
 from revoice.training.plan import check_plan
 from revoice.training.plays import Plays
 from revoice.training.replay import Replay, replay_of
-from revoice.training.schedule import Due, Phase, Schedule, Turn, everybody, logged_name
+from revoice.training.schedule import Condition, Due, Phase, Schedule, Turn, everybody, logged_name
 
-WAITS = ("cuda", "mps")  # devices that stand still while somebody asks for a value
 _SCHEDULE = "schedule"  # the entry of a checkpoint that says where in its schedule a run is
 
 
@@ -64,7 +62,7 @@ class VoiceModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.description = model, description
-        judges = {name: draw_critic(name, how, seed) for name, how in (critics or {}).items()}
+        judges = {name: draw_critic(name, how, seed, model.judged) for name, how in (critics or {}).items()}
         self.critics = nn.ModuleDict(judges)
         check_plan(
             list(model.parts()), {name: each.how for name, each in judges.items()}, loss, schedule,
@@ -79,7 +77,7 @@ class VoiceModule(LightningModule):
         self.replay: Replay | None = None
         self.halves: dict[str, HalfWeights] = {}
         self._gradients_of: dict[str, Gradients] = {}
-        self._finite = torch.tensor(True)
+        self.finite = Finite()
         self._began = 0
         self._newest: dict[str, Tensor] = {}
 
@@ -108,7 +106,8 @@ class VoiceModule(LightningModule):
         else:
             plays = Plays(self, batches, [each.turn.part for each in due])
             for number, each in enumerate(due):
-                logged |= self._take(each, number, plays)
+                if each.turn.when is None or self._holds(each.turn.when, logged):
+                    logged |= self._take(each, number, plays)
         shown, watched = self._shown(), self.schedule.phase.watched & logged.keys()
         self._newest |= logged  # a part that is not due now was when it learned last
         wanted = self._newest if shown else logged if watched else {}
@@ -118,6 +117,11 @@ class VoiceModule(LightningModule):
         if shown:
             self.log_dict(wanted, batch_size=sum(map(len, batches)))
         self._count({name: wanted[name] for name in watched})
+
+    def _holds(self, condition: str, logged: Mapping[str, Tensor]) -> bool:
+        """Whether a condition of a turn holds of what this iteration measured so far, in all processes together."""
+        wanted = Condition.parse(condition)
+        return wanted.metric in logged and wanted.holds(float(summed(logged[wanted.metric].float()) / processes()))
 
     def _shown(self) -> bool:
         """Whether somebody will look at the losses of this iteration: gathering them costs more than having them."""
@@ -205,9 +209,8 @@ class VoiceModule(LightningModule):
 
     def _count(self, logged: Mapping[str, Tensor]) -> None:
         """The iteration is over, for Lightning and for the schedule, which is told what it watches."""
-        if processes() > 1 and self._looks():  # all stop together, or one would wait for the others
-            self._finite = summed((~self._finite).int()) == 0
-            self.require_finite()
+        if processes() > 1:  # all stop together, or one would wait for the others
+            self.finite.require_everywhere(self.iteration, self.trainer.default_root_dir)
         phase = self.schedule.phase
         self.schedule.finish(self.iteration, {name: float(value) for name, value in logged.items()})
         if self.schedule.phase is not phase:
@@ -232,7 +235,7 @@ class VoiceModule(LightningModule):
                     play = self.model.stored(batch) if self.schedule.phase.batches == "stored" else play
                     values[f"val/accuracy/{name}"] = self._adversary(name).accuracy(play)
         total = sum(totals[1:], totals[0]) if totals else torch.zeros(())
-        self._finite = self._finite.to(total.device) & torch.isfinite(total)  # broken weights must not be saved
+        self.finite.see(total)  # broken weights must not be saved
         values = {"val/loss": total, **values}
         values |= {f"val/{name}": value for name, value in self.model.measures(batch).items()}
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
@@ -279,33 +282,15 @@ class VoiceModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to save what is broken; add the description that conversion needs."""
-        whole = torch.stack([torch.isfinite(p).all() for p in self.parameters()]).all()
-        self._finite = self._finite.to(whole.device) & whole
-        self.require_finite()
+        self.finite.see_weights(self.parameters())
+        self.finite.require(self.iteration, self.trainer.default_root_dir)
         checkpoint[KEY] = self.description.to_dict()
         checkpoint[_SCHEDULE] = self.schedule.state_dict()
 
-    def require_finite(self) -> None:
-        """Stop if any loss since the start was NaN or infinite; the last good checkpoint is named."""
-        if not bool(self._finite):
-            last = Path(self.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-            good = last if last.is_file() else None
-            resume = (
-                f"go on from the last good checkpoint with ckpt_path={good}" if good else "no checkpoint was saved yet"
-            )
-            raise UserError(
-                f"the loss became NaN or infinite at or before iteration {self.iteration}: "
-                f"try a lower optimizer.lr; {resume}"
-            )
-
     def _watch(self, total: Tensor) -> None:
-        # asking a GPU for the value every step would make it wait: there, the flag is read every 50 iterations
-        self._finite = self._finite.to(total.device) & torch.isfinite(total.detach())
-        if processes() == 1 and self._looks():
-            self.require_finite()
-
-    def _looks(self) -> bool:
-        return self._finite.device.type not in WAITS or self.iteration % 50 == 0
+        self.finite.see(total)
+        if processes() == 1 and self.finite.looks(self.iteration):
+            self.finite.require(self.iteration, self.trainer.default_root_dir)
 
     def _optimizers(self) -> Optimizers:
         found: Any = self.optimizers(use_pl_optimizer=False)

@@ -1,7 +1,7 @@
 """Muon: momentum whose direction is made orthogonal, matrix by matrix (Jordan et al., 2024, kellerjordan.github.io)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -71,22 +71,32 @@ class Muon(torch.optim.Optimizer):
 
     def _orthogonal(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         stacks = self._stacked(parameters)
-        for each in stacks:
-            torch._foreach_copy_(each.views, [weight.grad for weight in each.weights if weight.grad is not None])
+        views = [view for each in stacks for view in each.views]
+        weights = [weight for each in stacks for weight in each.weights]
+        torch._foreach_copy_(views, [weight.grad for weight in weights if weight.grad is not None])
         moments, ahead = [each.moments for each in stacks], [each.stack for each in stacks]
         torch._foreach_lerp_(moments, ahead, 1 - group["momentum"])
         torch._foreach_lerp_(ahead, moments, group["momentum"])
-        for each in stacks:
-            each.stack.copy_(orthogonalized(each.stack, group["ns_steps"]))
-            rate = group["lr"] * 0.2 * math.sqrt(max(each.stack.shape[1:]))
-            torch._foreach_add_(each.weights, each.views, alpha=-rate)
+        norms = torch._foreach_add([torch.linalg.matrix_norm(each, keepdim=True) for each in ahead], 1e-7)
+        torch._foreach_div_(ahead, norms)
+        turned = [
+            direction
+            for _, alike in groupby(stacks, key=_sides)
+            for direction in orthogonalized([each.stack for each in alike], group["ns_steps"])
+        ]
+        torch._foreach_copy_(ahead, turned)
+        for larger in sorted({max(each.stack.shape[1:]) for each in stacks}):
+            alike = [each for each in stacks if max(each.stack.shape[1:]) == larger]
+            weights, views = ([one for each in alike for one in getattr(each, k)] for k in ("weights", "views"))
+            torch._foreach_add_(weights, views, alpha=-group["lr"] * 0.2 * math.sqrt(larger))
 
     def _stacked(self, parameters: list[Tensor]) -> list["_Alike"]:
         """The layers by the shape of their matrices; anew where others have a gradient, or a checkpoint was loaded."""
         known = [(id(p), id(self._moment(p, "momentum_buffer"))) for p in parameters]
         if known != self._known:
             pairs = sorted(parameters, key=_shape)
-            self._stacks = [_Alike(list(alike), shape, self.state) for shape, alike in groupby(pairs, key=_shape)]
+            stacks = [_Alike(list(alike), shape, self.state) for shape, alike in groupby(pairs, key=_shape)]
+            self._stacks = sorted(stacks, key=_sides)
             self._known = [(id(p), id(self.state[p]["momentum_buffer"])) for p in parameters]
         return self._stacks
 
@@ -130,18 +140,34 @@ class _Alike:
             state[weight]["momentum_buffer"] = moment.view_as(weight)
 
 
-def orthogonalized(matrices: Tensor, steps: int) -> Tensor:
-    """(N, A, B) -> (N, A, B): each with about the singular vectors it had and all singular values near 1."""
-    wide = matrices.shape[1] <= matrices.shape[2]
-    x = matrices if wide else matrices.transpose(1, 2)
-    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+def orthogonalized(stacks: Sequence[Tensor], steps: int) -> list[Tensor]:
+    """Matrices with about the singular vectors they had and all singular values near 1.
+
+    Args:
+        stacks: (N, A, B) or (N, B, A) each, of norm 1, with the same two sides: all are turned the same way, and
+            share every product.
+        steps: Newton-Schulz iterations.
+
+    Returns:
+        Stacks of the same shapes.
+    """
+    tall = [each.shape[1] > each.shape[2] for each in stacks]
+    wide = [each.transpose(1, 2) if turn else each for each, turn in zip(stacks, tall, strict=True)]
+    x = torch.cat(wide) if len(wide) > 1 else wide[0]
     a, b, c = NEWTON_SCHULZ
     for _ in range(steps):
         gram = torch.bmm(x, x.transpose(1, 2))
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x if wide else x.transpose(1, 2)
+    parts = x.split([len(each) for each in stacks]) if len(wide) > 1 else [x]
+    return [each.transpose(1, 2) if turn else each for each, turn in zip(parts, tall, strict=True)]
 
 
 def _shape(weight: Tensor) -> tuple[int, int]:
     """Of the matrix that a layer's weight is: (out, in * kernel); a transposed convolution's is (in, out * kernel)."""
     return (weight.shape[0], weight[0].numel())
+
+
+def _sides(alike: _Alike) -> tuple[int, int]:
+    """The smaller and the larger side of its matrices."""
+    smaller, larger = sorted(alike.stack.shape[1:])
+    return smaller, larger

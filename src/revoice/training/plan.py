@@ -4,8 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from revoice.errors import UserError, choices
-from revoice.training.adversary import OWN, Judging
+from revoice.training.adversary import OWN, TAUGHT, Judging
+from revoice.training.objective import Objective
 from revoice.training.schedule import Phase, everybody, logged_name
+
+BY_CRITICS = tuple(f"{kind}/" for kind in TAUGHT)
 
 
 def check_plan(
@@ -37,19 +40,34 @@ def check_plan(
         if name not in learners:
             raise choices(name, learners, "part that learns (optimizers)")
     phases = schedule or (everybody(critics, parts),)
-    names = ["train/loss", "val/loss", *(f"val/{name}" for name in measured)]
+    names = ["train/loss", *(f"val/{name}" for name in measured)]
     names += [f"val/accuracy/{label}" for label, how in critics.items() if how.kind != "wasserstein"]
     for number, phase in enumerate(phases):
         where = f"schedule[{number}]"
         if number + 1 < len(phases) and phase.iterations is None and phase.until is None:
             raise UserError(f"{where}: it never ends, so the next phase never begins: give iterations or until")
+        before: list[str] = []
         for turn in phase.turns:
-            names += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
+            if turn.waits_for is not None and turn.waits_for not in before:
+                raise choices(turn.waits_for, before, f"metric of an earlier turn ({where}, {turn.part}.when)")
+            before += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
+        names += before
+    names += ["val/loss"] if _says_something(phases, critics, loss) else []
     for number, phase in enumerate(phases):
         for metric in sorted(phase.watched):
             if metric not in names:
                 raise choices(metric, sorted(set(names)), f"metric that is logged (schedule[{number}])")
     return sorted(set(names))
+
+
+def _says_something(phases: Sequence[Phase], critics: Collection[str], loss: Any) -> bool:
+    """Whether any part minimizes a loss of the model's own in the end: `val/loss` is the sum of those."""
+    last = {turn.part: turn.losses if turn.losses is not None else loss for phase in phases for turn in phase.turns}
+    return any(
+        weight.value and not name.startswith(BY_CRITICS)
+        for part, losses in last.items() if part not in critics
+        for name, weight in Objective(losses).weights.items()
+    )  # fmt: skip
 
 
 def _losses(
@@ -69,14 +87,9 @@ def _losses(
     if turn.losses is None and not loss:
         raise UserError(f"{where}: no losses for {turn.part}: give the turn its losses, or loss")
     wanted = list(turn.losses if turn.losses is not None else loss)
-    known = [
-        f"{kind}/{label}"
-        for label, how in critics.items()
-        if how.of == turn.part
-        for kind in ("adversarial", "matching")
-    ]
+    known = [f"{kind}/{label}" for label, how in critics.items() if how.of == turn.part for kind in TAUGHT]
     for name in wanted:
-        if name.startswith(("adversarial/", "matching/")) and name not in known:
+        if name.startswith(BY_CRITICS) and name not in known:
             raise choices(name, known, f"loss by a critic of {turn.part} ({where})")
     own = [name for name in wanted if name not in known]
     found = [logged_name(turn.part, name, critics, "train") for name in ["loss", *wanted]]

@@ -17,6 +17,7 @@ from torch import nn
 from revoice.atomic import write_text
 from revoice.checkpoint.vocoder import load_vocoder
 from revoice.errors import UserError
+from revoice.training.adversary import take_critics
 from revoice.training.build import Parts, build, describe
 from revoice.training.callbacks import Run, build_callbacks
 from revoice.training.config import check
@@ -74,6 +75,8 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     loggers = build_loggers(config.get("logger") or {}, folder, resume.done if own and resume else None)
     reporter = Reporter(folder, loggers)
     vocoder = load_vocoder(run.vocoder, parts.spec) if run.vocoder and not run.trains_vocoder else None
+    if vocoder is not None and "sha256" in vocoder.settings:  # which says its samples, and is looked for beside it
+        parts.description.data["vocoder"] = {"name": vocoder.name, "sha256": vocoder.settings["sha256"]}
     val_every = min(parts.trainer.val_every, iterations)
     known = Run(parts.spec, parts.data.recordings(), reporter, iterations, val_every, vocoder)
     stop = Stop(parts.trainer.max_time)
@@ -83,6 +86,8 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         parts.model, parts.description, run.loss, run.optimizer, iterations, run.seed,
         run.judges, run.schedule, run.optimizers, run.trainer.clip, run.trainer.graph,
     )  # fmt: skip
+    if run.init_from and resume is None:
+        take_critics(module.critics, run.init_from)
     if parts.trainer.compile:
         for network in (parts.model, *(critic.critic for critic in module.judges)):
             for child in network.children():

@@ -1,6 +1,7 @@
 """What all vocoders that learn share: what they hear, and how far what they say is from it."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -39,7 +40,8 @@ class NeuralVocoder(Vocoder):
     """
 
     trained = True
-    may_change = ("frames", "gain_db", "projections", "generated")
+    may_change: ClassVar[tuple[str, ...]] = ("frames", "gain_db", "projections", "generated")
+    speaking: ClassVar[tuple[str, ...]] = ("projections",)  # what may be set anew when it speaks
 
     def __init__(
         self, spec: FeatureSpec, frames: Frames, gain_db: NotNegative, projections: Projections, generated: Flag
@@ -51,6 +53,17 @@ class NeuralVocoder(Vocoder):
         fields = ("features", "waveform", *(["generated"] if generated else []))
         self.requires = Requires(fields=fields, frames=frames, minimum=frames)
         self.extractor = FeatureExtractor(spec)
+
+    def set_speaking(self, values: Mapping[str, Any]) -> None:
+        """Speak in another way from now on: settings by name, of those in `speaking`."""
+        for name, value in values.items():
+            if name not in self.speaking:
+                raise UserError(f"vocoder.{name}={value}: {self.name} has no such setting: leave it out")
+            if name == "projections":
+                self.set_projections(value)
+            else:
+                setattr(self, name, value)
+        self.settings |= dict(values)
 
     def set_projections(self, times: int) -> None:
         """Speak with so many projections from now on."""

@@ -5,8 +5,7 @@ import pytest
 from data_helpers import touch
 
 from revoice.data.corpora.base import CORPORA
-from revoice.data.corpora.librispeech import LibriSpeech
-from revoice.data.corpora.libritts import LibriTTS
+from revoice.data.corpora.librispeech import LibriSpeech, LibriTTS
 from revoice.errors import UserError
 
 SPEAKERS = """;ID  |SEX| SUBSET           |MINUTES| NAME

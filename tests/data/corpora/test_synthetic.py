@@ -74,7 +74,7 @@ def test_the_table_of_voices() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"per_voice": 1}, "per_voice=1"),
+        ({"per_voice": 0}, "per_voice=0"),
         ({"tested_voices": -1}, "tested_voices=-1"),
         ({"sentences": 1}, "sentences=1"),
         ({"styles": ("bored",)}, "prosody style"),
@@ -102,3 +102,12 @@ def test_styles_are_read_by_the_first_voices(tmp_path: Path) -> None:
 def test_no_voice_is_named_like_one_of_vctk() -> None:
     """A corpus that shares no speaker with the training data is taken for unseen."""
     assert not {voice.speaker for voice in voices()} & {f"p{number}" for number in range(225, 377)}
+
+
+def test_more_voices_are_spoken_and_older_corpora_keep_their_folder() -> None:
+    few, more = (Recipe(per_voice=1, tested_voices=0, more_voices=n) for n in (0, 30))
+    assert few.key() != more.key() and more.utterances() == few.utterances() + 30
+    assert Recipe().key() == "2c7e5f14e7", "a corpus that was spoken before there were more voices is found again"
+    table = voices(30)
+    assert len({v.speaker for v in table}) == len(table) == len(voices()) + 30
+    assert {v.speaker: v for v in table}.items() >= {v.speaker: v for v in voices()}.items()

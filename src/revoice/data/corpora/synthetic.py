@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from revoice.data.corpora.base import CORPORA
-from revoice.data.corpora.espeak.make import Recipe, Several, Styles, make_corpus
+from revoice.data.corpora.espeak.make import More, Recipe, Several, Styles, make_corpus
 from revoice.data.corpora.manifest import Row
 from revoice.data.corpora.vctk import VCTK
 from revoice.data.files import locked
@@ -26,8 +26,8 @@ class Synthetic(VCTK):
 
     Args:
         root: the corpus lies in a folder of this one, named after its recipe.
-        sentences, test_sentences, per_voice, tested_voices, styles, styled_voices, max_voices: see
-            `espeak.make.Recipe`.
+        sentences, test_sentences, per_voice, tested_voices, styles, styled_voices, max_voices, more_voices:
+            see `espeak.make.Recipe`.
         limit: of `Splits`: a limited corpus is spoken small.
     """
 
@@ -39,18 +39,20 @@ class Synthetic(VCTK):
         root: Place | None,
         sentences: Several = 100,
         test_sentences: Several = 20,
-        per_voice: Several | None = 20,
+        per_voice: Count | None = 20,
         tested_voices: Natural | None = 60,
         styles: Styles = ("neutral",),
         styled_voices: Natural = 8,
         max_voices: Count | None = None,
+        more_voices: More = 0,
         limit: Count | None = None,
     ) -> None:
         if limit is not None:  # a corpus of a few clips is wanted: speak no more
             sentences, test_sentences, max_voices = min(sentences, 6), min(test_sentences, 4), min(max_voices or 4, 4)
+            more_voices = 0
         self.recipe = Recipe(
             sentences=sentences, test_sentences=test_sentences, per_voice=per_voice, tested_voices=tested_voices,
-            styles=styles, styled_voices=styled_voices, max_voices=max_voices,
+            styles=styles, styled_voices=styled_voices, max_voices=max_voices, more_voices=more_voices,
         )  # fmt: skip
         super().__init__(root / self.recipe.key() if root else None)
 

@@ -11,7 +11,8 @@ from revoice.nn.draws import Draws
 from revoice.nn.pitch import log_level
 from revoice.settings import Frames, FramesOrNone, settings
 
-Sampler = Literal["uniform", "by_speaker"]
+Sampler = Literal["uniform", "by_speaker", "in_order"]
+Label = Literal["gender", "emotion"]
 
 
 @settings
@@ -20,20 +21,28 @@ class Requires:
 
     Attributes:
         fields: stored fields ("features", "f0", "embedding", "waveform", ...).
-        frames: crop length in frames.
+        frames: crop length in frames; None: there is no time axis, and only fields of whole utterances are read.
         minimum: utterances shorter than this many frames are left out; shorter than `frames` are padded.
-        sampler: "uniform" over utterances, "by_speaker" (speakers equally often).
+        sampler: "uniform" over utterances, "by_speaker" (speakers equally often), or "in_order": one after the
+            other, all of one gender before the next, as loaders do that do not shuffle.
+        labels: utterances of which one of these is not known are left out.
         reference: frames of a crop from another utterance of the same speaker (0: none).
         analysis: what conversion computes of a clip, if that is not what training reads: a stored field may have been
             made by a part of the model, which conversion runs itself.
     """
 
     fields: tuple[str, ...] = ("features",)
-    frames: Frames = 128
+    frames: Frames | None = 128
     minimum: FramesOrNone = 32
     sampler: Sampler = "uniform"
+    labels: tuple[Label, ...] = ()
     reference: FramesOrNone = 0
     analysis: tuple[str, ...] | None = None
+
+    @property
+    def crop(self) -> int:
+        """Frames of a crop, 0 without a time axis."""
+        return self.frames or 0
 
     @property
     def of_clip(self) -> tuple[str, ...]:
@@ -49,12 +58,14 @@ class Batch:
 
     Attributes:
         id: utterance ids.
-        features: (B, F, T) float32, un-standardized, as `audio.features` computes them.
+        features: (B, F, T) float32, un-standardized, as `audio.features` computes them; (B, 0, 0) for a model without a
+            time axis.
         lengths: (B,) int64, valid frames of each item (the rest is padding).
         f0: (B, T) Hz, 0 where unvoiced.  voiced: (B, T) bool.
         embedding: (B, 256) speaker embedding of the utterance, or of the one that `reference` is a crop of.
         level: (B,) mean log-f0 where it is known better than by `f0`: of the whole recording if an item is a chunk of
             one, of all training clips if it stands for a speaker of the table.
+        spread: (B,) deviation of log-f0, where `level` is the mean of a whole recording.
         speaker, emotion, gender: (B,) int64 indices into the tables of the data; -1 where unknown.
         waveform: (B, S) aligned with `features`.
         paired: (B, F, T) a changed copy of the same utterance.  codes: (B, T') int64.
@@ -73,6 +84,7 @@ class Batch:
     voiced: Tensor | None = None
     embedding: Tensor | None = None
     level: Tensor | None = None
+    spread: Tensor | None = None
     speaker: Tensor | None = None
     emotion: Tensor | None = None
     gender: Tensor | None = None

@@ -15,7 +15,9 @@ from revoice.nn.draws import Draws
 
 
 def labels_of(requires: Requires) -> tuple[str, ...]:
-    """The fields to read: always the features, and what else is required."""
+    """The fields to read: the features, unless there is no time axis, and what else is required."""
+    if requires.frames is None:
+        return requires.fields
     return ("features", *(label for label in requires.fields if label != "features"))
 
 
@@ -31,7 +33,7 @@ def gather(
         crops: which.
         draws: random numbers to go with them.
     """
-    chosen, frames = crops.utterances, requires.frames
+    chosen, frames = crops.utterances, requires.crop
     found: dict[str, Any] = {}
     for label in requires.fields:
         name = label.partition(":")[0]
@@ -46,12 +48,23 @@ def gather(
     valid = np.minimum(store.lengths[chosen] - crops.starts, frames)
     return Batch(
         id=tuple(store.ids[chosen]),
-        features=store.crops("features", chosen, crops.starts, frames),
+        features=store.crops("features", chosen, crops.starts, frames) if frames else _no_frames(store, len(chosen)),
         lengths=torch.from_numpy(valid).to(store.device),
         draws=draws,
         **{name: values[chosen].to(store.device) for name, values in places.items()},
         **found,
     )
+
+
+def _no_frames(store: Columns, count: int) -> Tensor:
+    """Features (B, 0, 0) of a model without a time axis."""
+    return torch.zeros(count, 0, 0, device=store.device)
+
+
+def labeled(places: Mapping[str, Tensor], requires: Requires, positions: np.ndarray) -> np.ndarray:
+    """Those of the positions whose labels are all known that a model cannot do without."""
+    known = [places[label][positions].numpy() >= 0 for label in requires.labels]
+    return positions[np.logical_and.reduce(known)] if known else positions
 
 
 def concatenated(batches: Sequence[Batch], draws: Draws | None = None) -> Batch:

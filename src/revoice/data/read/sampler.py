@@ -7,7 +7,7 @@ import numpy as np
 
 from revoice.errors import choices
 
-MODES = ("uniform", "by_speaker", "each")
+MODES = ("uniform", "by_speaker", "each", "in_order")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class CropSampler:
         frames: length of a crop; a shorter utterance gives all of itself.
         minimum: utterances shorter than this many frames are never drawn (unless all are shorter).
         mode: "uniform" over utterances, "by_speaker" (every speaker equally often), "each" (every utterance once,
-            then again, within one batch).
+            then again, within one batch), "in_order" (speaker after speaker, batch after batch, and again).
         reference: length of the reference crop.
         seed: of the draws.
         sources: (N,) which of several corpora each utterance belongs to; a speaker belongs to one.
@@ -95,6 +95,8 @@ class CropSampler:
         picked, start, other, other_start = random.random((4, self.batch_size))  # (B,), as all below
         if self.mode == "each":
             chosen = np.resize(random.permutation(len(self.positions)), self.batch_size)
+        elif self.mode == "in_order":
+            chosen = (iteration * self.batch_size + np.arange(self.batch_size)) % len(self.positions)
         elif self.mode == "uniform":
             chosen = self._within(random, picked, "utterances", len(self.positions))
         else:

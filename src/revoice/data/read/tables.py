@@ -54,24 +54,32 @@ def _places(table: Sequence[str], names: Sequence[str | None]) -> np.ndarray:
 
 
 class PitchLevels:
-    """Mean log-f0 of each speaker, of contours that come one by one.
+    """Mean and deviation of log-f0 of each speaker, of contours that come one by one.
 
     >>> import torch
     >>> levels = PitchLevels(["a", "b"])
     >>> levels.add("a", torch.tensor([0.0, 1.0, 1.0]))
-    >>> levels.means()
-    [0.0, None]
+    >>> levels.means(), levels.deviations()
+    ([0.0, None], [0.0, None])
     """
 
     def __init__(self, speakers: Sequence[str]) -> None:
-        self._sums = {name: [0.0, 0] for name in speakers}
+        self._sums = {name: [0.0, 0, 0.0] for name in speakers}
 
     def add(self, speaker: str, f0: Tensor) -> None:
         """Take the contour (T,) in Hz in; 0 is unvoiced."""
-        found, voiced = self._sums[speaker], f0[f0 > 0]
-        found[0] += float(voiced.double().log().sum())
+        found, voiced = self._sums[speaker], f0[f0 > 0].double().log()
+        found[0] += float(voiced.sum())
         found[1] += len(voiced)
+        found[2] += float(voiced.square().sum())
 
     def means(self) -> list[float | None]:
         """In the order of the speakers; None of whom nothing is voiced."""
-        return [total / count if count else None for total, count in self._sums.values()]
+        return [total / count if count else None for total, count, _ in self._sums.values()]
+
+    def deviations(self) -> list[float | None]:
+        """In the same order."""
+        return [
+            max(squares / count - (total / count) ** 2, 0.0) ** 0.5 if count else None
+            for total, count, squares in self._sums.values()
+        ]

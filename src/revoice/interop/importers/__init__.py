@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from torch import nn
+
 from revoice.audio.presets import typed
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
 from revoice.registry import Registry
-from revoice.trainable import Trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,21 +18,24 @@ class Imported:
     """A published model as ours.
 
     Attributes:
-        model: with its weights and statistics.  kind: which registry.  name, arguments: how to build it again.
+        model: with its weights and statistics; critics by name.
+        kind: which registry.  name, arguments: how to build it again.
         spec: the features it was trained on.  trim_db: silence trimming of its training data.
         data: what the checkpoint says of where it is from and whose it is, besides the name of the file.
         half: whether the published file holds float16, and ours may.
+        speakers: names by the rows of its table of voices.
         use: what one can do with it, in words and a command; `{out}` is our file.
     """
 
-    model: Trainable
+    model: nn.Module
     name: str
     arguments: dict[str, Any]
     spec: FeatureSpec
     trim_db: float | None = None
-    kind: Literal["model", "vocoder"] = "model"
+    kind: Literal["model", "vocoder", "critics"] = "model"
     data: dict[str, Any] = field(default_factory=dict)
     half: bool = False
+    speakers: list[str] = field(default_factory=list)
     use: str = "convert with: python convert.py ckpt={out} src=a.wav tgt=b.wav"
 
 

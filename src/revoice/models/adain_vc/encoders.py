@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from revoice.errors import UserError
 from revoice.nn.adain import TimeStatistics, instance_norm, time_statistics
 from revoice.nn.adain_decoder import Block, Steps
-from revoice.nn.conv import SameConv1d
+from revoice.nn.conv import SameConv1d, halved, padded
 from revoice.settings import Fraction, Kernel, Whole, Width, settings
 
 
@@ -53,7 +53,8 @@ class Encoder(nn.Module):
     def __init__(self, n_features: int, size: EncoderSize, norm_first: bool) -> None:
         super().__init__()
         kernels = range(size.bank_step, size.bank + 1, size.bank_step)
-        self.bank = nn.ModuleList(SameConv1d(n_features, size.bank_channels, k) for k in kernels)
+        bank = [SameConv1d(n_features, size.bank_channels, k) for k in kernels]
+        self.bank, self.around = nn.ModuleList(bank), bank[-1].sides  # the widest pads for all
         self.conv_in = SameConv1d(len(kernels) * size.bank_channels + n_features, size.channels, 1)
         self.blocks = nn.ModuleList(
             Block(size.channels, size.kernel, size.dropout, stride=stride, norm_first=norm_first)
@@ -63,8 +64,10 @@ class Encoder(nn.Module):
 
     def banked(self, x: Tensor) -> Tensor:
         """(B, F, T) -> (B, C, T): bank, its input appended, 1x1 convolution."""
-        heard = F.relu(torch.cat([conv(x) for conv in self.bank], dim=1))
-        return self.conv_in(torch.cat([heard, x.to(heard.dtype)], dim=1))
+        x = halved(x)
+        wide = padded(x, self.around, "reflect")
+        heard = F.relu(torch.cat([conv(wide, self.around) for conv in self.bank], dim=1))
+        return self.conv_in(torch.cat([heard, x], dim=1))
 
 
 class SpeakerEncoder(Encoder):

@@ -13,13 +13,13 @@ from revoice.models.adain_vc.encoders import ContentEncoder, EncoderSize, Speake
 from revoice.models.base import (
     MODELS,
     ConversionModel,
+    PitchControls,
     Requires,
     Sampler,
     Standardizer,
-    StyleControls,
     require_frames,
 )  # fmt: skip
-from revoice.nn.adain import TimeStatistics, styles_from
+from revoice.nn.adain import styles_from
 from revoice.nn.adain_decoder import Decoder, DecoderSize, spread_upsampling
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import Perturb, perturbed
@@ -53,7 +53,7 @@ class AdaINVC(ConversionModel):
     """
 
     target = "clips"
-    Controls = StyleControls
+    Controls = PitchControls
     adapts = ("decoder",)
 
     def __init__(
@@ -103,19 +103,19 @@ class AdaINVC(ConversionModel):
             layers = 2 * len(upsample)
             self.affine = nn.ModuleList(nn.Linear(speaker.out, 2 * size.channels) for _ in range(layers))
 
-    def styles(self, x: Tensor) -> list[TimeStatistics]:
-        """Style statistics for every decoder layer from standardized features (B, F, T) of the target voice."""
+    def styles(self, x: Tensor) -> Tensor:
+        """Standardized features (B, F, T) of the target voice -> a style for every decoder layer, (layers, 2, B, C)."""
         if self.speaker_encoder is None:
             removed = self.content_encoder(x).removed[1:]
-            return list(reversed(removed))
+            return torch.stack([told for each in reversed(removed) for told in each]).unflatten(0, (-1, 2))[..., 0]
         return self.styles_of(self.speaker_encoder(x))
 
-    def styles_of(self, embedding: Tensor) -> list[TimeStatistics]:
-        """Speaker embedding (B, D) -> style statistics by the learned affine maps (first half mean, second scale)."""
+    def styles_of(self, embedding: Tensor) -> Tensor:
+        """Speaker embedding (B, D) -> styles (layers, 2, B, C) by the learned affine maps, mean and deviation."""
         return styles_from(embedding, self.affine)
 
-    def decode(self, content: Tensor, styles: list[TimeStatistics], f0: Tensor | None = None) -> Tensor:
-        """Content code (B, C, T') and, for a decoder that takes it, f0 (B, T) -> standardized features (B, F, T)."""
+    def decode(self, content: Tensor, styles: Tensor, f0: Tensor | None = None) -> Tensor:
+        """Content code (B, D, T'), styles (layers, 2, B, C) and, if it is told the pitch, f0 (B, T) -> (B, F, T)."""
         if self.decoder.pitch is None or f0 is None:
             return self.decoder(content, styles)
         frames = f0.shape[-1]
@@ -141,23 +141,18 @@ class AdaINVC(ConversionModel):
             }
 
     @torch.no_grad()
-    def convert(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor:
+    def convert(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor:
         """Features (B, F, T) of the sources' content in the mean voice of the target clips."""
         x = self._standardized(source)
-        styles = [TimeStatistics(*(one.expand(len(x), -1, -1) for one in s)) for s in self._mean_styles(targets)]
+        styles = self._mean_styles(targets).expand(-1, -1, len(x), -1)
         if controls.strength != 1.0:
-            own = self.styles(x)
-            mix = controls.strength
-            styles = [
-                TimeStatistics(*(torch.lerp(a, b, mix) for a, b in zip(o, s, strict=True)))
-                for o, s in zip(own, styles, strict=True)
-            ]
+            styles = torch.lerp(self.styles(x), styles, controls.strength)
         y = self.decode(self.content_encoder(x).mean, styles, self.pitch(source, targets, controls))
         return self.standardizer.inverse(y)[..., : source.features.shape[-1]]
 
-    def pitch(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor | None:
-        """The sources' contours (B, T) at the targets' level; None if the decoder is not told the pitch."""
-        return self.moved_pitch(source, targets, controls.strength)
+    def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
+        """The sources' contours (B, T) as the controls say; None if the decoder is not told the pitch."""
+        return self.steered_pitch(source, targets, controls)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""
@@ -168,17 +163,13 @@ class AdaINVC(ConversionModel):
         x = self.standardizer(features)
         if self.speaker_encoder is not None:
             return self.speaker_encoder(x)
-        return torch.cat([style.mean[:, :, 0] for style in self.styles(x)], dim=1)
+        return self.styles(x)[:, 0].transpose(0, 1).flatten(1)
 
-    def _mean_styles(self, targets: list[Batch]) -> list[TimeStatistics]:
+    def _mean_styles(self, targets: list[Batch]) -> Tensor:
         if self.speaker_encoder is not None:
             codes = [self.speaker_encoder(self._standardized(target)) for target in targets]
             return self.styles_of(torch.stack(codes).mean(0))
-        each = [self.styles(self._standardized(target)) for target in targets]
-        return [
-            TimeStatistics(*(torch.stack(parts).mean(0) for parts in zip(*layer, strict=True)))
-            for layer in zip(*each, strict=True)
-        ]
+        return torch.stack([self.styles(self._standardized(target)) for target in targets]).mean(0)
 
     def _standardized(self, clip: Batch) -> Tensor:
         x = self.standardizer(clip.features)

@@ -67,7 +67,7 @@ class PhoneTeacher(Recognizer):
 
         Neighboring windows share a third, of which each gives its half.
         """
-        window = self.requires.frames // 2 * 2
+        window = self.requires.crop // 2 * 2
         if log_mel.shape[-1] <= window:
             return self.encoder(log_mel, lengths)
         hop, joined = window // 6 * 4, []

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from revoice.nn.adain import instance_norm
-from revoice.nn.convnext import ConvNeXtBlock
+from revoice.nn.convnext import ConvNeXtBlock, films_of
 from revoice.nn.pitch import Bins, PitchEmbedding
 from revoice.settings import Depth, Factors, Number, OddKernel, Width, settings
 
@@ -99,6 +99,6 @@ class Decoder(nn.Module):
     def forward(self, code: Tensor, f0: Tensor, voice: Tensor) -> Tensor:
         """(B, C, T), (B, T) in Hz, (B, D) -> (B, F, T)."""
         h = self.conv_in(code) + self.pitch(f0)
-        for block in self.blocks:
-            h = block(h, voice)
+        for block, film in zip(self.blocks, films_of(self.blocks, voice), strict=True):
+            h = block(h, film)
         return self.out(self.norm(h.transpose(1, 2))).transpose(1, 2)

@@ -25,6 +25,7 @@ VAL_EVERY = 25  # one training sentence in this many is for validation
 
 
 Several = Annotated[Whole, Field(ge=2, le=LARGEST)]
+More = Annotated[Natural, Field(le=100_000)]
 
 
 def _known(style: str) -> str:
@@ -48,15 +49,17 @@ class Recipe:
         tested_voices: training voices that speak the test sentences too (None: all); unseen voices always do.
         styles: prosody styles; more than "neutral" adds styled readings by `styled_voices` training voices.
         max_voices: use only so many training voices (None: all), for quick tests.
+        more_voices: designed training voices beside the 582.
     """
 
     sentences: Several = 100
     test_sentences: Several = 20
-    per_voice: Several | None = 20
+    per_voice: Count | None = 20
     tested_voices: Natural | None = 60
     styles: Styles = ("neutral",)
     styled_voices: Natural = 8
     max_voices: Count | None = None
+    more_voices: More = 0
 
     def __post_init__(self) -> None:
         there = len(sentences())
@@ -80,7 +83,10 @@ class Recipe:
 
 @cache
 def _key(recipe: Recipe) -> str:
-    text = json.dumps([VERSION, asdict(recipe), [asdict(voice) for voice in _cast(recipe)], sentences()])
+    values = asdict(recipe)
+    if not recipe.more_voices:
+        del values["more_voices"]  # the folder keeps the name that it had before there was such a setting
+    text = json.dumps([VERSION, values, [asdict(voice) for voice in _cast(recipe)], sentences()])
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -125,11 +131,12 @@ def make_corpus(
 
 
 def _cast(recipe: Recipe) -> list[Voice]:
-    seen = [voice for voice in voices() if not voice.unseen]
+    everyone = voices(recipe.more_voices)
+    seen = [voice for voice in everyone if not voice.unseen]
     if recipe.max_voices is not None:  # evenly spaced, so that a small cast still has women and men
         step = max(1, len(seen) // recipe.max_voices)
         seen = seen[::step][: recipe.max_voices]
-    return seen + [voice for voice in voices() if voice.unseen]
+    return seen + [voice for voice in everyone if voice.unseen]
 
 
 def _readings(number: int, voice: Voice, recipe: Recipe) -> list[int]:

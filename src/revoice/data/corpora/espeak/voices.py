@@ -72,23 +72,26 @@ STYLES = {
 }
 
 
-def voices() -> list[Voice]:
+def voices(more: int = 0) -> list[Voice]:
     """All voices: espeak-ng's male variants speak as two men, its female as four women, designed ones as one each.
+
+    Args:
+        more: designed voices beside those that are always there.
 
     >>> table = voices(); len(table), sum(v.unseen for v in table), len({v.speaker for v in table})
     (590, 8, 590)
     >>> {v.variant for v in table if v.unseen} & {v.variant for v in table if not v.unseen}
     set()
     """
-    return list(_everyone())
+    return list(_everyone(more))
 
 
 @cache  # designing takes tens of milliseconds
-def _everyone() -> tuple[Voice, ...]:
-    return (*_seen(), *_unseen())
+def _everyone(more: int) -> tuple[Voice, ...]:
+    return (*_seen(more), *_unseen())
 
 
-def _seen() -> Iterator[Voice]:
+def _seen(more: int) -> Iterator[Voice]:
     accents = cycle(ACCENTS)
     cast: list[tuple[str, str, str, tuple[int, int, int]]] = []  # variant, gender, its definition, habits
     for turn in range(max(map(len, HABITS.values()))):
@@ -96,7 +99,7 @@ def _seen() -> Iterator[Voice]:
             if turn < len(HABITS[gender]):
                 own = (name for name in names if name not in UNSEEN_FEMALE + UNSEEN_MALE)
                 cast += [(name, gender, "", HABITS[gender][turn]) for name in own]
-    for index in range(DESIGNED):
+    for index in range(DESIGNED + more):
         gender = "FM"[index.bit_count() % 2]  # even shares in any part of the list
         cast.append((f"designed{index}", gender, design(index, gender), (0, 0, 0)))
     for number, (variant, gender, definition, habits) in enumerate(cast, start=1):

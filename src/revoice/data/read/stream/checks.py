@@ -80,10 +80,13 @@ class Index:
     levels: tuple[_Real | None, ...]
     facts: Facts
     shards: _Shards
+    deviations: tuple[Annotated[_Real, Field(ge=0)] | None, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.levels) not in (0, len(self.speakers)):
             raise UserError(f"{len(self.levels)} levels of {len(self.speakers)} speakers")
+        if len(self.deviations) not in (0, len(self.speakers)):
+            raise UserError(f"{len(self.deviations)} deviations of {len(self.speakers)} speakers")
 
 
 @settings

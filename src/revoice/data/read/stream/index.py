@@ -48,6 +48,7 @@ class Stream:
         tables: the names of speakers and emotions of the training rows.
         everyone: names of all speakers, those that are not trained on too.
         levels: mean log-f0 of each speaker, empty without the field f0.
+        deviations: its deviation, likewise; empty in an index that an earlier version wrote.
         statistics: of the training features.
         facts: counts, for people and for the checkpoint.
         trim_db: silence that was cut at both ends.
@@ -65,6 +66,7 @@ class Stream:
     facts: Facts
     trim_db: float | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    deviations: tuple[float | None, ...] = ()
 
     def renamed(self, names: Mapping[str, str]) -> "Stream":
         """The same stream whose speakers have other names."""
@@ -98,6 +100,7 @@ class Stream:
                 tables=Tables(index.speakers, index.emotions),
                 everyone=index.everyone,
                 levels=index.levels,
+                deviations=index.deviations,
                 statistics=statistics,
                 facts=index.facts,
                 trim_db=index.trim_db,

@@ -13,6 +13,7 @@ from revoice.data.read.packed import Statistics
 from revoice.data.read.stream.index import Stream
 from revoice.data.read.stream.reader import Reading, StreamLoader, StreamPlan, stream_loader
 from revoice.data.read.tables import merged_tables
+from revoice.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +86,24 @@ class StreamDataModule(DataModule):
 
     def pitch_levels(self) -> list[float | None]:
         """As the indices say."""
+        return self._pitch("levels")
+
+    def pitch_deviations(self) -> list[float | None]:
+        """As the indices say; an index that an earlier version wrote does not."""
+        return self._pitch("deviations")
+
+    def _pitch(self, what: str) -> list[float | None]:
         if "f0" not in self.requires.fields:
             return []
-        known = {name: level for s in self.streams for name, level in zip(s.tables.speakers, s.levels, strict=True)}
+        known: dict[str, float | None] = {}
+        for stream in self.streams:
+            values = getattr(stream, what)
+            if not values:
+                raise UserError(
+                    f"the stream {stream.address} does not tell the {what} of pitch: remove it and prepare.py "
+                    "data.stream=true writes it anew"
+                )
+            known |= dict(zip(stream.tables.speakers, values, strict=True))
         return [known[name] for name in self.tables.speakers]
 
     def batches(self) -> StreamLoader:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
-from revoice.data.read.gather import concatenated, gather, labels_of
+from revoice.data.read.gather import concatenated, gather, labeled, labels_of
 from revoice.data.read.sampler import Crops, CropSampler
 from revoice.data.read.stream.index import Stream, Unreadable
 from revoice.data.read.stream.signals import READER, leave_signals_to_the_parent
@@ -123,12 +123,17 @@ class Reading:
         store = self._store(epoch, number, shards)
         places = self.tables.index(store.rows)
         mode = "each" if self.requires.sampler == "uniform" else self.requires.sampler
+        known = {label: torch.from_numpy(found) for label, found in places.items()}
+        chosen = labeled(known, self.requires, np.arange(len(store)))
+        if not len(chosen):
+            label = " and ".join(self.requires.labels)
+            raise UserError(f"{self.stream.address}: does not tell the {label}, which this model learns from")
         sampler = CropSampler(
-            np.arange(len(store)),
-            store.lengths,
-            np.unique([row.speaker for row in store.rows], return_inverse=True)[1],
+            chosen,
+            store.lengths[chosen],
+            np.unique([row.speaker for row in store.rows], return_inverse=True)[1][chosen],
             batch_size=count,
-            frames=self.requires.frames,
+            frames=self.requires.crop,
             minimum=self.requires.minimum,
             mode=mode,
             reference=self.requires.reference,

@@ -143,6 +143,7 @@ class _Writer:
             "everyone": self.prepared.manifest.speakers,
             "emotions": self.tables.emotions,
             "levels": self.levels.means() if "f0" in self.about else [],
+            "deviations": self.levels.deviations() if "f0" in self.about else [],
             "statistics": {"mean": found.mean.tolist(), "std": found.std.tolist()},
             "facts": vars(replace(Facts.of(self.prepared), validation=len(self.held))),
             "shards": shards,

@@ -1,0 +1,240 @@
+"""CodeGAN: codes of one emotion rewritten to another, by StarGAN (arXiv:1711.09020) over sequences.
+
+It stands on a frozen model that takes speech apart (SpeechSplit): the codes of pitch and rhythm are rewritten, those of
+what is said stay, and the model speaks with both. As many codes come out as went in, so durations do not change.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+
+from revoice.data.read.batch import Batch, Requires, Sampler
+from revoice.errors import UserError, choices
+from revoice.models.base import MODELS, Coder, Controls, ConversionModel, Strength
+from revoice.models.codegan.networks import CodeGenerator, GeneratorSize, averaged, held
+from revoice.nn.labels import energy_distance, one_hot
+from revoice.nn.speech_codes import SpeechCodes
+from revoice.settings import Count, Frames, Given, Number, Place, Width, Word, one_or_more, settings
+from revoice.trainable import MODEL, Play
+
+Aspect = Literal["pitch", "rhythm", "content"]
+Aspects = Annotated[tuple[Aspect, ...], BeforeValidator(one_or_more), Field(min_length=1)]
+Factor = Annotated[Number, Field(ge=-10, le=10)]
+PUBLISHED = 66  # channels of pitch and rhythm together, where no model is given
+
+
+@settings
+class Codes:
+    """The model whose codes are rewritten.
+
+    Attributes:
+        ckpt: its checkpoint; only looked at where training starts.
+        model: its name in the registry.  arguments: its settings.  Both come from the checkpoint.
+    """
+
+    ckpt: Place | None = None
+    model: Word | None = None
+    arguments: Given | None = None
+
+
+@settings
+class CodeGANControls(Controls):
+    """What may be steered.
+
+    Attributes:
+        emotion: to be spoken with, one of those that were trained on; None: as the source is spoken.
+        strength: how far to go there: 0 stays as it is, 1 goes all the way.
+        pitch_code, rhythm_code: factors on the codes, a cheap change of style; 0.1 on the pitch flattens.
+    """
+
+    emotion: Word | None = None
+    strength: Strength = 1.0
+    pitch_code: Factor = 1.0
+    rhythm_code: Factor = 1.0
+
+
+@MODELS.register("codegan")
+class CodeGAN(ConversionModel):
+    """A generator of codes, and the frozen model that makes them of speech and speech of them.
+
+    Losses beside those of the critic: `cycle`, the L1 distance of codes that went to another emotion and back, and
+    `identity`, that of codes rewritten to their own emotion, which published code has a weight for and does not use.
+
+    Which emotion an item is rewritten to is drawn as often as the training data has it; published code takes the
+    batch's own, in another order, which is the same on the average.
+
+    Args:
+        emotions: their names, in the order of the tables of the data.
+        codes: `Codes`.
+        rewritten: which of "pitch", "rhythm", "content" are.
+        generator: `GeneratorSize`.
+        frames: training crop.
+        sampler: "uniform" over utterances or "by_speaker".
+    """
+
+    Controls = CodeGANControls
+    preset = "speechsplit_16k"
+    stands_on = ("resemblyzer",)
+    may_change = ("frames", "sampler")
+    measured = ("distance",)
+    speaker_pitch = True
+    alone = True
+
+    def __init__(
+        self,
+        n_features: Width,
+        sample_rate: Count,
+        hop: Count,
+        emotions: tuple[Word, ...],
+        *,
+        codes: Codes | None = None,
+        rewritten: Aspects = ("pitch", "rhythm"),
+        generator: GeneratorSize | None = None,
+        frames: Frames = 128,
+        sampler: Sampler = "uniform",
+    ) -> None:
+        super().__init__()
+        if len(set(emotions)) < 2:
+            raise UserError(
+                "model codegan learns from two emotions at least, the training data has "
+                f"{', '.join(emotions) or 'none'}: give data that tells them, e.g. data=synthetic_emotions"
+            )
+        self.emotions, self.rewritten = tuple(emotions), rewritten
+        facts = {"n_features": n_features, "sample_rate": sample_rate, "hop": hop}
+        self.coder = _coder(codes or Codes(), facts)
+        fields: tuple[str, ...] = ("features", "f0", "embedding")
+        if self.coder is not None:
+            self.coder.requires_grad_(False).eval()
+            fields = self.coder.requires.of_clip
+        self.requires = Requires(
+            fields=fields, frames=frames, minimum=32, sampler=sampler, labels=("emotion",),
+            reference=1 if "embedding" in fields else 0, analysis=fields,
+        )  # fmt: skip
+        self.channels = PUBLISHED
+        if self.coder is not None:
+            self.channels = sum(self.coder.code_widths[name] for name in rewritten)
+        self.judged = {"channels": self.channels, "classes": len(self.emotions)}
+        self.generator = CodeGenerator(self.channels, len(self.emotions), generator or GeneratorSize())
+        self.shares: Tensor  # of the emotions in the training data
+        self.register_buffer("shares", torch.full((len(self.emotions),), 1 / len(self.emotions)))
+        self._pitch: Tensor | None = None
+
+    def train(self, mode: bool = True) -> "CodeGAN":
+        """The model of the codes stays as it was trained."""
+        super().train(mode)
+        if self.coder is not None:
+            self.coder.eval()
+        return self
+
+    def play(self, batch: Batch, part: str = MODEL) -> Play:
+        """Codes rewritten to emotions that are drawn; in validation each to the next one of the table."""
+        assert batch.emotion is not None
+        with torch.no_grad():
+            real = self._sequence(self._codes(batch))
+        own, shares = batch.emotion, self.shares.to(real)
+        if batch.draws is None:
+            wanted = (own + 1) % len(self.emotions)
+        else:
+            drawn = batch.draws.uniform("emotion", device=real.device).to(real)
+            wanted = torch.bucketize(drawn, shares.cumsum(0)[:-1], right=True)
+        fake = self.generator(real, wanted)
+        losses = {}
+        if torch.is_grad_enabled() or batch.draws is None:  # while a critic learns nobody asks for them
+            losses["cycle"] = F.l1_loss(self.generator(fake, own).float(), real.float())
+            losses["identity"] = F.l1_loss(self.generator(real, own).float(), real.float())
+        balance = 1 / (len(shares) * shares.clamp(min=1e-6))
+        return Play(losses, fake=fake, real=real, wanted=wanted, own=own, balance=balance)
+
+    def measures(self, batch: Batch) -> dict[str, Tensor]:
+        """`distance`: energy distance of rewritten codes to those of the emotion itself, by their mean and deviation.
+
+        The emotions are coordinates too, so that each is compared with its own.
+        """
+        assert batch.emotion is not None
+        real, count = self._sequence(self._codes(batch)), len(self.emotions)
+        wanted = torch.cat([(batch.emotion + i) % count for i in range(1, count)])
+        fake = self.generator(real.repeat(count - 1, 1, 1), wanted)
+        sides = ((fake, wanted), (real, batch.emotion))
+        made, true = (torch.cat([_summary(v), one_hot(e, count)], dim=1) for v, e in sides)
+        return {"distance": energy_distance(made, true)}
+
+    @torch.no_grad()
+    def convert(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor:
+        """Features (B, F, T) of the sources in another emotion, in the targets' voice or, without any, their own."""
+        assert self.coder is not None
+        codes = self.rewrite(self.coder.codes(source), controls)
+        voice = self.coder.told(source)
+        if targets:
+            told = torch.cat([self.coder.told(clip) for clip in targets]).mean(0, keepdim=True)
+            voice = F.normalize(told, dim=1).expand(len(source), -1)
+        return self.coder.speak(codes, voice)
+
+    def rewrite(self, codes: SpeechCodes, controls: CodeGANControls) -> SpeechCodes:
+        """Codes of another emotion, then scaled, as the controls say."""
+        if controls.emotion is not None:
+            own = self._sequence(codes)
+            place = torch.full((len(own),), self.emotions.index(controls.emotion), device=own.device)
+            codes = self._put_back(codes, torch.lerp(own, self.generator(own, place), controls.strength))
+        return codes.scaled(pitch=controls.pitch_code, rhythm=controls.rhythm_code)
+
+    def check_controls(self, controls: CodeGANControls) -> None:
+        """Refuse an emotion that was not trained on."""
+        if controls.emotion is not None and controls.emotion not in self.emotions:
+            raise choices(controls.emotion, self.emotions, "emotion that this codegan was trained on")
+
+    def set_labels(self, counts: Mapping[str, Tensor]) -> None:
+        """Emotions as often as in the training data."""
+        found = counts["emotion"].double().clamp(min=1)
+        assert len(found) == len(self.emotions), "the table of emotions is that of the data"
+        self.shares.copy_(found / found.sum())
+
+    def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
+        """Remember the pitch of the training speakers (speakers, 2), who are not those of the model of the codes."""
+        self._pitch = statistics
+
+    def _codes(self, batch: Batch) -> SpeechCodes:
+        assert self.coder is not None, "model.codes.ckpt is asked for before training"
+        if self._pitch is not None and batch.speaker is not None:
+            known = self._pitch.to(batch.features)[batch.speaker.clamp(min=0)]
+            known = torch.where((batch.speaker >= 0)[:, None], known, torch.nan)
+            batch = replace(batch, level=known[:, 0], spread=known[:, 1])
+        return self.coder.codes(replace(batch, speaker=None))
+
+    def _sequence(self, codes: SpeechCodes) -> Tensor:
+        """What is rewritten (B, C, N), in the order of `rewritten`, at the rate of the one with the most steps."""
+        parts = [getattr(codes, name) for name in self.rewritten]
+        steps = max(part.shape[1] for part in parts)
+        return torch.cat([held(part, steps) for part in parts], dim=2).transpose(1, 2)
+
+    def _put_back(self, codes: SpeechCodes, sequence: Tensor) -> SpeechCodes:
+        old: list[Tensor] = [getattr(codes, name) for name in self.rewritten]
+        new = sequence.transpose(1, 2).split([part.shape[2] for part in old], dim=2)
+        pairs = zip(self.rewritten, new, old, strict=True)
+        changed: dict[str, Any] = {name: averaged(part, before.shape[1]) for name, part, before in pairs}
+        return replace(codes, **changed)
+
+
+def _coder(codes: Codes, facts: Mapping[str, int]) -> Coder | None:
+    """The model of the codes, not yet with its weights; None while it is not known."""
+    if codes.model is None:
+        return None
+    kind = MODELS.get(codes.model)
+    if not issubclass(kind, Coder):
+        raise UserError(f"model {codes.model} has no codes: expected one that takes speech apart, as speechsplit does")
+    given = codes.arguments or {}
+    for name, said in facts.items():
+        if given.get(name, said) != said:
+            raise UserError(f"model.codes.arguments.{name}={given[name]}: the features have {said}")
+    made = MODELS.build(codes.model, given, facts, what="model.codes.arguments")
+    assert isinstance(made, Coder)
+    return made
+
+
+def _summary(codes: Tensor) -> Tensor:
+    """Mean and deviation over time (B, 2 C) of codes (B, C, N)."""
+    return torch.cat([codes.float().mean(2), codes.float().std(2)], dim=1)

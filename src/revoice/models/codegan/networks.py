@@ -1,0 +1,116 @@
+"""The generator of CodeGAN: StarGAN's (arXiv:1711.09020) over sequences, its residual blocks told the emotion."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from revoice.nn.labels import one_hot
+from revoice.settings import Depth, Flag, Width, settings
+
+SLOPE = 0.01  # of the rectifiers below zero
+SHORTENED = 4  # by the two layers of stride 2
+
+
+@settings
+class GeneratorSize:
+    """Sizes of the generator.
+
+    Attributes:
+        width: of the first layer; twice as many channels in the second, four times in the third.
+        blocks: residual blocks between.
+        running: normalize by running statistics in conversion, as published code does, which normalizes by those of
+            each sequence in training; else always by those of each sequence.
+    """
+
+    width: Width = 128
+    blocks: Depth = 3
+    running: Flag = False
+
+
+class CodeGenerator(nn.Module):
+    """Sequences of codes and an emotion in, sequences as long out.
+
+    Args:
+        channels: of a code.
+        emotions: how many.
+        size: `GeneratorSize`.
+    """
+
+    def __init__(self, channels: int, emotions: int, size: GeneratorSize) -> None:
+        super().__init__()
+        first, second, third = size.width, 2 * size.width, 4 * size.width
+        self.emotions = emotions
+        self.down = nn.Sequential(
+            nn.Conv1d(channels, first, 7, padding=3), *_normed(first, size.running),
+            nn.Conv1d(first, second, 4, 2, padding=1), *_normed(second, size.running),
+            nn.Conv1d(second, third, 4, 2, padding=1), *_normed(third, size.running),
+        )  # fmt: skip
+        self.blocks = nn.ModuleList(AdaptiveBlock(third, emotions) for _ in range(size.blocks))
+        self.up = nn.Sequential(
+            nn.ConvTranspose1d(third, third, 4, 2, padding=1), *_normed(third, size.running),
+            nn.ConvTranspose1d(third, second, 4, 2, padding=1), *_normed(second, size.running),
+            nn.Conv1d(second, channels, 1),
+        )  # fmt: skip
+
+    def forward(self, codes: Tensor, emotion: Tensor) -> Tensor:
+        """Codes (B, C, N) and the places of emotions (B,) -> codes (B, C, N); what is missing to four steps is held."""
+        steps = codes.shape[2]
+        told = one_hot(emotion, self.emotions, codes)
+        # at least 8 steps: two are left to normalize over
+        whole = max(2, -(-steps // SHORTENED)) * SHORTENED
+        x = self.down(F.pad(codes, (0, whole - steps), mode="replicate"))
+        for block in self.blocks:
+            x = block(x, told)
+        return self.up(x)[..., :steps]
+
+
+class AdaptiveBlock(nn.Module):
+    """A residual block whose normalizations are told the emotion; the sum keeps the variance."""
+
+    def __init__(self, channels: int, emotions: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv1d(channels, channels, 3, padding=1) for _ in range(2))
+        self.norms = nn.ModuleList(AdaptiveNorm(channels, emotions) for _ in range(2))
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        """(B, C, N) and one-hot emotions (B, E) -> (B, C, N)."""
+        y = x
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            y = F.relu(norm(conv(y), told))
+        return (x + y) / math.sqrt(2)
+
+
+class AdaptiveNorm(nn.Module):
+    """Instance normalization with a scale and a shift that depend on the emotion."""
+
+    def __init__(self, channels: int, emotions: int) -> None:
+        super().__init__()
+        self.style = nn.Linear(emotions, 2 * channels)
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        """(B, C, N) and one-hot emotions (B, E) -> (B, C, N)."""
+        scale, shift = self.style(told)[:, :, None].chunk(2, dim=1)
+        return (1 + scale) * F.instance_norm(x) + shift
+
+
+def _normed(channels: int, running: bool) -> list[nn.Module]:
+    return [nn.InstanceNorm1d(channels, affine=True, track_running_stats=running), nn.LeakyReLU(SLOPE)]
+
+
+def held(codes: Tensor, steps: int) -> Tensor:
+    """Codes (B, N, C) at a rate of `steps` steps, a multiple of N: each is held.
+
+    >>> import torch; held(torch.tensor([[[1.0], [2.0]]]), 4).flatten().tolist()
+    [1.0, 1.0, 2.0, 2.0]
+    """
+    return codes.repeat_interleave(steps // codes.shape[1], dim=1)
+
+
+def averaged(codes: Tensor, steps: int) -> Tensor:
+    """Codes (B, N, C) at a lower rate of `steps` steps, the other way around: means.
+
+    >>> import torch; averaged(torch.tensor([[[1.0], [3.0], [4.0], [6.0]]]), 2).flatten().tolist()
+    [2.0, 5.0]
+    """
+    return codes.unflatten(1, (steps, -1)).mean(2)

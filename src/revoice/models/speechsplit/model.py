@@ -1,0 +1,315 @@
+"""SpeechSplit: content, rhythm, pitch and timbre, separated by what encoders can hear (Qian et al., arXiv:2004.11284).
+
+Three encoders hear the clip through narrow codes. What the content and pitch encoders hear is randomly resampled in
+time, so rhythm can only come from the rhythm encoder; that one is too narrow for words; and the voice is told.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from revoice.audio.spec import FeatureSpec
+from revoice.data.read.batch import Batch
+from revoice.errors import UserError
+from revoice.models.base import MODELS, Coder, Requires, Sampler, require_frames
+from revoice.models.speechsplit.networks import DecoderSize, EncoderSize, Generator, PitchConverter
+from revoice.models.speechsplit.panel import ENCODERS, MEASURED, measured
+from revoice.models.speechsplit.swap import SpeechSplitControls, Swap
+from revoice.nn.adain import instance_norm
+from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
+from revoice.nn.draws import Draws
+from revoice.nn.pitch_classes import LEAST, UNTOLD, UNVOICED, classes, normalized, one_hot, pitch_statistics
+from revoice.nn.random_resampling import LONGEST, drawn
+from revoice.nn.speech_codes import SpeechCodes
+from revoice.nn.voice_code import EMBEDDING, VoiceKind
+from revoice.settings import Count, Frames, Natural, Place, Width, settings
+from revoice.trainable import Play
+
+GENERATOR, PITCH = "generator", "pitch"  # the parts
+
+
+@settings
+class Encoders:
+    """Sizes of the three encoders; `rhythm` and `pitch` are those of the pitch converter too."""
+
+    content: EncoderSize = EncoderSize()
+    rhythm: EncoderSize = EncoderSize(channels=128, convolutions=1, hidden=1, layers=1)
+    pitch: EncoderSize = EncoderSize(channels=256, hidden=32, layers=1)
+
+
+@MODELS.register("speechsplit")
+class SpeechSplit(Coder):
+    """The generator G and the pitch converter P, which learn in turns of their own.
+
+    G rebuilds a mel from its codes (mean square error, what is padded included, as published). P gives a contour the
+    rhythm of a mel: it hears the contour randomly resampled and gives the contour as it was (cross-entropy).
+
+    Departures from the published code: crops are the first frames of a random longer one; a voiced frame at the
+    lower edge stays voiced; a clip of any length is converted whole; deviations of pitch are at least 0.02 nepers.
+
+    Args:
+        n_features: feature channels F, mel decibels scaled to [0, 1].
+        sample_rate, hop: of the features.
+        n_speakers: training speakers.
+        encoders: `Encoders`.  decoder: G's, `DecoderSize`.  converter: P's.
+        voice: "embedding" (Resemblyzer's; any voice) or "speaker" (one-hot, as published).
+        relative: whose mean and deviation of pitch a contour is told in: "speaker", each voice's own, as published, so
+            that the voice sets the level; or "corpus", those of all training speakers, so that the contour does.
+        frames: longest training crop.  shortest: shortest one; each is of a random length between.
+        resample: what is resampled in time so that G finds the timing in the rhythm code alone: "everything", as
+            published, is what is heard and what comes out of every convolution; "heard"; or "nothing", so that content
+            keeps its timing and rhythm is exchanged by alignment (control `timing`). P always hears all resampled.
+        padded: frames that crops and short clips are filled up to with silence; a multiple of the encoders' steps.
+        content: of a recognizer's encoder that the content encoder hears in place of the mel, see `RecSyn`; None: the
+            mel, as published.  content_from: checkpoint that it comes from; only looked at where training starts.
+        lacks: a part that was never trained, as in a published file of the other one alone; "" for none.
+        sampler: "by_speaker" (published) or "uniform".
+    """
+
+    Controls = SpeechSplitControls
+    preset = "speechsplit_16k"
+    stands_on = ("resemblyzer",)
+    may_change = ("frames", "shortest", "padded", "resample", "lacks", "sampler")
+    speaker_pitch = True
+    measured = MEASURED
+
+    def __init__(
+        self,
+        n_features: Width,
+        sample_rate: Count,
+        hop: Count,
+        n_speakers: Natural | None = None,
+        *,
+        encoders: Encoders | None = None,
+        decoder: DecoderSize | None = None,
+        converter: DecoderSize | None = None,
+        voice: VoiceKind = "embedding",
+        relative: Literal["speaker", "corpus"] = "speaker",
+        frames: Frames = 128,
+        shortest: Frames = 64,
+        padded: Frames = 192,
+        resample: Literal["everything", "heard", "nothing"] = "everything",
+        content: EncoderSettings | None = None,
+        content_from: Place | None = None,
+        lacks: Literal["", "generator", "pitch"] = "",
+        sampler: Sampler = "by_speaker",
+    ) -> None:
+        super().__init__()
+        sizes = encoders or Encoders()
+        self.steps = math.lcm(*(each.every for each in (sizes.content, sizes.rhythm, sizes.pitch)))
+        self.frames, self.shortest, self.padded = frames, shortest, padded
+        self._check(voice, n_speakers)
+        self.voice, self.relative, self.resample, self.lacks = voice, relative, resample, lacks
+        self.target = "speaker" if voice == "speaker" else "clips"
+        self.content = RecognizedContent(encoder(content), sample_rate, hop) if content else None
+        if self.content is not None:
+            self.content.requires_grad_(False)
+        told = ("embedding",) if voice == "embedding" else ()
+        self.requires = Requires(
+            fields=("features", "f0", *told, *(("content",) if content else ())),
+            frames=frames,
+            minimum=min(shortest, 32),
+            sampler=sampler,
+            reference=1 if told else 0,  # the embedding is that of another clip of the speaker
+            analysis=("features", "f0", *told, *(("waveform",) if content else ())),
+        )
+        heard = n_features if self.content is None else self.content.channels
+        width = EMBEDDING if voice == "embedding" else n_speakers or 0
+        self.generator = Generator(
+            n_features, heard, width, sizes.content, sizes.rhythm, sizes.pitch, decoder or DecoderSize()
+        )
+        self.converter = PitchConverter(
+            n_features, sizes.rhythm, sizes.pitch, converter or DecoderSize(hidden=256, layers=2)
+        )
+        self.width = width
+        self.speaker_statistics: Tensor  # (speakers, 2), mean and deviation of log-f0, nan where unknown
+        self.corpus_statistics: Tensor  # (2,), of all of them
+        self.register_buffer("speaker_statistics", torch.full((n_speakers or 0, 2), torch.nan))
+        self.register_buffer("corpus_statistics", torch.tensor([5.0, 0.3]))
+
+    def _check(self, voice: str, n_speakers: int | None) -> None:
+        if self.padded % self.steps or self.padded < self.frames:
+            raise UserError(
+                f"model.padded={self.padded}: expected a multiple of {self.steps} frames, {self.frames} at least"
+            )
+        if not LONGEST < self.shortest <= self.frames:
+            raise UserError(f"model.shortest={self.shortest}: expected {LONGEST + 1} to {self.frames} frames")
+        require_frames(LONGEST + 1, frames=self.frames)
+        if voice == "speaker" and not n_speakers:
+            raise UserError("model.voice=speaker needs n_speakers: the number of training speakers")
+
+    def parts(self) -> dict[str, nn.Module]:
+        """G and P."""
+        return {GENERATOR: self.generator, PITCH: self.converter}
+
+    def play(self, batch: Batch, part: str = GENERATOR) -> Play:
+        """G: `reconstruction`, and the mel that it made.  P: `crossentropy`."""
+        lengths = self._lengths(batch)
+        mel, contour = self.mel(batch.features, lengths), self._contour(batch, lengths)
+        if part == PITCH:
+            squeezed = self._resampled(contour[:, None], lengths, batch.draws, "p")[:, 0]
+            logits = self.converter(mel, one_hot(classes(squeezed)), self._matrices(mel, batch.draws, "p"))
+            return Play({"crossentropy": F.cross_entropy(logits.float(), classes(contour))})
+        heard = torch.cat([self._heard(batch, mel, lengths), contour[:, None]], dim=1)  # resampled jointly
+        if self.resample != "nothing":
+            heard = self._resampled(heard, lengths, batch.draws, "g")
+        inside = self._matrices(mel, batch.draws, "g") if self.resample == "everything" else []
+        codes = self.generator.encode(heard[:, :-1], one_hot(classes(heard[:, -1])), mel, inside)
+        made = self.generator.decode(codes, self.told(batch))
+        with torch.autocast(mel.device.type, enabled=False):
+            return Play({"reconstruction": F.mse_loss(made.float(), mel)}, fake=made, real=mel)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Those of both parts."""
+        return {**self.play(batch, GENERATOR).losses, **self.play(batch, PITCH).losses}
+
+    def measures(self, batch: Batch) -> dict[str, Tensor]:
+        """The bottleneck panel: what is lost without each encoder's input, see `panel`."""
+        mel = self.mel(batch.features, batch.lengths)
+        found = {name: self.codes(batch, name) for name in ("", *ENCODERS)}
+        return measured(mel, batch.lengths, found.pop(""), found, self.told(batch), self.speak)
+
+    def codes(self, batch: Batch, without: str = "") -> SpeechCodes:
+        """What the encoders make of clips, nothing resampled; `without` is one that hears nothing. See `speak`."""
+        mel = self.mel(batch.features, batch.lengths)
+        heard, found = self._heard(batch, mel, batch.lengths), classes(self._contour(batch, batch.lengths))
+        return self.generator.encode(
+            heard * (without != "content"),
+            one_hot(torch.full_like(found, UNTOLD) if without == "pitch" else found),
+            mel * (without != "rhythm"),
+            frames=batch.features.shape[-1],
+        )
+
+    @property
+    def code_widths(self) -> dict[str, int]:
+        """Of the generator's encoders."""
+        net = self.generator
+        return {"content": net.content.width, "rhythm": net.rhythm.width, "pitch": net.pitch.width}
+
+    def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
+        """Features (B, F, T) of codes and what tells the voice (B, D), see `told`."""
+        return self.generator.decode(codes, voice)[..., : codes.frames]
+
+    def told(self, batch: Batch) -> Tensor:
+        """What tells the decoder who speaks (B, D): embeddings of length 1, or one-hot rows, a mean if unknown."""
+        if self.voice == "embedding":
+            assert batch.embedding is not None
+            return F.normalize(batch.embedding, dim=1)
+        assert batch.speaker is not None
+        rows = F.one_hot(batch.speaker.clamp(min=0), self.width).to(batch.features.dtype)
+        return rows.masked_fill((batch.speaker < 0)[:, None], 1 / self.width)
+
+    def statistics(self, batch: Batch) -> Tensor:
+        """Mean and deviation (B, 2) of log-f0 that contours are told in."""
+        return self.of_corpus(len(batch)) if self.relative == "corpus" else self.of_voice(batch)
+
+    def of_corpus(self, count: int) -> Tensor:
+        """(B, 2), of all training speakers."""
+        return self.corpus_statistics.expand(count, -1)
+
+    def of_voice(self, batch: Batch) -> Tensor:
+        """(B, 2): of the speaker where it is one of training, else of the clip itself, else of all speakers."""
+        found = self.of_corpus(len(batch))
+        if batch.f0 is not None:
+            own = pitch_statistics(batch.f0)
+            found = torch.where(own.isfinite(), own, found)
+        if batch.level is not None and batch.spread is not None:
+            whole = torch.stack([batch.level, batch.spread], dim=1).to(found.dtype)
+            found = torch.where(whole.isfinite(), whole, found)
+        if batch.speaker is not None and len(self.speaker_statistics):
+            rows = self.speaker_statistics[batch.speaker.clamp(min=0)]
+            found = torch.where((batch.speaker >= 0)[:, None] & rows.isfinite(), rows, found)
+        return found
+
+    @torch.no_grad()
+    def convert(self, source: Batch, targets: list[Batch], controls: SpeechSplitControls) -> Tensor:
+        """Features (B, F, T) with the chosen aspects of the target; T is the target's where its rhythm is taken."""
+        return Swap(self, source, targets, controls).features()
+
+    @torch.no_grad()
+    def pitch(self, source: Batch, targets: list[Batch], controls: SpeechSplitControls) -> Tensor:
+        """Its contours (B, T) in Hz."""
+        return Swap(self, source, targets, controls).f0()
+
+    def tempo(self, frames: int, targets: list[Batch], controls: SpeechSplitControls) -> float:
+        """That of the target's length to the source's where its rhythm is taken, and slower for a lower rate."""
+        said = frames if self.keeps_tempo(controls) else targets[0].features.shape[-1]
+        return max(1, round(said / controls.rate)) / frames
+
+    def keeps_tempo(self, controls: SpeechSplitControls) -> bool:
+        """Not with the target's rhythm, which is that of a whole sentence."""
+        return "rhythm" not in controls.aspects
+
+    def set_features(self, spec: FeatureSpec) -> None:
+        """Refuse features that are not decibels of mels between 0 and 1."""
+        if spec.scale != "db" or not spec.mels:
+            raise UserError("model=speechsplit takes mels in decibels, scaled to 0..1: features=speechsplit_16k")
+
+    def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
+        """Take mean and deviation of log-f0 (speakers, 2) of the training speakers; `fresh`: also for the corpus."""
+        self.speaker_statistics = statistics.to(self.corpus_statistics)
+        known = statistics[statistics.isfinite().all(1)]
+        if fresh and len(known):
+            mean, deviation = known.unbind(1)
+            whole = (deviation.square().mean() + mean.var(correction=0)).sqrt()
+            self.corpus_statistics.copy_(torch.stack([mean.mean(), whole.clamp(min=LEAST)]))
+
+    def mel(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(B, F, T) -> within [0, 1], silence behind the lengths, filled up to a length that the encoders take."""
+        there = torch.arange(features.shape[-1], device=features.device) < lengths[:, None]
+        return self.fill(features.clamp(0, 1) * there[:, None])
+
+    def fill(self, x: Tensor, value: float = 0.0) -> Tensor:
+        """(B, ..., T) filled up to `padded` frames, or a multiple of the encoders' steps."""
+        frames = max(self.padded, -(-x.shape[-1] // self.steps) * self.steps)
+        return F.pad(x, (0, frames - x.shape[-1]), value=value)
+
+    def heard(self, waveform: Tensor, frames: int) -> Tensor:
+        """What a recognizer's encoder hears in waveforms (B, S), as the content encoder takes it (B, D, frames)."""
+        assert self.content is not None
+        return instance_norm(self.content(waveform, frames))
+
+    def _heard(self, batch: Batch, mel: Tensor, lengths: Tensor) -> Tensor:
+        if self.content is None:
+            return mel
+        frames = batch.features.shape[-1]
+        if batch.content is not None:
+            heard = instance_norm(batch.content.float())
+        else:
+            assert batch.waveform is not None
+            heard = self.heard(batch.waveform, frames)
+        there = torch.arange(frames, device=heard.device) < lengths[:, None]
+        return self.fill(heard * there[:, None])
+
+    def _contour(self, batch: Batch, lengths: Tensor) -> Tensor:
+        """Normalized contours (B, T), unvoiced behind the lengths, filled up as the mel is."""
+        assert batch.f0 is not None
+        there = torch.arange(batch.f0.shape[-1], device=batch.f0.device) < lengths[:, None]
+        contour = normalized(batch.f0, self.statistics(batch))
+        return self.fill(contour.masked_fill(~there, UNVOICED), UNVOICED)
+
+    def _lengths(self, batch: Batch) -> Tensor:
+        """How many frames of each crop are used: in training a random number."""
+        if batch.draws is None:
+            return batch.lengths
+        spread = self.frames - self.shortest + 1
+        drawn_lengths = self.shortest + batch.draws.integers("lengths", spread, device=batch.lengths.device)
+        return torch.minimum(drawn_lengths, batch.lengths)
+
+    def _resampled(self, x: Tensor, lengths: Tensor, draws: Draws | None, name: str) -> Tensor:
+        """What is heard (B, C, T) at another rhythm, zeros behind its end; as it is without random numbers."""
+        if draws is None:
+            return x
+        return drawn(draws, f"{name}/heard", lengths, self.frames, x.shape[-1]).read(x)
+
+    def _matrices(self, mel: Tensor, draws: Draws | None, name: str) -> list[Tensor]:
+        """Of the resampling after each convolution of the content and pitch encoders; none without random numbers."""
+        if draws is None:
+            return []
+        frames = mel.shape[-1]
+        lengths = torch.full((len(mel),), frames, device=mel.device)
+        count = max(len(self.generator.content.convs), len(self.generator.pitch.convs))
+        return [drawn(draws, f"{name}/{i}", lengths, self.frames, frames).matrix(frames) for i in range(count)]

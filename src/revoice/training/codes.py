@@ -1,0 +1,48 @@
+"""The model that another one stands on whole: where its weights come from at the start of training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.load import Loaded, find_checkpoint, load_checkpoint
+from revoice.errors import UserError
+from revoice.models.base import Coder, Trainable
+from revoice.models.codegan import CodeGAN
+from revoice.settings import Given, checked
+
+HOW = "python train.py model=speechsplit data=..., then model.codes.ckpt=RUN_FOLDER"
+
+
+def require_codes(name: str, values: Mapping[str, Any]) -> None:
+    """Refuse a new model that stands on the codes of another one of which it is not said where it is."""
+    if "codes" not in values:
+        return
+    codes = checked(Given | None, values["codes"], "model.codes") or {}
+    if codes.get("ckpt"):
+        find_checkpoint(str(codes["ckpt"]))
+    else:
+        raise UserError(f"model {name} rewrites the codes of a model that takes speech apart: {HOW}")
+
+
+def settle_codes(values: Mapping[str, Any], spec: FeatureSpec) -> tuple[dict[str, Any], Loaded | None]:
+    """The settings of a new model with the name and the settings of the one it stands on, and where that is.
+
+    Raises:
+        UserError: that one has no codes, or other features.
+    """
+    path = (values.get("codes") or {}).get("ckpt")
+    if not path:
+        return dict(values), None
+    loaded = load_checkpoint(str(path))
+    if not isinstance(loaded.model, Coder):
+        raise UserError(f"{loaded.path} holds a {loaded.model.name}, which has no codes: {HOW}")
+    loaded.spec.require_match(spec, f"model.codes.ckpt={path}", "features=")
+    about = loaded.description
+    return {**values, "codes": {"model": about.model, "arguments": about.arguments}}, loaded
+
+
+def adopt_codes(model: Trainable, source: Loaded | None) -> None:
+    """Copy the weights of the model that a new one stands on."""
+    if source is not None:
+        assert isinstance(model, CodeGAN) and model.coder is not None
+        model.coder.load_state_dict(source.model.state_dict())

@@ -1,0 +1,192 @@
+"""CodeGAN: its size, what it rewrites and what it leaves, and a pipeline that is one file."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import revoice
+from revoice.checkpoint.load import load_checkpoint
+from revoice.checkpoint.save import save
+from revoice.data.read.batch import Batch
+from revoice.errors import UserError
+from revoice.models.codegan import CodeGAN, CodeGANControls
+from revoice.models.codegan.networks import CodeGenerator, GeneratorSize
+from revoice.nn.draws import Draws
+from revoice.training.run import train
+from tests.conftest import TINY as SPOKEN
+from tests.conftest import compose_config
+
+EMOTIONS = ("angry", "happy", "neutral", "sad")
+FACTS = {"n_features": 80, "sample_rate": 16000, "hop": 256}
+ENCODERS = {
+    "content": {"channels": 16, "hidden": 4, "layers": 1, "convolutions": 1},
+    "rhythm": {"channels": 16, "hidden": 1, "layers": 1, "convolutions": 1},
+    "pitch": {"channels": 16, "hidden": 3, "layers": 1, "convolutions": 1, "every": 4},
+}
+SPLIT = {**FACTS, "encoders": ENCODERS, "decoder": {"hidden": 8, "layers": 1}, "converter": {"hidden": 8, "layers": 1}}
+STYLED = [
+    "data.corpus={styles: [neutral, happy], styled_voices: 2, max_voices: 2, sentences: 6, test_sentences: 4, "
+    "per_voice: 6, tested_voices: 0}"
+]
+TINY = ["data=synthetic", "debug=tiny", "data.splits.limit=20", "logger=none", *STYLED]
+
+
+def model(**settings: object) -> CodeGAN:
+    torch.manual_seed(0)
+    codes = {"model": "speechsplit", "arguments": SPLIT}
+    return CodeGAN(**FACTS, emotions=EMOTIONS, codes=codes, **{"generator": {"width": 8}, **settings})  # type: ignore[arg-type]
+
+
+def batch(items: int = 4, frames: int = 128, draws: Draws | None = None) -> Batch:
+    draw = torch.Generator().manual_seed(0)
+    return Batch(
+        id=("",) * items, features=torch.rand(items, 80, frames, generator=draw),
+        lengths=torch.full((items,), frames), f0=100 + 50 * torch.rand(items, frames, generator=draw),
+        embedding=torch.nn.functional.normalize(torch.rand(items, 256, generator=draw), dim=1),
+        emotion=torch.arange(items) % 4, draws=draws,
+    )  # fmt: skip
+
+
+def test_published_size() -> None:
+    made = CodeGAN(**FACTS, emotions=EMOTIONS)
+    assert sum(p.numel() for p in made.parameters()) == 7_061_698
+    assert made.judged == {"channels": 66, "classes": 4}
+    running = CodeGenerator(66, 4, GeneratorSize(running=True))
+    assert sum(p.numel() for p in running.parameters()) == 7_061_698
+
+
+@pytest.mark.parametrize("steps", [1, 5, 24, 25])
+def test_sequences_of_any_length_keep_it(steps: int) -> None:
+    made = CodeGenerator(6, 2, GeneratorSize(width=4))(torch.randn(2, 6, steps), torch.tensor([0, 1]))
+    assert made.shape == (2, 6, steps) and bool(made.isfinite().all())
+
+
+def test_the_emotion_reaches_what_is_made() -> None:
+    net = CodeGenerator(6, 2, GeneratorSize(width=4))
+    x = torch.randn(1, 6, 24)
+    assert not torch.allclose(net(x, torch.tensor([0])), net(x, torch.tensor([1])))
+
+
+def test_published_normalization_is_another_in_conversion() -> None:
+    """By running statistics; ours gives in conversion what it gave in training."""
+    x, emotion = torch.randn(2, 6, 24), torch.tensor([0, 1])
+    for running in (False, True):
+        net = CodeGenerator(6, 2, GeneratorSize(width=4, running=running))
+        same = torch.allclose(net.train()(x, emotion), net.eval()(x, emotion), atol=1e-6)
+        assert same != running
+
+
+def test_losses_and_what_the_critic_is_told() -> None:
+    gan = model()
+    assert gan.channels == 2 * 3 + 2
+    play = gan.play(batch(draws=Draws(0, 0, 0, 4, 4)))
+    assert play.fake is not None and play.real is not None and play.fake.shape == play.real.shape
+    assert play.real.shape[1] == gan.channels and play.own is not None and play.own.tolist() == [0, 1, 2, 3]
+    assert set(play.losses) == {"cycle", "identity"}
+    sum(play.losses.values()).backward()
+    assert all(p.grad is not None for p in gan.generator.parameters())
+    assert all(p.grad is None for p in gan.coder.parameters())
+    with torch.no_grad():
+        assert gan.play(batch(draws=Draws(0, 0, 0, 4, 4))).losses == {}, "a critic learns: nobody asks for them"
+        assert set(gan.play(batch()).losses) == {"cycle", "identity"}
+    assert gan.measures(batch())["distance"] > 0
+
+
+def test_rare_emotions_weigh_more() -> None:
+    gan = model()
+    gan.set_labels({"emotion": torch.tensor([30, 10, 40, 20]), "gender": torch.zeros(2)})
+    play = gan.play(batch(draws=Draws(0, 0, 0, 4, 4)))
+    torch.testing.assert_close(play.balance, torch.tensor([100 / 120, 2.5, 0.625, 1.25]))
+
+
+def test_conversion_changes_what_is_rewritten_alone() -> None:
+    gan, clip = model().eval(), batch(1, 100)
+    codes = gan.coder.codes(clip)
+    happy = gan.rewrite(codes, CodeGANControls(emotion="happy"))
+    assert torch.equal(happy.content, codes.content) and not torch.allclose(happy.pitch, codes.pitch)
+    assert happy.rhythm.shape == codes.rhythm.shape and not torch.allclose(happy.rhythm, codes.rhythm)
+    for still in (CodeGANControls(), CodeGANControls(emotion="sad", strength=0)):
+        torch.testing.assert_close(gan.rewrite(codes, still).pitch, codes.pitch)
+    flat = gan.rewrite(codes, CodeGANControls(pitch_code=0.1))
+    torch.testing.assert_close(flat.pitch, 0.1 * codes.pitch)
+    made = gan.convert(clip, [], CodeGANControls(emotion="sad"))
+    other = gan.convert(clip, [batch(2, 90)], CodeGANControls(emotion="sad"))
+    assert made.shape == other.shape == (1, 80, 100) and not torch.allclose(made, other)
+
+
+def test_the_model_of_the_codes_stays_in_evaluation_mode() -> None:
+    gan = model().train()
+    assert gan.training and not gan.coder.training and not any(p.requires_grad for p in gan.coder.parameters())
+
+
+def test_mistakes() -> None:
+    with pytest.raises(UserError, match="two emotions"):
+        CodeGAN(**FACTS, emotions=("neutral",))
+    with pytest.raises(UserError, match="no codes"):
+        CodeGAN(**FACTS, emotions=EMOTIONS, codes={"model": "vqvae", "arguments": {}})
+    with pytest.raises(UserError, match="valid: angry, happy, neutral, sad"):
+        model().check_controls(CodeGANControls(emotion="bored"))
+
+
+@pytest.fixture(scope="module")
+def split(workplace: Path) -> Path:
+    """A SpeechSplit that has learned for a few steps from two emotions."""
+    config = compose_config("train", "model=speechsplit_small", *TINY, folder=workplace)
+    config["model"] |= {k: v for k, v in SPLIT.items() if k not in FACTS}
+    return train(config, workplace / "outputs" / "split").folder
+
+
+def test_a_pipeline_is_one_file(workplace: Path, split: Path, tmp_path: Path) -> None:
+    config = compose_config("train", "model=codegan_small", f"model.codes.ckpt={split}", *TINY, folder=workplace)
+    config["max_iterations"], config["model"]["generator"] = 6, {"width": 8}
+    config["critics"]["codes"]["width"] = 8
+    outcome = train(config, tmp_path / "run")
+    assert {"train/class/codes", "train/cycle", "val/distance"} <= {*outcome.metrics}
+    loaded = load_checkpoint(outcome.checkpoint)
+    assert isinstance(loaded.model, CodeGAN) and loaded.model.emotions == ("happy", "neutral")
+    before, after = load_checkpoint(split).model.state_dict(), loaded.model.coder.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before), "what it stands on has not moved"
+    save(loaded.model, loaded.description, tmp_path / "alone.safetensors")
+    converter = revoice.load(tmp_path / "alone.safetensors")
+    clip = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p901/*.flac"))
+    said = [converter.convert(clip, emotion=emotion).samples for emotion in ("happy", None)]
+    assert said[0].shape == said[1].shape and abs(said[0] - said[1]).max() > 1e-4
+    with pytest.raises(UserError, match="valid: happy, neutral"):
+        converter.convert(clip, emotion="angry")
+
+
+def test_emotions_and_new_voices_by_command(split: Path, workplace: Path, clip: str, tmp_path: Path, command) -> None:
+    overrides = ["model=codegan_small", f"model.codes.ckpt={split}", *TINY]
+    gan = train(compose_config("train", *overrides, folder=workplace), tmp_path / "gan").folder
+    overrides = ["model=voicegan_small", "data=synthetic", "debug=tiny", "logger=none", *SPOKEN]
+    voices = train(compose_config("train", *overrides, folder=workplace), tmp_path / "voices").folder
+    pool = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
+    sample = ["voice=sample", f"voices.ckpt={voices}", f"voices.pool={pool}", "gender=female", "seed=3"]
+    said = []
+    for number, more in enumerate([["emotion=happy"], ["emotion=neutral"], ["emotion=happy", *sample]]):
+        out = tmp_path / f"{number}.wav"
+        status, _, err = command("convert", f"ckpt={gan}", f"src={clip}", f"out={out}", *more)
+        assert status == 0, err
+        said.append(out.read_bytes())
+    assert len({*said}) == 3
+    status, _, err = command("convert", f"ckpt={gan}", f"src={clip}", f"out={tmp_path}/x.wav", "emotion=bored")
+    assert status != 0 and "valid: happy, neutral" in err and "Traceback" not in err
+
+
+def test_the_published_recipe_trains(workplace: Path, split: Path, tmp_path: Path) -> None:
+    config = compose_config(
+        "train", "experiment=codegan_published", f"model.codes.ckpt={split}", *TINY, folder=workplace
+    )
+    config["model"]["generator"]["width"], config["critics"]["codes"]["width"] = 8, 8
+    assert config["model"]["generator"]["running"] and config["max_iterations"] == 4
+    model = load_checkpoint(train(config, tmp_path).checkpoint).model
+    assert isinstance(model, CodeGAN) and model.generator.down[1].running_mean.abs().sum() > 0
+
+
+def test_what_it_stands_on_is_asked_for_before_any_work(workplace: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.codes\.ckpt=RUN_FOLDER"):
+        train(compose_config("train", "model=codegan", *TINY, folder=workplace), tmp_path)
+    config = compose_config("train", "model=codegan", f"model.codes.ckpt={trained}", *TINY, folder=workplace)
+    with pytest.raises(UserError, match="no codes"):
+        train(config, tmp_path)
