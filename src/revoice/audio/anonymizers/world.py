@@ -26,9 +26,10 @@ Period = Annotated[NotNegative, Field(ge=1, le=20)]
 class World(Anonymizer):
     """Takes speech apart by WORLD, disguises what is asked for, and puts it together again.
 
-    The ways are those of Anonymous-VC and VoicePix2Pix (2018 and 2019), whose faults are mended: their noise is
+    Most ways are those of Anonymous-VC and VoicePix2Pix (2018 and 2019), whose faults are mended: their noise is
     centered on the median, so that f0 rises by an octave, unvoiced frames become voiced, and aperiodicity doubles
     (`faithful=True` does so, too); their stretch is drawn once for all utterances, and lost before the synthesis.
+    `f0_range`, `envelope_level` and `envelope_color` are ours.
     Analysis is the cheapest that sounds alike: DIO at a low rate with StoneMask, one frame every 10 ms.
 
     Args:
@@ -39,8 +40,8 @@ class World(Anonymizer):
         envelope_blur: deviation of a Gaussian over time and frequency, in 5 ms and 15.6 Hz; published: 3.
         envelope_stretch: ratio by which formants move, drawn for each utterance; published: 0.6 to 2.
         envelope_either: by that ratio or by its inverse, as often, so that none stays near 1.
-        envelope_level: share of the utterance's mean spectrum, which tells a voice and a room, that gives way to that of
-            speech at large (Byrne et al., 1994: flat up to 500 Hz, 9 dB less for each octave above).
+        envelope_level: share of the utterance's mean spectrum, which tells a voice and a room, that gives way to that
+            of speech at large (about that of Byrne et al., 1994: flat up to 500 Hz, 9 dB less for each octave above).
         envelope_color: dB, deviation of a random smooth curve over frequency that each utterance is colored with.
         aperiodicity_noise: deviation of white noise on the aperiodicity, as a share of its median; published: 0.1.
         faithful: noise as published.
