@@ -20,7 +20,9 @@ from revoice.checkpoint.description import Description
 from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS
 from revoice.nn.draws import Draws
+from revoice.settings import checked
 from revoice.training.module import VoiceModule
+from revoice.training.schedule import Phases
 from revoice.training.trainer import build_trainer, settings_of
 from revoice.vocoders.base import VOCODERS
 
@@ -95,6 +97,7 @@ def module_of(chosen: System, iterations: int, graph: bool | None = False) -> Vo
         "critics": {key: how for key, how in (config.get("critics") or {}).items() if how},
         "clip": config["trainer"]["clip"],
         "graph": graph,
+        "schedule": checked(Phases | None, config.get("schedule"), "schedule"),
     }
     description = Description(model="benchmark", arguments={}, features={})
     given = {key: value for key, value in more.items() if key in known}

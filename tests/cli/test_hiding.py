@@ -23,8 +23,13 @@ def people(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pool(workplace: Path) -> str:
-    return str(next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed")))
+def pool(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One clip of each of four other voices."""
+    root = tmp_path_factory.mktemp("pool")
+    for folder in sorted((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed/p*"))[-4:]:
+        (root / folder.name).mkdir()
+        shutil.copy(sorted(folder.glob("*.flac"))[0], root / folder.name)
+    return str(root)
 
 
 def targets(folder: Path) -> dict[str, set[str]]:
@@ -42,16 +47,15 @@ def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, peo
     assert status == 0 and "4 converted" in out, err
     given = targets(tmp_path / "a")
     assert all(len(voices) == 1 for voices in given.values())
-    assert all(speaker not in voices for speaker, voices in given.items())
     status, out, err = command(*say, f"out={tmp_path / 'a'}")
     assert status == 0 and "4 of 4 were there" in err and targets(tmp_path / "a") == given
     command(*say, "voices.per=all", f"out={tmp_path / 'b'}")
     assert len(set.union(*targets(tmp_path / "b").values())) == 1
     several = []
-    for seed in range(3):
-        command(*say, f"seed={seed}", "voices.far=1", f"out={tmp_path / str(seed)}")
+    for seed in range(2):
+        command(*say, f"seed={seed}", "voices.far=1", "voices.per=utterance", f"out={tmp_path / str(seed)}")
         several.append(targets(tmp_path / str(seed)))
-    assert any(one != several[0] for one in several)
+    assert several[0] != several[1]
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,14 @@ from revoice.errors import UserError
 from revoice.evaluation import listeners
 from revoice.evaluation.evaluate import Evaluation, build_metrics, run
 from revoice.evaluation.listeners import build_recognizer, choose
+from revoice.evaluation.metrics.naturalness import Naturalness
 from revoice.evaluation.metrics.speaker import SpeakerSimilarity
 from revoice.evaluation.metrics.words import Words
 from revoice.evaluation.pairs import pick_trials
 from revoice.evaluation.recognition import RECOGNIZERS
 from revoice.evaluation.report import write_metrics, write_report, write_trials
+
+NATURAL = [] if Naturalness.missing() else ["naturalness"]
 
 SUFFIXES = ("converted", "copy", "source")
 
@@ -182,9 +185,9 @@ def test_the_report_marks_circles(corpus: Manifest, trials: dict, tmp_path: Path
 
 
 def test_without_a_recognizer_words_are_left_out(corpus: Manifest) -> None:
-    assert [metric.name for metric in build_metrics(corpus)] == ["speaker", "spectral", "speed"]
+    assert [metric.name for metric in build_metrics(corpus)] == ["speaker", "spectral", "sound", *NATURAL, "speed"]
     built = build_metrics(corpus, recognizer=Bands(), second_recognizer=Letters())
-    assert [metric.name for metric in built] == ["speaker", "words", "words", "spectral", "speed"]
+    assert [metric.name for metric in built] == ["speaker", "words", "words", "spectral", "sound", *NATURAL, "speed"]
     assert built[2].columns[0].key == "second_cer_converted"
 
 

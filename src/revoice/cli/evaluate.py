@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from revoice.evaluation.evaluate import Evaluation
     from revoice.evaluation.phone_error import PhoneProtocol
     from revoice.evaluation.privacy.session import Found, PrivacyProtocol
+    from revoice.evaluation.protocol import ConversionSettings
     from revoice.studies.gram_protocol import GramProtocol, Identification
 
 ERRORS = ("converted", "copy", "source")
@@ -44,9 +45,18 @@ def check(values: dict[str, Any]) -> None:
     checked(Seed, values.get("seed"), "seed")
     if name == "conversion":
         checked(Protocol, values.get("metrics"), "metrics")
+        stored(values)
     else:
         protocol(values)
     build(checked(Given, values.get("data"), "data"))
+
+
+def stored(values: dict[str, Any]) -> "ConversionSettings":
+    """The settings of `evaluation=conversion`; a file of a protocol that cannot be read is refused."""
+    from revoice.evaluation.protocol import ConversionSettings
+    from revoice.settings import from_mapping
+
+    return from_mapping(ConversionSettings, values["evaluation"], "evaluation")
 
 
 def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol | PrivacyProtocol":
@@ -156,10 +166,16 @@ def evaluate(
     converters = dict(zip(system_names(given), made, strict=True))
     protocol = from_mapping(Protocol, values["metrics"], "metrics")
     manifest = build(values["data"]).manifest()
-    evaluations = evaluate_systems(converters, manifest, protocol, out, int(values["seed"]), extra)
+    how = stored(values)
+    evaluations = evaluate_systems(
+        converters, manifest, protocol, out, int(values["seed"]), extra,
+        stored=how.protocol, cache=how.cache, show=True,
+    )  # fmt: skip
     for name, evaluation in evaluations.items():
         for group, summary in evaluation.summaries.items():
             print(f"{name}, {group} voices: " + table_line(summary))
+            for flag in evaluation.flags.get(group, []):
+                print(f"  {flag.name}: {flag.text}")
     print(f"report: {out / 'report.html'}")
     return evaluations
 

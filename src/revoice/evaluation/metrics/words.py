@@ -80,6 +80,7 @@ def _columns(short: str, recognizer: Recognizer, second: bool) -> tuple[Column, 
             "possible.",
             ceiling=f"{short}_copy",
             weight=f"{short}_length",
+            better="lower",
             if_failed=1.0,
         ),
         Column(

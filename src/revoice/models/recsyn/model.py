@@ -5,23 +5,20 @@ Niekerk et al., arXiv:2111.02392); the voice comes from a speaker embedding and 
 """
 
 import math
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.models.base import (
     MODELS,
-    Controls,
     ConversionModel,
+    PitchControls,
     Requires,
     Sampler,
     Standardizer,
-    Strength,
     require_frames,
 )  # fmt: skip
 from revoice.models.recsyn.parts import Decoder, DecoderSize, Neck, NeckSize, VoiceEncoder
@@ -29,27 +26,11 @@ from revoice.nn.adain import instance_norm
 from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
 from revoice.nn.masked import masked_l1
 from revoice.nn.microphone import recorded
-from revoice.nn.pitch import moved, spread
 from revoice.nn.remel import require_mels
 from revoice.nn.voice_match import voice_mismatch
-from revoice.settings import Count, Flag, Frames, Number, Place, Width, settings
+from revoice.settings import Count, Flag, Frames, Place, Width
 
 SHORTEST = 16  # frames; statistics over time need some
-
-
-@settings
-class RecSynControls(Controls):
-    """What may be steered.
-
-    Attributes:
-        strength: 0 speaks with the source's own voice, 1 with the target's, between mixes.
-        semitones: added to the target's pitch.
-        pitch_range: factor on how far the melody moves from its mean (1: as the source's).
-    """
-
-    strength: Strength = 1.0
-    semitones: Annotated[Number, Field(ge=-48, le=48)] = 0.0
-    pitch_range: Annotated[Number, Field(ge=0, le=10)] = 1.0
 
 
 @MODELS.register("recsyn")
@@ -80,7 +61,7 @@ class RecSyn(ConversionModel):
         sampler: "uniform" over utterances or "by_speaker".
     """
 
-    Controls = RecSynControls
+    Controls = PitchControls
     stands_on = ("whisper", "resemblyzer")
     may_change = ("content", "tune", "match", "frames", "reference_frames", "sampler")
 
@@ -158,7 +139,7 @@ class RecSyn(ConversionModel):
         }
 
     @torch.no_grad()
-    def convert(self, source: Batch, targets: list[Batch], controls: RecSynControls) -> Tensor:
+    def convert(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor:
         """Features (B, F, T) of what the sources say in the voice of the target clips."""
         assert source.waveform is not None and source.f0 is not None
         frames = source.features.shape[-1]
@@ -174,12 +155,9 @@ class RecSyn(ConversionModel):
         y = self.decoder(code, F.pad(f0, (0, size - frames)), voice.expand(len(code), -1))
         return self.standardizer.inverse(y)[..., :frames]
 
-    def pitch(self, source: Batch, targets: list[Batch], controls: RecSynControls) -> Tensor | None:
+    def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
         """The sources' contours (B, T) at the targets' level, as the controls say."""
-        f0 = self.moved_pitch(source, targets, controls.strength)
-        if f0 is None:
-            return None
-        return spread(moved(f0, controls.semitones * math.log(2) / 12), controls.pitch_range)
+        return self.steered_pitch(source, targets, controls)
 
     def set_features(self, spec: FeatureSpec) -> None:
         """Remember what the features are, for the loss that listens to them."""

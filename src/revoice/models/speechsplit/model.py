@@ -65,13 +65,14 @@ class SpeechSplit(Coder):
         padded: frames that crops and short clips are filled up to with silence; a multiple of the encoders' steps.
         content: of a recognizer's encoder that the content encoder hears in place of the mel, see `RecSyn`; None: the
             mel, as published.  content_from: checkpoint that it comes from; only looked at where training starts.
+        lacks: a part that was never trained, as in a published file of the other one alone; "" for none.
         sampler: "by_speaker" (published) or "uniform".
     """
 
     Controls = SpeechSplitControls
     preset = "speechsplit_16k"
     stands_on = ("resemblyzer",)
-    may_change = ("frames", "shortest", "padded", "resample", "sampler")
+    may_change = ("frames", "shortest", "padded", "resample", "lacks", "sampler")
     speaker_pitch = True
     measured = MEASURED
 
@@ -93,6 +94,7 @@ class SpeechSplit(Coder):
         resample: Literal["everything", "heard", "nothing"] = "everything",
         content: EncoderSettings | None = None,
         content_from: Place | None = None,
+        lacks: Literal["", "generator", "pitch"] = "",
         sampler: Sampler = "by_speaker",
     ) -> None:
         super().__init__()
@@ -100,7 +102,7 @@ class SpeechSplit(Coder):
         self.steps = math.lcm(*(each.every for each in (sizes.content, sizes.rhythm, sizes.pitch)))
         self.frames, self.shortest, self.padded = frames, shortest, padded
         self._check(voice, n_speakers)
-        self.voice, self.relative, self.resample = voice, relative, resample
+        self.voice, self.relative, self.resample, self.lacks = voice, relative, resample, lacks
         self.target = "speaker" if voice == "speaker" else "clips"
         self.content = RecognizedContent(encoder(content), sample_rate, hop) if content else None
         if self.content is not None:
@@ -198,7 +200,7 @@ class SpeechSplit(Coder):
             return F.normalize(batch.embedding, dim=1)
         assert batch.speaker is not None
         rows = F.one_hot(batch.speaker.clamp(min=0), self.width).to(batch.features.dtype)
-        return torch.where((batch.speaker >= 0)[:, None], rows, 1 / self.width)
+        return rows.masked_fill((batch.speaker < 0)[:, None], 1 / self.width)
 
     def statistics(self, batch: Batch) -> Tensor:
         """Mean and deviation (B, 2) of log-f0 that contours are told in."""
@@ -287,7 +289,7 @@ class SpeechSplit(Coder):
         assert batch.f0 is not None
         there = torch.arange(batch.f0.shape[-1], device=batch.f0.device) < lengths[:, None]
         contour = normalized(batch.f0, self.statistics(batch))
-        return self.fill(torch.where(there, contour, UNVOICED), UNVOICED)
+        return self.fill(contour.masked_fill(~there, UNVOICED), UNVOICED)
 
     def _lengths(self, batch: Batch) -> Tensor:
         """How many frames of each crop are used: in training a random number."""
