@@ -184,8 +184,13 @@ class Coder(ConversionModel):
         """Channels of "content", "rhythm" and "pitch"."""
         raise NotImplementedError
 
-    def codes(self, batch: Batch) -> SpeechCodes:
-        """The codes of clips, of crops as of whole ones; the same whenever they are asked for."""
+    def codes(self, batch: Batch, without: str = "") -> SpeechCodes:
+        """The codes of clips, of crops as of whole ones; the same whenever they are asked for.
+
+        Args:
+            batch: the clips.
+            without: "content", "rhythm" or "pitch": that encoder hears nothing, and what it hears is not looked for.
+        """
         raise NotImplementedError
 
     def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:

@@ -107,13 +107,15 @@ class CodeGAN(ConversionModel):
         self.emotions, self.rewritten = tuple(emotions), rewritten
         facts = {"n_features": n_features, "sample_rate": sample_rate, "hop": hop}
         self.coder = _coder(codes or Codes(), facts)
-        fields: tuple[str, ...] = ("features", "f0", "embedding")
+        heard: tuple[str, ...] = ("features", "f0", "embedding")
         if self.coder is not None:
             self.coder.requires_grad_(False).eval()
-            fields = self.coder.requires.of_clip
+            heard = self.coder.requires.of_clip
+        # to learn, nobody has to know whose voice it is, nor what is said unless that is rewritten
+        spared = ("embedding",) if "content" in rewritten else ("embedding", "waveform")
         self.requires = Requires(
-            fields=fields, frames=frames, minimum=32, sampler=sampler, labels=("emotion",),
-            reference=1 if "embedding" in fields else 0, analysis=fields,
+            fields=tuple(name for name in heard if name not in spared),
+            frames=frames, minimum=32, sampler=sampler, labels=("emotion",), analysis=heard,
         )  # fmt: skip
         self.channels = PUBLISHED
         if self.coder is not None:
@@ -203,7 +205,8 @@ class CodeGAN(ConversionModel):
             known = self._pitch.to(batch.features)[batch.speaker.clamp(min=0)]
             known = torch.where((batch.speaker >= 0)[:, None], known, torch.nan)
             batch = replace(batch, level=known[:, 0], spread=known[:, 1])
-        return self.coder.codes(replace(batch, speaker=None))
+        without = "" if "content" in self.rewritten else "content"
+        return self.coder.codes(replace(batch, speaker=None), without)
 
     def _sequence(self, codes: SpeechCodes) -> Tensor:
         """What is rewritten (B, C, N), in the order of `rewritten`, at the rate of the one with the most steps."""
