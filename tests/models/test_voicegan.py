@@ -114,6 +114,19 @@ def test_the_published_recipe_trains(workplace: Path, tmp_path: Path) -> None:
     assert train(config, tmp_path).metrics["iterations"] == 4
 
 
+def test_a_run_goes_on_bit_for_bit(workplace: Path, tmp_path: Path) -> None:
+    overrides = ["model=voicegan_small", "data=synthetic", "debug=tiny", "logger=none", *TINY, "max_iterations=12"]
+    config = compose_config("train", *overrides, "trainer.val_every=6", folder=workplace)
+    config["schedule"][0]["turns"][1]["every"] = 2
+    whole = train(config, tmp_path / "whole").folder
+    train({**config, "max_iterations": 6}, tmp_path / "half")
+    again = train({**config, "ckpt_path": str(tmp_path / "half")}, tmp_path / "again").folder
+    one, two = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, again)
+    )
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
 def test_voices_are_streamed(workplace: Path, tmp_path: Path) -> None:
     overrides = ["model=voicegan_small", "data=synthetic", "data.stream=true", "data.streaming.workers=0"]
     config = compose_config("train", *overrides, "debug=tiny", "logger=none", *TINY, folder=workplace)
