@@ -201,6 +201,10 @@ class Coder(ConversionModel):
         """What tells the voice (B, D) of clips."""
         raise NotImplementedError
 
+    def told_by(self, clips: list[Batch]) -> Tensor:
+        """What tells the one voice (1, D) of several clips, each a batch of one."""
+        return nn.functional.normalize(torch.cat([self.told(clip) for clip in clips]).mean(0, keepdim=True), dim=1)
+
 
 class Standardizer(nn.Module):
     """z-scores features with statistics kept as buffers, so that they travel inside the checkpoint.

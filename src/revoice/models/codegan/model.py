@@ -79,7 +79,7 @@ class CodeGAN(ConversionModel):
 
     Controls = CodeGANControls
     preset = "speechsplit_16k"
-    stands_on = ("resemblyzer",)
+    stands_on = ("resemblyzer", "whisper")  # as what takes speech apart may
     may_change = ("frames", "sampler")
     measured = ("distance",)
     speaker_pitch = True
@@ -169,12 +169,11 @@ class CodeGAN(ConversionModel):
     def convert(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor:
         """Features (B, F, T) of the sources in another emotion, in the targets' voice or, without any, their own."""
         assert self.coder is not None
-        codes = self.rewrite(self.coder.codes(source), controls)
         voice = self.coder.told(source)
         if targets:
-            told = torch.cat([self.coder.told(clip) for clip in targets]).mean(0, keepdim=True)
-            voice = F.normalize(told, dim=1).expand(len(source), -1)
-        return self.coder.speak(codes, voice)
+            voice = self.coder.told_by(targets).expand(len(source), -1)
+            source = self._at_the_level_of(targets, source)
+        return self.coder.speak(self.rewrite(self.coder.codes(source), controls), voice)
 
     def rewrite(self, codes: SpeechCodes, controls: CodeGANControls) -> SpeechCodes:
         """Codes of another emotion, then scaled, as the controls say."""
@@ -207,6 +206,15 @@ class CodeGAN(ConversionModel):
             batch = replace(batch, level=known[:, 0], spread=known[:, 1])
         without = "" if "content" in self.rewritten else "content"
         return self.coder.codes(replace(batch, speaker=None), without)
+
+    def _at_the_level_of(self, targets: list[Batch], source: Batch) -> Batch:
+        """The sources with the pitch of the targets' voice."""
+        known = [level for clip in targets if (level := clip.pitch_level) is not None]
+        told = torch.cat(known)[~torch.cat(known).isnan()] if known else torch.zeros(0)
+        if not len(told):
+            return source
+        level = None if source.level is None else told.mean().expand(len(source))
+        return replace(source, f0=self.moved_pitch(source, targets, 1.0), level=level)
 
     def _sequence(self, codes: SpeechCodes) -> Tensor:
         """What is rewritten (B, C, N), in the order of `rewritten`, at the rate of the one with the most steps."""
