@@ -15,7 +15,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Coder, Requires, Sampler, require_frames
-from revoice.models.speechsplit.networks import DecoderSize, EncoderSize, Generator, PitchConverter
+from revoice.models.speechsplit.networks import DecoderSize, Encoders, Generator, PitchConverter
 from revoice.models.speechsplit.panel import ENCODERS, MEASURED, measured
 from revoice.models.speechsplit.swap import SpeechSplitControls, Swap
 from revoice.nn.adain import instance_norm
@@ -25,19 +25,10 @@ from revoice.nn.pitch_classes import LEAST, UNTOLD, UNVOICED, classes, normalize
 from revoice.nn.random_resampling import LONGEST, drawn
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.nn.voice_code import EMBEDDING, VoiceKind
-from revoice.settings import Count, Frames, Natural, Place, Width, settings
+from revoice.settings import Count, Frames, Natural, Place, Width
 from revoice.trainable import Play
 
 GENERATOR, PITCH = "generator", "pitch"  # the parts
-
-
-@settings
-class Encoders:
-    """Sizes of the three encoders; `rhythm` and `pitch` are those of the pitch converter too."""
-
-    content: EncoderSize = EncoderSize()
-    rhythm: EncoderSize = EncoderSize(channels=128, convolutions=1, hidden=1, layers=1)
-    pitch: EncoderSize = EncoderSize(channels=256, hidden=32, layers=1)
 
 
 @MODELS.register("speechsplit")
@@ -71,7 +62,7 @@ class SpeechSplit(Coder):
 
     Controls = SpeechSplitControls
     preset = "speechsplit_16k"
-    stands_on = ("resemblyzer",)
+    stands_on: tuple[str, ...] = ("resemblyzer",)
     may_change = ("frames", "shortest", "padded", "resample", "lacks", "sampler")
     speaker_pitch = True
     measured = MEASURED
@@ -102,11 +93,12 @@ class SpeechSplit(Coder):
         self.steps = math.lcm(*(each.every for each in (sizes.content, sizes.rhythm, sizes.pitch)))
         self.frames, self.shortest, self.padded = frames, shortest, padded
         self._check(voice, n_speakers)
-        self.voice, self.relative, self.resample, self.lacks = voice, relative, resample, lacks
+        self.voice, self.relative, self.resample, self.untrained = voice, relative, resample, lacks
         self.target = "speaker" if voice == "speaker" else "clips"
         self.content = RecognizedContent(encoder(content), sample_rate, hop) if content else None
         if self.content is not None:
             self.content.requires_grad_(False)
+            self.stands_on = ("whisper", *type(self).stands_on)
         told = ("embedding",) if voice == "embedding" else ()
         self.requires = Requires(
             fields=("features", "f0", *told, *(("content",) if content else ())),

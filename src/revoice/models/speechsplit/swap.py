@@ -70,10 +70,10 @@ class Swap:
         self.model, self.source, self.targets, self.controls = model, source, targets, controls
         self.aspects, self.aligned = set(controls.aspects), controls.timing == "aligned"
         timed = self.aspects & {"rhythm", "pitch"}
-        if model.lacks == "generator" or (model.lacks and timed and not self.aligned):
+        if model.untrained == "generator" or (model.untrained and timed and not self.aligned):
             raise UserError(
-                f"this checkpoint lacks the part {model.lacks}: import a folder that holds both published files, or "
-                + ("train one" if model.lacks == "generator" else "add timing=aligned")
+                f"this checkpoint lacks the part {model.untrained}: import a folder with both published files, or "
+                + ("train one" if model.untrained == "generator" else "add timing=aligned")
             )
         if timed and targets[0].f0 is None:
             raise UserError(
