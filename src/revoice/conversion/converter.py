@@ -85,8 +85,8 @@ class Converter:
     ) -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
         if not isinstance(loaded.model, ConversionModel):
-            lacks = loaded.model.lacks.format(path=loaded.path)
-            wanted = f"it lacks {lacks}" if lacks else "give a conversion model"
+            needs = loaded.model.needs.format(path=loaded.path)
+            wanted = f"it lacks {needs}" if needs else "give a conversion model"
             raise UserError(f"{loaded.path} holds a {loaded.model.name}, which converts nothing: {wanted}")
         self.model: ConversionModel = loaded.model.to(self.device).eval()
         how = loaded.description.fields.get("f0", {})

@@ -100,6 +100,7 @@ class Voiceprint(Trainable):
     def embed(self, log_mel: Tensor) -> Tensor:
         """One clip (F, T) -> (D,) of length 1: the mean over partial utterances; a short clip is repeated."""
         frames = self.requires.frames
+        assert frames is not None
         if log_mel.shape[1] < frames:
             log_mel = log_mel.repeat(1, -(-frames // log_mel.shape[1]))[:, :frames]
         step = frames // HOP_SHARE
