@@ -61,6 +61,7 @@ class SpeechSplit(Coder):
     """
 
     Controls = SpeechSplitControls
+    alone = True
     preset = "speechsplit_16k"
     stands_on: tuple[str, ...] = ("resemblyzer",)
     may_change = ("frames", "shortest", "padded", "resample", "lacks", "sampler")
@@ -117,9 +118,9 @@ class SpeechSplit(Coder):
             n_features, sizes.rhythm, sizes.pitch, converter or DecoderSize(hidden=256, layers=2)
         )
         self.width = width
-        self.speaker_statistics: Tensor  # (speakers, 2), mean and deviation of log-f0, nan where unknown
+        self.speaker_statistics: Tensor  # (speakers, 2), mean and deviation of log-f0; a deviation of -1: unknown
         self.corpus_statistics: Tensor  # (2,), of all of them
-        self.register_buffer("speaker_statistics", torch.full((n_speakers or 0, 2), torch.nan))
+        self.register_buffer("speaker_statistics", -torch.ones(max(n_speakers or 0, 1), 2))
         self.register_buffer("corpus_statistics", torch.tensor([5.0, 0.3]))
 
     def _check(self, voice: str, n_speakers: int | None) -> None:
@@ -211,9 +212,9 @@ class SpeechSplit(Coder):
         if batch.level is not None and batch.spread is not None:
             whole = torch.stack([batch.level, batch.spread], dim=1).to(found.dtype)
             found = torch.where(whole.isfinite(), whole, found)
-        if batch.speaker is not None and len(self.speaker_statistics):
+        if batch.speaker is not None:
             rows = self.speaker_statistics[batch.speaker.clamp(min=0)]
-            found = torch.where((batch.speaker >= 0)[:, None] & rows.isfinite(), rows, found)
+            found = torch.where(((batch.speaker >= 0) & (rows[:, 1] >= 0))[:, None], rows, found)
         return found
 
     @torch.no_grad()
@@ -228,7 +229,7 @@ class SpeechSplit(Coder):
 
     def tempo(self, frames: int, targets: list[Batch], controls: SpeechSplitControls) -> float:
         """That of the target's length to the source's where its rhythm is taken, and slower for a lower rate."""
-        said = frames if self.keeps_tempo(controls) else targets[0].features.shape[-1]
+        said = targets[0].features.shape[-1] if targets and not self.keeps_tempo(controls) else frames
         return max(1, round(said / controls.rate)) / frames
 
     def keeps_tempo(self, controls: SpeechSplitControls) -> bool:
@@ -242,8 +243,9 @@ class SpeechSplit(Coder):
 
     def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
         """Take mean and deviation of log-f0 (speakers, 2) of the training speakers; `fresh`: also for the corpus."""
-        self.speaker_statistics = statistics.to(self.corpus_statistics)
-        known = statistics[statistics.isfinite().all(1)]
+        unknown = ~statistics.isfinite().all(1)
+        self.speaker_statistics = statistics.masked_fill(unknown[:, None], -1.0).to(self.corpus_statistics)
+        known = statistics[~unknown]
         if fresh and len(known):
             mean, deviation = known.unbind(1)
             whole = (deviation.square().mean() + mean.var(correction=0)).sqrt()
