@@ -6,7 +6,7 @@ a conversion has gone is told as a share of the way from the source (through fea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -94,10 +94,7 @@ def parallel_trials(manifest: Manifest, protocol: AspectProtocol, trained_on: Se
     Raises:
         UserError: the corpus has none.
     """
-    group = "unseen" if set(trained_on) & set(manifest.speakers) else None
-    if group is None:
-        from dataclasses import replace
-
+    if not set(trained_on) & set(manifest.speakers):  # all of it is unseen
         manifest = manifest.with_rows(replace(row, split="test_unseen") for row in manifest)
     found = pick_trials(
         manifest, "unseen", speakers=protocol.voices, sentences_per_pair=protocol.sentences_per_pair, seed=seed
@@ -119,18 +116,16 @@ def measure(
     Raises:
         UserError: the model swaps no aspects.
     """
-    if not {"aspects", "without"} <= set(type(converter.model).Controls.__dataclass_fields__):
+    if not {"aspects", "without"} <= {each.name for each in fields(converter.model.Controls)}:
         raise UserError(f"{converter.model.name} swaps no aspects of speech: evaluation=aspects takes a speechsplit")
     clips = _Clips(manifest, verifier)
     voices = {row.id: converter.voice(clips.audio(row)) for t in trials if (row := t.true_target)}
     copies = {row.id: converter.copy_synthesis(clips.audio(row)) for t in trials for row in (t.source, _truth(t))}
     made: dict[str, list[Audio]] = {COPY: [copies[t.source.id] for t in trials]}
-    made["target, vocoder alone"] = [copies[_truth(t).id] for t in trials]
     for name, controls in CONVERSIONS.items():
         made[name] = [converter.convert(clips.audio(t.source), voices[_truth(t).id], **controls) for t in trials]
     distances = {name: _distances(sounds, trials, clips) for name, sounds in made.items()}
-    start, end = distances[COPY], distances.pop("target, vocoder alone")
-    del made["target, vocoder alone"]
+    start, end = distances[COPY], _distances([copies[_truth(t).id] for t in trials], trials, clips)
     ways = {
         name: {key: (start[key] - value) / max(start[key] - end[key], 1e-9) for key, value in found.items()}
         for name, found in distances.items()
