@@ -1,6 +1,5 @@
 """Conversions that are longer or shorter than their sources, in one piece and in chunks."""
 
-
 import numpy as np
 import pytest
 import torch
