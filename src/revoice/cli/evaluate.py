@@ -15,6 +15,7 @@ from revoice.cli.app import device, required, run, several
 from revoice.errors import UserError, choices
 
 if TYPE_CHECKING:
+    from revoice.evaluation.aspects import AspectProtocol, Matrix
     from revoice.evaluation.evaluate import Evaluation
     from revoice.evaluation.phone_error import PhoneProtocol
     from revoice.evaluation.privacy.session import Found, PrivacyProtocol
@@ -69,7 +70,7 @@ def stored(values: dict[str, Any]) -> "ConversionSettings":
     return from_mapping(ConversionSettings, values.get("evaluation") or {}, "evaluation")
 
 
-def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol | PrivacyProtocol":
+def protocol(values: dict[str, Any]) -> "AspectProtocol | GramProtocol | PhoneProtocol | PrivacyProtocol":
     """What an experiment's own settings say."""
     from revoice.evaluation.phone_error import PhoneProtocol
     from revoice.settings import Word, checked, from_mapping
@@ -78,6 +79,10 @@ def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol | PrivacyP
     settings = {key: value for key, value in values["evaluation"].items() if key != "name"}
     if values["evaluation"]["name"] == "gram_identification":
         return from_mapping(GramProtocol, settings, "evaluation")
+    if values["evaluation"]["name"] == "aspects":
+        from revoice.evaluation.aspects import AspectProtocol
+
+        return from_mapping(AspectProtocol, settings, "evaluation")
     if values["evaluation"]["name"] == "privacy":
         from revoice.cli.privacy import privacy_protocol
 
@@ -86,7 +91,7 @@ def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol | PrivacyP
     return from_mapping(PhoneProtocol, settings, "evaluation")
 
 
-def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification | Found | dict[str, Any]":
+def task(values: dict[str, Any], folder: Path) -> Any:
     """Evaluate all checkpoints on one corpus, or run the experiment named by `evaluation=`; returns what was found."""
     check(values)
     default = Path("outputs") / "evaluate" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -142,6 +147,12 @@ def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
     return summary
 
 
+def _aspects(values: dict[str, Any], out: Path) -> "dict[str, Matrix]":
+    from revoice.cli.aspects import evaluate_aspects
+
+    return evaluate_aspects(cast("AspectProtocol", protocol(values)), values, out)
+
+
 def _privacy(values: dict[str, Any], out: Path) -> "Found":
     from revoice.cli.privacy import evaluate_privacy
 
@@ -149,6 +160,7 @@ def _privacy(values: dict[str, Any], out: Path) -> "Found":
 
 
 EXPERIMENTS: dict[str, Callable[[dict[str, Any], Path], Any]] = {  # by `evaluation.name`
+    "aspects": _aspects,
     "conversion": _conversion,
     "gram_identification": _gram_identification,
     "phones": _phones,
