@@ -20,7 +20,9 @@ from revoice.checkpoint.description import Description
 from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS
 from revoice.nn.draws import Draws
+from revoice.settings import checked
 from revoice.training.module import VoiceModule
+from revoice.training.schedule import Phases
 from revoice.training.trainer import build_trainer, settings_of
 from revoice.vocoders.base import VOCODERS
 
@@ -57,6 +59,8 @@ class System:
         }
         if "content" in requires.fields:
             made["content"] = torch.randn(items, self.model.content.channels, frames, generator=draw)
+        if any(label.startswith("paired:") for label in requires.fields):
+            made["paired"] = torch.randn(items, 2 * channels, frames, generator=draw)  # two copies
         if requires.reference:
             made["reference"] = torch.randn(items, channels, requires.reference, generator=draw)
         return Batch(id=("",) * items, draws=Draws(0, step, 0, items, items), **made)
@@ -65,7 +69,7 @@ class System:
 def presets() -> list[str]:
     """Everything that `train.py` trains by losses of its own on features, vocoders by themselves."""
     names = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
-    others = ("random_cnn", "voicegan", "codegan")
+    others = ("random_cnn", "voicegan", "codegan", "anonymizer")
     return [name for name in names if not name.startswith(others)] + list(VOCODER_PRESETS)
 
 
@@ -95,6 +99,7 @@ def module_of(chosen: System, iterations: int, graph: bool | None = False) -> Vo
         "critics": {key: how for key, how in (config.get("critics") or {}).items() if how},
         "clip": config["trainer"]["clip"],
         "graph": graph,
+        "schedule": checked(Phases | None, config.get("schedule"), "schedule"),
     }
     description = Description(model="benchmark", arguments={}, features={})
     given = {key: value for key, value in more.items() if key in known}

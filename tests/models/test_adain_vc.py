@@ -5,7 +5,7 @@ from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.adain_vc import AdaINVC
 from revoice.models.adain_vc.model import kl_to_standard_normal
-from revoice.models.base import MODELS, StyleControls
+from revoice.models.base import MODELS, PitchControls
 from revoice.nn.adain_decoder import spread_upsampling
 from revoice.nn.draws import Draws
 from revoice.nn.masked import masked_l1
@@ -79,7 +79,7 @@ def test_every_variant_trains_and_converts(name: str) -> None:
     out = model.eval().convert(
         Batch.of_clip(torch.randn(10, 53), f0=torch.rand(53) * 300),
         [Batch.of_clip(torch.randn(10, 40), f0=torch.rand(40) * 300)],
-        StyleControls(),
+        PitchControls(),
     )
     assert out.shape == (1, 10, 53) and torch.isfinite(out).all()
 
@@ -107,37 +107,52 @@ def test_instance_norm_makes_content_blind_to_gain_and_offset_per_channel() -> N
 def test_strength_moves_from_the_own_voice_to_the_target() -> None:
     model = small().eval()
     source, target = Batch.of_clip(torch.randn(10, 64)), Batch.of_clip(torch.randn(10, 64) * 2)
-    own = model.convert(source, [source], StyleControls())
-    outputs = [model.convert(source, [target], StyleControls(strength=s)) for s in (0.0, 0.5, 1.0)]
+    own = model.convert(source, [source], PitchControls())
+    outputs = [model.convert(source, [target], PitchControls(strength=s)) for s in (0.0, 0.5, 1.0)]
     torch.testing.assert_close(outputs[0], own, atol=1e-5, rtol=1e-5)
     distances = [float((o - own).abs().mean()) for o in outputs]
     assert distances[0] < distances[1] < distances[2]
+
+
+def test_pitch_follows_the_controls_where_the_decoder_is_told_it() -> None:
+    told = small(decoder={"channels": 16, "kernel": 3, "blocks": 4, "pitch_bins": 16}).eval()
+    draw = torch.Generator().manual_seed(0)
+    clip = Batch.of_clip(torch.randn(10, 64, generator=draw), f0=torch.linspace(90.0, 110.0, 64))
+    plain, high = (told.pitch(clip, [clip], PitchControls(semitones=s)) for s in (0, 12))
+    torch.testing.assert_close(high, 2 * plain)
+    flat = told.pitch(clip, [clip], PitchControls(pitch_range=0))
+    assert float(flat.std()) < 1e-3
+    assert not torch.allclose(
+        told.convert(clip, [clip], PitchControls(semitones=12)), told.convert(clip, [clip], PitchControls())
+    )
+    with pytest.raises(UserError, match="is not told the pitch"):
+        small().eval().convert(Batch.of_clip(clip.features[0]), [clip], PitchControls(semitones=1))
 
 
 def test_several_targets_are_averaged() -> None:
     model = small().eval()
     source = Batch.of_clip(torch.randn(10, 64))
     a, b = (Batch.of_clip(torch.randn(10, 64) * s) for s in (1, 3))
-    one, other, both = (model.convert(source, t, StyleControls()) for t in ([a], [b], [a, b]))
+    one, other, both = (model.convert(source, t, PitchControls()) for t in ([a], [b], [a, b]))
     assert not torch.allclose(both, one) and not torch.allclose(both, other)
-    torch.testing.assert_close(model.convert(source, [a, a], StyleControls()), one)
+    torch.testing.assert_close(model.convert(source, [a, a], PitchControls()), one)
 
 
 @pytest.mark.parametrize("frames", [1, 5, 23, 24, 25, 101])
 def test_any_length_converts(frames: int) -> None:
     model = small().eval()
     clip = Batch.of_clip(torch.randn(10, frames))
-    assert model.convert(clip, [clip], StyleControls()).shape == (1, 10, frames)
+    assert model.convert(clip, [clip], PitchControls()).shape == (1, 10, frames)
 
 
 def test_statistics_are_undone() -> None:
     model = small().eval()
     clip = torch.randn(10, 64)
-    plain = model.convert(Batch.of_clip(clip), [Batch.of_clip(clip)], StyleControls())
+    plain = model.convert(Batch.of_clip(clip), [Batch.of_clip(clip)], PitchControls())
     mean, std = torch.randn(10), torch.rand(10) + 0.5
     model.set_statistics(mean, std)
     moved = clip * std[:, None] + mean[:, None]
-    again = model.convert(Batch.of_clip(moved), [Batch.of_clip(moved)], StyleControls())
+    again = model.convert(Batch.of_clip(moved), [Batch.of_clip(moved)], PitchControls())
     torch.testing.assert_close(again, plain * std[:, None] + mean[:, None], atol=1e-3, rtol=1e-3)
 
 
@@ -191,7 +206,7 @@ def test_the_source_contour_is_moved_to_the_level_of_the_targets() -> None:
 
     def convert(level: float, strength: float = 1.0) -> torch.Tensor:
         target = Batch.of_clip(clip[1], f0=torch.full((64,), level))
-        return model.convert(source, [target], StyleControls(strength=strength))
+        return model.convert(source, [target], PitchControls(strength=strength))
 
     low, high = convert(110.0), convert(220.0)
     assert low.shape == high.shape == (1, 10, 64) and not torch.allclose(low, high)

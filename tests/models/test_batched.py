@@ -10,6 +10,7 @@ from revoice.models.base import MODELS, ConversionModel
 from revoice.models.random_cnn.model import TransferControls
 
 SMALL = {"channels": 12, "blocks": 2, "pitch_bins": 16}
+APART = {name: {"channels": 16, "convolutions": 1, "layers": 1} for name in ("content", "rhythm", "pitch")}
 SPEAKS = {
     "adain": ("adain_vc", {"decoder": {"channels": 12, "pitch_bins": 16}}),
     "mirrored": ("adain_vc", {"conditioning": "stat_transfer"}),
@@ -24,6 +25,7 @@ SPEAKS = {
             "decoder": {"channels": 16, "hidden": 16, "blocks": 1, "voice": 16, "pitch_bins": 16},
         },
     ),
+    "apart": ("speechsplit", {"encoders": APART, "decoder": {"hidden": 8, "layers": 1}}),
     "transfer": ("random_cnn", {}),
 }
 

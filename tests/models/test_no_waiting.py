@@ -15,6 +15,7 @@ from systems import presets, system
 
 SMALL: dict[str, list[str]] = {
     "recsyn": ["+model.content.width=16", "+model.content.heads=2", "+model.content.layers=1"],
+    "speechsplit_recognizer": ["+model.content.width=16", "+model.content.heads=2", "+model.content.layers=1"],
     "vocos": ["vocoder.layers=1"],
 }
 ASKS = {"vocos": 1, "vocos_small": 1}  # a power of ten, which a kernel takes as it is

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from revoice.audio.presets import load_preset
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.recsyn import RecSyn, RecSynControls
+from revoice.models.base import PitchControls
+from revoice.models.recsyn import RecSyn
 from revoice.nn.draws import Draws
 
 TINY = {
@@ -62,7 +63,7 @@ def test_it_trains_on_stored_content_or_tunes_the_encoder(tune: bool) -> None:
 @pytest.mark.parametrize("frames", [1, 5, 100])
 def test_it_converts_any_length(frames: int) -> None:
     net = model().eval()
-    made = net.convert(clip(frames, 100.0), [clip(20, 200.0, 1), clip(7, 200.0, 2)], RecSynControls())
+    made = net.convert(clip(frames, 100.0), [clip(20, 200.0, 1), clip(7, 200.0, 2)], PitchControls())
     assert made.shape == (1, 10, frames) and bool(torch.isfinite(made).all())
 
 
@@ -101,25 +102,25 @@ def test_pitch_goes_to_the_target_s_level_and_follows_the_controls() -> None:
     contour[3] = 0
     source = replace(clip(40, 100.0), f0=contour[None])
     level = lambda f0: f0[f0 > 0].log().mean().exp().item()  # noqa: E731
-    plain = net.pitch(source, [target], RecSynControls())
+    plain = net.pitch(source, [target], PitchControls())
     assert level(plain) == pytest.approx(200.0) and plain[0, 3] == 0
-    assert level(net.pitch(source, [target], RecSynControls(semitones=12))) == pytest.approx(400.0)
-    flat = net.pitch(source, [target], RecSynControls(pitch_range=0))
+    assert level(net.pitch(source, [target], PitchControls(semitones=12))) == pytest.approx(400.0)
+    flat = net.pitch(source, [target], PitchControls(pitch_range=0))
     torch.testing.assert_close(flat[flat > 0], torch.full((39,), 200.0))
-    torch.testing.assert_close(net.pitch(source, [target], RecSynControls(strength=0.0)), source.f0)
+    torch.testing.assert_close(net.pitch(source, [target], PitchControls(strength=0.0)), source.f0)
 
 
 def test_strength_goes_from_the_source_s_own_voice_to_the_target_s() -> None:
     net, source, target = model().eval(), clip(40, 100.0), clip(30, 200.0, 1)
-    own = net.convert(source, [source], RecSynControls())
-    torch.testing.assert_close(net.convert(source, [target], RecSynControls(strength=0.0)), own, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(net.convert(source, [target], RecSynControls()), own, atol=1e-3)
+    own = net.convert(source, [source], PitchControls())
+    torch.testing.assert_close(net.convert(source, [target], PitchControls(strength=0.0)), own, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(net.convert(source, [target], PitchControls()), own, atol=1e-3)
 
 
 @pytest.mark.parametrize("wrong", [{"pitch_range": -1}, {"semitones": 100}, {"strength": float("nan")}])
 def test_controls_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match="expected"):
-        RecSynControls(**wrong)
+        PitchControls(**wrong)
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:

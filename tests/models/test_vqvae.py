@@ -5,7 +5,7 @@ import torch
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import MODELS, StyleControls
+from revoice.models.base import MODELS, PitchControls
 from revoice.models.vqvae import VQVAE
 from revoice.nn.draws import Draws
 
@@ -49,22 +49,30 @@ def test_every_form_trains_and_converts(norm: str, voice: str, strides: tuple[in
     target = Batch.of_clip(
         torch.randn(10, 20), f0=torch.full((20,), 200.0), embedding=torch.randn(256), speaker=torch.tensor(1)
     )
-    assert model.eval().convert(clip, [target], StyleControls()).shape == (1, 10, 31)
+    assert model.eval().convert(clip, [target], PitchControls()).shape == (1, 10, 31)
     short = Batch.of_clip(clip.features[0, :, :1], f0=torch.zeros(1), embedding=torch.randn(256))
-    assert model.convert(short, [target], StyleControls()).shape == (1, 10, 1)
+    assert model.convert(short, [target], PitchControls()).shape == (1, 10, 1)
+
+
+def test_pitch_follows_the_controls() -> None:
+    model = VQVAE(10, **{**SMALL, "decoder": {**SMALL["decoder"], "pitch_bins": 16}}).eval()
+    clip = Batch.of_clip(torch.randn(10, 24), f0=torch.linspace(90.0, 110.0, 24), embedding=torch.randn(256))
+    high = model.pitch(clip, [clip], PitchControls(semitones=-12))
+    torch.testing.assert_close(high, clip.f0 / 2)
+    assert float(model.pitch(clip, [clip], PitchControls(pitch_range=2)).std()) > 1.5 * float(clip.f0.std())
 
 
 def test_strength_goes_from_the_source_s_own_voice_to_the_target_s() -> None:
     torch.manual_seed(0)
     model = VQVAE(10, **SMALL).eval()
     a, b = (Batch.of_clip(torch.randn(10, 24), embedding=torch.randn(256)) for _ in range(2))
-    own, full = model.convert(a, [a], StyleControls()), model.convert(a, [b], StyleControls())
-    torch.testing.assert_close(model.convert(a, [b], StyleControls(strength=0.0)), own)
-    half = model.convert(a, [b], StyleControls(strength=0.5))
+    own, full = model.convert(a, [a], PitchControls()), model.convert(a, [b], PitchControls())
+    torch.testing.assert_close(model.convert(a, [b], PitchControls(strength=0.0)), own)
+    half = model.convert(a, [b], PitchControls(strength=0.5))
     assert 0 < float((half - own).abs().mean()) < float((full - own).abs().mean())
     table = VQVAE(10, 2, voice="speaker", **SMALL).eval()
     with pytest.raises(UserError, match="table"):
-        table.convert(a, [Batch.of_clip(a.features[0], speaker=torch.tensor(0))], StyleControls(strength=0.5))
+        table.convert(a, [Batch.of_clip(a.features[0], speaker=torch.tensor(0))], PitchControls(strength=0.5))
 
 
 def test_a_speaker_who_is_not_in_the_table_is_the_mean_of_it() -> None:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
 from revoice.atomic import replacing
 from revoice.audio.decoding import AudioError, mean_channel, opened, reason_of
@@ -129,6 +128,12 @@ def is_silent(samples: np.ndarray) -> bool:
     return not len(samples) or float(samples.max()) - float(samples.min()) < 2 * SILENT
 
 
+def fingerprint(samples: np.ndarray) -> str:
+    """A checksum of samples (S,) as 16 bits store them: equal for a WAV file and its FLAC copy."""
+    whole = np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
+    return hashlib.sha256(whole.tobytes()).hexdigest()
+
+
 def probe_audio(path: str | os.PathLike[str]) -> AudioInfo:
     """Read only the header; raises `AudioError` like `read_audio`."""
     with opened(Path(path)) as file:
@@ -234,9 +239,3 @@ def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndar
     if source_rate == target_rate:
         return samples
     return soxr.resample(samples, source_rate, target_rate, quality="HQ")
-
-
-def fingerprint(samples: NDArray[Any]) -> str:
-    """A checksum of samples (S,) as 16 bits store them: equal for a WAV file and its FLAC copy."""
-    whole = np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
-    return hashlib.sha256(whole.tobytes()).hexdigest()

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from revoice.audio.io import resample
 from revoice.errors import UserError
-from revoice.evaluation.alignment import align
+from revoice.nn.alignment import align
 
 RATE = 16000
 FRAME_MS = 5.0

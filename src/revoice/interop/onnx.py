@@ -197,17 +197,17 @@ def write_onnx(loaded: Loaded, description: Description, path: Path) -> float:
     entry = proto.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(about)
     content = proto.SerializeToString()
-    error = _compare(graph, content)
-    if not error < CLOSE:
-        raise UserError(f"the graph of {description.model} is {error:.1e} off in onnxruntime, expected {CLOSE:.0e}")
+    distance = _compare(graph, content)
+    if not distance < CLOSE:
+        raise UserError(f"the graph of {description.model} is {distance:.1e} off in onnxruntime, expected {CLOSE:.0e}")
     numbers = io.BytesIO()
-    np.savez(numbers, **_numbers(loaded.spec))
+    np.savez(numbers, allow_pickle=False, **_numbers(loaded.spec))
     with replacing(path.with_suffix(".json")) as beside, replacing(path.with_suffix(".npz")) as features:
         beside.write(f"{json.dumps(about, indent=2)}\n".encode())
         features.write(numbers.getbuffer())
         with replacing(path, sync=True) as file:
             file.write(content)
-    return error
+    return distance
 
 
 def _about(description: Description, graph: Graph) -> dict[str, Any]:

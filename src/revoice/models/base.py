@@ -13,7 +13,7 @@ from revoice.data.read.batch import Batch
 from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
-from revoice.nn.pitch import moved
+from revoice.nn.pitch import PitchRange, Semitones, moved, spread, transposed
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.registry import Registry
 from revoice.settings import Number, from_mapping, settings
@@ -43,6 +43,20 @@ class StyleControls(Controls):
     def share(self) -> float:
         """As much of an adapted decoder as of the target's style."""
         return min(max(self.strength, 0.0), 1.0)
+
+
+@settings
+class PitchControls(StyleControls):
+    """What may be steered by models that are told the pitch.
+
+    Attributes:
+        strength: 0 speaks with the source's own voice, 1 with the target's, between mixes.
+        semitones: added to the target's pitch.
+        pitch_range: factor on how far the melody moves from its mean (1: as the source's).
+    """
+
+    semitones: Semitones = 0.0
+    pitch_range: PitchRange = 1.0
 
 
 def require_frames(shortest: int, **given: int) -> None:
@@ -136,6 +150,19 @@ class ConversionModel(Trainable):
         """Whether the vocoder should start from the phases of the source, whose waveform the model then requires."""
         return False
 
+    def steered_pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
+        """The sources' contours (B, T) at the targets' level, as the controls say; None if their f0 is not known."""
+        f0 = self.moved_pitch(source, targets, controls.strength)
+        if f0 is not None:
+            return spread(transposed(f0, controls.semitones), controls.pitch_range)
+        if controls.semitones or controls.pitch_range != 1.0:
+            name = "semitones" if controls.semitones else "pitch_range"
+            raise UserError(
+                f"{name}: this {self.name} is not told the pitch: leave it out, or train with "
+                "model.decoder.pitch_bins=128"
+            )
+        return None
+
     def moved_pitch(self, source: Batch, targets: list[Batch], strength: float) -> Tensor | None:
         """The source's contours f0 (B, T) at the mean log level of the targets, or `strength` of the way there.
 
@@ -157,8 +184,13 @@ class Coder(ConversionModel):
         """Channels of "content", "rhythm" and "pitch"."""
         raise NotImplementedError
 
-    def codes(self, batch: Batch) -> SpeechCodes:
-        """The codes of clips, of crops as of whole ones; the same whenever they are asked for."""
+    def codes(self, batch: Batch, without: str = "") -> SpeechCodes:
+        """The codes of clips, of crops as of whole ones; the same whenever they are asked for.
+
+        Args:
+            batch: the clips.
+            without: "content", "rhythm" or "pitch": that encoder hears nothing, and what it hears is not looked for.
+        """
         raise NotImplementedError
 
     def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
@@ -168,6 +200,10 @@ class Coder(ConversionModel):
     def told(self, batch: Batch) -> Tensor:
         """What tells the voice (B, D) of clips."""
         raise NotImplementedError
+
+    def told_by(self, clips: list[Batch]) -> Tensor:
+        """What tells the one voice (1, D) of several clips, each a batch of one."""
+        return nn.functional.normalize(torch.cat([self.told(clip) for clip in clips]).mean(0, keepdim=True), dim=1)
 
 
 class Standardizer(nn.Module):

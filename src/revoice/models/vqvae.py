@@ -11,10 +11,10 @@ from revoice.errors import UserError
 from revoice.models.base import (
     MODELS,
     ConversionModel,
+    PitchControls,
     Requires,
     Sampler,
     Standardizer,
-    StyleControls,
     Trainable,
     require_frames,
 )  # fmt: skip
@@ -48,7 +48,7 @@ class VQVAE(ConversionModel):
         sampler: "uniform" over utterances or "by_speaker".
     """
 
-    Controls = StyleControls
+    Controls = PitchControls
     adapts = ("decoder",)
     grows_from = "zerospeech"
 
@@ -118,7 +118,7 @@ class VQVAE(ConversionModel):
             }  # fmt: skip
 
     @torch.no_grad()
-    def convert(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor:
+    def convert(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor:
         """Features (B, F, T) of the sources' codes in the target's voice."""
         x = self.standardizer(source.features)
         frames = x.shape[-1]
@@ -130,9 +130,9 @@ class VQVAE(ConversionModel):
         y = self.decode(self.encode(x).values, voice.expand(len(x), -1), self.pitch(source, targets, controls))
         return self.standardizer.inverse(y)[..., :frames]
 
-    def pitch(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor | None:
-        """The sources' contours (B, T) at the targets' level; None if the decoder is not told the pitch."""
-        return self.moved_pitch(source, targets, controls.strength)
+    def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
+        """The sources' contours (B, T) as the controls say; None if the decoder is not told the pitch."""
+        return self.steered_pitch(source, targets, controls)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

@@ -18,10 +18,10 @@ def pitch_statistics(f0: Tensor) -> Tensor:
     [[0.5, 0.5], [nan, nan]]
     """
     voiced = f0 > 0
-    log = torch.where(voiced, f0.clamp(min=1e-3).log(), 0.0)
+    log = f0.clamp(min=1e-3).log() * voiced
     count = voiced.sum(1)
     mean = log.sum(1) / count
-    squares = (torch.where(voiced, log - mean[:, None], 0.0) ** 2).sum(1) / count
+    squares = (log - mean[:, None]).masked_fill(~voiced, 0.0).square().sum(1) / count
     return torch.stack([mean, squares.sqrt()], dim=1)
 
 
@@ -38,7 +38,8 @@ def normalized(f0: Tensor, statistics: Tensor) -> Tensor:
     mean, deviation = statistics.unbind(1)
     spread = REACH * deviation.clamp(min=LEAST)
     scaled = ((f0.clamp(min=1e-3).log() - mean[:, None]) / spread[:, None]).clamp(-1, 1)
-    return torch.where((f0 > 0) & mean.isfinite()[:, None], ((scaled + 1) / 2).clamp(min=1e-6), UNVOICED)
+    voiced = (f0 > 0) & mean.isfinite()[:, None]
+    return ((scaled + 1) / 2).clamp(min=1e-6).masked_fill(~voiced, UNVOICED)
 
 
 def classes(contour: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ def classes(contour: Tensor) -> Tensor:
     >>> classes(torch.tensor([UNVOICED, 0.0, 0.001, 0.5, 1.0])).tolist()
     [0, 0, 1, 129, 256]
     """
-    return torch.where(contour <= 0, 0, (contour * (STEPS - 1)).round() + 1).long()
+    return ((contour * (STEPS - 1)).round() + 1).masked_fill(contour <= 0, 0).long()
 
 
 def one_hot(found: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -66,4 +67,4 @@ def hertz(found: Tensor, statistics: Tensor) -> Tensor:
     mean, deviation = statistics.unbind(1)
     scaled = 2 * (found - 1) / (STEPS - 1) - 1
     log = mean[:, None] + scaled * REACH * deviation.clamp(min=LEAST)[:, None]
-    return torch.where((found > 0) & mean.isfinite()[:, None], log.exp(), 0.0)
+    return log.exp().masked_fill((found <= 0) | ~mean.isfinite()[:, None], 0.0)

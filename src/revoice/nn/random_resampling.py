@@ -43,7 +43,7 @@ class Resampling:
         """(B, S, T), so that `x @ matrix` is `read(x)` of x (B, C, S) up to rounding, and so is its gradient."""
         places = torch.arange(size, device=self.low.device)[:, None]
         low, share = self.low[:, None], self.share[:, None]
-        weight = torch.where(places == low, 1 - share, torch.where(places == low + 1, share, 0.0))
+        weight = (1 - share) * (places == low) + share * (places == low + 1)
         return weight * self.there[:, None]
 
 

@@ -56,7 +56,7 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
         encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
     else:
         values, encoder = settle(name, values)
-        values, coder = settle_codes(values, spec)
+        values, coder = settle_codes(values, spec, setup.preparation.fields)
         arguments = registry.arguments(name, values, facts)
         model = registry.build(name, arguments)
         adopt(model, encoder)
@@ -161,7 +161,7 @@ def _description(
         trim_db=setup.preparation.trim_db,
         fields={kind: dict(how) for kind, how in setup.preparation.fields.items()},
         speakers=list(data.tables.speakers),
-        levels=data.pitch_levels() if model.target == "speaker" else [],
+        levels=data.pitch_levels() if model.target != "clips" else [],
         data={
             "corpus": data.facts.corpus,
             "manifest": data.facts.manifest,

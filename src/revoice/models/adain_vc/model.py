@@ -13,10 +13,10 @@ from revoice.models.adain_vc.encoders import ContentEncoder, EncoderSize, Speake
 from revoice.models.base import (
     MODELS,
     ConversionModel,
+    PitchControls,
     Requires,
     Sampler,
     Standardizer,
-    StyleControls,
     require_frames,
 )  # fmt: skip
 from revoice.nn.adain import styles_from
@@ -53,7 +53,7 @@ class AdaINVC(ConversionModel):
     """
 
     target = "clips"
-    Controls = StyleControls
+    Controls = PitchControls
     adapts = ("decoder",)
 
     def __init__(
@@ -141,7 +141,7 @@ class AdaINVC(ConversionModel):
             }
 
     @torch.no_grad()
-    def convert(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor:
+    def convert(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor:
         """Features (B, F, T) of the sources' content in the mean voice of the target clips."""
         x = self._standardized(source)
         styles = self._mean_styles(targets).expand(-1, -1, len(x), -1)
@@ -150,9 +150,9 @@ class AdaINVC(ConversionModel):
         y = self.decode(self.content_encoder(x).mean, styles, self.pitch(source, targets, controls))
         return self.standardizer.inverse(y)[..., : source.features.shape[-1]]
 
-    def pitch(self, source: Batch, targets: list[Batch], controls: StyleControls) -> Tensor | None:
-        """The sources' contours (B, T) at the targets' level; None if the decoder is not told the pitch."""
-        return self.moved_pitch(source, targets, controls.strength)
+    def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
+        """The sources' contours (B, T) as the controls say; None if the decoder is not told the pitch."""
+        return self.steered_pitch(source, targets, controls)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

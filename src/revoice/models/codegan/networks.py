@@ -101,7 +101,7 @@ def _normed(channels: int, running: bool) -> list[nn.Module]:
 def held(codes: Tensor, steps: int) -> Tensor:
     """Codes (B, N, C) at a rate of `steps` steps, a multiple of N: each is held.
 
-    >>> held(torch.tensor([[[1.0], [2.0]]]), 4).flatten().tolist()
+    >>> import torch; held(torch.tensor([[[1.0], [2.0]]]), 4).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
     return codes.repeat_interleave(steps // codes.shape[1], dim=1)
@@ -110,7 +110,7 @@ def held(codes: Tensor, steps: int) -> Tensor:
 def averaged(codes: Tensor, steps: int) -> Tensor:
     """Codes (B, N, C) at a lower rate of `steps` steps, the other way around: means.
 
-    >>> averaged(torch.tensor([[[1.0], [3.0], [4.0], [6.0]]]), 2).flatten().tolist()
+    >>> import torch; averaged(torch.tensor([[[1.0], [3.0], [4.0], [6.0]]]), 2).flatten().tolist()
     [2.0, 5.0]
     """
     return codes.unflatten(1, (steps, -1)).mean(2)

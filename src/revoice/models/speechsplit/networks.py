@@ -1,11 +1,13 @@
 """The networks of SpeechSplit (arXiv:2004.11284): encoders with narrow codes, generator G, pitch converter P."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from revoice.errors import UserError
+from revoice.nn.convnext import ConvNeXtBlock
 from revoice.nn.pitch_classes import STEPS
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.settings import Count, Depth, Fraction, Width, settings
@@ -41,9 +43,26 @@ class EncoderSize:
 
 
 @settings
-class DecoderSize:
-    """Sizes of a decoder: `hidden` of its LSTM in each direction, and its `layers`."""
+class Encoders:
+    """Sizes of the three encoders; `rhythm` and `pitch` are those of the pitch converter too."""
 
+    content: EncoderSize = EncoderSize()
+    rhythm: EncoderSize = EncoderSize(channels=128, convolutions=1, hidden=1, layers=1)
+    pitch: EncoderSize = EncoderSize(channels=256, hidden=32, layers=1)
+
+
+@settings
+class DecoderSize:
+    """Sizes of a decoder.
+
+    Attributes:
+        kind: "lstm", bidirectional, as published; or "convolutional", which learns in fewer minutes but does not see
+            further than some 100 frames: for content that keeps its timing.
+        hidden: width of the LSTM in each direction, or of the ConvNeXt blocks.
+        layers: how many.
+    """
+
+    kind: Literal["lstm", "convolutional"] = "lstm"
     hidden: Width = 512
     layers: Depth = 3
 
@@ -82,17 +101,29 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A bidirectional LSTM over codes held for as many frames as they stand for, and a linear layer."""
+    """A bidirectional LSTM, or convolutions, over codes held for as many frames as they stand for; a linear layer."""
 
     def __init__(self, channels: int, out: int, size: DecoderSize) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(channels, size.hidden, size.layers, batch_first=True, bidirectional=True)
-        self.out = nn.Linear(2 * size.hidden, out)
+        if size.kind == "lstm":
+            self.lstm = nn.LSTM(channels, size.hidden, size.layers, batch_first=True, bidirectional=True)
+        else:
+            dilations = [2 ** (i % 3) for i in range(size.layers)]
+            self.first = nn.Conv1d(channels, size.hidden, 7, padding=3)
+            self.blocks = nn.ModuleList(ConvNeXtBlock(size.hidden, 3 * size.hidden, 7, d) for d in dilations)
+            self.norm = nn.LayerNorm(size.hidden)
+        self.kind = size.kind
+        self.out = nn.Linear(2 * size.hidden if size.kind == "lstm" else size.hidden, out)
         nn.init.xavier_uniform_(self.out.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, out, T)."""
-        return self.out(self.lstm(x)[0]).transpose(1, 2)
+        if self.kind == "lstm":
+            return self.out(self.lstm(x)[0]).transpose(1, 2)
+        h = self.first(x.transpose(1, 2))
+        for block in self.blocks:
+            h = block(h)
+        return self.out(self.norm(h.transpose(1, 2))).transpose(1, 2)
 
 
 class Generator(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import Controls
+from revoice.models.speechsplit.match import envelope, matched, picked
 from revoice.nn.pitch import PitchRange, Semitones, spread, transposed
 from revoice.nn.pitch_classes import LEAST, UNTOLD, classes, hertz, normalized, one_hot
 from revoice.nn.random_resampling import stretched
@@ -34,6 +35,9 @@ class SpeechSplitControls(Controls):
         semitones: added to the pitch.
         pitch_range: factor on how far the melody moves from its mean.
         rate: of speaking, 1.2 is a fifth faster.
+        timing: how two clips that say the same are brought together where rhythm or pitch is the target's: "codes", as
+            published, by what the rhythm encoder hears; or "aligned", frame by frame by what is said in them (dynamic
+            time warping), which keeps more words.
         without: encoders that hear nothing, to find out what they carry.
         speaker: row of the source's voice in a table of speakers, for what keeps its timbre.
     """
@@ -42,6 +46,7 @@ class SpeechSplitControls(Controls):
     semitones: Semitones = 0.0
     pitch_range: PitchRange = 1.0
     rate: Annotated[Number, Field(ge=0.25, le=4)] = 1.0
+    timing: Literal["codes", "aligned"] = "codes"
     without: Encoded = ()
     speaker: Natural | None = None
 
@@ -52,7 +57,7 @@ class Swap:
     Args:
         model: in evaluation mode.
         source: what is said, a batch.
-        targets: clips of the target, each a batch of one.
+        targets: clips of the target, each a batch of one; none: the source's own voice speaks.
         controls: as the user says.
 
     Raises:
@@ -63,8 +68,19 @@ class Swap:
         self, model: "SpeechSplit", source: Batch, targets: list[Batch], controls: SpeechSplitControls
     ) -> None:
         self.model, self.source, self.targets, self.controls = model, source, targets, controls
-        self.aspects = set(controls.aspects)
+        self.aspects, self.aligned = set(controls.aspects), controls.timing == "aligned"
         timed = self.aspects & {"rhythm", "pitch"}
+        if not targets:  # the source's own voice, moved by the other controls
+            self.aspects = set()
+        if model.untrained == "generator" or (model.untrained and timed and not self.aligned):
+            raise UserError(
+                f"this checkpoint lacks the part {model.untrained}: import a folder with both published files, or "
+                + ("train one" if model.untrained == "generator" else "add timing=aligned")
+            )
+        if timed and not targets:
+            raise UserError(
+                f"aspects=[{sorted(timed)[0]}] is taken from a target: expected tgt=b.wav that says the same"
+            )
         if timed and targets[0].f0 is None:
             raise UserError(
                 f"aspects=[{sorted(timed)[0]}] is taken from a recording, a table of speakers has none: leave it out, "
@@ -83,18 +99,17 @@ class Swap:
     def codes(self) -> SpeechCodes:
         """What the generator's encoders make of what was chosen."""
         model, missing = self.model, self.controls.without
-        rhythm = self._mel(self.targets[0]) if "rhythm" in self.aspects else self.mel
-        size = len(self.source)
-        both = max(self.mel.shape[-1], rhythm.shape[-1])
-        found = classes(normalized(self.contour, self.told_in))
-        if "pitch" in missing:
-            found = torch.full_like(found, UNTOLD)
-        heard = self.heard * (0.0 if "content" in missing else 1.0)
-        rhythm = rhythm * (0.0 if "rhythm" in missing else 1.0)
+        rhythm, heard, f0 = self.mel, self.heard, self.contour
+        if "rhythm" in self.aspects:
+            rhythm = self._mel(self.targets[0]).expand(len(self.source), -1, -1)
+            if self.aligned:
+                heard, f0 = picked(heard, self._matched(rhythm=True)), self.f0()
+        both = max(heard.shape[-1], rhythm.shape[-1])
+        found = classes(normalized(f0, self.told_in))
         return model.generator.encode(
-            self._padded(heard, both),
-            one_hot(self._padded(found, both)),
-            self._padded(rhythm, both).expand(size, -1, -1),
+            self._padded(heard * ("content" not in missing), both),
+            one_hot(self._padded(torch.full_like(found, UNTOLD) if "pitch" in missing else found, both)),
+            self._padded(rhythm * ("rhythm" not in missing), both),
             frames=rhythm.shape[-1],
         )
 
@@ -102,13 +117,11 @@ class Swap:
         """Contours (B, T) in Hz of what `features` returns."""
         if "rhythm" not in self.aspects:
             return self.contour
-        target = self._stretched(self.targets[0].f0)
-        if "pitch" in self.aspects:
-            theirs = self.model.statistics(self.targets[0])
-            moved = hertz(classes(normalized(target, theirs)), self.told_in[:1])
-            return self._moved(moved).expand(len(self.source), -1)
-        frames = target.shape[-1]
-        return self._retimed(self._mel(self.targets[0]), self.contour, self.told_in, self.told_in)[:, :frames]
+        if "pitch" in self.aspects:  # both are of one clip
+            return self._moved(self._said_by(self._stretched(self.targets[0].f0))).expand(len(self.source), -1)
+        if self.aligned:
+            return picked(self.contour[:, None], self._matched(rhythm=True))[:, 0]
+        return self._retimed(self._mel(self.targets[0]), self.contour, self.told_in)
 
     @cached_property
     def mel(self) -> Tensor:
@@ -117,12 +130,8 @@ class Swap:
 
     @cached_property
     def heard(self) -> Tensor:
-        """What tells the content."""
-        if self.model.content is None:
-            return self.mel
-        assert self.source.waveform is not None
-        heard = self.model.heard(self.source.waveform, self.source.features.shape[-1])
-        return stretched(heard, self.controls.rate)
+        """What tells the content (B, C, T)."""
+        return self._heard(self.source)
 
     @cached_property
     def voice(self) -> Tensor:
@@ -156,10 +165,12 @@ class Swap:
         own = self.model.of_voice(self.source)
         f0 = self._stretched(self.source.f0)
         if "pitch" in self.aspects:
-            target = self.targets[0].f0
-            assert target is not None
-            found = self._retimed(self.mel, target, self.model.statistics(self.targets[0]), self.told_in)
-            return self._moved(found[:, : f0.shape[-1]])
+            clip = self.targets[0]
+            assert clip.f0 is not None
+            if not self.aligned:
+                return self._moved(self._retimed(self.mel, clip.f0, self.model.statistics(clip)))
+            theirs = self._stretched(clip.f0)[:, None].expand(len(self.source), -1, -1)
+            return self._moved(self._said_by(picked(theirs, self._matched(rhythm=False))[:, 0]))
         relative = self.model.relative == "speaker"
         if ("timbre" if relative else "level") in self.aspects:
             f0 = _told_as(f0, own, self._theirs)
@@ -167,17 +178,38 @@ class Swap:
 
     @property
     def _theirs(self) -> Tensor:
-        """Mean and deviation of pitch (B, 2) of the target, over all its clips; the source's where nothing is known."""
+        """Mean and deviation of pitch (B, 2) of the target, over all its clips; the corpus's where nothing is known."""
         known = torch.cat([self.model.of_voice(clip) for clip in self.targets])
         return known.mean(0, keepdim=True).expand(len(self.source), -1)
 
-    def _retimed(self, mel: Tensor, f0: Tensor, heard_in: Tensor, told_in: Tensor) -> Tensor:
-        """A contour (., S) in Hz in the rhythm of mels (., F, T), by the pitch converter; told for another voice."""
-        frames = max(mel.shape[-1], f0.shape[-1])
-        size = len(self.source)
+    def _said_by(self, f0: Tensor) -> Tensor:
+        """The target's contours (., T) in Hz, of the same place within the pitch of the voice that speaks."""
+        if self.model.relative == "corpus":
+            return f0
+        count = len(f0)
+        return _told_as(f0, self.model.of_voice(self.targets[0]).expand(count, -1), self.told_in[:count])
+
+    def _retimed(self, mel: Tensor, f0: Tensor, heard_in: Tensor) -> Tensor:
+        """A contour (., S) in Hz in the rhythm of mels (., F, T), by the pitch converter; told for who speaks."""
+        frames, size = max(mel.shape[-1], f0.shape[-1]), len(self.source)
         found = one_hot(self._padded(classes(normalized(f0, heard_in)), frames)).expand(size, -1, -1)
         logits = self.model.converter(self._padded(mel, frames).expand(size, -1, -1), found)
-        return hertz(logits.argmax(1), told_in)[:, : mel.shape[-1]]
+        return hertz(logits.argmax(1), self.told_in)[:, : mel.shape[-1]]
+
+    def _matched(self, rhythm: bool) -> Tensor:
+        """For every frame of the target which frame of each source says the same (B, T), or the other way around."""
+        ours, theirs = self._said(self.source), self._said(self.targets[0])[0]
+        return torch.stack([matched(theirs, own) if rhythm else matched(own, theirs) for own in ours])
+
+    def _said(self, clip: Batch) -> Tensor:
+        """What two clips are matched by (B, C, T): what the content encoder hears, or the envelope of the spectrum."""
+        return envelope(self._mel(clip)) if self.model.content is None else self._heard(clip)
+
+    def _heard(self, clip: Batch) -> Tensor:
+        if self.model.content is None:
+            return self._mel(clip)
+        assert clip.waveform is not None
+        return stretched(self.model.heard(clip.waveform, clip.features.shape[-1]), self.controls.rate)
 
     def _moved(self, f0: Tensor) -> Tensor:
         return spread(transposed(f0, self.controls.semitones), self.controls.pitch_range)
@@ -199,4 +231,4 @@ def _told_as(f0: Tensor, own: Tensor, theirs: Tensor) -> Tensor:
     """f0 (B, T) in Hz from one mean and deviation of its logarithm (B, 2) to another; unvoiced frames stay 0."""
     factor = theirs[:, 1:].clamp(min=LEAST) / own[:, 1:].clamp(min=LEAST)
     log = theirs[:, :1] + (f0.clamp(min=1e-3).log() - own[:, :1]) * factor
-    return torch.where(f0 > 0, log.exp(), 0.0)
+    return log.exp().masked_fill(f0 <= 0, 0.0)

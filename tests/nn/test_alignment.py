@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revoice.evaluation.alignment import align
+from revoice.nn.alignment import align
 
 
 def naive(a: np.ndarray, b: np.ndarray) -> float:
