@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from revoice.audio.anonymization import ANONYMIZERS, fingerprint
+from revoice.audio.anonymization import ANONYMIZERS
 from revoice.audio.anonymizers.mcadams import from_poles, poles, predictors, turned
 from revoice.audio.anonymizers.world import analyzed
+from revoice.audio.io import fingerprint
 from revoice.audio.pitch import pitch
 from revoice.errors import UserError
 
@@ -130,6 +131,9 @@ def test_blur_and_aperiodicity_change_what_they_say() -> None:
         made = ANONYMIZERS.build("world", settings)(clip, RATE)
         assert np.abs(made - plain).max() > 0.01
         assert median_f0(made) == pytest.approx(median_f0(clip), rel=0.03)
+    for settings in ({"envelope_color": 6.0}, {"envelope_stretch": 1.2, "envelope_either": True}):
+        made = ANONYMIZERS.build("world", settings)(clip, RATE)
+        assert np.abs(made - plain).max() > 0.01
     sharp, blurred = (
         analyzed(x.astype(np.float64), RATE, 10.0)[1][20:-20].mean(0)
         for x in (plain, ANONYMIZERS.build("world", {"envelope_blur": 12.0})(clip, RATE))

@@ -19,7 +19,8 @@ from revoice.nn.adversarial import critic_loss, feature_matching, gradient_penal
 from tests.conftest import compose_config
 
 SMALL = {"period": {"width": 2}, "scale": {"width": 16}, "resolution": {"width": 4}, "patch": {"width": 8}}
-SMALL |= {"embedding": {"width": 8}, "code": {"width": 4}}
+SMALL |= {"embedding": {"width": 8}, "code": {"width": 4}, "attention": {"width": 8, "channels": 1}}
+PICTURES = ("patch", "attention", "two_stems")
 
 
 def waveform(samples: int = 4097, batch: int = 2, seed: int = 0) -> torch.Tensor:
@@ -40,7 +41,7 @@ def sequence(seed: int = 0) -> torch.Tensor:
 
 def small(name: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
-    make = {"patch": picture, "embedding": vector, "code": sequence}.get(name, waveform)
+    make = {**dict.fromkeys(PICTURES, picture), "embedding": vector, "code": sequence}.get(name, waveform)
     return CRITICS.build(name, SMALL[name]), make(seed=0), make(seed=1)
 
 
@@ -50,12 +51,12 @@ def test_every_critic_of_the_configs_is_built(name: str, tmp_path) -> None:
     critic_name, arguments = CRITICS.named(config["critics"][name], f"critics.{name}")
     with torch.device("meta"):
         critic = CRITICS.build(critic_name, arguments)
-    assert critic.name == name and critic.conditional == (name == "patch")
+    assert critic.name == name and critic.conditional == (name in PICTURES)
 
 
 def test_there_is_a_yaml_for_every_critic() -> None:
     own = {name for name in CRITICS.names() if CRITICS.get(name).__module__.startswith("revoice.")}
-    assert own == {path.stem for path in (config_dir() / "critic").glob("*.yaml")} == set(SMALL)
+    assert own == {path.stem for path in (config_dir() / "critic").glob("*.yaml")} == {*SMALL, "two_stems"}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,8 @@ def test_there_is_a_yaml_for_every_critic() -> None:
     [
         ("period", {}, 41_105_770),  # as published
         ("scale", {}, 29_618_821),  # as published
+        ("attention", {}, 44_705_665),  # Anonymous-VC's, of three channels
+        ("two_stems", {}, 2_761_921),  # VoicePix2Pix's
         ("embedding", {}, 1_315_843),  # as published, as the next one
         ("code", {}, 5_564_677),
         ("patch", {"channels": 3, "given_channels": 3}, 2_769_601),  # pix2pix on RGB beside RGB, biases included
@@ -228,3 +231,34 @@ def test_wrong_settings_are_told_in_a_line(name: str, arguments: dict, message: 
     with pytest.raises(UserError, match=message) as caught:
         CRITICS.check(name, arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_the_published_patches_of_three_seconds() -> None:
+    """225 scores of a picture of 128 x 768, by five halvings and a last layer without an edge."""
+    torch.manual_seed(0)
+    critic = CRITICS.build("attention", {"width": 8, "channels": 3, "attention": False}).eval()
+    assert critic(torch.zeros(1, 3, 128, 768)).scores[0].shape == (1, 225)
+    with pytest.raises(UserError, match="64 x 64"):
+        critic(torch.zeros(1, 3, 128, 32))
+    with pytest.raises(UserError, match="given_channels"):
+        critic(torch.zeros(1, 3, 128, 64), torch.zeros(1, 3, 128, 64))
+
+
+def test_attention_looks_around_once_its_weight_moves() -> None:
+    torch.manual_seed(0)
+    critic, x = CRITICS.build("attention", {"width": 8, "channels": 1}).eval(), picture()
+    looks = [layer for layer in critic.modules() if type(layer).__name__ == "SelfAttention2d"]
+    before = critic(x).scores[0]
+    with torch.no_grad():
+        looks[0].gamma.fill_(1.0)
+    assert not torch.allclose(before, critic(x).scores[0])
+
+
+def test_two_stems_judge_beside_what_was_given() -> None:
+    torch.manual_seed(0)
+    critic = CRITICS.build("two_stems", {"width": 4, "channels": 1, "given_channels": 1}).eval()
+    x = picture(0)
+    ours, others = (critic(x, picture(seed)).scores[0] for seed in (0, 1))
+    assert ours.shape[0] == 2 and not torch.allclose(ours, others)
+    with pytest.raises(UserError, match="given: true"):
+        critic(x)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from revoice.evaluation.bootstrap import interval, weighted_mean
+from revoice.evaluation.bootstrap import Resampling, interval, weighted_mean
 
 
 def test_interval_of_normal_numbers_is_the_textbook_one() -> None:
@@ -37,3 +37,83 @@ def test_nothing_to_draw_from() -> None:
     assert interval([1.0, 2.0], ["same", "same"]) is None
     assert interval([], []) is None
     assert np.isnan(weighted_mean([]))
+
+
+def conversions(voices: int, sentences: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source, target and utterance of all ordered pairs, as `pick_trials` deals them."""
+    pairs = np.array([(a, b) for a in range(voices) for b in range(voices) if a != b])
+    unordered = np.maximum(*pairs.T) * (np.maximum(*pairs.T) - 1) // 2 + np.minimum(*pairs.T)
+    return pairs[:, 0], pairs[:, 1], unordered % sentences
+
+
+def coverage(spread: tuple[float, float, float, float], voices: int = 8, repeats: int = 150) -> tuple[float, float]:
+    """How often the interval over voices and utterances holds the truth, and one over pairs of voices alone.
+
+    Args:
+        spread: standard deviations of what a source, a target, a sentence and a single conversion add.
+    """
+    draws, (source, target, said) = np.random.default_rng(5), conversions(voices)
+    hits = [0, 0]
+    for repeat in range(repeats):
+        of_source, of_target = draws.normal(0, spread[0], voices), draws.normal(0, spread[1], voices)
+        values = of_source[source] + of_target[target] + draws.normal(0, spread[2], 20)[said]
+        values = values + draws.normal(0, spread[3], len(values))
+        found = Resampling(list(source), list(target), list(said), seed=repeat).interval(list(values))
+        pairs = interval(list(values), list(zip(source, target, strict=True)), seed=repeat)
+        hits[0] += found.low <= 0 <= found.high
+        hits[1] += pairs.low <= 0 <= pairs.high
+    return hits[0] / repeats, hits[1] / repeats
+
+
+@pytest.mark.parametrize("spread", [(1, 1, 0, 0.5), (0.5, 0.5, 0.5, 0.5), (0, 1, 0.3, 0.3)])
+def test_the_interval_holds_the_truth_about_95_times_of_100(spread, monkeypatch) -> None:
+    monkeypatch.setattr("revoice.evaluation.bootstrap.RESAMPLES", 300)
+    both, pairs_alone = coverage(spread)
+    assert 0.89 <= both <= 1.0
+    assert pairs_alone < 0.8  # a voice in many pairs is not many voices
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("voices", [4, 8, 16, 30])
+@pytest.mark.parametrize(
+    ("spread", "least", "most"),
+    [
+        ((1, 1, 0, 0.5), 0.92, 0.985),
+        ((1, 1, 1, 0.5), 0.93, 0.995),
+        ((0, 1, 0, 0.3), 0.91, 0.985),
+        ((0, 0, 0, 1), 0.97, 1),
+    ],
+)
+def test_coverage(spread, least, most, voices) -> None:
+    found, _ = coverage(spread, voices, repeats=600)
+    print(f"{voices} voices, {spread}: {found:.3f}")
+    assert least <= found <= most
+
+
+def test_a_voice_alone_on_one_side_is_not_drawn() -> None:
+    values = np.random.default_rng(0).normal(0, 1, 12)
+    one = Resampling([f"s{i}" for i in range(12)], ["t"] * 12, ["u"] * 12)
+    low, high = one.interval(list(values))
+    assert one.voices == 12 and high - low == pytest.approx(2 * 2.2 * values.std(ddof=1) / np.sqrt(12), rel=0.15)
+    assert Resampling(["s"] * 3, ["t"] * 3, ["a", "b", "c"]).interval([1.0, 2.0, 3.0]) is None
+    assert Resampling([], [], []).interval([]) is None
+
+
+def test_no_interval_reaches_beyond_the_values_and_what_is_not_finite_is_left_out() -> None:
+    source, target, said = conversions(4)
+    drawn = Resampling(list(source), list(target), list(said))
+    low, high = drawn.interval([1.0] * 11 + [0.0])
+    assert 0.0 <= low < high <= 1.0
+    assert drawn.interval([1.0] * 12) == (1.0, 1.0)
+    assert drawn.interval([np.nan] * 12) is None
+    assert drawn.interval([1.0] * 11 + [np.nan]) == (1.0, 1.0)
+
+
+def test_p_values() -> None:
+    """Uniform where there is no difference (never too small), tiny where there is a clear one."""
+    draws, (source, target, said) = np.random.default_rng(1), conversions(8)
+    drawn = Resampling(list(source), list(target), list(said))
+    none = [drawn.p_value(list(draws.normal(0, 1, 8)[source] + draws.normal(0, 1, 56))) for _ in range(100)]
+    assert np.mean(np.array(none) < 0.05) <= 0.1 and np.median(none) > 0.3
+    assert drawn.p_value(list(1.0 + draws.normal(0, 0.1, 56))) < 1e-4
+    assert drawn.p_value([0.0] * 56) == 1.0 and drawn.p_value([0.5] * 56) == 0.0

@@ -11,11 +11,14 @@ from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.evaluation.evaluate import Evaluation, build_metrics, run
 from revoice.evaluation.metrics.base import METRICS, Metric
+from revoice.evaluation.metrics.naturalness import Naturalness
 from revoice.evaluation.metrics.speaker import SpeakerSimilarity
 from revoice.evaluation.metrics.spectral import Spectral
 from revoice.evaluation.metrics.speed import Speed
 from revoice.evaluation.pairs import pick_trials
 from revoice.evaluation.workers import Workers
+
+NATURAL = [] if Naturalness.missing() else ["naturalness"]
 
 KEYS = {
     "pairs", "cosine_target", "cosine_source", "closer_to_target", "mcd_converted", "mcd_unconverted", "mcd_ceiling",
@@ -40,7 +43,7 @@ class Oracle:
 
     def __call__(self, requests: list) -> list[Audio]:
         clips = []
-        for source, references, _ in requests:
+        for source, references, *_ in requests:
             said, voice = self.rows[source.samples.tobytes()], self.rows[references[0].samples.tobytes()].speaker
             pitch, tract, _, _ = VOICES[voice]
             clips.append(Audio(speak(pitch, tract, int(said.sentence[1:])), RATE))
@@ -207,7 +210,7 @@ def test_progress_reaches_the_end_of_every_stage(corpus: Manifest, trials: dict)
 
 def test_metrics_come_from_the_registry(corpus: Manifest) -> None:
     built = build_metrics(corpus)
-    assert [metric.name for metric in built] == ["speaker", "spectral", "speed"]
+    assert [metric.name for metric in built] == ["speaker", "spectral", "sound", *NATURAL, "speed"]
     assert set(METRICS.names()) >= {"speaker", "spectral", "speed", "words"}
     with pytest.raises(UserError, match="unknown metric 'mcd'"):
         build_metrics(corpus, ["mcd"])

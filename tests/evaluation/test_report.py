@@ -90,7 +90,7 @@ def test_strings_are_escaped(page: Page) -> None:
 def test_pictures_and_players(page: Page, evaluation: Evaluation) -> None:
     examples = sum(map(len, evaluation.examples.values()))
     assert examples >= 8
-    assert len(page.all("img")) == examples + 1
+    assert len(page.all("img")) == 2 * examples + 1 + 2  # spectrograms and pitch of each, cosines, a map for each group
     assert len(page.all("audio")) == 4 * examples
     for image in page.all("img"):
         assert image["src"].startswith("data:image/png;base64,") and len(image["alt"]) > 40
@@ -127,7 +127,7 @@ def test_systems_side_by_side(evaluation: Evaluation, tmp_path: Path) -> None:
     assert "Side by side" in found.text
     heads = re.findall(r'<th scope="col" class="n">(first|second)</th>', text)
     assert heads == ["first", "second"] * 2  # a column each, whatever the number of metrics
-    cells = re.findall(r'<td class="n" data-head="(first|second)"><span>', text)
+    cells = re.findall(r'<td class="n(?: main)?" data-head="(first|second)"><span>', text)
     assert cells[:4] == ["first", "second"] * 2
     assert len(found.all("audio")) == 2 * 4
     assert "Circular" not in found.text

@@ -34,10 +34,14 @@ def train(net: Net, optimizer: torch.optim.Optimizer, steps: int) -> list[float]
     return losses
 
 
+def unit(matrices: torch.Tensor) -> torch.Tensor:
+    return matrices / torch.linalg.matrix_norm(matrices, keepdim=True)
+
+
 @pytest.mark.parametrize("shape", [(4, 24, 48), (3, 48, 24), (2, 32, 32)])
 def test_orthogonal_directions(shape: tuple[int, ...]) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    turned = orthogonalized([matrices], 8)[0]
+    turned = orthogonalized([unit(matrices)], 8)[0]
     singular = torch.linalg.svdvals(turned)
     assert singular.min() > 0.6 and singular.max() < 1.3
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
@@ -48,7 +52,7 @@ def test_orthogonal_directions(shape: tuple[int, ...]) -> None:
 
 def test_tall_and_wide_matrices_together_are_each_by_itself() -> None:
     draw = torch.Generator().manual_seed(0)
-    wide, tall = torch.randn(3, 24, 48, generator=draw), torch.randn(2, 48, 24, generator=draw)
+    wide, tall = (unit(torch.randn(shape, generator=draw)) for shape in ((3, 24, 48), (2, 48, 24)))
     together = orthogonalized([wide, tall], 5)
     for made, matrices in zip(together, (wide, tall), strict=True):
         assert made.shape == matrices.shape

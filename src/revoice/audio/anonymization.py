@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator
 
+from revoice.audio.io import fingerprint
 from revoice.mistakes import Expected
 from revoice.registry import Registry
 from revoice.settings import Positive
@@ -71,12 +72,6 @@ class Anonymizer(ABC):
     @abstractmethod
     def change(self, samples: Signal, sample_rate: int, draws: np.random.Generator) -> Signal:
         """What becomes of (S,) samples; cut or filled up to S by the caller. Constants are drawn before noise."""
-
-
-def fingerprint(samples: NDArray[Any]) -> str:
-    """A checksum of samples (S,) as 16 bits store them: equal for a WAV file and its FLAC copy."""
-    whole = np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
-    return hashlib.sha256(whole.tobytes()).hexdigest()
 
 
 def between(draws: np.random.Generator, drawn: tuple[float, float]) -> float:

@@ -60,7 +60,7 @@ def require_free(path: Path, *inputs: Path) -> None:
     if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
         raise UserError(f"{path}: is what is read: give another name")
     beside = path.with_suffix(".json")
-    safe = path.suffix == ".safetensors"
+    safe = path.suffix in (".safetensors", ".onnx")
     taken = next((name for name in ([path, beside] if safe else [path]) if lexists(name)), None)
     try:
         ours = taken is None or (_describes(beside) if safe else bool(read_checkpoint(path)))

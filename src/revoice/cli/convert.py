@@ -72,7 +72,6 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     converter = converter or from_checkpoint(str(ckpt), values, where)
     if not values.get("ckpt") and not values.get("model"):
         print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
-    print(spoken(converter), file=sys.stderr)
     targets = _targets(values, converter, found, out)
     jobs = plan(found, targets, out, values["name"])
     if found.left_out:
@@ -80,6 +79,8 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
+    if not converter.spec.phase:  # which needs no vocoder
+        print(spoken(converter), file=sys.stderr)
     began = time.perf_counter()
     result = _convert(converter, jobs, targets, values.get("workers"))
     _tell(result, jobs, time.perf_counter() - began)

@@ -1,6 +1,10 @@
-"""`revoice-export ckpt=RUN_OR_FILE out=model.safetensors`: weights and description in a file that cannot carry code."""
+"""`revoice-export ckpt=RUN_OR_FILE out=model.safetensors`: weights and description in a file that cannot carry code.
+
+`out=model.onnx` writes a graph for programs without torch.
+"""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +36,13 @@ def check(values: dict[str, Any]) -> ExportConfig:
     for key in ("out", "ckpt"):
         required(values, key, EXAMPLE)
     assert given.out is not None and given.ckpt is not None
-    if given.out.suffix != ".safetensors":
-        raise UserError(f"out={given.out}: expected a name that ends in .safetensors; for example: {EXAMPLE}")
+    if given.out.suffix not in (".safetensors", ".onnx"):
+        raise UserError(f"out={given.out}: expected a name that ends in .safetensors or .onnx; for example: {EXAMPLE}")
+    if given.out.suffix == ".onnx":
+        if given.half:
+            raise UserError("half=true: an .onnx file has 32 bits: leave it out, or name a .safetensors file")
+        if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
+            raise UserError(f"out={given.out} needs {', '.join(missing)}: type pip install 'revoice[export]'")
     find_checkpoint(given.ckpt)
     return given
 
@@ -49,6 +58,12 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     require_free(out, find_checkpoint(given.ckpt))
     loaded = load_checkpoint(given.ckpt)
     description = with_facts(loaded.description, list(given.facts or ()))
+    if out.suffix == ".onnx":
+        from revoice.interop.onnx import write_onnx
+
+        error = write_onnx(loaded, description, out)
+        print(f"wrote {out}, {out.with_suffix('.json')} and {out.with_suffix('.npz')}: onnxruntime is {error:.0e} off")
+        return out
     save(loaded.model, description, out, half=half)
     print(f"wrote {out} and {out.with_suffix('.json')}")
     return out

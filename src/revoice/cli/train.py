@@ -79,7 +79,7 @@ def _hint(folder: Path, checkpoint: Path) -> str:
         return f"\nconvert:    python convert.py src=a.wav tgt=b.wav vocoder={loaded.model.name} vocoder.ckpt={path}"
     if not isinstance(loaded.model, ConversionModel):
         return ""
-    if loaded.model.alone:
+    if loaded.model.alone or loaded.model.target == "none":
         return f"\nconvert:    python convert.py ckpt={path} src=a.wav"
     target = shlex.quote(loaded.description.speakers[0]) if loaded.model.target == "speaker" else "b.wav"
     return f"\nconvert:    python convert.py ckpt={path} src=a.wav tgt={target}"

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revoice.audio.anonymization import fingerprint
 from revoice.audio.features import extract
-from revoice.audio.io import Audio, AudioError, read_audio, resample
+from revoice.audio.io import Audio, AudioError, fingerprint, read_audio, resample
 from revoice.audio.loudness import follow_level, loudness_db, match_loudness
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.spec import FeatureSpec
@@ -20,8 +19,9 @@ from revoice.checkpoint.load import DEFAULT, Loaded, load_model
 from revoice.checkpoint.vocoder import FOUND, load_vocoder
 from revoice.conversion.adaptation import Adaptation, Voice, adapted
 from revoice.conversion.chunks import WHOLE, Clip, Recording, fit
-from revoice.data.fields.base import FIELDS
+from revoice.data.fields.base import FIELDS, build_field
 from revoice.data.fields.f0 import F0
+from revoice.data.fields.paired import Paired
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.base import Controls, ConversionModel
@@ -35,12 +35,14 @@ class Known:
 
     Attributes:
         f0: (T,) Hz.  level, spread: of its pitch, see `Batch`.  embedding: of the speaker (256,).
+        name: what is drawn for the whole recording is tied to.
     """
 
     f0: np.ndarray | None = None
     level: Tensor | None = None
     spread: Tensor | None = None
     embedding: Tensor | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,18 @@ class Converter:
     ) -> None:
         self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
         if not isinstance(loaded.model, ConversionModel):
-            lacks = loaded.model.lacks.format(path=loaded.path)
-            wanted = f"it lacks {lacks}" if lacks else "give a conversion model"
+            needs = loaded.model.needs.format(path=loaded.path)
+            wanted = f"it lacks {needs}" if needs else "give a conversion model"
             raise UserError(f"{loaded.path} holds a {loaded.model.name}, which converts nothing: {wanted}")
         self.model: ConversionModel = loaded.model.to(self.device).eval()
         how = loaded.description.fields.get("f0", {})
         self.f0 = cast(F0, FIELDS.build("f0", how, {"spec": self.spec}, what="fields.f0"))
+        paired = [label for label in self.model.requires.of_clip if label.startswith("paired:")]
+        self.paired: Paired | None = None
+        if paired:
+            levels = [level for level in loaded.description.levels if level is not None]
+            made = cast(Paired, build_field(paired[0], self.spec, loaded.description.fields))
+            self.paired = made.settled(float(np.exp(np.mean(levels))) if levels else None)
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()
@@ -137,7 +145,7 @@ class Converter:
         for own, about in zip(source.chunks(), known, strict=True):
             clip = self.audio(own)
             name = name or fingerprint(clip.samples)
-            yield Heard(source, own, clip, replace(self.analyzed(clip, about), id=(name,)))
+            yield Heard(source, own, clip, replace(self.analyzed(clip, replace(about, name=name)), id=(name,)))
 
     def tempo(self, source: Recording, voice: Voice, controls: Controls) -> float:
         """How many times as long as a recording its conversion becomes."""
@@ -243,8 +251,13 @@ class Converter:
             f0 = self.f0.contour(clip.samples)
         if voice is None and "embedding" in wanted:
             voice = speaker_encoder(str(self.device)).embed([clip])[0]
+        paired = None
+        if self.paired is not None:
+            copy = self.paired.of(clip.samples, known.name)
+            paired = torch.from_numpy(copy.T[:, : features.shape[1]]).to(self.device)
         return Batch.of_clip(
             features,
+            paired=paired,
             waveform=waveform if "waveform" in wanted else None,
             f0=None if f0 is None else torch.from_numpy(f0[: features.shape[1]]).to(self.device),
             embedding=voice,

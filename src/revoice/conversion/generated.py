@@ -25,7 +25,7 @@ from revoice.errors import UserError
 @FIELDS.register("generated")
 @dataclass(frozen=True)
 class Generated(Features):
-    """Features (T, F) of each utterance said again by a model, with the utterance itself as the target's clip.
+    """Features (T, F) of each utterance said again by a model, with the utterance itself as the target's clip, if any.
 
     Attributes:
         by: checkpoint of a conversion model of the same features.
@@ -45,7 +45,8 @@ class Generated(Features):
     def _said_again(self, clip: Clip) -> np.ndarray:
         converter = _maker(self.by, self.spec)
         known = converter.analyzed(Audio(clip.at(self.spec.sample_rate), self.spec.sample_rate))
-        made = converter.model.convert(known, [known], converter.controls({}))
+        targets = [known] if converter.model.target == "clips" else []
+        made = converter.model.convert(known, targets, converter.controls({}))
         return made[0, :, : known.features.shape[2]].T.numpy()
 
 
@@ -54,7 +55,7 @@ def _maker(path: str, spec: FeatureSpec) -> Converter:
     if not path:
         raise UserError("generated features are a model's: add data.generated_by=CHECKPOINT")
     converter = load(path)
-    if converter.model.target != "clips":
+    if converter.model.target == "speaker":
         raise UserError(f"data.generated_by={path}: {converter.model.name} takes no clip as its target, but a name")
     converter.spec.require_match(spec, f"data.generated_by={path}", "the features")
     return converter

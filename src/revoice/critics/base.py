@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -75,6 +76,21 @@ def require_waveforms(critic: Critic, x: Tensor, given: Tensor | None, least: in
         raise UserError(f"critic {critic.name} judges waveforms alone: set given: false, or take critic patch")
     if x.shape[1] < least:
         raise UserError(f"critic {critic.name} needs {least} samples at least, a crop has {x.shape[1]}: make it longer")
+
+
+def beside(x: Tensor, given: Tensor | None) -> Tensor:
+    """Pictures (B, C, H, W) of what is judged and what is given, one behind the other; (B, F, T) is one channel."""
+    return torch.cat([part[:, None] if part.ndim == 3 else part for part in (x, given) if part is not None], dim=1)
+
+
+def require_given(critic: Critic, channels: int, given: Tensor | None) -> None:
+    """Refuse a condition that a critic has no channels for, and channels without a condition."""
+    if (given is None) != (channels == 0):
+        found = "nothing was given" if given is None else "something was given"
+        raise UserError(
+            f"critic {critic.name} has given_channels={channels} and {found}: set given_channels to its channels and "
+            "given: true, or to 0 and given: false"
+        )
 
 
 def gathered(verdicts: Iterable[tuple[Tensor, list[Tensor]]]) -> Judged:

@@ -3,12 +3,11 @@
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from revoice.critics.base import CRITICS, Critic, Judged, SubCritic, gathered
+from revoice.critics.base import CRITICS, Critic, Judged, SubCritic, beside, gathered, require_given
 from revoice.errors import UserError
 from revoice.nn.batch_norm import BatchNorm2d
 from revoice.settings import Count, Natural, Whole
@@ -47,19 +46,13 @@ class PatchCritic(Critic):
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Judged:
         """(B, C, H, W) or (B, F, T), and what it is judged beside, of equal size -> verdicts of one sub-critic."""
-        if (given is None) != (self.given_channels == 0):
-            found = "nothing was given" if given is None else "something was given"
-            raise UserError(
-                f"critic {self.name} has given_channels={self.given_channels} and {found}: set given_channels to its "
-                "channels and given: true, or to 0 and given: false"
-            )
+        require_given(self, self.given_channels, given)
         if min(x.shape[-2:]) < self.least:
             raise UserError(
                 f"critic {self.name} sees {self.least} x {self.least} bands and frames at least, not "
                 f"{x.shape[-2]} x {x.shape[-1]}: take longer crops or less depth"
             )
-        parts = [part[:, None] if part.ndim == 3 else part for part in (x, given) if part is not None]
-        return gathered([self.critic(torch.cat(parts, dim=1))])
+        return gathered([self.critic(beside(x, given))])
 
 
 def _layers(channels: int, width: int, depth: int, norm: Norm) -> list[nn.Module]:

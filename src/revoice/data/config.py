@@ -15,6 +15,7 @@ from revoice.settings import (
     Device,
     Flag,
     Given,
+    Names,
     Place,
     Positive,
     Word,
@@ -43,6 +44,7 @@ class _Common:
     stream: Flag = False
     streaming: Streaming | None = None
     generated_by: Word | None = None
+    speakers: Names | None = None
 
 
 @settings
@@ -65,8 +67,9 @@ def build(config: Mapping[str, Any]) -> DataSetup:
     """The objects behind a data config of plain values.
 
     Args:
-        config: `name` (of the corpus), `root`, `batch_size`, `device`, `stream`, `generated_by` (checkpoint
-            of a model whose field "generated" is computed, where it is asked for), and the mappings `streaming` (of
+        config: `name` (of the corpus), `root`, `speakers` (names, of which alone anything is read; null: all),
+            `batch_size`, `device`, `stream`, `generated_by` (checkpoint of a model whose field "generated" is computed,
+            where it is asked for), and the mappings `streaming` (of
             `Streaming`), `corpus` (settings of the reader besides the root), `splits` (of `Splits`), `prepare` (of
             `Preparation`). Or, with the name "mixture": `parts`, each such a mapping, their `weights`, and
             `splits` and `prepare` with what is to hold for all of them (null: what each says itself).
@@ -82,8 +85,10 @@ def _corpus(config: Mapping[str, Any], where: str) -> CorpusSetup:
     c = from_mapping(_Corpus, config, where)
     splits = c.splits or Splits()
     reader = {"root": c.root, **(c.corpus or {})}
+    corpus = CORPORA.build(c.name, reader, {"limit": splits.limit}, what=f"{where}.corpus")
+    corpus.only = c.speakers
     return CorpusSetup(
-        corpus=CORPORA.build(c.name, reader, {"limit": splits.limit}, what=f"{where}.corpus"),
+        corpus=corpus,
         splits=splits,
         preparation=_known_fields(c.prepare or Preparation(), c.generated_by, where),
         batch_size=c.batch_size,
@@ -115,6 +120,8 @@ def _mixture(c: _Mixture) -> MixtureSetup:
         raise UserError(
             "data.streaming.address: a mixture has one for each part: data.parts.NAME.streaming.address=..."
         )
+    if c.speakers is not None:
+        raise UserError("data.speakers: a mixture has them for each part: data.parts.NAME.speakers=[...]")
     parts = {}
     for name, part in c.parts.items():
         everywhere = {key: _given(getattr(c, key)) for key in ("splits", "prepare")}

@@ -2,36 +2,59 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from revoice.audio.io import Audio, read_audio
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.evaluation.examples import Example, choose_examples
+from revoice.evaluation.flags import Flag, flags
 from revoice.evaluation.mcd import PEAK_MIN, SECONDS_MIN
+from revoice.evaluation.memory import peak
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
+from revoice.evaluation.metrics.naturalness import Naturalness
+from revoice.evaluation.metrics.speaker import SpeakerSimilarity
 from revoice.evaluation.metrics.words import Words
 from revoice.evaluation.pairs import Trial
 from revoice.evaluation.recognition import Listener, Recognizer
 from revoice.evaluation.summary import Record, Summary, summarize
-from revoice.evaluation.verification import VERIFIERS
+from revoice.evaluation.verification import VERIFIERS, Verifier
+from revoice.evaluation.voice_map import VoiceMap
 from revoice.evaluation.workers import Workers
 
 
 class Request(NamedTuple):
-    """A conversion to make: a source, clips of the target voice, and the voice's name for systems that know it."""
+    """A conversion to make.
+
+    Attributes:
+        source: what is to be said.  references: clips of the target voice.
+        speaker: name of that voice, for systems that know it.
+        truth: that voice saying the same, for baselines alone.
+    """
 
     source: Audio
     references: list[Audio]
     speaker: str
+    truth: Audio | None = None
+
+
+class Memory(Protocol):
+    """What a system said before, so that it need not say it again."""
+
+    def recall(self, request: Request) -> tuple[Audio, float] | None:
+        """The conversion and the seconds that it took; None if it is not known."""
+
+    def keep(self, request: Request, said: Audio, seconds: float) -> None:
+        """Remember a conversion."""
 
 
 Convert = Callable[[list[Request]], Sequence[Audio]]
 Vocode = Callable[[Audio], Audio]
 
-DEFAULT_METRICS = ("speaker", "words", "spectral", "speed")
+DEFAULT_METRICS = ("speaker", "words", "spectral", "sound", "naturalness", "speed")
+SECOND = "second_"  # before the columns of a second judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +70,9 @@ class Evaluation:
         verifier: who judged the voices.
         circular: the system was conditioned on, or trained against, that verifier, which then flatters it.
         listeners: who counted the errors; none if nobody did.
+        second_verifier: who judged them too, "" if nobody did.
+        flags: what is wrong with it whatever its best number says, by group.
+        voices: where recordings and conversions lie for the verifier, by group.
     """
 
     name: str
@@ -57,36 +83,44 @@ class Evaluation:
     verifier: str
     circular: bool
     listeners: tuple[Listener, ...] = ()
+    second_verifier: str = ""
+    flags: dict[str, list[Flag]] = field(default_factory=dict)
+    voices: dict[str, VoiceMap] = field(default_factory=dict)
 
 
 def build_metrics(
     manifest: Manifest,
     names: Sequence[str] = DEFAULT_METRICS,
-    verifier: str = "resemblyzer",
+    verifier: str | Verifier = "resemblyzer",
     workers: Workers | None = None,
     device: str = "cpu",
     recognizer: Recognizer | None = None,
     second_recognizer: Recognizer | None = None,
+    second_verifier: Verifier | None = None,
 ) -> list[Metric]:
     """Metrics by registry name. Reuse the list for every system evaluated on `manifest`: it remembers the recordings.
 
     Args:
         manifest: of the corpus that the trials come from.
         names: which, in the order of the report's tables.
-        verifier: registry name of the speaker encoder that judges.
+        verifier: the speaker encoder that judges, or its registry name.
         workers: processes for the WORLD analyses.
         device: where the verifier runs.
         recognizer: counts the errors; without one, the metric `words` is left out.
         second_recognizer: counts them too, in columns of its own.
+        second_verifier: judges the voices too, in columns of its own.
     """
-    judge = VERIFIERS.build(verifier, {}, {"device": device})
+    judge = VERIFIERS.build(verifier, {}, {"device": device}) if isinstance(verifier, str) else verifier
     facts = {"verifier": judge, "manifest": manifest, "workers": workers, "recognizer": recognizer}
+    absent = {"words": recognizer is None, "naturalness": names is DEFAULT_METRICS and bool(Naturalness.missing())}
     metrics = []
     for name in names:
-        if name != "words" or recognizer:
+        if not absent.get(name):
             metrics.append(METRICS.build(name, {}, facts))
         if name == "words" and second_recognizer:
-            metrics.append(Words(second_recognizer, manifest, prefix="second_"))
+            metrics.append(Words(second_recognizer, manifest, prefix=SECOND))
+        if name == "speaker" and second_verifier:
+            metrics.append(SpeakerSimilarity(second_verifier, manifest, prefix=SECOND))
     return metrics
 
 
@@ -103,6 +137,8 @@ def run(
     stands_on: Collection[str] = (),
     batch_size: int = 16,
     seed: int = 0,
+    device: str = "cpu",
+    memory: Memory | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Evaluation:
     """Evaluate one system.
@@ -119,11 +155,15 @@ def run(
         stands_on: names of recognizers and encoders that the system is made of or was taught by.
         batch_size: conversions per call of `convert`; clips of like length share a call.
         seed: of the confidence intervals.
+        device: whose memory is looked at.
+        memory: of earlier conversions; None converts everything.
         progress: called with (stage, done, total).
     """
     flat = [(group, trial) for group, group_trials in trials.items() for trial in group_trials]
     copies = any(metric.copies_sources for metric in metrics)
-    results = convert_all([trial for _, trial in flat], convert, vocode, manifest, batch_size, progress, copies)
+    results = convert_all(
+        [trial for _, trial in flat], convert, vocode, manifest, batch_size, progress, copies, device, memory
+    )
     columns = tuple(column for metric in metrics for column in metric.columns)
     progress("measuring", 0, len(results))
     records = _measure(results, metrics, columns)
@@ -133,9 +173,13 @@ def run(
         by_group[group].append((record, result))
     listeners = tuple(metric.listener(stands_on) for metric in metrics if isinstance(metric, Words))
     summaries = {group: summarize([record for record, _ in both], columns, seed) for group, both in by_group.items()}
-    for summary in summaries.values():
+    judges = [metric for metric in metrics if isinstance(metric, SpeakerSimilarity)]
+    for group, summary in summaries.items():
+        own = [record for record, _ in by_group[group]]
         summary["recognizer"] = None
         summary |= {f"{listener.prefix}recognizer": listener.facts(summary) for listener in listeners}
+        summary |= {f"{judge.prefix}verifier": judge.facts(own, seed) for judge in judges}
+    errors = [listener.key("converted") for listener in sorted(listeners, key=lambda listener: listener.circular)]
     return Evaluation(
         name=name,
         columns=columns,
@@ -145,6 +189,9 @@ def run(
         verifier=verifier,
         circular=circular,
         listeners=listeners,
+        second_verifier=next((judge.verifier.name for judge in judges if judge.prefix), ""),
+        flags={g: flags([record for record, _ in both], summaries[g], errors) for g, both in by_group.items()},
+        voices={g: judges[0].places([result for _, result in both]) for g, both in by_group.items()} if judges else {},
     )
 
 
@@ -156,6 +203,8 @@ def convert_all(
     batch_size: int = 16,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     copies_sources: bool = False,
+    device: str = "cpu",
+    memory: Memory | None = None,
 ) -> list[Result]:
     """All conversions first, with nothing else running, so that their time is theirs; then the copies, each once."""
     recordings: dict[str, Audio] = {}
@@ -165,33 +214,49 @@ def convert_all(
             recordings[row.id] = read_audio(manifest.file(row))
         return recordings[row.id]
 
-    order = sorted(range(len(trials)), key=lambda i: read(trials[i].source).seconds)
+    def asked(trial: Trial) -> Request:
+        truth = read(trial.true_target) if trial.true_target else None
+        return Request(read(trial.source), [read(row) for row in trial.references], trial.target, truth)
+
     converted: dict[int, tuple[Audio, float]] = {}
-    for at in range(0, len(order), batch_size):
-        batch = order[at : at + batch_size]
-        requests = [
-            Request(read(trials[i].source), [read(row) for row in trials[i].references], trials[i].target)
-            for i in batch
-        ]
-        begin = time.perf_counter()
-        outcomes = convert(requests)
-        wall = time.perf_counter() - begin
-        assert len(outcomes) == len(batch), f"{len(batch)} conversions asked for, {len(outcomes)} came"
-        share = wall / sum(request.source.seconds for request in requests)
-        for i, outcome, request in zip(batch, outcomes, requests, strict=True):
-            converted[i] = (outcome, share * request.source.seconds)
-        progress("converting", at + len(batch), len(order))
+    for i, trial in enumerate(trials if memory else ()):
+        known = memory.recall(asked(trial)) if memory else None
+        if known is not None:
+            converted[i] = known
+    # clips of like length share a batch, and within it those of one source
+    new = [i for i in range(len(trials)) if i not in converted]
+    order = sorted(new, key=lambda i: (read(trials[i].source).seconds, trials[i].source.id))
+    with peak(device) as needed:
+        for at in range(0, len(order), batch_size):
+            batch = order[at : at + batch_size]
+            requests = [asked(trials[i]) for i in batch]
+            begin = time.perf_counter()
+            outcomes = convert(requests)
+            wall = time.perf_counter() - begin
+            assert len(outcomes) == len(batch), f"{len(batch)} conversions asked for, {len(outcomes)} came"
+            share = wall / sum(request.source.seconds for request in requests)
+            for i, outcome, request in zip(batch, outcomes, requests, strict=True):
+                converted[i] = (outcome, share * request.source.seconds)
+                if memory:
+                    memory.keep(request, *converted[i])
+            progress("converting", len(trials) - len(order) + at + len(batch), len(trials))
     wanted = {trial.true_target.id: trial.true_target for trial in trials if trial.true_target}
     wanted |= {trial.source.id: trial.source for trial in trials if copies_sources}
     copies: dict[str, Audio] = {}
     for done, (key, row) in enumerate(wanted.items(), start=1):
         copies[key] = vocode(read(row))
         progress("resynthesizing", done, len(wanted))
-    return [_result(trial, read, copies, *converted[i]) for i, trial in enumerate(trials)]
+    used = needed.megabytes if order else float("nan")
+    return [_result(trial, read, copies, used, *converted[i]) for i, trial in enumerate(trials)]
 
 
 def _result(
-    trial: Trial, read: Callable[[Row], Audio], copies: Mapping[str, Audio], converted: Audio, wall: float
+    trial: Trial,
+    read: Callable[[Row], Audio],
+    copies: Mapping[str, Audio],
+    peak_mb: float,
+    converted: Audio,
+    wall: float,
 ) -> Result:
     source, truth = read(trial.source), trial.true_target
     return Result(
@@ -205,6 +270,7 @@ def _result(
         seconds=source.seconds,
         wall_seconds=wall,
         failed=_failure(converted),
+        peak_mb=peak_mb,
     )
 
 
@@ -235,7 +301,9 @@ def _facts(result: Result) -> dict[str, Any]:
         "source_speaker": trial.source.speaker,
         "source_gender": trial.source.gender,
         "target_speaker": trial.target,
+        "source_accent": trial.source.accent,
         "target_gender": trial.references[0].gender,
+        "target_accent": trial.references[0].accent,
         "same_gender": trial.same_gender,
         "sentence": trial.source.sentence,
         "text": trial.source.text,

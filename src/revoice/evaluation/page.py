@@ -42,9 +42,11 @@ figure { margin: .6rem 0; } img { max-width: 100%; height: auto; display: block;
 .players { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: .6rem 1rem; }
 .players div > span { display: block; font-size: .88rem; color: var(--soft); }
 audio { width: 100%; height: 2.3rem; }
+pre { overflow-x: auto; font-size: .8rem; background: var(--card); border: 1px solid var(--line); padding: .8rem; }
 details { margin: 1rem 0; } summary { cursor: pointer; color: var(--accent); }
 details table { font-size: .8rem; } details th, details td { padding-right: .6rem; }
 @media (min-width: 70rem) { details .wide { width: calc(100vw - 2.5rem); margin-left: calc(50% - 50vw + 1.25rem); } }
+figure.wide img { min-width: 40rem; }
 @media (max-width: 44rem) { /* a telephone: lists and tables run downwards, each number beside its name */
   main { padding-top: 1.2rem; }
   dl { display: block; } dd { margin: 0 0 .5rem; }

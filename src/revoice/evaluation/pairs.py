@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Literal
 
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError, choices
 
 GROUPS = ("unseen", "seen")
 TRAINING = ("train", "val")
+Kinds = Literal["gender", "accent"]  # what pairs of voices may be told apart by
 _CHOICES = 2  # of references for each target voice, dealt to the sources in turn
 
 
@@ -59,51 +61,90 @@ def pick_trials(
     manifest: Manifest,
     group: str,
     *,
-    speakers: int = 8,
+    speakers: int | None = 8,
     sentences_per_pair: int = 1,
-    references: int = 1,
+    references: int | None = 1,
     enrolment: int = 8,
     seed: int = 0,
+    pairs: int | None = None,
+    by: Sequence[Kinds] = ("gender",),
+    parallel: bool = False,
+    same_sources: bool = False,
 ) -> list[Trial]:
-    """All ordered pairs of some voices, on sentences that training never saw.
+    """Ordered pairs of some voices, on sentences that training never saw.
 
     Both directions of a pair say the same sentences, so that each recording serves as a source and as a true target.
 
     Args:
         manifest: with splits.
         group: "unseen" (voices of split test_unseen) or "seen" (voices of split test_seen, which were trained on).
-        speakers: number of voices, half of each gender where there are enough; fewer if the corpus has fewer.
+        speakers: number of voices, half of each gender where there are enough; fewer if there are fewer; None: all.
         sentences_per_pair: sentences of each ordered pair; fewer if a voice has fewer.
-        references: clips given to the converter in each trial.
+        references: clips given to the converter in each trial; None: all of the target that enrolment can spare.
         enrolment: most clips that make a voice's enrolment.
-        seed: of the choice of references and enrolments; equal on every machine.
+        seed: of every choice; equal on every machine.
+        pairs: so many ordered pairs of each kind; None: all of all kinds.
+        by: what makes a kind: the genders (or accents) of source and target.
+        parallel: only conversions whose true target was recorded.
+        same_sources: the same utterances of a voice go to every target, as in kNN-VC's protocol (Baas et al., 2023).
 
     Raises:
-        UserError: the corpus cannot give two such voices; the message says what it lacks.
+        UserError: the corpus cannot give two such voices, or no such pair; the message says what it lacks.
     """
     if group not in GROUPS:
         raise choices(group, GROUPS, "group of test voices")
-    if speakers < 2:
+    if speakers is not None and speakers < 2:
         raise UserError(f"speakers={speakers}: a pair needs two voices, expected speakers=2 or more")
-    voices = _balanced(_voices(manifest, group, needed=references + 2), speakers)
+    usable = _voices(manifest, group, needed=3 if references is None else references + 2)
+    voices = usable if speakers is None else _balanced(usable, speakers)
     trials = []
-    for a, b in permutations(range(len(voices)), 2):
+    for a, b in _pairs(voices, pairs, by, seed):
         unordered = max(a, b) * (max(a, b) - 1) // 2 + min(a, b)
         source, target = voices[a], voices[b]
-        for sentence in _rotated(source, target, unordered * sentences_per_pair)[:sentences_per_pair]:
-            row = source.tests[sentence]
+        begin = a if same_sources else unordered
+        sentences = _rotated(source, target, begin * sentences_per_pair, same_sources)
+        for sentence in sentences[:sentences_per_pair]:
+            if parallel and sentence not in target.tests:
+                continue
             # one of a few choices of references per voice: what a system makes of them, it makes a few times only
-            given = target.other_clips(sentence, f"{seed}/{a % _CHOICES}")[:references]
+            others = target.other_clips(sentence, f"{seed}/{a % _CHOICES}")
+            spared = min(enrolment, max(1, len(others) // 3))
+            given = others[:-spared] if references is None else others[:references]
             enrolling = [clip for clip in target.other_clips(sentence, str(seed)) if clip not in given]
             trial = Trial(
-                source=row,
+                source=source.tests[sentence],
                 references=tuple(given),
                 true_target=target.tests.get(sentence),
                 enrol_target=tuple(enrolling[:enrolment]),
                 enrol_source=tuple(source.other_clips(sentence, str(seed))[:enrolment]),
             )
             trials.append(trial)
+    if not trials:
+        raise UserError(
+            f"corpus '{manifest.corpus}', {group} voices: no two of them say one sentence, which parallel=true asks "
+            "for: type metrics.parallel=false"
+        )
     return trials
+
+
+def _pairs(voices: "Sequence[_Voice]", count: int | None, by: Sequence[Kinds], seed: int) -> list[tuple[int, int]]:
+    """Places of all ordered pairs, or `count` of each kind, those of a chance that `seed` settles."""
+    every = list(permutations(range(len(voices)), 2))
+    if count is None:
+        return every
+    kinds: dict[tuple[str | None, ...], list[tuple[int, int]]] = {}
+    for a, b in every:
+        kinds.setdefault(tuple(getattr(voices[i], name) for name in by for i in (a, b)), []).append((a, b))
+    chosen = [
+        pair
+        for kind in kinds.values()
+        for pair in sorted(kind, key=lambda ab: _chance(f"{seed}/{voices[ab[0]].name}/{voices[ab[1]].name}"))[:count]
+    ]
+    return sorted(chosen)
+
+
+def _chance(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -118,11 +159,15 @@ class _Voice:
     def gender(self) -> str | None:
         return next(iter(self.clips.values())).gender
 
+    @property
+    def accent(self) -> str | None:
+        return next(iter(self.clips.values())).accent
+
     def other_clips(self, sentence: str, key: str) -> list[Row]:
         """Clips of other sentences, test clips first, each part in an order of chance that `key` settles."""
 
         def order(row: Row) -> tuple[bool, str]:
-            return row.split in TRAINING, hashlib.sha256(f"{key}/{row.id}".encode()).hexdigest()
+            return row.split in TRAINING, _chance(f"{key}/{row.id}")
 
         return sorted((row for words, row in self.clips.items() if words != sentence), key=order)
 
@@ -166,7 +211,11 @@ def _spaced(voices: Sequence[_Voice], count: int) -> list[_Voice]:
     return [voices[i * len(voices) // count] for i in range(count)]
 
 
-def _rotated(source: _Voice, target: _Voice, start: int) -> list[str]:
-    """Sentences of the source, those that the target says too if there are any, beginning elsewhere for each pair."""
-    sentences = sorted(set(source.tests) & set(target.tests)) or sorted(source.tests)
+def _rotated(source: _Voice, target: _Voice, start: int, same: bool) -> list[str]:
+    """Sentences of the source, those that the target says too if there are any, beginning elsewhere for each pair.
+
+    With `same`, all of the source's, whatever the target says.
+    """
+    shared = [] if same else sorted(set(source.tests) & set(target.tests))
+    sentences = shared or sorted(source.tests)
     return [sentences[(start + i) % len(sentences)] for i in range(len(sentences))]

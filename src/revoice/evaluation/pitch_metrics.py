@@ -48,6 +48,20 @@ def agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> PitchAgreement:
     return PitchAgreement(np.nan if flat else float(np.corrcoef(x, y)[0, 1]), rmse, len(x))
 
 
+def voicing_error(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Share of frames that are voiced in one contour alone; nan without frames.
+
+    Args:
+        a: (N,) f0 in Hz, 0 where unvoiced.
+        b: (M,) likewise; the longer one is cut.
+
+    >>> voicing_error(np.array([100.0, 0.0, 0.0, 90.0]), np.array([80.0, 0.0, 70.0, 90.0, 0.0]))
+    0.25
+    """
+    count = min(len(a), len(b))
+    return float(np.mean((a[:count] > 0) != (b[:count] > 0))) if count else float("nan")
+
+
 def agreement_along(a: Analysis, b: Analysis, path: NDArray[np.int64]) -> PitchAgreement:
     """Compare the contours of two recordings of the same words along the path (P, 2) of their spectral alignment."""
     return agreement(a.f0[path[:, 0]], b.f0[path[:, 1]])

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from revoice.atomic import write_text
-from revoice.evaluation import report_words
+from revoice.evaluation import report_examples, report_words
 from revoice.evaluation.bootstrap import RESAMPLES
+from revoice.evaluation.compare import Differences
 from revoice.evaluation.evaluate import Evaluation
-from revoice.evaluation.examples import Example
-from revoice.evaluation.media import audio_uri, png_uri
+from revoice.evaluation.media import png_uri
 from revoice.evaluation.page import facts_list, page
-from revoice.evaluation.pictures import cosine_scatter, spectrograms
+from revoice.evaluation.pictures import cosine_scatter
 from revoice.evaluation.tables import (
     comparison_table,
-    gender_table,
+    condition_table,
     number,
     summary_table,
     told,
@@ -33,8 +33,6 @@ TILES = (
     "closer_to_target", "cosine_target", "cer_converted", "per_converted", "second_cer_converted",
     "second_per_converted", "mcd_converted", "f0_correlation", "real_time_factor",
 )  # fmt: skip
-KINDS = {"best": "Most similar", "median": "Median", "worst": "Least similar"}  # by cosine to the target, not by ear
-BRIEF = ("cosine_target", "cosine_source", *TILES[2:6], "mcd_converted")  # under an example
 
 
 def write_metrics(path: Path, payload: Mapping[str, Any]) -> None:
@@ -60,7 +58,13 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_report(
-    path: Path, evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, object], remark: str = ""
+    path: Path,
+    evaluations: Sequence[Evaluation],
+    title: str,
+    facts: Mapping[str, object],
+    remark: str = "",
+    compared: Mapping[str, Differences] | None = None,
+    configs: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page: tables, pictures and players, all inside one HTML file.
 
@@ -70,13 +74,20 @@ def write_report(
         title: heading.
         facts: what was measured, shown as a list (model, checkpoint, data, ...).
         remark: why there are no error rates, or no second opinion on them.
+        compared: paired tests between the systems, by group.
+        configs: what everything was set to.
     """
     assert evaluations, "nothing to report"
     parts = [_heading(evaluations, title, facts, remark)]
     if len(evaluations) > 1:
-        parts.append(_comparison(evaluations))
+        parts.append(_comparison(evaluations, compared or {}))
     for evaluation in evaluations:
         parts.append(_system(evaluation, alone=len(evaluations) == 1))
+    if configs:
+        text = escape(json.dumps(_plain(configs), indent=2, ensure_ascii=False, default=str))
+        parts.append(
+            f"<h2>Configs</h2><details><summary>What everything was set to</summary><pre>{text}</pre></details>"
+        )
     write_text(path, page(title, "\n".join(parts)))
 
 
@@ -84,6 +95,7 @@ def _heading(evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, 
     tiles = _tiles(evaluations[0]) if len(evaluations) == 1 else ""
     warnings = [_circular(evaluation) for evaluation in evaluations if evaluation.circular]
     warnings += report_words.notes(evaluations, remark)
+    warnings += [note for evaluation in evaluations for note in _flags(evaluation)]
     about = facts_list({**facts, **report_words.facts(evaluations[0])})
     legend = _legend() + (report_words.reading() if evaluations[0].listeners else "")
     return "\n".join([f"<h1>{escape(title)}</h1>", about, tiles, *warnings, legend])
@@ -92,18 +104,29 @@ def _heading(evaluations: Sequence[Evaluation], title: str, facts: Mapping[str, 
 def _legend() -> str:
     return (
         '<p class="soft">Under a number: its 95 % confidence interval, from '
-        f"{RESAMPLES} bootstrap samples of the pairs of voices. <em>Nothing converted</em> is the same number for the "
-        "untouched source; <em>vocoder alone</em> for the target's own recording, only turned into features and back: "
-        "the two ends between which a conversion can be.</p>"
+        f"{RESAMPLES} bootstrap samples of voices and utterances. <em>Nothing converted</em> is the same number for "
+        "the untouched source; <em>vocoder alone</em> for the target's own recording, only turned into features and "
+        "back: the two ends between which a conversion can be.</p>"
     )
 
 
 def _circular(evaluation: Evaluation) -> str:
+    second = evaluation.second_verifier
+    more = f" The numbers of {escape(second)} stand beside them." if second else ""
     return (
         f'<p class="note"><strong>Circular:</strong> {escape(evaluation.name)} was trained with or conditioned on '
         f"{escape(evaluation.verifier)}, the encoder that scores it here. Its cosines and its share of conversions "
-        "closer to the target flatter it; do not compare them with those of other systems.</p>"
+        f"closer to the target flatter it; do not compare them with those of other systems.{more}</p>"
     )
+
+
+def _flags(evaluation: Evaluation) -> list[str]:
+    return [
+        f'<p class="note"><strong>{escape(evaluation.name)}, {escape(group)} voices: {escape(flag.name)}.</strong> '
+        f"{escape(flag.text[:1].upper() + flag.text[1:])}</p>"
+        for group, found in evaluation.flags.items()
+        for flag in found
+    ]
 
 
 def _tiles(evaluation: Evaluation) -> str:
@@ -116,13 +139,22 @@ def _tiles(evaluation: Evaluation) -> str:
     return f'<div class="tiles" role="group" aria-label="{escape(_title(group))}">{tiles}</div>'
 
 
-def _comparison(evaluations: Sequence[Evaluation]) -> str:
+def _comparison(evaluations: Sequence[Evaluation], compared: Mapping[str, Differences]) -> str:
     columns = list({c.key: c for evaluation in evaluations for c in evaluation.columns}.values())
-    parts = ["<h2>Side by side</h2>"]
+    parts = [
+        "<h2>Side by side</h2>",
+        '<p class="soft">The best of a line is bold; ≈ marks what does not differ significantly from it (paired tests '
+        "on the same conversions, voices and utterances drawn together, 5 % over all pairs of systems by Holm's "
+        "procedure).</p>",
+    ]
     for group in evaluations[0].summaries:
         parts.append(f"<h3>{escape(_title(group))}</h3>")
         parts.append(
-            comparison_table({e.name: e.summaries[group] for e in evaluations if group in e.summaries}, columns)
+            comparison_table(
+                {e.name: e.summaries[group] for e in evaluations if group in e.summaries},
+                columns,
+                compared.get(group, {}),
+            )  # fmt: skip
         )
     readings = "".join(f"<dt>{escape(c.title)}</dt><dd>{escape(c.explain)}</dd>" for c in told(columns))
     return "\n".join([*parts, f"<dl>{readings}</dl>"])
@@ -138,17 +170,23 @@ def _system(evaluation: Evaluation, alone: bool) -> str:
             f"<{heading}>{escape(_title(group))}</{heading}>",
             f'<p class="soft">{escape(known)} {counts}{_failures(summary)}</p>',
             summary_table(summary, evaluation.columns),
-            "<h3>Same gender and cross-gender</h3>" if "same_gender" in summary or "cross_gender" in summary else "",
-            gender_table(summary, evaluation.columns),
+            _folded("By gender and condition", condition_table(summary, evaluation.columns)),
             f"<details><summary>All {summary['trials']} conversions</summary>"
             f"{trial_table(evaluation.records[group], evaluation.columns)}</details>",
         ]
     if any(column.key == "cosine_target" for column in evaluation.columns):
-        parts += [f"<{heading}>Whose voice is it?</{heading}>", _scatter(evaluation)]
-    parts += [f"<{heading}>Listen</{heading}>", _legend_examples()]
+        parts += [f"<{heading}>Whose voice is it?</{heading}>", _verifiers(evaluation), _scatter(evaluation)]
+        parts += _maps(evaluation)
+    parts += [f"<{heading}>Listen</{heading}>", report_examples.legend()]
     for group, examples in list(evaluation.examples.items())[: None if alone else 1]:
-        parts += [f"<h3>{escape(_title(group))}</h3>", *(_example(example, evaluation) for example in examples)]
+        shown = examples if alone else examples[:3]
+        parts += [f"<h3>{escape(_title(group))}</h3>", *(report_examples.show(one, evaluation) for one in shown)]
     return "\n".join(part for part in parts if part)
+
+
+def _folded(title: str, html: str) -> str:
+    """Something long that opens at a click."""
+    return f"<details><summary>{escape(title)}</summary>{html}</details>" if html else ""
 
 
 def _failures(summary: Mapping[str, Any]) -> str:
@@ -158,6 +196,42 @@ def _failures(summary: Mapping[str, Any]) -> str:
         f" {summary['failed']} gave no usable sound: they count as not closer to the target and wholly in error, and "
         "are left out elsewhere."
     )
+
+
+def _verifiers(evaluation: Evaluation) -> str:
+    """How well each judge tells the true recordings apart."""
+    lines = []
+    for group, summary in evaluation.summaries.items():
+        for key in ("verifier", "second_verifier"):
+            judge = summary.get(key)
+            if isinstance(judge, Mapping) and judge["equal_error_rate"] == judge["equal_error_rate"]:
+                ci = judge["ci"]
+                between = f" ({100 * ci[0]:.1f} to {100 * ci[1]:.1f} %)" if ci else ""
+                lines.append(
+                    f"{judge['name']} tells the true recordings apart with an equal error rate of "
+                    f"{100 * judge['equal_error_rate']:.1f} %{between} ({group} voices; {judge['mated']} trials of one "
+                    f"voice, {judge['nonmated']} of two)."
+                )
+    return f'<p class="soft">{escape(" ".join(lines))}</p>' if lines else ""
+
+
+def _maps(evaluation: Evaluation) -> list[str]:
+    figures = []
+    for group, voices in evaluation.voices.items():
+        if voices.drawable:
+            alt = (
+                f"Map of the voices ({_title(group)}): embeddings of {len(voices.real)} recordings and "
+                f"{len(voices.converted)} conversions by {evaluation.verifier}, on the plane of the real voices."
+            )
+            caption = (
+                f"{_title(group)}: where {evaluation.verifier} hears recordings and conversions, on the plane that "
+                "parts the real voices most; distances in the plane are not all distances."
+            )
+            figures.append(
+                f'<figure><img src="{png_uri(voices.picture())}" alt="{escape(alt)}">'
+                f"<figcaption>{escape(caption)}</figcaption></figure>"
+            )
+    return figures
 
 
 def _scatter(evaluation: Evaluation) -> str:
@@ -174,52 +248,6 @@ def _scatter(evaluation: Evaluation) -> str:
     )
     caption = "One point per conversion; above the dashed line it is closer to the target. Gray bars: histograms."
     return f'<figure><img src="{picture}" alt="{escape(alt)}"><figcaption>{caption}</figcaption></figure>'
-
-
-def _legend_examples() -> str:
-    return (
-        '<p class="soft">For target voices of each gender the conversion with the highest, the median and the lowest '
-        "cosine to the target: the most similar need not be closer to the target than to the source, nor be clear. "
-        "The reference is what the system heard of the target voice. Spectrograms share axes and "
-        "colors (dB under each clip's loudest point).</p>"
-    )
-
-
-def _example(example: Example, evaluation: Evaluation) -> str:
-    record, result = example.record, example.result
-    clips = {"source": result.source, "converted": result.converted}
-    if result.true_target:
-        clips["true target"] = result.true_target
-    players = {"source": result.source, "reference": result.references[0], **clips}
-    who = f"{_voice(record, 'source')} to {_voice(record, 'target')}"
-    values = ", ".join(
-        f"{column.title.lower()} {number(record.get(column.key), column)}"
-        for column in evaluation.columns
-        if column.key in BRIEF
-    )
-    if (closer := record.get("closer_to_target")) is not None:
-        values = f"closer to the {'target' if closer else 'source'}: {values}"
-    said = f"“{record['text']}” " if record["text"] else ""
-    alt = f"Spectrograms of {', '.join(clips)} for the {KINDS[example.kind].lower()} conversion, from {who}."
-    return (
-        f'<article class="card"><h4>{escape(KINDS[example.kind])}: {escape(who)}</h4>'
-        f'<p class="soft">{escape(said + values)}</p>{report_words.heard(record, evaluation.listeners)}'
-        f'<figure><img src="{png_uri(spectrograms(clips))}" alt="{escape(alt)}"></figure>'
-        f'<div class="players">{"".join(_player(name, clip, who) for name, clip in players.items())}</div></article>'
-    )
-
-
-def _player(name: str, clip: Any, who: str) -> str:
-    label = escape(f"{name}, {who}")
-    return (
-        f"<div><span>{escape(name)}</span>"
-        f'<audio controls preload="metadata" aria-label="{label}" src="{audio_uri(clip)}"></audio></div>'
-    )
-
-
-def _voice(record: Mapping[str, Any], side: str) -> str:
-    gender = record[f"{side}_gender"]
-    return record[f"{side}_speaker"] + (f" ({gender})" if gender else "")
 
 
 def _title(group: str) -> str:

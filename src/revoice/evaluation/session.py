@@ -1,128 +1,37 @@
-"""Checkpoints against a corpus: the trials, the conversions and the files that are left."""
+"""Checkpoints against a corpus: the conversions, who judges them, and the files that are left."""
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
+import numpy as np
 
 from revoice.atomic import REPORT, sums_of
 from revoice.audio.io import Audio, AudioError
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.converter import Converter
+from revoice.conversion.together import convert_together
 from revoice.data.corpora.manifest import Manifest
-from revoice.data.fields.clip import load_clip
-from revoice.errors import UserError, choices
-from revoice.evaluation.evaluate import Convert, Evaluation, Request, build_metrics, run
-from revoice.evaluation.listeners import AUTO, DEFAULT, check_recognizer, choose
-from revoice.evaluation.pairs import GROUPS, Trial, pick_trials
+from revoice.data.prepare.progress import Progress
+from revoice.evaluation.baselines import BASELINES, convert_by
+from revoice.evaluation.cache import Cache, Conversions, RememberingRecognizer, RememberingVerifier
+from revoice.evaluation.compare import Differences, differences
+from revoice.evaluation.evaluate import DEFAULT_METRICS, Convert, Evaluation, Request, build_metrics, run
+from revoice.evaluation.listeners import choose
+from revoice.evaluation.metrics.base import Metric
+from revoice.evaluation.protocol import Chosen, load_protocol, save_protocol
+from revoice.evaluation.protocol import Protocol as Protocol
+from revoice.evaluation.protocol import trials_for as trials_for
+from revoice.evaluation.protocol import usable_trials as usable_trials
 from revoice.evaluation.report import write_metrics, write_report, write_trials
+from revoice.evaluation.results import write_latex, write_table
+from revoice.evaluation.verification import VERIFIERS, second_verifier
 from revoice.evaluation.workers import Workers
-from revoice.settings import Count, Given, Processes, Word, Words, settings
 from revoice.version import __version__
 
-log = logging.getLogger(__name__)
-FILES = ("report.html", "trials.csv")  # beside `metrics.json`
-
-
-def _known(groups: tuple[str, ...]) -> tuple[str, ...]:
-    for name in groups:
-        if name not in GROUPS:
-            raise choices(name, GROUPS, "group of test voices (metrics.groups)")
-    if not groups:
-        raise ValueError("nothing to do")
-    return groups
-
-
-@settings
-class Protocol:
-    """Which conversions are measured (config group `metrics`).
-
-    Attributes:
-        groups: "unseen", "seen" or both.
-        voices: all ordered pairs of so many voices in each group.
-        sentences_per_pair: sentences of each pair.
-        references: recordings of the target voice that the model is given.
-        workers: processes for the analyses; None is one per core.
-        recognizer: who counts errors, `{name: ..., setting: ...}`; None: nobody.
-        second_recognizer: who gives a second opinion; name "auto": another one where the first is circular.
-    """
-
-    groups: Annotated[Words, AfterValidator(_known)] = GROUPS
-    voices: Annotated[Count, Field(ge=2)] = 8
-    sentences_per_pair: Count = 1
-    references: Count = 1
-    workers: Processes | None = None
-    recognizer: Given | Word | None = field(default_factory=lambda: {"name": DEFAULT})
-    second_recognizer: Given | Word | None = field(default_factory=lambda: {"name": AUTO})
-
-    def __post_init__(self) -> None:
-        check_recognizer(self.recognizer, "metrics.recognizer")
-        check_recognizer(self.second_recognizer, "metrics.second_recognizer", also=(AUTO,))
-
-
-def trials_for(
-    manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0, closed: str = ""
-) -> dict[str, list[Trial]]:
-    """Trials by group. A corpus that shares no voice with the training data is unseen as a whole.
-
-    `closed` names a system that can speak with the voices of its table alone, if there is one.
-
-    Raises:
-        UserError: no group is possible; the message says what the corpus lacks.
-    """
-    foreign = not set(trained_on) & set(manifest.speakers)
-    if foreign:
-        manifest = manifest.with_rows(replace(row, split="test_unseen") for row in manifest)
-    trials: dict[str, list[Trial]] = {}
-    reason: UserError | None = None
-    for group in protocol.groups:
-        if group == "seen" and foreign:
-            continue
-        if group == "unseen" and closed:
-            log.info("unseen voices are not evaluated: %s speaks with the voices of its table", closed)
-            continue
-        try:
-            trials[group] = pick_trials(
-                manifest, group, speakers=protocol.voices, sentences_per_pair=protocol.sentences_per_pair,
-                references=protocol.references, seed=seed,
-            )  # fmt: skip
-        except UserError as error:
-            log.warning("%s voices are not evaluated: %s", group, error)
-            reason = error
-    if not trials:
-        whose = f"{closed} speaks with the voices of its table alone" if closed else "the corpus has no training voice"
-        raise reason or UserError(f"nothing to evaluate: {whose}; groups asked for: {', '.join(protocol.groups)}")
-    return trials
-
-
-def usable_trials(
-    manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0, closed: str = ""
-) -> dict[str, list[Trial]]:
-    """`trials_for` of the recordings that can be read: one that cannot is told, and another takes its place."""
-    heard: dict[str, str] = {}  # by utterance id: why it is of no use, "" if it is
-    while True:
-        trials = trials_for(manifest, protocol, trained_on, seed, closed)
-        chosen = [trial for group in trials.values() for trial in group]
-        rows = {row.id: row for t in chosen for row in (t.source, *t.references, t.true_target) if row is not None}
-        new = [row for row in rows.values() if row.id not in heard]
-        for row in new:
-            heard[row.id] = _problem(manifest.file(row))
-            if heard[row.id]:
-                log.warning("not evaluated: %s", heard[row.id])
-        if not any(heard[row.id] for row in new):
-            return trials
-        manifest = manifest.with_rows(row for row in manifest if not heard.get(row.id))
-
-
-def _problem(file: Path) -> str:
-    try:
-        load_clip(file)
-    except AudioError as error:
-        return str(error)
-    return ""
+PROTOCOL = "protocol.json"
+FILES = ("report.html", "trials.csv", "metrics.csv", "table.tex", PROTOCOL)  # beside `metrics.json`
 
 
 def evaluate_systems(
@@ -132,8 +41,12 @@ def evaluate_systems(
     folder: Path,
     seed: int = 0,
     extra: Mapping[str, Any] | None = None,
+    *,
+    stored: Path | None = None,
+    cache: Path | None = None,
+    show: bool = False,
 ) -> dict[str, Evaluation]:
-    """Evaluate systems on the same trials and write `metrics.json`, `trials.csv` and `report.html` into `folder`.
+    """Evaluate systems on the same trials and write `metrics.json`, `report.html` and what else is in `FILES`.
 
     Args:
         converters: by name of the system.
@@ -143,42 +56,143 @@ def evaluate_systems(
         seed: of the trials and the confidence intervals.
         extra: further entries for the top of `metrics.json`; callables are called last, so that a duration includes the
             report.
+        stored: a file that says which conversions, see `load_protocol`; then `protocol` only says who judges.
+        cache: folder for what is found out, so that it need not be found out again; None: nothing is kept.
+        show: a progress bar.
     """
     speakers = sorted({name for c in converters.values() for name in c.loaded.description.speakers})
     closed = next((name for name, c in converters.items() if c.model.target == "speaker"), "")
-    trials = usable_trials(manifest, protocol, speakers, seed, closed)
-    evaluations = {}
-    listening = choose(
-        protocol.recognizer, protocol.second_recognizer, {name: c.model.stands_on for name, c in converters.items()}
-    )
-    with Workers(_workers(protocol)) as workers:
-        metrics = build_metrics(
-            manifest, workers=workers, recognizer=listening.first, second_recognizer=listening.second
-        )
-        for name, converter in converters.items():
-            evaluations[name] = run(
-                trials, _batch(converter), converter.copy_synthesis, manifest, metrics,
-                name=name, circular=_knows_verifier(converter), stands_on=converter.model.stands_on, seed=seed,
-            )  # fmt: skip
-    count = sum(len(group) for group in trials.values())
-    first = next(iter(converters.values()))
-    steps = next((c.adaptation.steps for c in converters.values() if c.model.adapts), 0)
-    systems = [f"{name}: {c.model.name} ({c.loaded.sha256})" for name, c in converters.items()]
-    facts = {
-        "systems" if len(converters) > 1 else "model": systems,
-        "data": f"{manifest.corpus}, {len(manifest.speakers)} voices, manifest {manifest.digest()}",
-        "conversions": f"{count}, each given {protocol.references} clip(s) of the target voice"
-        + (f", {steps} steps of adaptation to them" if steps else ""),
-        "vocoder": first.vocoder.name, "revoice": __version__,
-    }  # fmt: skip
-    write_report(folder / "report.html", list(evaluations.values()), "Voice conversion report", facts, listening.remark)
-    write_trials(folder / "trials.csv", list(evaluations.values()))
-    write_metrics(folder / REPORT, {**_payload(evaluations, converters, extra or {}), **sums_of(folder, FILES)})
+    if stored is not None:
+        chosen = load_protocol(stored, manifest, speakers)
+    else:
+        chosen = Chosen(usable_trials(manifest, protocol, speakers, seed, closed))
+    save_protocol(folder / PROTOCOL, chosen.trials, manifest, _about(protocol, seed, chosen))
+    memory = Cache(cache) if cache else None
+    evaluations, remark = _run_all(converters, manifest, protocol, chosen, seed, memory, show)
+    compared = compare_systems(evaluations, seed)
+    listed = list(evaluations.values())
+    facts = _facts(converters, manifest, protocol, chosen)
+    write_report(folder / "report.html", listed, "Voice conversion report", facts, remark, compared,
+                 _configs(converters, protocol, seed))  # fmt: skip
+    write_trials(folder / "trials.csv", listed)
+    write_table(folder / "metrics.csv", listed)
+    write_latex(folder / "table.tex", listed, compared)
+    payload = _payload(evaluations, converters, extra or {}) | {"differences": _plain_differences(compared)}
+    write_metrics(folder / REPORT, {**payload, "left_out": list(chosen.left_out), **sums_of(folder, FILES)})
     return evaluations
 
 
-def _knows_verifier(converter: Converter) -> bool:
+def _run_all(
+    converters: Mapping[str, Converter],
+    manifest: Manifest,
+    protocol: Protocol,
+    chosen: Chosen,
+    seed: int,
+    memory: Cache | None,
+    show: bool,
+) -> tuple[dict[str, Evaluation], str]:
+    """Every system and every baseline, and what is to be remarked of their judges."""
+    evaluations = {}
+    with Workers(_workers(protocol)) as workers:
+        metrics, remark = judges(converters, manifest, protocol, workers, memory)
+        for name, converter in converters.items():
+            evaluations[name] = run(
+                chosen.trials, convert_batch(converter), converter.copy_synthesis, manifest, metrics,
+                name=name, circular=knows_verifier(converter), stands_on=converter.model.stands_on, seed=seed,
+                device=str(converter.device), memory=Conversions(memory, _identity(converter)) if memory else None,
+                progress=_Bar(name, show),
+            )  # fmt: skip
+        vocode = next(iter(converters.values())).copy_synthesis
+        for name in protocol.baselines:
+            title = f"({name})"
+            evaluations[title] = run(
+                chosen.trials, convert_by(name, vocode), vocode, manifest, metrics, name=title, seed=seed,
+                progress=_Bar(title, show),
+            )  # fmt: skip
+    return evaluations, remark
+
+
+def judges(
+    converters: Mapping[str, Converter],
+    manifest: Manifest,
+    protocol: Protocol,
+    workers: Workers,
+    memory: Cache | None = None,
+    names: Sequence[str] | None = None,
+) -> tuple[list[Metric], str]:
+    """The metrics that these systems need, and what the report has to say about who judges.
+
+    Args:
+        converters: by name of the system.
+        manifest: of the corpus.
+        protocol: who is asked for.
+        workers: for the analyses.
+        memory: of what was found out before.
+        names: which metrics; None: all.
+    """
+    listening = choose(
+        protocol.recognizer, protocol.second_recognizer, {name: c.model.stands_on for name, c in converters.items()}
+    )
+    circular = [name for name, converter in converters.items() if knows_verifier(converter)]
+    second, remark = second_verifier(protocol.second_verifier, circular)
+    first = VERIFIERS.build("resemblyzer", {}, {"device": "cpu"})
+    ears = [listening.first, listening.second]
+    if memory:
+        first, second = RememberingVerifier(first, memory), RememberingVerifier(second, memory) if second else None
+        ears = [RememberingRecognizer(one, memory) if one else None for one in ears]
+    metrics = build_metrics(
+        manifest, names=names or DEFAULT_METRICS, verifier=first, workers=workers, recognizer=ears[0],
+        second_recognizer=ears[1], second_verifier=second,
+    )  # fmt: skip
+    return metrics, " ".join(filter(None, [listening.remark, remark]))
+
+
+def compare_systems(evaluations: Mapping[str, Evaluation], seed: int = 0) -> dict[str, Differences]:
+    """Paired tests between all systems, by group."""
+    groups = dict.fromkeys(group for e in evaluations.values() for group in e.summaries)
+    columns = list({c.key: c for e in evaluations.values() for c in e.columns if c.explain}.values())
+    return {
+        group: differences({n: e.records[group] for n, e in evaluations.items() if group in e.records}, columns, seed)
+        for group in groups
+    }
+
+
+def knows_verifier(converter: Converter) -> bool:
+    """Whether a system is conditioned on Resemblyzer, or was taught by it."""
     return "embedding" in converter.model.requires.fields or "resemblyzer" in converter.model.stands_on
+
+
+def _about(protocol: Protocol, seed: int, chosen: Chosen) -> dict[str, Any]:
+    if chosen.source:
+        return {"file": chosen.source}
+    names = (
+        "groups", "voices", "pairs", "by", "sentences_per_pair", "same_sources", "parallel", "references",
+    )  # fmt: skip
+    return {"revoice": __version__, "seed": seed, **{name: getattr(protocol, name) for name in names}}
+
+
+def _facts(
+    converters: Mapping[str, Converter], manifest: Manifest, protocol: Protocol, chosen: Chosen
+) -> dict[str, object]:
+    steps = next((c.adaptation.steps for c in converters.values() if c.model.adapts), 0)
+    systems = [f"{name}: {c.model.name} ({c.loaded.sha256})" for name, c in converters.items()]
+    systems += [f"({name}): {BASELINES[name].explain}" for name in protocol.baselines]
+    given = sorted({len(trial.references) for trials in chosen.trials.values() for trial in trials})
+    clips = f"{given[0]}" if len(given) == 1 else f"{given[0]} to {given[-1]}"
+    facts: dict[str, object] = {
+        "systems" if len(systems) > 1 else "model": systems,
+        "data": f"{manifest.corpus}, {len(manifest.speakers)} voices, manifest {manifest.digest()}",
+        "conversions": f"{chosen.count}, each given {clips} clip(s) of the target voice"
+        + (f", {steps} steps of adaptation to them" if steps else ""),
+        "protocol": chosen.source or f"chosen by the settings below; {PROTOCOL} gives the same pairs to others",
+        "vocoder": next(iter(converters.values())).vocoder.name, "revoice": __version__,
+    }  # fmt: skip
+    return facts | ({"left out": list(chosen.left_out)} if chosen.left_out else {})
+
+
+def _configs(converters: Mapping[str, Converter], protocol: Protocol, seed: int) -> dict[str, Any]:
+    systems = {name: {**c.describe(), "controls": asdict(c.controls({}))} for name, c in converters.items()}
+    return {"seed": seed, "metrics": asdict(protocol), "systems": systems}
 
 
 def _payload(
@@ -186,26 +200,76 @@ def _payload(
 ) -> dict[str, Any]:
     about = {name: {**c.describe(), "controls": asdict(c.controls({}))} for name, c in converters.items()}
     head = {"version": __version__, **{key: value() if callable(value) else value for key, value in extra.items()}}
-    if len(evaluations) == 1:
-        name, evaluation = next(iter(evaluations.items()))
-        return {**head, **about[name], **evaluation.summaries}
-    return {**head, "systems": {name: {**about[name], **e.summaries} for name, e in evaluations.items()}}
+    found = {name: {**about.get(name, {}), **e.summaries, "flags": _flags(e)} for name, e in evaluations.items()}
+    return {**head, **(next(iter(found.values())) if len(found) == 1 else {"systems": found})}
 
 
-def _batch(converter: Converter) -> Convert:
-    by_name = converter.model.target == "speaker"
+def _flags(evaluation: Evaluation) -> dict[str, dict[str, str]]:
+    return {group: {flag.name: flag.text for flag in found} for group, found in evaluation.flags.items()}
+
+
+def _plain_differences(compared: Mapping[str, Differences]) -> dict[str, Any]:
+    return {
+        group: {key: {f"{a} - {b}": d.facts() for (a, b), d in pairs.items()} for key, pairs in found.items()}
+        for group, found in compared.items()
+    }
+
+
+def _identity(converter: Converter) -> dict[str, Any]:
+    """All that decides what a system says."""
+    return {**converter.describe(), "controls": asdict(converter.controls({}))}
+
+
+def convert_batch(converter: Converter) -> Convert:
+    """What `evaluate.run` wants of a system; a target voice is analyzed once."""
+    by_name, by_nothing = converter.model.target == "speaker", converter.model.target == "none"
     made: dict[tuple[int, ...] | str, tuple[list[Audio], Voice]] = {}  # by the identity of clips, which it keeps alive
 
     def voice(request: Request) -> Voice:
-        key = request.speaker if by_name else tuple(map(id, request.references))
+        key = request.speaker if by_name else () if by_nothing else tuple(map(id, request.references))
         if key not in made:
-            made[key] = request.references, converter.voice(request.speaker if by_name else request.references)
+            told = request.speaker if by_name else [] if by_nothing else request.references
+            made[key] = request.references, converter.voice(told)
         return made[key][1]
 
     def convert(requests: list[Request]) -> list[Audio]:
-        return [converter.convert(request.source, voice(request)) for request in requests]
+        asked = [(request.source, voice(request)) for request in requests]
+        try:
+            return convert_together(converter, asked)
+        except AudioError:  # one of them: which?
+            return [_alone(converter, *one) for one in asked]
 
     return convert
+
+
+def _alone(converter: Converter, source: Audio, voice: Voice) -> Audio:
+    """One conversion; nothing finite where it fails, which the report counts."""
+    try:
+        return converter.convert(source, voice)
+    except AudioError:
+        return Audio(np.full(1, np.nan, np.float32), converter.spec.sample_rate)
+
+
+class _Bar:
+    """What `run` tells of its progress, as a bar for each stage.
+
+    Args:
+        name: of the system.  show: whether there is a bar at all.
+    """
+
+    def __init__(self, name: str, show: bool) -> None:
+        self.name, self.show = name, show
+        self.stage, self.done, self.bar = "", 0, Progress("", 0, False)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self.stage:
+            self.stage, self.done = stage, 0
+            self.bar = Progress(f"{self.name}: {stage}", total, self.show)
+            self.bar.__enter__()
+        self.bar.advance(done - self.done, 0.0)
+        self.done = done
+        if done >= total:
+            self.bar.__exit__(None, None, None)
 
 
 def _workers(protocol: Protocol) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from revoice.evaluation.compare import Differences, ties
 from revoice.evaluation.metrics.base import Column
 from revoice.evaluation.summary import Record, Summary
 
@@ -62,26 +63,37 @@ def summary_table(summary: Summary, columns: Sequence[Column]) -> str:
     return table([*heads, ("", "How to read it")], lines)
 
 
-def gender_table(summary: Summary, columns: Sequence[Column]) -> str:
-    """One line per metric: all pairs, same gender, cross-gender; "" without known genders."""
+def condition_table(summary: Summary, columns: Sequence[Column]) -> str:
+    """One line per metric: all pairs, same gender, cross-gender, and what else sets pairs apart; "" if nothing does."""
     parts = {"All pairs": summary}
     parts |= {
         t: summary[k] for t, k in (("Same gender", "same_gender"), ("Cross-gender", "cross_gender")) if k in summary
     }
+    parts |= summary.get("conditions", {})
     if len(parts) == 1:
         return ""
-    heads = [("", "Metric"), *(("n", f"{title}<br>{part['pairs']} pairs") for title, part in parts.items())]
+    heads = [("", "Metric"), *(("n", f"{escape(title)}<br>{part['pairs']} pairs") for title, part in parts.items())]
     lines = [
         [("", escape(c.title)), *(("n", with_interval(part, c)) for part in parts.values())] for c in told(columns)
     ]
     return table(heads, lines)
 
 
-def comparison_table(summaries: Mapping[str, Summary], columns: Sequence[Column]) -> str:
-    """One line per metric, one column per system."""
+def comparison_table(
+    summaries: Mapping[str, Summary], columns: Sequence[Column], compared: Differences | None = None
+) -> str:
+    """One line per metric, one column per system; the best and its equals marked, see `compare.ties`."""
     heads = [("", "Metric"), *(("n", escape(name)) for name in summaries)]
-    lines = [[("", escape(c.title)), *(("n", with_interval(s, c)) for s in summaries.values())] for c in told(columns)]
-    return table(heads, lines)
+    lines = []
+    for column in told(columns):
+        best, even = ties(summaries, column, compared or {})
+        cells = [
+            ("n main" if name == best else "n", ("≈ " if name in even else "") + with_interval(summary, column))
+            for name, summary in summaries.items()
+        ]
+        lines.append([("", escape(column.title)), *cells])
+    trials = [("n", str(summary["trials"])) for summary in summaries.values()]
+    return table(heads, [*lines, [("", "Conversions"), *trials]])
 
 
 def trial_table(records: Sequence[Record], columns: Sequence[Column]) -> str:

@@ -19,7 +19,7 @@ class ZeroSpeech(Trainable):
 
     trained = False
     preset = "zerospeech_16k"
-    lacks = "a decoder: python train.py model=vqvae_zerospeech init_from={path}"
+    needs = "a decoder: python train.py model=vqvae_zerospeech init_from={path}"
 
     def __init__(
         self, n_features: Width = 80, encoder: VQEncoderSize | None = None, quantizer: QuantizerSize | None = None

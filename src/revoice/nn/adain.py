@@ -30,6 +30,20 @@ def instance_norm(x: Tensor) -> Tensor:
         return F.instance_norm(_exact(x), eps=EPS)
 
 
+def each_of(maps: Sequence[nn.Linear] | nn.ModuleList, x: Tensor) -> Tensor:
+    """What each of N linear maps of one width makes of vectors (B, D): (N, B, width).
+
+    In 16 bits they are one product. In float32 they are one each, so that rounding stays what it has been.
+
+    >>> each_of([nn.Linear(4, 6), nn.Linear(4, 6)], torch.zeros(3, 4)).shape
+    torch.Size([2, 3, 6])
+    """
+    if not torch.is_autocast_enabled(x.device.type):
+        return torch.stack([each(x) for each in maps])
+    weight, bias = (torch.cat([getattr(each, name) for each in maps]) for name in ("weight", "bias"))
+    return F.linear(x, weight, bias).view(len(x), len(maps), -1).transpose(0, 1)
+
+
 def styles_from(voice: Tensor, maps: nn.ModuleList) -> Tensor:
     """A style for each of several affine maps of voice codes: half of what it gives is mean, half deviation.
 
@@ -58,17 +72,3 @@ def adaptive_instance_norm(x: Tensor, style: TimeStatistics) -> Tensor:
 def _exact(x: Tensor) -> Tensor:
     """What keeps its precision: bf16 as it is, for torch's normalizations take its statistics in float32."""
     return x if x.dtype == torch.bfloat16 else x.float()
-
-
-def each_of(maps: Sequence[nn.Linear] | nn.ModuleList, x: Tensor) -> Tensor:
-    """What each of N linear maps of one width makes of vectors (B, D): (N, B, width).
-
-    In 16 bits they are one product. In float32 they are one each, so that rounding stays what it has been.
-
-    >>> each_of([nn.Linear(4, 6), nn.Linear(4, 6)], torch.zeros(3, 4)).shape
-    torch.Size([2, 3, 6])
-    """
-    if not torch.is_autocast_enabled(x.device.type):
-        return torch.stack([each(x) for each in maps])
-    weight, bias = (torch.cat([getattr(each, name) for each in maps]) for name in ("weight", "bias"))
-    return F.linear(x, weight, bias).view(len(x), len(maps), -1).transpose(0, 1)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Kind = Literal["lsgan", "hinge", "wasserstein"]
+Kind = Literal["lsgan", "hinge", "wasserstein", "logistic"]
 Reduce = Literal["mean", "sum"]
 Judge = Callable[[Tensor], Sequence[Tensor]]
 
@@ -24,7 +24,9 @@ def critic_loss(kind: Kind, real: Sequence[Tensor], fake: Sequence[Tensor], redu
 
     Args:
         kind: "lsgan" (D(x) - 1)^2 + D(g)^2 (Mao et al., arXiv:1611.04076), "hinge" max(0, 1 - D(x)) + max(0, 1 + D(g))
-            (Lim and Ye, arXiv:1705.02894) or "wasserstein" D(g) - D(x) (Arjovsky et al., arXiv:1701.07875).
+            (Lim and Ye, arXiv:1705.02894), "wasserstein" D(g) - D(x) (Arjovsky et al., arXiv:1701.07875) or "logistic",
+            the mean of log(1 + e^-D(x)) and log(1 + e^D(g)), binary cross-entropy (Goodfellow et al., arXiv:1406.2661):
+            0.69 for a critic that knows nothing.
         real, fake: the scores (B, ...) of each sub-critic; `fake` of a detached output.
         reduce: over the sub-critics.
     """
@@ -36,6 +38,8 @@ def _critic_term(kind: Kind, real: Tensor, fake: Tensor) -> Tensor:
         return (real - 1).square().mean() + fake.square().mean()
     if kind == "hinge":
         return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    if kind == "logistic":
+        return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
     assert kind == "wasserstein", kind
     return fake.mean() - real.mean()
 
@@ -54,6 +58,8 @@ def _generator_term(kind: Kind, fake: Tensor) -> Tensor:
         return (fake - 1).square().mean()
     if kind == "hinge":
         return F.relu(1 - fake).mean()
+    if kind == "logistic":
+        return F.softplus(-fake).mean()
     assert kind == "wasserstein", kind
     return -fake.mean()
 

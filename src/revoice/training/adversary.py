@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 OWN = ("critic", "penalty", "r1", "class")  # what a critic can learn by
 TAUGHT = ("adversarial", "matching", "class")  # what it can ask of the part that it judges
 THRESHOLD = {"lsgan": 0.5, "hinge": 0.0}  # scores above it say "real"; where Wasserstein's lie means nothing
+THRESHOLD["logistic"] = 0.0
 
 
 @settings
@@ -46,7 +47,7 @@ class Judging:
         joint: the gradient penalty as some published code has it, see `nn.adversarial.joint_gradient_penalty`.
     """
 
-    kind: Literal["lsgan", "hinge", "wasserstein"] = "lsgan"
+    kind: Literal["lsgan", "hinge", "wasserstein", "logistic"] = "lsgan"
     of: Word = MODEL
     given: Flag = False
     init_from: Place | None = None

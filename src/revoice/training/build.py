@@ -161,7 +161,7 @@ def _description(
         trim_db=setup.preparation.trim_db,
         fields={kind: dict(how) for kind, how in setup.preparation.fields.items()},
         speakers=list(data.tables.speakers),
-        levels=data.pitch_levels() if model.target == "speaker" else [],
+        levels=data.pitch_levels() if model.target != "clips" else [],
         data={
             "corpus": data.facts.corpus,
             "manifest": data.facts.manifest,

@@ -20,7 +20,7 @@ from revoice.training.parts import Optimizers, average_gradients, build_optimize
 from revoice.training.plan import check_plan
 from revoice.training.plays import Plays
 from revoice.training.replay import Replay, replay_of
-from revoice.training.schedule import Due, Phase, Schedule, Turn, everybody, logged_name
+from revoice.training.schedule import Condition, Due, Phase, Schedule, Turn, everybody, logged_name
 
 _SCHEDULE = "schedule"  # the entry of a checkpoint that says where in its schedule a run is
 
@@ -106,7 +106,8 @@ class VoiceModule(LightningModule):
         else:
             plays = Plays(self, batches, [each.turn.part for each in due])
             for number, each in enumerate(due):
-                logged |= self._take(each, number, plays)
+                if each.turn.when is None or self._holds(each.turn.when, logged):
+                    logged |= self._take(each, number, plays)
         shown, watched = self._shown(), self.schedule.phase.watched & logged.keys()
         self._newest |= logged  # a part that is not due now was when it learned last
         wanted = self._newest if shown else logged if watched else {}
@@ -116,6 +117,11 @@ class VoiceModule(LightningModule):
         if shown:
             self.log_dict(wanted, batch_size=sum(map(len, batches)))
         self._count({name: wanted[name] for name in watched})
+
+    def _holds(self, condition: str, logged: Mapping[str, Tensor]) -> bool:
+        """Whether a condition of a turn holds of what this iteration measured so far, in all processes together."""
+        wanted = Condition.parse(condition)
+        return wanted.metric in logged and wanted.holds(float(summed(logged[wanted.metric].float()) / processes()))
 
     def _shown(self) -> bool:
         """Whether somebody will look at the losses of this iteration: gathering them costs more than having them."""

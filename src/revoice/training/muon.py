@@ -77,15 +77,18 @@ class Muon(torch.optim.Optimizer):
         moments, ahead = [each.moments for each in stacks], [each.stack for each in stacks]
         torch._foreach_lerp_(moments, ahead, 1 - group["momentum"])
         torch._foreach_lerp_(ahead, moments, group["momentum"])
+        norms = torch._foreach_add([torch.linalg.matrix_norm(each, keepdim=True) for each in ahead], 1e-7)
+        torch._foreach_div_(ahead, norms)
         turned = [
             direction
             for _, alike in groupby(stacks, key=_sides)
             for direction in orthogonalized([each.stack for each in alike], group["ns_steps"])
         ]
         torch._foreach_copy_(ahead, turned)
-        for each in stacks:
-            rate = group["lr"] * 0.2 * math.sqrt(max(each.stack.shape[1:]))
-            torch._foreach_add_(each.weights, each.views, alpha=-rate)
+        for larger in sorted({max(each.stack.shape[1:]) for each in stacks}):
+            alike = [each for each in stacks if max(each.stack.shape[1:]) == larger]
+            weights, views = ([one for each in alike for one in getattr(each, k)] for k in ("weights", "views"))
+            torch._foreach_add_(weights, views, alpha=-group["lr"] * 0.2 * math.sqrt(larger))
 
     def _stacked(self, parameters: list[Tensor]) -> list["_Alike"]:
         """The layers by the shape of their matrices; anew where others have a gradient, or a checkpoint was loaded."""
@@ -141,8 +144,8 @@ def orthogonalized(stacks: Sequence[Tensor], steps: int) -> list[Tensor]:
     """Matrices with about the singular vectors they had and all singular values near 1.
 
     Args:
-        stacks: (N, A, B) or (N, B, A) each, with the same two sides: all are turned the same way, and share every
-            product.
+        stacks: (N, A, B) or (N, B, A) each, of norm 1, with the same two sides: all are turned the same way, and
+            share every product.
         steps: Newton-Schulz iterations.
 
     Returns:
@@ -150,7 +153,6 @@ def orthogonalized(stacks: Sequence[Tensor], steps: int) -> list[Tensor]:
     """
     tall = [each.shape[1] > each.shape[2] for each in stacks]
     wide = [each.transpose(1, 2) if turn else each for each, turn in zip(stacks, tall, strict=True)]
-    wide = [each / (torch.linalg.matrix_norm(each, keepdim=True) + 1e-7) for each in wide]
     x = torch.cat(wide) if len(wide) > 1 else wide[0]
     a, b, c = NEWTON_SCHULZ
     for _ in range(steps):

@@ -65,5 +65,7 @@ class Objective:
     def of(self, losses: Mapping[str, Tensor], iteration: int) -> Tensor:
         """The sum of those of the losses that have a weight; 0 if none has."""
         weights = {name: self.weights[name].at(iteration) for name in losses if name in self.weights}
-        weighted = [losses[name] * weight for name, weight in weights.items() if weight]
+        weighted = [
+            losses[name] if weight == 1 else losses[name] * weight for name, weight in weights.items() if weight
+        ]
         return sum(weighted[1:], weighted[0]) if weighted else torch.zeros(())

@@ -46,8 +46,12 @@ def check_plan(
         where = f"schedule[{number}]"
         if number + 1 < len(phases) and phase.iterations is None and phase.until is None:
             raise UserError(f"{where}: it never ends, so the next phase never begins: give iterations or until")
+        before: list[str] = []
         for turn in phase.turns:
-            names += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
+            if turn.waits_for is not None and turn.waits_for not in before:
+                raise choices(turn.waits_for, before, f"metric of an earlier turn ({where}, {turn.part}.when)")
+            before += _losses(turn, critics, parts, loss, phase.batches == "stored", where)
+        names += before
     names += ["val/loss"] if _says_something(phases, critics, loss) else []
     for number, phase in enumerate(phases):
         for metric in sorted(phase.watched):

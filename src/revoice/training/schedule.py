@@ -65,12 +65,20 @@ class Turn:
             `matching/CRITIC` and `class/CRITIC`. None: `loss` for the model, `{critic: 1}` for a critic.
         every: only in each so many iterations of the phase.
         clip: largest global norm of the part's gradient; None is `trainer.clip`.
+        when: only if this holds of what an earlier turn of the same iteration measured, not smoothed, e.g.
+            "train/critic/patch < 0.65": the adaptive switch of fastai, by which a critic learns alone until it is good.
     """
 
     part: Word
     losses: Weights | None = None
     every: Count = 1
     clip: NotNegative | None = None
+    when: Annotated[Word, AfterValidator(_is_condition), Expected(_EXPECTED)] | None = None
+
+    @property
+    def waits_for(self) -> str | None:
+        """The metric that `when` looks at."""
+        return Condition.parse(self.when).metric if self.when else None
 
 
 @settings

@@ -10,6 +10,7 @@ from revoice.audio.condition import condition
 from revoice.audio.features import FeatureExtractor
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft
+from revoice.audio.stft import griffin_lim as griffin_lim
 from revoice.settings import Fraction, Seed, Whole
 from revoice.vocoders.base import VOCODERS, Vocoder
 from revoice.vocoders.excitation import excitation
@@ -79,34 +80,6 @@ class GriffinLim(Vocoder):
             magnitude = self.extractor.to_magnitude(features, length.transpose(1, 2)).transpose(1, 2).contiguous()
             start = pulses / length
         return griffin_lim(magnitude, self.stft, start, self.iterations, self.momentum)
-
-
-@torch.no_grad()
-def griffin_lim(magnitude: Tensor, stft: Stft, start: Tensor, iterations: int, momentum: float = 0.0) -> Tensor:
-    """Waveform (B, S) whose STFT has about these magnitudes.
-
-    Args:
-        magnitude: (B, T, bins).
-        stft: the transform pair.
-        start: initial phases as unit complex numbers (T, bins) or (B, T, bins).
-        iterations: projections.
-        momentum: weight of the previous estimate.
-    """
-    inertia = momentum / (1.0 + momentum)
-    spectrum, before = magnitude * start, None
-    weight = stft.weight(magnitude.shape[1])
-    for _ in range(iterations):
-        rebuilt = stft(stft.inverse(spectrum, weight))
-        if inertia:
-            spectrum = rebuilt.clone() if before is None else torch.sub(rebuilt, before, alpha=inertia)
-            before = rebuilt
-        else:
-            spectrum = rebuilt
-        length = (spectrum.real.square() + spectrum.imag.square()).sqrt_().clamp_(min=1e-8)
-        gain = torch.div(magnitude, length, out=length)
-        spectrum.real.mul_(gain)  # in place, part by part: a complex-by-real product would first make the real complex
-        spectrum.imag.mul_(gain)
-    return stft.inverse(spectrum, weight)
 
 
 def _phases(spectrum: Tensor, frames: int) -> Tensor:

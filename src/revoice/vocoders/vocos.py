@@ -86,12 +86,16 @@ class Vocos(NeuralVocoder):
 
     def spectrum(self, x: Tensor) -> Tensor:
         """(B, T, dim) -> complex STFT (B, T, n_fft / 2 + 1), magnitude and phase in float32 at least."""
+        return torch.complex(*self.spectrum_parts(x))
+
+    def spectrum_parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The real and the imaginary part of `spectrum`."""
         with torch.autocast(x.device.type, enabled=False):
             exact = x if x.dtype == torch.float64 else x.float()
             logarithm, phase = self.out(exact).chunk(2, dim=2)
             # the inner clamp keeps the gradient of what is beyond the outer one at 0 instead of 0 times infinity
             magnitude = logarithm.clamp(max=10.0).exp().clamp(max=_LOUDEST)
-            return torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
+            return magnitude * phase.cos(), magnitude * phase.sin()
 
 
 def _norm(dim: int, rows: int) -> nn.LayerNorm | TableNorm:

@@ -220,7 +220,7 @@ class WaveGlow(NeuralVocoder):
         with torch.no_grad():
             heard = self.extractor(real) if batch.generated is None else batch.generated
         real = real[:, : min(real.shape[1], self.spec.hop * heard.shape[2]) // self.groups * self.groups]
-        return Play({"likelihood": self.likelihood(self.encode(real, self._heard(heard)))})
+        return Play({"likelihood": self.likelihood(self.encode(real, self.heard(heard)))})
 
     def likelihood(self, encoded: Encoded) -> Tensor:
         """Negative logarithm of the likelihood per sample (equation 7), without the constant of the noise."""
@@ -276,7 +276,7 @@ class WaveGlow(NeuralVocoder):
 
     def speak(self, features: Tensor) -> Tensor:
         """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T))."""
-        heard = self._heard(features)
+        heard = self.heard(features)
         said = self.say(heard, self.sigma)[:, : self.spec.samples(features.shape[2])]
         return self._without_hum(said) if self.denoise else said
 
@@ -296,7 +296,8 @@ class WaveGlow(NeuralVocoder):
                 elif isinstance(module, Mix):
                     module.fix()
 
-    def _heard(self, features: Tensor) -> Tensor:
+    def heard(self, features: Tensor) -> Tensor:
+        """What the network sees of un-standardized features (B, F, T)."""
         return features if self.raw else to_log_magnitude(features, self.spec)
 
     def _ends(self, i: int) -> bool:

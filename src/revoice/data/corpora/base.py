@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from revoice.data.corpora.manifest import Manifest, Row
-from revoice.errors import UserError, encodable, is_text, one_line, printable
+from revoice.errors import UserError, choices, encodable, is_text, one_line, printable
 from revoice.registry import Registry
 from revoice.settings import Place
 
@@ -50,6 +50,8 @@ class Corpus(ABC):
     def __init__(self, root: Place | None) -> None:
         self.passed_over: Counter[str] = Counter()  # files that are no recordings, by suffix, once `rows` were read
         self._root = None if root is None else root.absolute()
+
+    only: Sequence[str] | None = None  # names of the speakers that are wanted (data.speakers); None: all
 
     @property
     def root(self) -> Path:
@@ -95,7 +97,16 @@ class Corpus(ABC):
             raise self.problem(f"{self.root} is empty" if empty else held)
         if self.passed_over:
             log.info("%s: left out, since they are no recordings: %s", self.root, _told(self.passed_over))
-        return Manifest(self.name, self.folder, ()).with_rows(_told_apart([_named(row) for row in rows]))
+        named = [_named(row) for row in rows]
+        return Manifest(self.name, self.folder, ()).with_rows(_told_apart(self._wanted(named)))
+
+    def _wanted(self, rows: list[Row]) -> list[Row]:
+        """Those of the speakers that are asked for."""
+        known = {row.speaker for row in rows}
+        for name in self.only or ():
+            if name not in known:
+                raise choices(name, known, "speaker (data.speakers)")
+        return [row for row in rows if self.only is None or row.speaker in self.only]
 
     def problem(self, what: str) -> UserError:
         """A one-line error: what is wrong with the root, the layout expected, where to get the corpus, what to type."""

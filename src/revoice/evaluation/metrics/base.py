@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from revoice.audio.io import Audio
 from revoice.evaluation.pairs import Trial
@@ -28,6 +28,7 @@ class Column:
         floor, ceiling: keys of the columns that hold the same number for "nothing was converted" and for "as good as
             the vocoder allows".
         weight: key of the row entry that weighs this number in means; "" for equal weights.
+        better: "higher" or "lower"; "" where neither is.
         if_failed: the value of a conversion that gave no sound; None leaves it out of the mean.
     """
 
@@ -40,6 +41,7 @@ class Column:
     floor: str = ""
     ceiling: str = ""
     weight: str = ""
+    better: Literal["higher", "lower", ""] = ""
     if_failed: float | None = None
 
 
@@ -57,6 +59,7 @@ class Result:
         source_copy: `source` likewise; None if no metric asks for it (`Metric.copies_sources`).
         seconds: length of the source.
         wall_seconds: time the conversion took (its share, by length, of the time of its batch).
+        peak_mb: memory that conversion took at its most, in MB, of the whole process; nan if that cannot be told.
         failed: why the outcome cannot be measured, "" if it can.
     """
 
@@ -70,6 +73,7 @@ class Result:
     wall_seconds: float
     failed: str = ""
     source_copy: Audio | None = None
+    peak_mb: float = float("nan")
 
 
 class Metric(ABC):

@@ -1,15 +1,19 @@
 """Similarity to the target's and the source's voice."""
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from revoice.audio.io import Audio, read_audio
 from revoice.data.corpora.manifest import Manifest, Row
+from revoice.evaluation.eer import equal_error
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
 from revoice.evaluation.verification import Verifier, enrol, judge
+from revoice.evaluation.voice_map import VoiceMap
 
 
 @METRICS.register("speaker")
@@ -28,6 +32,7 @@ class SpeakerSimilarity(Metric):
         self.prefix = prefix
         self.columns = _columns(prefix, verifier.name)
         self._known: dict[str, NDArray[np.float32]] = {}
+        self._converted: dict[int, NDArray[np.float32]] = {}  # by the identity of a result of the last measurement
 
     def start(self, results: Sequence[Result]) -> Callable[[], list[Values]]:
         """Embeds when waited for, while worker processes of other metrics go on."""
@@ -36,6 +41,7 @@ class SpeakerSimilarity(Metric):
     def _measure(self, results: Sequence[Result]) -> list[Values]:
         self._learn(results)
         converted = self._embed([result.converted for result in results])
+        self._converted = {id(result): clip for result, clip in zip(results, converted, strict=True)}
         ceilings = {r.trial.true_target.id: r.ceiling for r in results if r.trial.true_target and r.ceiling}
         vocoded = dict(zip(ceilings, self._embed(list(ceilings.values())), strict=True))
         return [self._values(r, clip, vocoded) for r, clip in zip(results, converted, strict=True)]
@@ -68,9 +74,42 @@ class SpeakerSimilarity(Metric):
             "cosine_source": verdict.cosine_source,
             "closer_to_target": float(verdict.closer_to_target),
             "cosine_unconverted": float(self._known[trial.source.id] @ target),
+            "cosine_own": float(self._known[trial.source.id] @ source),
             "cosine_ceiling": np.nan if ceiling is None else float(ceiling @ target),
         }
         return {self.prefix + key: value for key, value in values.items()}
+
+    def facts(self, records: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any]:
+        """Who judged, and how well it tells the true recordings apart: its equal error rate on their untouched sources.
+
+        Mated trials: a source against other clips of its voice; the others: against the clips of the target.
+        """
+        mated: dict[tuple[str, str], tuple[float, tuple[str, str]]] = {}
+        others: dict[tuple[str, str], tuple[float, tuple[str, str]]] = {}
+        for record in records:
+            if math.isfinite(own := record.get(f"{self.prefix}cosine_own", math.nan)):
+                voice, target = record["source_speaker"], record["target_speaker"]
+                mated[record["source"], voice] = own, (voice, voice)
+                others[record["source"], target] = record[f"{self.prefix}cosine_unconverted"], (target, voice)
+        both = [*mated.values(), *others.values()]
+        same = [True] * len(mated) + [False] * len(others)
+        found = equal_error([score for score, _ in both], same, [pair for _, pair in both], seed)
+        return {
+            "name": self.verifier.name, "weights": self.verifier.weights, "equal_error_rate": found.rate,
+            "ci": list(found.interval) if found.interval else None, "mated": found.mated, "nonmated": found.nonmated,
+        }  # fmt: skip
+
+    def places(self, results: Sequence[Result]) -> VoiceMap:
+        """Embeddings of the recordings and of the conversions measured last, for the map of the report."""
+        rows = {row.id: row for r in results for row in (r.trial.source, *r.trial.enrol_target, *r.trial.enrol_source)}
+        known = {key: row for key, row in rows.items() if key in self._known}
+        there = [result for result in results if id(result) in self._converted]
+        return VoiceMap(
+            real=[self._known[key] for key in known],
+            speakers=[row.speaker for row in known.values()],
+            converted=[self._converted[id(result)] for result in there],
+            targets=[result.trial.target for result in there],
+        )
 
 
 def _columns(prefix: str, verifier: str) -> tuple[Column, ...]:
@@ -80,6 +119,7 @@ def _columns(prefix: str, verifier: str) -> tuple[Column, ...]:
             key=f"{prefix}cosine_target",
             title=f"Cosine to the target voice{title}",
             explain=f"Similarity of the converted clip to the target's voice by {verifier}; higher is better.",
+            better="higher",
             floor=f"{prefix}cosine_unconverted",
             ceiling=f"{prefix}cosine_ceiling",
         ),
@@ -87,14 +127,17 @@ def _columns(prefix: str, verifier: str) -> tuple[Column, ...]:
             key=f"{prefix}cosine_source",
             title=f"Cosine to the source voice{title}",
             explain=f"Similarity of the converted clip to the source's voice by {verifier}; lower is better.",
+            better="lower",
         ),
         Column(
             key=f"{prefix}closer_to_target",
             title=f"Closer to the target{title}",
             explain="Share of conversions more similar to the target's voice than to the source's; higher is better.",
             share=True,
+            better="higher",
             if_failed=0.0,
         ),
+        Column(key=f"{prefix}cosine_own", title=f"Cosine of the unconverted source to its own voice{title}"),
         Column(key=f"{prefix}cosine_unconverted", title=f"Cosine of the unconverted source to the target{title}"),
         Column(key=f"{prefix}cosine_ceiling", title=f"Cosine of the resynthesized true target to the target{title}"),
     )

@@ -10,7 +10,7 @@ from revoice.audio.io import Audio
 from revoice.errors import UserError
 from revoice.evaluation.mcd import Analysis, analyze, distortion
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
-from revoice.evaluation.pitch_metrics import agreement, agreement_along
+from revoice.evaluation.pitch_metrics import agreement, agreement_along, voicing_error
 from revoice.evaluation.workers import Workers
 
 Analyzed = Future[Analysis | None]
@@ -31,6 +31,7 @@ class Spectral(Metric):
             explain="Spectral distance to the target truly saying the sentence; lower is better.",
             digits=2,
             unit="dB",
+            better="lower",
             floor="mcd_unconverted",
             ceiling="mcd_ceiling",
         ),
@@ -39,6 +40,7 @@ class Spectral(Metric):
             title="Pitch correlation with the source",
             explain="Whether the melody of the source is kept (correlation of log f0, frame by frame); "
             "higher is better, 1 is the same melody.",
+            better="higher",
         ),
         Column(
             key="f0_rmse_cents",
@@ -49,9 +51,17 @@ class Spectral(Metric):
             unit="cents",
         ),
         Column(
+            key="voicing_error",
+            title="Voicing error",
+            explain="Share of the frames that are voiced in the conversion and not in the source, or the reverse; "
+            "lower is better.",
+            better="lower",
+        ),
+        Column(
             key="f0_correlation_target",
             title="Pitch correlation with the true target",
             explain="Whether the melody is the one of the target's own recording; higher is closer.",
+            better="higher",
         ),
         Column(
             key="f0_rmse_cents_target",
@@ -59,6 +69,7 @@ class Spectral(Metric):
             explain="Distance of the pitch from the target's own recording, register included; lower is better.",
             digits=0,
             unit="cents",
+            better="lower",
         ),
         Column(key="mcd_unconverted", title="Distortion of the unconverted source", digits=2, unit="dB"),
         Column(key="mcd_ceiling", title="Distortion of the resynthesized true target", digits=2, unit="dB"),
@@ -115,6 +126,7 @@ def compare(
     if converted and source:
         kept = agreement(converted.f0, source.f0)
         values |= {"f0_correlation": kept.correlation, "f0_rmse_cents": kept.rmse_cents}
+        values["voicing_error"] = voicing_error(converted.f0, source.f0)
     if converted and truth:
         reached = distortion(converted, truth)
         pitch = agreement_along(converted, truth, reached.path)

@@ -84,7 +84,8 @@ def choose_cast(
     known: list[Utterance] = []
     questions: list[Utterance] = []
     chosen: set[str] = set()
-    for voice in _in_turns(_by_speaker(manifest.select(*splits))):
+    candidates = [voice for voice in _by_speaker(manifest.select(*splits)) if len(voice) > enrolled]
+    for voice in _in_turns(candidates):
         if len(chosen) == speakers:
             break
         clips = _usable(voice, enrolled + asked, read)

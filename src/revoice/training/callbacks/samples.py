@@ -4,7 +4,7 @@ import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -70,7 +70,7 @@ class Samples:
 
 
 def pairs(manifest: Manifest, count: int) -> list[tuple[Row, Row]]:
-    """(source, reference of another speaker) rows of the validation split, evenly spaced; fewer if speakers are fewer.
+    """(source, reference of another speaker, if there are several) rows of the validation split, evenly spaced.
 
     The reference says another sentence than the source wherever the speaker has one.
     """
@@ -79,6 +79,7 @@ def pairs(manifest: Manifest, count: int) -> list[tuple[Row, Row]]:
     for index in range(count if rows else 0):
         source = rows[(index * len(rows)) // count]
         others = [row for row in rows if row.speaker != source.speaker]
+        others = others or [row for row in rows if row is not source]  # of the only speaker
         others = [row for row in others if row.sentence is None or row.sentence != source.sentence] or others
         if others:
             found.append((source, others[(len(others) // 2 + index * len(others) // count) % len(others)]))
@@ -168,8 +169,8 @@ class _Samples(Callback):
             try:
                 clips = {"source": self.manifest.file(source), "target": self.manifest.file(target)}
                 heard = {name: converter.audio(path) for name, path in clips.items()}
-                by_name = model.target == "speaker"
-                converted = converter.convert(heard["source"], target.speaker if by_name else [heard["target"]])
+                voices: dict[str, Any] = {"speaker": target.speaker, "clips": [heard["target"]], "none": []}
+                converted = converter.convert(heard["source"], voices[model.target])
             except (AudioError, UserError):  # a file that vanished since preparation; a voice not in the table
                 continue
             name = f"{source.id}_to_{target.speaker}"
