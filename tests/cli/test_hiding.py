@@ -6,9 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from revoice.audio.io import read_audio, write_audio
+from revoice.audio.presets import load_preset
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.save import save
 from revoice.conversion.converter import load
+from revoice.models.base import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,26 @@ def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, peo
         command(*say, f"seed={seed}", "voices.far=1", "voices.per=utterance", f"out={tmp_path / str(seed)}")
         several.append(targets(tmp_path / str(seed)))
     assert several[0] != several[1]
+
+
+def test_a_drawn_voice_is_one_nobody_has(command, people: Path, pool: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    arguments = {"width": 16}
+    about = Description(model="voicegan", arguments=arguments, features=load_preset("mel_22k").to_dict())
+    save(MODELS.build("voicegan", arguments), about, tmp_path / "voicegan.safetensors")
+    clip = next(people.rglob("*.flac"))
+    say = ("convert", f"src={clip}", "voice=sample", f"voices.pool={pool}", "vocoder.iterations=1", "gender=female")
+    status, _, err = command(*say, f"out={tmp_path / 'a'}")
+    assert status == 2 and "voices.ckpt=" in err
+    records = []
+    for seed in (1, 1, 2):
+        out = tmp_path / f"{seed}{len(records)}"
+        status, _, err = command(*say, f"voices.ckpt={tmp_path / 'voicegan.safetensors'}", f"seed={seed}", f"out={out}")
+        assert status == 0, err
+        records.append(json.loads(next(out.glob("*.json")).read_text()))
+        assert "_to_female" in next(out.glob("*.wav")).name
+    vectors, sums = ([record[key] for record in records] for key in ("target_embedding", "output_sha256"))
+    assert vectors[0] == vectors[1] != vectors[2] and sums[0] == sums[1] != sums[2]
 
 
 @pytest.mark.parametrize(

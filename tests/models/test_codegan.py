@@ -190,3 +190,10 @@ def test_what_it_stands_on_is_asked_for_before_any_work(workplace: Path, trained
     config = compose_config("train", "model=codegan", f"model.codes.ckpt={trained}", *TINY, folder=workplace)
     with pytest.raises(UserError, match="no codes"):
         train(config, tmp_path)
+
+
+def test_pitch_has_to_be_searched_as_the_codes_know_it(workplace: Path, split: Path, tmp_path: Path) -> None:
+    config = compose_config("train", "model=codegan", f"model.codes.ckpt={split}", *TINY, folder=workplace)
+    config["data"]["prepare"]["fields"] = {"f0": {"method": "harvest"}}
+    with pytest.raises(UserError, match=r"data\.prepare\.fields\.f0"):
+        train(config, tmp_path)

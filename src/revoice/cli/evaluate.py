@@ -47,9 +47,19 @@ def check(values: dict[str, Any]) -> None:
     if name == "conversion":
         checked(Protocol, values.get("metrics"), "metrics")
         stored(values)
+        check_loggers(values.get("logger"))
     else:
         protocol(values)
     build(checked(Given, values.get("data"), "data"))
+
+
+def check_loggers(given: Any) -> None:
+    """Refuse loggers that are none."""
+    from revoice.settings import Given, checked
+    from revoice.training.loggers import LOGGERS
+
+    for name, options in (checked(Given | None, given, "logger") or {}).items():
+        LOGGERS.check(name, checked(Given | None, options, f"logger.{name}") or {})
 
 
 def stored(values: dict[str, Any]) -> "ConversionSettings":
@@ -57,7 +67,7 @@ def stored(values: dict[str, Any]) -> "ConversionSettings":
     from revoice.evaluation.protocol import ConversionSettings
     from revoice.settings import from_mapping
 
-    return from_mapping(ConversionSettings, values["evaluation"], "evaluation")
+    return from_mapping(ConversionSettings, values.get("evaluation") or {}, "evaluation")
 
 
 def protocol(values: dict[str, Any]) -> "AspectProtocol | GramProtocol | PhoneProtocol | PrivacyProtocol":
@@ -188,6 +198,10 @@ def evaluate(
             print(f"{name}, {group} voices: " + table_line(summary))
             for flag in evaluation.flags.get(group, []):
                 print(f"  {flag.name}: {flag.text}")
+    if values.get("logger"):
+        from revoice.training.evaluation_log import log_evaluations
+
+        log_evaluations(values["logger"], out, list(evaluations.values()))
     print(f"report: {out / 'report.html'}")
     return evaluations
 

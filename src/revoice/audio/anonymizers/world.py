@@ -4,17 +4,19 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from revoice.audio.anonymization import ANONYMIZERS, Anonymizer, Drawn, Signal, between
 from revoice.audio.pitch import ANALYSIS_RATE, pitch
 from revoice.settings import Flag, NotNegative, Seed, Share
 
 FLOOR = 71.0  # Hz: of f0; WORLD sizes its windows by it
+_MOST = 4.6  # natural logarithm of power: 20 dB, by which a band is raised or lowered at most
 _POINTS = 8  # of the random curve, equally far on the mel scale
 _GRID_MS, _GRID_HZ = 5.0, 15.625  # frames and bins that the published blur counts in: 16 kHz, transforms of 1024
 DEFAULT: dict[str, Any] = {  # by measurement, docs/privacy.md: what hides most for the fewest words
-    "name": "world", "f0_flat": 0.5, "f0_range": (90.0, 220.0), "envelope_blur": 2.0, "envelope_stretch": (0.8, 1.25),
+    "name": "world", "f0_range": (80.0, 240.0), "envelope_stretch": (1.13, 1.23), "envelope_either": True,
+    "envelope_level": 1.0, "envelope_color": 8.0,
 }  # fmt: skip
 Amount = Annotated[NotNegative, Field(le=100)]
 Period = Annotated[NotNegative, Field(ge=1, le=20)]
@@ -24,9 +26,10 @@ Period = Annotated[NotNegative, Field(ge=1, le=20)]
 class World(Anonymizer):
     """Takes speech apart by WORLD, disguises what is asked for, and puts it together again.
 
-    The ways are those of Anonymous-VC and VoicePix2Pix (2018 and 2019), whose faults are mended: their noise is
+    Most ways are those of Anonymous-VC and VoicePix2Pix (2018 and 2019), whose faults are mended: their noise is
     centered on the median, so that f0 rises by an octave, unvoiced frames become voiced, and aperiodicity doubles
     (`faithful=True` does so, too); their stretch is drawn once for all utterances, and lost before the synthesis.
+    `f0_range`, `envelope_level` and `envelope_color` are ours.
     Analysis is the cheapest that sounds alike: DIO at a low rate with StoneMask, one frame every 10 ms.
 
     Args:
@@ -37,6 +40,8 @@ class World(Anonymizer):
         envelope_blur: deviation of a Gaussian over time and frequency, in 5 ms and 15.6 Hz; published: 3.
         envelope_stretch: ratio by which formants move, drawn for each utterance; published: 0.6 to 2.
         envelope_either: by that ratio or by its inverse, as often, so that none stays near 1.
+        envelope_level: share of the utterance's mean spectrum, which tells a voice and a room, that gives way to that
+            of speech at large (about that of Byrne et al., 1994: flat up to 500 Hz, 9 dB less for each octave above).
         envelope_color: dB, deviation of a random smooth curve over frequency that each utterance is colored with.
         aperiodicity_noise: deviation of white noise on the aperiodicity, as a share of its median; published: 0.1.
         faithful: noise as published.
@@ -53,6 +58,7 @@ class World(Anonymizer):
         envelope_blur: Amount = 0.0,
         envelope_stretch: Drawn | None = None,
         envelope_either: Flag = False,
+        envelope_level: Share = 0.0,
         envelope_color: Annotated[NotNegative, Field(le=40)] = 0.0,
         aperiodicity_noise: Amount = 0.0,
         faithful: Flag = False,
@@ -61,7 +67,8 @@ class World(Anonymizer):
     ) -> None:
         self.f0_zero, self.f0_flat, self.f0_noise, self.f0_range = f0_zero, f0_flat, f0_noise, f0_range
         self.envelope_blur, self.envelope_stretch = envelope_blur, envelope_stretch
-        self.envelope_either, self.envelope_color = envelope_either, envelope_color
+        self.envelope_either = envelope_either
+        self.envelope_level, self.envelope_color = envelope_level, envelope_color
         self.aperiodicity_noise, self.faithful = aperiodicity_noise, faithful
         self.period, self.seed = period, seed
 
@@ -78,6 +85,8 @@ class World(Anonymizer):
         f0 = self._pitch(f0, level, draws)
         if ratio != 1.0:
             envelope, aperiodicity = stretched(envelope, ratio), stretched(aperiodicity, ratio)
+        if self.envelope_level:
+            envelope = envelope * leveled(envelope, sample_rate) ** self.envelope_level
         if color is not None:
             envelope = envelope * colored(color, envelope.shape[1], sample_rate)
         if self.envelope_blur:
@@ -127,6 +136,16 @@ def _contour(samples: Signal, sample_rate: int, period: float, frames: int) -> S
     rate = min(ANALYSIS_RATE, sample_rate)
     hop = round(sample_rate * period / 1000.0)
     return pitch(samples, sample_rate, hop, frames, floor=FLOOR, ceil=600.0, rate=rate).f0.astype(np.float64)
+
+
+def leveled(envelope: Signal, sample_rate: int) -> Signal:
+    """Factors (bins,) that bring the mean log spectrum of the loud frames of (T, bins) to that of speech at large."""
+    loudness = envelope.sum(axis=1)
+    logs = np.log(envelope[loudness >= 1e-3 * loudness.max()] + 1e-12).mean(axis=0)
+    hertz = np.linspace(0.0, sample_rate / 2.0, envelope.shape[1])
+    apart = -1.5 * np.log1p((hertz / 500.0) ** 2) - gaussian_filter1d(logs, 100.0 / max(hertz[1], 1e-9), mode="nearest")
+    heard = (hertz >= 80.0) & (hertz <= 7500.0)
+    return np.exp(np.clip(apart - apart[heard].mean(), -_MOST, _MOST))
 
 
 def colored(points: Signal, bins: int, sample_rate: int) -> Signal:

@@ -22,13 +22,11 @@ class Method(ABC):
 
     Attributes:
         about: for the report.
-        stands_on: names of what taught it, see `Recognizer.stands_on`.
-        knows_verifier: whether it was conditioned on or trained against the verifier that judges it here.
+        stands_on: names of what taught it, or what it is conditioned on, see `Recognizer.stands_on`.
     """
 
     about: Mapping[str, Any] = {}
     stands_on: Sequence[str] = ()
-    knows_verifier = False
 
     @abstractmethod
     def hide(self, utterances: Sequence[Utterance], by: str) -> Said:
@@ -69,8 +67,9 @@ class ByConversion(Method):
 
     def __init__(self, converter: Converter, hiding: Hiding | None) -> None:
         self.converter, self.hiding = converter, hiding
-        self.about, self.stands_on = converter.describe(), converter.model.stands_on
-        self.knows_verifier = "embedding" in converter.model.requires.fields or "resemblyzer" in self.stands_on
+        self.about = converter.describe()
+        given = ("resemblyzer",) if "embedding" in converter.model.requires.fields else ()
+        self.stands_on = (*converter.model.stands_on, *given)
         self._voices: dict[str, Voice] = {}
 
     def hide(self, utterances: Sequence[Utterance], by: str) -> Said:

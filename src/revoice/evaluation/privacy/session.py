@@ -229,7 +229,7 @@ def _outcome(
                            ((kept[0].enrolled, enrolled), (kept[0].asked, asked), (kept[0].strangers, strangers))),
     )  # fmt: skip
     heard = [ear.words(asked, method, "second_" if number else "", seed) for number, ear in enumerate(ears)]
-    return Outcome(name, method.about, attack(*kept, vectors, seed), heard, failed, method.knows_verifier)
+    return Outcome(name, method.about, attack(*kept, vectors, seed), heard, failed, verifier.name in method.stands_on)
 
 
 def _without(cast: Cast, trials: Trials, failed: set[str]) -> tuple[Cast, Trials]:

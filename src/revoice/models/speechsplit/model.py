@@ -109,10 +109,10 @@ class SpeechSplit(Coder):
             reference=1 if told else 0,  # the embedding is that of another clip of the speaker
             analysis=("features", "f0", *told, *(("waveform",) if content else ())),
         )
-        heard = n_features if self.content is None else self.content.channels
+        self.heard_channels = n_features if self.content is None else self.content.channels
         width = EMBEDDING if voice == "embedding" else n_speakers or 0
         self.generator = Generator(
-            n_features, heard, width, sizes.content, sizes.rhythm, sizes.pitch, decoder or DecoderSize()
+            n_features, self.heard_channels, width, sizes.content, sizes.rhythm, sizes.pitch, decoder or DecoderSize()
         )
         self.converter = PitchConverter(
             n_features, sizes.rhythm, sizes.pitch, converter or DecoderSize(hidden=256, layers=2)
@@ -168,9 +168,13 @@ class SpeechSplit(Coder):
     def codes(self, batch: Batch, without: str = "") -> SpeechCodes:
         """What the encoders make of clips, nothing resampled; `without` is one that hears nothing. See `speak`."""
         mel = self.mel(batch.features, batch.lengths)
-        heard, found = self._heard(batch, mel, batch.lengths), classes(self._contour(batch, batch.lengths))
+        found = classes(self._contour(batch, batch.lengths))
+        if without == "content":
+            heard = mel.new_zeros(len(mel), self.heard_channels, mel.shape[-1])
+        else:
+            heard = self._heard(batch, mel, batch.lengths)
         return self.generator.encode(
-            heard * (without != "content"),
+            heard,
             one_hot(torch.full_like(found, UNTOLD) if without == "pitch" else found),
             mel * (without != "rhythm"),
             frames=batch.features.shape[-1],
