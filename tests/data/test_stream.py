@@ -43,7 +43,7 @@ SPEC = load_preset("mel_22k")
 
 def needs(**changes) -> SimpleNamespace:
     wanted = {"fields": ("features", "f0", "embedding"), "frames": 24, "minimum": 8, "sampler": "uniform"}
-    return SimpleNamespace(**{**wanted, "reference": 16, **changes})
+    return SimpleNamespace(**{**wanted, "reference": 16, "labels": (), **changes})
 
 
 @pytest.fixture(scope="module")
