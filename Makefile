@@ -14,7 +14,7 @@ PINS = $(shell sed -nE 's/^((torch|torchaudio)==[0-9.]+).*/\1/p' requirements.lo
 export REVOICE_DEMO_BEGAN := $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: FORCE cpu-lock help setup try demo voice test test-all lint type bench lock clean
+.PHONY: FORCE cpu-lock help setup try demo voice verifier test test-all lint type bench benchmark-table lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -54,6 +54,10 @@ voice: setup ## train the converter that ships anew: TEACHER=FILE (Whisper's enc
 	$(BIN)/python train.py experiment=voice_tune init_from=outputs/voice/1 hydra.run.dir=outputs/voice/2
 	$(BIN)/revoice-export ckpt=outputs/voice/2 half=true out=src/revoice/weights/voice.safetensors
 
+verifier: setup ## train the second verifier that ships anew: REVOICE_REAL=FOLDER (real speech)
+	$(BIN)/python train.py experiment=verifier_real hydra.run.dir=outputs/verifier
+	$(BIN)/revoice-export ckpt=outputs/verifier half=true out=src/revoice/weights/voiceprint.safetensors
+
 test: setup ## run the test suite (a process per core)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
@@ -68,6 +72,9 @@ type: setup ## check types (mypy)
 
 bench: setup ## measure every claim of speed in benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+benchmark-table: setup ## train every small system on the embedded corpus and evaluate all together: two hours on two cores
+	$(BIN)/python benchmarks/table/run.py
 
 lock: ## write requirements.lock anew from pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-emit-index-url \

@@ -21,8 +21,8 @@ from revoice.checkpoint.load import load_checkpoint
 from revoice.data.config import build
 from revoice.data.prepare.preparation import Prepared
 from revoice.data.read.store import MemoryStore
-from revoice.data.read.tables import Tables
-from revoice.evaluation.new_voices import judge_voices
+from revoice.data.read.tables import GENDERS, Tables
+from revoice.evaluation.new_voices import judge_voices, voices_picture
 from revoice.models.voicegan import VoiceGAN
 
 
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--picture", type=Path, help="PNG of 150 samples among the real voices")
     given = parser.parse_args()
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         composed = compose("prepare", ["data=synthetic_voices", *given.overrides])
@@ -61,6 +62,10 @@ def main() -> None:
     found = judge_voices(model.sample, voices, held_out, given.samples)
     print(f"{len(voices[0])} training voices, {len(held_out[0])} held out, {given.samples} samples")
     print("\n".join(found.lines()))
+    if given.picture:
+        wanted = torch.arange(150) % len(GENDERS)
+        made = torch.cat([model.sample(GENDERS[int(g)], number) for number, g in enumerate(wanted)])
+        given.picture.write_bytes(voices_picture(voices, (made, wanted)))
     if given.out:
         given.out.write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
 

@@ -59,6 +59,8 @@ class System:
         }
         if "content" in requires.fields:
             made["content"] = torch.randn(items, self.model.content.channels, frames, generator=draw)
+        if any(label.startswith("paired:") for label in requires.fields):
+            made["paired"] = torch.randn(items, 2 * channels, frames, generator=draw)  # two copies
         if requires.reference:
             made["reference"] = torch.randn(items, channels, requires.reference, generator=draw)
         return Batch(id=("",) * items, draws=Draws(0, step, 0, items, items), **made)
@@ -67,7 +69,7 @@ class System:
 def presets() -> list[str]:
     """Everything that `train.py` trains by losses of its own on features, vocoders by themselves."""
     names = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
-    others = ("random_cnn", "voicegan", "codegan")
+    others = ("random_cnn", "voicegan", "codegan", "anonymizer")
     return [name for name in names if not name.startswith(others)] + list(VOCODER_PRESETS)
 
 

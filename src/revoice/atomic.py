@@ -19,6 +19,23 @@ _EARLIER = ("features", "systems", "evaluation", "phone_error")  # one of them i
 
 
 @contextmanager
+def whole(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
+    """As `replacing`, with the operating system's own errors, for who has more to say of them."""
+    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")  # as short as any name may be
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "w+b") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+@contextmanager
 def replacing(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
     """A file to write (and read) that takes the name `path` when the block ends, and leaves nothing after an error.
 
@@ -29,20 +46,11 @@ def replacing(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
     """
-    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")  # as short as any name may be
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "w+b") as file:
+        with whole(path, sync) as file:
             yield file
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path.name} to {path.parent}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -42,7 +42,8 @@ class Trainable(nn.Module):
         trained: whether `train.py` trains it.
         preset: the features that it takes if it has no say of its own in the config.
         may_change: settings that are about training alone: `init_from` takes them from the config.
-        stands_on: networks of others that taught it or are a part of it: what they judge, they flatter.
+        stands_on: networks of others that taught it or are a part of it: what they judge, they flatter;
+            instances may differ.
         target: what tells the target voice, see `ConversionModel`; "none" for what does not convert.
         needs: of a part that others stand on, what it lacks to convert, and the command that makes that of {path}.
         measured: names of what `measures` gives.
@@ -57,7 +58,7 @@ class Trainable(nn.Module):
     trained: ClassVar[bool] = True
     preset: ClassVar[str] = "mel_22k"
     may_change: ClassVar[tuple[str, ...]] = ()
-    stands_on: ClassVar[tuple[str, ...]] = ()
+    stands_on: tuple[str, ...] = ()
     speaker_pitch: ClassVar[bool] = False
     static: ClassVar[bool] = True
     target: str = "none"

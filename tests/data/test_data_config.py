@@ -46,6 +46,20 @@ def test_from_config_to_prepared(tmp_path: Path) -> None:
     assert '"harvest"' in (prepared.folders["f0"] / "index.json").read_text()
 
 
+def test_some_speakers_alone(tmp_path: Path) -> None:
+    speakers_folder(tmp_path / "voices", speakers=3, clips=3)
+    config = {"name": "folder", "root": str(tmp_path / "voices"), "splits": {"unseen_speakers": 0.1}}
+    setup = build({**config, "speakers": ["s1"]})
+    assert {row.speaker for row in setup.manifest()} == {"s1"} == setup.training_speakers()
+    prepared = setup.prepare(load_preset("mel_22k"), ("f0",), tmp_path / "out", progress=False)
+    assert {row.speaker for row in prepared.manifest} == {"s1"}
+    with pytest.raises(UserError, match=r"unknown speaker \(data.speakers\) 's7'"):
+        build({**config, "speakers": ["s7"]}).manifest()
+    parts = {part: {"name": "folder", "root": str(tmp_path)} for part in ("a", "b")}
+    with pytest.raises(UserError, match="data.parts.NAME.speakers"):
+        build({"name": "mixture", "parts": parts, "speakers": ["s1"]})
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -105,3 +105,24 @@ def test_digital_silence_is_refused(tmp_path: Path) -> None:
     write_audio(tmp_path / "a.wav", np.zeros(8000, np.float32), 8000)
     with pytest.raises(AudioError, match="silence"):
         load_clip(tmp_path / "a.wav", trim_db=30)
+
+
+def test_pairs_are_anonymized_copies_frame_by_frame() -> None:
+    spec = load_preset("stft_16k")
+    how = {"paired": {"settings": {"envelope_stretch": [0.8, 1.25], "f0_range": [90, 200]}, "copies": 3}}
+    field = build_field("paired:cepstrum", spec, how)
+    clip = Clip(Audio(tone(0.4, 120, 16000), 16000), 0.4)
+    (made,) = field.compute([clip])
+    one, two, _ = np.split(made, 3, axis=1)
+    assert made.shape == (spec.frames(len(clip.at(16000))), 3 * spec.channels) and not np.array_equal(one, two)
+    assert np.array_equal(made, field.compute([clip])[0]) and len(field.padding) == 3 * spec.channels
+    settled = field.settled()
+    assert settled.copies == 1 and settled.settings == {"envelope_stretch": 1.0, "f0_range": pytest.approx(134.164)}
+    keeps = build_field("paired:cepstrum", spec, {"paired": {"copies": 2}})
+    assert keeps.settled(150.0).settings == {"f0_range": 150.0} and keeps.settled().settings == {}
+    assert build_field("paired:mcadams", spec).settled(150.0).settings == {}  # which moves no pitch
+    assert len({field.key, keeps.key, build_field("paired:mcadams", spec).key}) == 3
+    with pytest.raises(UserError, match="anonymizer"):
+        build_field("paired:nobody", spec)
+    with pytest.raises(UserError, match="paired:NAME"):
+        build_field("paired", spec).compute([clip])

@@ -221,7 +221,7 @@ def start(tmp_path: Path, root: Path, out: Path, pause: float, workers: int) -> 
 @pytest.mark.parametrize(("kill", "workers"), [(signal.SIGTERM, 0), (signal.SIGKILL, 2)])
 def test_an_interrupted_preparation_is_taken_up(corpus: Path, tmp_path: Path, kill: int, workers: int) -> None:
     process = start(tmp_path, corpus, tmp_path / "out", pause=0.3, workers=workers)
-    until(lambda: list((tmp_path / "out").rglob("shard-000001.tar.*.part")))
+    until(lambda: list((tmp_path / "out").rglob(".shard-000001.tar.*.part")))
     process.send_signal(kill)
     process.wait(timeout=120)
     until(lambda: not alive(process.pid))  # its workers end with it

@@ -2,7 +2,7 @@
 
 import torch
 
-from revoice.evaluation.new_voices import judge_voices
+from revoice.evaluation.new_voices import judge_voices, voices_picture
 
 
 def people(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,6 +23,10 @@ def test_other_people_pass() -> None:
     assert found.gender > 0.99 and found.gender_real > 0.99 and found.closer < 0.05
     assert all(abs(found.spread[letter] - found.spread_real[letter]) < 0.02 for letter in "FM")
     assert any("gender right" in line for line in found.lines())
+
+
+def test_a_picture_shows_both() -> None:
+    assert voices_picture(REAL, HELD)[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_copies_are_found() -> None:

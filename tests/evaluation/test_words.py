@@ -22,7 +22,7 @@ from revoice.evaluation.metrics.naturalness import Naturalness
 from revoice.evaluation.metrics.speaker import SpeakerSimilarity
 from revoice.evaluation.metrics.words import Words
 from revoice.evaluation.pairs import pick_trials
-from revoice.evaluation.recognition import RECOGNIZERS
+from revoice.evaluation.recognition import RECOGNIZERS, normalized
 from revoice.evaluation.report import write_metrics, write_report, write_trials
 
 NATURAL = [] if Naturalness.missing() else ["naturalness"]
@@ -270,3 +270,21 @@ def test_wrong_settings_of_a_listener(first, second, words: str) -> None:
     with pytest.raises(UserError, match=words) as error:
         choose(first, second, {"a": ()})
     assert "\n" not in str(error.value)
+
+
+def test_words_are_counted_as_jiwer_counts_them(corpus: Manifest, trials: dict) -> None:
+    """One recognizer's texts, by the metric and by jiwer itself."""
+    import jiwer
+
+    sources = [f"please call number {i} at home" for i in range(4)]
+    copies = [text.replace("call", "tall") for text in sources]
+    converted = [text.replace("at home", "alone")[i:] for i, text in enumerate(sources)]
+    found = evaluated(corpus, trials, [Words(Letters(*sources, *copies, *converted), corpus)])
+    records = [record for records in found.records.values() for record in records]
+    for record in records:
+        own, said = record["heard_source"], record["heard_converted"]
+        assert record["wer_converted"] == pytest.approx(jiwer.wer(own, said))
+        assert record["cer_converted"] == pytest.approx(jiwer.cer(own, said))
+        assert record["cer_text"] == pytest.approx(jiwer.cer(normalized(record["text"]), said))
+    summary = found.summaries["unseen"]
+    assert summary["wer_copy"] == pytest.approx(1 / 6)

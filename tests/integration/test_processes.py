@@ -15,12 +15,18 @@ from tests.integration.adversarial import config as adversarial
 
 NARROW = ["model.encoder.channels=128", "model.decoder.channels=64", "model.quantizer.codebook_size=32"]
 ADVERSARIAL = "two critics, three phases"
+JUDGES = ["vocoder.frames=32", "critics.period.width=2", "critics.period.periods=[2,3]"]
 SYSTEMS = {
     "adain_vc_small": [],
     "vqvae_speech2speech": ["model.channels=128"],
     "vqvae_zerospeech": [*NARROW, "model.frames=64", "optimizer.lr=1e-4"],
     ADVERSARIAL: [],
-}
+    "vocos": ["vocoder.dim=16", "vocoder.hidden=16", "vocoder.layers=1", *JUDGES, "critics.resolution.width=4"],
+    "hifigan": ["vocoder.channels=16", "vocoder.block_kernels=[3]", "vocoder.dilations=[[1,2]]", *JUDGES,
+                "critics.scale.width=16"],
+    "waveglow": ["vocoder.channels=8", "vocoder.layers=2", "vocoder.flows=6", "vocoder.upsample=linear"],
+}  # fmt: skip
+VOCODERS = ("vocos", "hifigan", "waveglow")
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -38,7 +44,8 @@ def test_two_processes_train_as_one(model: str, workplace: Path) -> None:
             config = adversarial(workplace, *values)
             config["model"]["dropout"] = 0.0  # each process draws its own
         else:
-            config = compose_config("train", f"model={model}", *values, folder=workplace)
+            kind = "vocoder" if model in VOCODERS else "model"
+            config = compose_config("train", f"{kind}={model}", *values, folder=workplace)
         (folder / "config.json").write_text(json.dumps(config))
         program = [str(ROOT / "tests" / "integration" / "recorded_run.py"), str(folder / "config.json"), str(folder)]
         run_program([sys.executable, *launcher, *program], workplace)
@@ -46,7 +53,8 @@ def test_two_processes_train_as_one(model: str, workplace: Path) -> None:
         runs[devices] = (torch.load(folder / "record0.pt", weights_only=True), state)
     (one, one_state), (two, two_state) = runs[1], runs[2]
 
-    assert len(one["losses"]) == (10 if model != ADVERSARIAL else 3 + 3 * 3 + 2 * 4 + 2 * 3)  # one of each turn
+    turns = {ADVERSARIAL: 3 + 3 * 3 + 2 * 4 + 2 * 3, "vocos": 10 * 3, "hifigan": 10 * 3}
+    assert len(one["losses"]) == turns.get(model, 10)  # one of each turn
     assert torch.stack(two["losses"]) == pytest.approx(torch.stack(one["losses"]), rel=1e-9)
     for part, gradients in one["gradients"].items():
         largest = max(float(gradient.abs().max()) for gradient in gradients.values())

@@ -114,6 +114,21 @@ def test_strength_moves_from_the_own_voice_to_the_target() -> None:
     assert distances[0] < distances[1] < distances[2]
 
 
+def test_pitch_follows_the_controls_where_the_decoder_is_told_it() -> None:
+    told = small(decoder={"channels": 16, "kernel": 3, "blocks": 4, "pitch_bins": 16}).eval()
+    draw = torch.Generator().manual_seed(0)
+    clip = Batch.of_clip(torch.randn(10, 64, generator=draw), f0=torch.linspace(90.0, 110.0, 64))
+    plain, high = (told.pitch(clip, [clip], PitchControls(semitones=s)) for s in (0, 12))
+    torch.testing.assert_close(high, 2 * plain)
+    flat = told.pitch(clip, [clip], PitchControls(pitch_range=0))
+    assert float(flat.std()) < 1e-3
+    assert not torch.allclose(
+        told.convert(clip, [clip], PitchControls(semitones=12)), told.convert(clip, [clip], PitchControls())
+    )
+    with pytest.raises(UserError, match="is not told the pitch"):
+        small().eval().convert(Batch.of_clip(clip.features[0]), [clip], PitchControls(semitones=1))
+
+
 def test_several_targets_are_averaged() -> None:
     model = small().eval()
     source = Batch.of_clip(torch.randn(10, 64))

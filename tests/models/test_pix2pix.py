@@ -42,7 +42,7 @@ def batch(rows: int = 128, frames: int = 70, copies: int = 1, items: int = 2) ->
         ({"generator": "resnet", "channels": 2}, 31_298_583),
         ({"generator": "resnet", "channels": 3}, 31_305_371),  # ResNet-18's 11.2 M and the printed decoder
         ({"generator": "literal", "channels": 2}, 3_404_642),
-        ({}, 1_972_129),
+        ({}, 878_017),
     ],
 )
 def test_sizes(settings: dict[str, Any], count: int) -> None:
@@ -182,6 +182,17 @@ def test_a_run_goes_on_in_every_phase(workplace: Path, tmp_path: Path) -> None:
         resumed = run(7, f"from_{stop}", ckpt_path=str(part / "checkpoints" / "last.ckpt"))
         for name in ("state_dict", "optimizer_states", "schedule"):
             same(last(resumed)[name], last(whole)[name], f"{stop}/{name}")
+
+
+def test_the_generator_waits_for_the_critic(workplace: Path, tmp_path: Path) -> None:
+    """A limit that is never reached leaves it as it was, one that always is does not."""
+    for limit, moves in (("< -1", False), ("> -1", True)):
+        turns = [SCHEDULE[2]["turns"][0], {**SCHEDULE[2]["turns"][1], "when": f"train/critic/patch {limit}"}]
+        settings = {**config(workplace, "max_iterations=3"), "schedule": [{"turns": turns}]}
+        train(settings, tmp_path / str(moves))
+        found = last(tmp_path / str(moves))["state_dict"]
+        weights = {name: value for name, value in found.items() if name.startswith("model.") and "last" in name}
+        assert bool(sum(value.abs().sum() for value in weights.values()) > 0) == moves  # drawn as zeros
 
 
 def test_stored_outputs_teach_a_critic_and_a_source_needs_no_target(workplace: Path, tmp_path: Path) -> None:

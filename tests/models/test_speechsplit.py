@@ -127,6 +127,15 @@ def test_controls_without_a_target_s_aspect() -> None:
     assert net.tempo(80, [source], fast) == 50 / 80
 
 
+def test_without_a_target_the_own_voice_speaks() -> None:
+    net, source = model().eval(), clips(80)
+    own = net.convert(source, [source], SpeechSplitControls(aspects=()))
+    torch.testing.assert_close(net.convert(source, [], SpeechSplitControls()), own)
+    assert net.pitch(source, [], SpeechSplitControls(rate=2.0)).shape == (1, 40)
+    with pytest.raises(UserError, match="tgt=b.wav"):
+        net.convert(source, [], SpeechSplitControls(aspects=("rhythm",)))
+
+
 def test_aligned_timing_finds_the_same_place() -> None:
     net, source = model(relative="corpus").eval(), clips(60)
     twice = torch.arange(60).repeat_interleave(2)

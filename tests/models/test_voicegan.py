@@ -114,6 +114,30 @@ def test_the_published_recipe_trains(workplace: Path, tmp_path: Path) -> None:
     assert train(config, tmp_path).metrics["iterations"] == 4
 
 
+def test_a_run_goes_on_bit_for_bit(workplace: Path, tmp_path: Path) -> None:
+    overrides = ["model=voicegan_small", "data=synthetic", "debug=tiny", "logger=none", *TINY, "max_iterations=12"]
+    config = compose_config("train", *overrides, "trainer.val_every=6", folder=workplace)
+    config["schedule"][0]["turns"][1]["every"] = 2
+    whole = train(config, tmp_path / "whole").folder
+    train({**config, "max_iterations": 6}, tmp_path / "half")
+    again = train({**config, "ckpt_path": str(tmp_path / "half")}, tmp_path / "again").folder
+    one, two = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, again)
+    )
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_voices_are_streamed(workplace: Path, tmp_path: Path) -> None:
+    overrides = ["model=voicegan_small", "data=synthetic", "data.stream=true", "data.streaming.workers=0"]
+    config = compose_config("train", *overrides, "debug=tiny", "logger=none", *TINY, folder=workplace)
+    outcome = train(config, tmp_path)
+    assert outcome.metrics["iterations"] == 4
+    assert float(load_checkpoint(outcome.checkpoint).model.women) == 0.5, "a stream does not tell how many there are"
+    config["model"]["sampler"] = "in_order"
+    with pytest.raises(UserError, match="shuffled"):
+        train(config, tmp_path / "again")
+
+
 def test_data_without_genders_is_refused(workplace: Path, tmp_path: Path) -> None:
     folder = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
     config = compose_config("train", "model=voicegan", "data=folder", "logger=none", folder=workplace)

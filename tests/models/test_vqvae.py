@@ -54,6 +54,14 @@ def test_every_form_trains_and_converts(norm: str, voice: str, strides: tuple[in
     assert model.convert(short, [target], PitchControls()).shape == (1, 10, 1)
 
 
+def test_pitch_follows_the_controls() -> None:
+    model = VQVAE(10, **{**SMALL, "decoder": {**SMALL["decoder"], "pitch_bins": 16}}).eval()
+    clip = Batch.of_clip(torch.randn(10, 24), f0=torch.linspace(90.0, 110.0, 24), embedding=torch.randn(256))
+    high = model.pitch(clip, [clip], PitchControls(semitones=-12))
+    torch.testing.assert_close(high, clip.f0 / 2)
+    assert float(model.pitch(clip, [clip], PitchControls(pitch_range=2)).std()) > 1.5 * float(clip.f0.std())
+
+
 def test_strength_goes_from_the_source_s_own_voice_to_the_target_s() -> None:
     torch.manual_seed(0)
     model = VQVAE(10, **SMALL).eval()

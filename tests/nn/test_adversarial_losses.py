@@ -99,3 +99,13 @@ def test_each_of_two_halves_of_a_batch_has_half_of_the_penalty() -> None:
     whole = gradient_penalty(lambda x: [critic(x)], real, fake, mix)
     halves = [gradient_penalty(lambda x: [critic(x)], real[i::2], fake[i::2], mix[i::2]) for i in (0, 1)]
     torch.testing.assert_close(sum(halves) / 2, whole, rtol=1e-12, atol=0)
+
+
+def test_the_logistic_kind_is_binary_cross_entropy() -> None:
+    real, fake = numbers(3, 5), numbers(3, 5, seed=1)
+    bce = nn.functional.binary_cross_entropy_with_logits
+    expected = (bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))) / 2
+    torch.testing.assert_close(critic_loss("logistic", [real], [fake]), expected)
+    torch.testing.assert_close(generator_loss("logistic", [fake]), bce(fake, torch.ones_like(fake)))
+    nothing = [torch.zeros(2, 3)]
+    assert math.isclose(critic_loss("logistic", nothing, nothing), math.log(2), rel_tol=1e-6)

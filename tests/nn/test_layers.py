@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, instance_norm, time_statistics
-from revoice.nn.conv import SameConv1d, pixel_shuffle_1d
+from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, each_of, instance_norm, time_statistics
+from revoice.nn.conv import SameConv1d, padded, pixel_shuffle_1d
 from revoice.nn.draws import Draws
 from revoice.nn.perturb import perturbed
 
@@ -47,6 +47,28 @@ def test_adain_gives_the_style_and_equals_its_definition() -> None:
     expected = torch.autograd.grad((plain * weights).sum(), [x, *style])
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_a_flat_style_is_the_same_style() -> None:
+    x, style = torch.randn(2, 3, 40), TimeStatistics(torch.randn(2, 3, 1), torch.rand(2, 3, 1))
+    flat = TimeStatistics(*(told.flatten() for told in style))
+    assert torch.equal(adaptive_instance_norm(x, flat), adaptive_instance_norm(x, style))
+
+
+def test_maps_of_one_vector_are_the_same_as_one_product() -> None:
+    maps, x = [torch.nn.Linear(8, 6) for _ in range(3)], torch.randn(4, 8)
+    apart = each_of(maps, x)
+    assert torch.equal(apart, torch.stack([each(x) for each in maps]))
+    with torch.autocast("cpu", torch.bfloat16):
+        together = each_of(maps, x)
+    assert together.dtype == torch.bfloat16 and together.shape == apart.shape
+    torch.testing.assert_close(together.float(), apart, atol=3e-2, rtol=3e-2)
+
+
+@pytest.mark.parametrize("kernel", [1, 4, 5, 8])
+def test_convolutions_that_share_their_padding_give_the_same_bits(kernel: int) -> None:
+    conv, x = SameConv1d(3, 4, kernel), torch.randn(2, 3, 20)
+    assert torch.equal(conv(padded(x, (5, 4), "reflect"), (5, 4)), conv(x))
 
 
 def test_time_statistics_round_trip() -> None:

@@ -54,3 +54,12 @@ def test_the_loss_of_validation_says_something_where_the_model_has_one_of_its_ow
 def test_what_does_not_fit_together_is_one_line(given: dict[str, Any], why: str) -> None:
     with pytest.raises(UserError, match=why):
         plan(**given)
+
+
+def test_a_turn_waits_for_what_an_earlier_one_measures() -> None:
+    learn = {"part": "patch", "losses": {"critic": 1}}
+    made = {"part": "generator", "losses": {"mel": 1}, "when": "train/critic/patch < 0.65"}
+    assert "train/critic/patch" in plan([{"turns": [learn, made]}])
+    for turns in ([made, learn], [learn, {**made, "when": "train/r1/patch < 1"}], [made]):
+        with pytest.raises(UserError, match="metric of an earlier turn"):
+            plan([{"turns": turns}])

@@ -39,7 +39,13 @@ def task(values: dict[str, Any], folder: Path) -> None:
         "iterations": trained.metrics["iterations"],
         "wall_seconds": lambda: round(time.time() - began, 1),
     }
-    settings = {**values, "device": None, "model": None, "controls": {}}  # the model is that of the checkpoint
+    settings = {
+        **values,
+        "device": None,
+        "model": None,
+        "controls": {},
+        "logger": None,
+    }  # the model is that of the checkpoint
     evaluation = evaluate([str(model)], settings, out, seconds)["model"]
     examples = evaluation.examples.get("unseen") or next(iter(evaluation.examples.values()))
     folder = _example(out, examples[0])

@@ -15,6 +15,7 @@ from revoice.cli.app import device, required, run, several
 from revoice.errors import UserError, choices
 
 if TYPE_CHECKING:
+    from revoice.evaluation.aspects import AspectProtocol, Matrix
     from revoice.evaluation.evaluate import Evaluation
     from revoice.evaluation.phone_error import PhoneProtocol
     from revoice.evaluation.privacy.session import Found, PrivacyProtocol
@@ -46,9 +47,19 @@ def check(values: dict[str, Any]) -> None:
     if name == "conversion":
         checked(Protocol, values.get("metrics"), "metrics")
         stored(values)
+        check_loggers(values.get("logger"))
     else:
         protocol(values)
     build(checked(Given, values.get("data"), "data"))
+
+
+def check_loggers(given: Any) -> None:
+    """Refuse loggers that are none."""
+    from revoice.settings import Given, checked
+    from revoice.training.loggers import LOGGERS
+
+    for name, options in (checked(Given | None, given, "logger") or {}).items():
+        LOGGERS.check(name, checked(Given | None, options, f"logger.{name}") or {})
 
 
 def stored(values: dict[str, Any]) -> "ConversionSettings":
@@ -56,10 +67,10 @@ def stored(values: dict[str, Any]) -> "ConversionSettings":
     from revoice.evaluation.protocol import ConversionSettings
     from revoice.settings import from_mapping
 
-    return from_mapping(ConversionSettings, values["evaluation"], "evaluation")
+    return from_mapping(ConversionSettings, values.get("evaluation") or {}, "evaluation")
 
 
-def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol | PrivacyProtocol":
+def protocol(values: dict[str, Any]) -> "AspectProtocol | GramProtocol | PhoneProtocol | PrivacyProtocol":
     """What an experiment's own settings say."""
     from revoice.evaluation.phone_error import PhoneProtocol
     from revoice.settings import Word, checked, from_mapping
@@ -68,6 +79,10 @@ def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol | PrivacyP
     settings = {key: value for key, value in values["evaluation"].items() if key != "name"}
     if values["evaluation"]["name"] == "gram_identification":
         return from_mapping(GramProtocol, settings, "evaluation")
+    if values["evaluation"]["name"] == "aspects":
+        from revoice.evaluation.aspects import AspectProtocol
+
+        return from_mapping(AspectProtocol, settings, "evaluation")
     if values["evaluation"]["name"] == "privacy":
         from revoice.cli.privacy import privacy_protocol
 
@@ -76,7 +91,7 @@ def protocol(values: dict[str, Any]) -> "GramProtocol | PhoneProtocol | PrivacyP
     return from_mapping(PhoneProtocol, settings, "evaluation")
 
 
-def task(values: dict[str, Any], folder: Path) -> "dict[str, Evaluation] | Identification | Found | dict[str, Any]":
+def task(values: dict[str, Any], folder: Path) -> Any:
     """Evaluate all checkpoints on one corpus, or run the experiment named by `evaluation=`; returns what was found."""
     check(values)
     default = Path("outputs") / "evaluate" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -132,6 +147,12 @@ def _phones(values: dict[str, Any], out: Path) -> dict[str, Any]:
     return summary
 
 
+def _aspects(values: dict[str, Any], out: Path) -> "dict[str, Matrix]":
+    from revoice.cli.aspects import evaluate_aspects
+
+    return evaluate_aspects(cast("AspectProtocol", protocol(values)), values, out)
+
+
 def _privacy(values: dict[str, Any], out: Path) -> "Found":
     from revoice.cli.privacy import evaluate_privacy
 
@@ -139,6 +160,7 @@ def _privacy(values: dict[str, Any], out: Path) -> "Found":
 
 
 EXPERIMENTS: dict[str, Callable[[dict[str, Any], Path], Any]] = {  # by `evaluation.name`
+    "aspects": _aspects,
     "conversion": _conversion,
     "gram_identification": _gram_identification,
     "phones": _phones,
@@ -176,6 +198,10 @@ def evaluate(
             print(f"{name}, {group} voices: " + table_line(summary))
             for flag in evaluation.flags.get(group, []):
                 print(f"  {flag.name}: {flag.text}")
+    if values.get("logger"):
+        from revoice.training.evaluation_log import log_evaluations
+
+        log_evaluations(values["logger"], out, list(evaluations.values()))
     print(f"report: {out / 'report.html'}")
     return evaluations
 

@@ -46,7 +46,7 @@ def convert_together(converter: Converter, asked: Sequence[tuple[Audio, Voice]])
     """What each clip says in the voice beside it, in order, as `Converter.convert` gives it.
 
     Clips of equal length in one voice pass the model together, conversions of equal length the vocoder. Long
-    recordings, which are heard in chunks, are converted one after the other.
+    recordings, which are heard in chunks, and what takes its timing from the target are converted one after the other.
 
     Raises:
         AudioError: a clip is silent or too short.
@@ -57,7 +57,11 @@ def convert_together(converter: Converter, asked: Sequence[tuple[Audio, Voice]])
         if id(clip) not in heard:
             recording = Recording(clip)
             heard[id(clip)] = next(converter.hear(recording)) if recording.whole else None
-    whole = {i: one for i, (clip, _) in enumerate(asked) if (one := heard[id(clip)]) is not None}
+    whole = {
+        i: one
+        for i, (clip, voice) in enumerate(asked)
+        if (one := heard[id(clip)]) is not None and converter.tempo(one.source, voice, controls) == 1.0
+    }
     samples = _say(converter, {i: (one, asked[i][1]) for i, one in whole.items()}, controls)
     rate, made = converter.spec.sample_rate, []
     for i, (clip, voice) in enumerate(asked):

@@ -57,7 +57,7 @@ def powers(clip: Audio) -> NDArray[np.float64]:
 
 def flatness_db(clip: Audio) -> float:
     """Spectral flatness from 100 Hz to 7 kHz of the louder half of the frames, in dB: white noise about -2.5, speech
-    under -8; nan without sound."""
+    under -10; nan without sound."""
     power = powers(clip)[:, 3:225]
     total = power.sum(1)
     if not len(power) or total.max() < 1e-14:

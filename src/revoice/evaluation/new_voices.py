@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from revoice.data.read.tables import GENDERS
+from revoice.evaluation.pictures import CROSS, GRAY, SAME, in_gray, new_figure, to_png
 
 Vectors = NDArray[np.float64]
 
@@ -80,6 +82,31 @@ def judge_voices(
         nearest_real=limit,
         closer=float((nearest < limit).mean()),
     )
+
+
+def voices_picture(voices: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]) -> bytes:
+    """Real voices (dots) and sampled ones (crosses) on the two axes along which the real ones differ most: PNG bytes.
+
+    Args:
+        voices, made: embeddings (N, D) and places of their genders in `GENDERS` (N,).
+    """
+    real = _unit(voices[0])
+    middle = real.mean(0)
+    axes = np.linalg.svd(real - middle, full_matrices=False)[2][:2].T
+    figure = new_figure(7.0, 4.0)
+    panel = figure.add_axes((0.1, 0.13, 0.86, 0.82))
+    dots, crosses = {"s": 9, "alpha": 0.35, "linewidths": 0}, {"s": 22, "alpha": 0.9, "linewidths": 1, "marker": "x"}
+    groups: list[tuple[str, Vectors, Tensor, dict[str, Any]]] = [
+        ("real", real, voices[1], dots), ("sampled", _unit(made[0]), made[1], crosses),
+    ]  # fmt: skip
+    for kind, vectors, genders, how in groups:
+        for place, (letter, color) in enumerate(zip(GENDERS, (CROSS, SAME), strict=True)):
+            x, y = ((vectors - middle) @ axes)[genders.numpy() == place].T
+            panel.scatter(x, y, color=color, label=f"{kind}, {letter}", **how)
+    panel.set(xlabel="first principal component", ylabel="second")
+    panel.legend(frameon=False, labelcolor=GRAY)
+    in_gray(panel)
+    return to_png(figure)
 
 
 def _unit(vectors: Tensor) -> Vectors:

@@ -170,8 +170,7 @@ def _system(evaluation: Evaluation, alone: bool) -> str:
             f"<{heading}>{escape(_title(group))}</{heading}>",
             f'<p class="soft">{escape(known)} {counts}{_failures(summary)}</p>',
             summary_table(summary, evaluation.columns),
-            "<h3>By gender and condition</h3>" if "same_gender" in summary or "cross_gender" in summary else "",
-            condition_table(summary, evaluation.columns),
+            _folded("By gender and condition", condition_table(summary, evaluation.columns)),
             f"<details><summary>All {summary['trials']} conversions</summary>"
             f"{trial_table(evaluation.records[group], evaluation.columns)}</details>",
         ]
@@ -183,6 +182,11 @@ def _system(evaluation: Evaluation, alone: bool) -> str:
         shown = examples if alone else examples[:3]
         parts += [f"<h3>{escape(_title(group))}</h3>", *(report_examples.show(one, evaluation) for one in shown)]
     return "\n".join(part for part in parts if part)
+
+
+def _folded(title: str, html: str) -> str:
+    """Something long that opens at a click."""
+    return f"<details><summary>{escape(title)}</summary>{html}</details>" if html else ""
 
 
 def _failures(summary: Mapping[str, Any]) -> str:

@@ -222,13 +222,14 @@ def _identity(converter: Converter) -> dict[str, Any]:
 
 def convert_batch(converter: Converter) -> Convert:
     """What `evaluate.run` wants of a system; a target voice is analyzed once."""
-    by_name = converter.model.target == "speaker"
+    by_name, by_nothing = converter.model.target == "speaker", converter.model.target == "none"
     made: dict[tuple[int, ...] | str, tuple[list[Audio], Voice]] = {}  # by the identity of clips, which it keeps alive
 
     def voice(request: Request) -> Voice:
-        key = request.speaker if by_name else tuple(map(id, request.references))
+        key = request.speaker if by_name else () if by_nothing else tuple(map(id, request.references))
         if key not in made:
-            made[key] = request.references, converter.voice(request.speaker if by_name else request.references)
+            told = request.speaker if by_name else [] if by_nothing else request.references
+            made[key] = request.references, converter.voice(told)
         return made[key][1]
 
     def convert(requests: list[Request]) -> list[Audio]:

@@ -49,13 +49,11 @@ class VoiceMap:
         return to_png(figure)
 
     def _draw(self, panel: Any, names: list[str], real: NDArray[np.float64], converted: NDArray[np.float64]) -> None:
-        from matplotlib import colormaps
-
-        shades = colormaps["tab20" if len(names) <= 20 else "hsv"].resampled(max(len(names), 2))
+        shades = _shades(len(names))
         for number, name in enumerate(names):
             dots = real[[s == name for s in self.speakers]]
             crosses = converted[[t == name for t in self.targets]]
-            color = [shades(number)]
+            color = [shades[number]]
             label = one_line(name, 14) if len(names) <= 20 else None
             panel.scatter(*dots.T, s=16, c=color, alpha=0.55, lw=0, label=label)
             panel.scatter(*crosses.T, s=42, c=color, marker="x", lw=1.4)
@@ -65,3 +63,12 @@ class VoiceMap:
             )
             for text in legend.get_texts():
                 text.set_parse_math(False)
+
+
+def _shades(count: int) -> list[Any]:
+    """Colors that are told apart as long as there are so many."""
+    from matplotlib import colormaps
+
+    if count <= 20:
+        return [colormaps["tab10" if count <= 10 else "tab20"](number) for number in range(count)]
+    return [colormaps["hsv"](number / count) for number in range(count)]

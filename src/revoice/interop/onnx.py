@@ -159,9 +159,8 @@ def graph_of(network: nn.Module) -> Graph:
         module = _Inverting(network) if isinstance(network, Vocos) else _Speaking(network)
         return Graph(module, {"features": features}, "waveform")
     if not isinstance(network, ConversionModel) or network.target != "clips":
-        raise UserError(
-            f"no graph of a {getattr(network, 'name', 'critic')}: expected a model that takes clips, or a vocoder"
-        )
+        name = getattr(network, "name", "critics")
+        raise UserError(f"no graph of {name}: expected a model that takes clips of the target, or a trained vocoder")
     fields = tuple(dict.fromkeys(("features", *network.requires.of_clip)))
     if others := [field for field in fields if field not in (*_PER_CLIP, "embedding")]:
         raise UserError(f"no graph of {network.name}, which asks for the {others[0]} of a clip: take adain_vc or vqvae")

@@ -184,8 +184,13 @@ class Coder(ConversionModel):
         """Channels of "content", "rhythm" and "pitch"."""
         raise NotImplementedError
 
-    def codes(self, batch: Batch) -> SpeechCodes:
-        """The codes of clips, of crops as of whole ones; the same whenever they are asked for."""
+    def codes(self, batch: Batch, without: str = "") -> SpeechCodes:
+        """The codes of clips, of crops as of whole ones; the same whenever they are asked for.
+
+        Args:
+            batch: the clips.
+            without: "content", "rhythm" or "pitch": that encoder hears nothing, and what it hears is not looked for.
+        """
         raise NotImplementedError
 
     def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
@@ -195,6 +200,10 @@ class Coder(ConversionModel):
     def told(self, batch: Batch) -> Tensor:
         """What tells the voice (B, D) of clips."""
         raise NotImplementedError
+
+    def told_by(self, clips: list[Batch]) -> Tensor:
+        """What tells the one voice (1, D) of several clips, each a batch of one."""
+        return nn.functional.normalize(torch.cat([self.told(clip) for clip in clips]).mean(0, keepdim=True), dim=1)
 
 
 class Standardizer(nn.Module):

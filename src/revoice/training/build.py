@@ -56,7 +56,7 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
         encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
     else:
         values, encoder = settle(name, values)
-        values, coder = settle_codes(values, spec)
+        values, coder = settle_codes(values, spec, setup.preparation.fields)
         arguments = registry.arguments(name, values, facts)
         model = registry.build(name, arguments)
         adopt(model, encoder)

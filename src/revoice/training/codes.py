@@ -24,11 +24,18 @@ def require_codes(name: str, values: Mapping[str, Any]) -> None:
         raise UserError(f"model {name} rewrites the codes of a model that takes speech apart: {HOW}")
 
 
-def settle_codes(values: Mapping[str, Any], spec: FeatureSpec) -> tuple[dict[str, Any], Loaded | None]:
+def settle_codes(
+    values: Mapping[str, Any], spec: FeatureSpec, fields: Mapping[str, Any]
+) -> tuple[dict[str, Any], Loaded | None]:
     """The settings of a new model with the name and the settings of the one it stands on, and where that is.
 
+    Args:
+        values: as typed.
+        spec: of the features.
+        fields: settings of the other stored fields.
+
     Raises:
-        UserError: that one has no codes, or other features.
+        UserError: that one has no codes, other features, or a pitch that was searched otherwise.
     """
     path = (values.get("codes") or {}).get("ckpt")
     if not path:
@@ -38,6 +45,9 @@ def settle_codes(values: Mapping[str, Any], spec: FeatureSpec) -> tuple[dict[str
         raise UserError(f"{loaded.path} holds a {loaded.model.name}, which has no codes: {HOW}")
     loaded.spec.require_match(spec, f"model.codes.ckpt={path}", "features=")
     about = loaded.description
+    known, given = about.fields.get("f0", {}), dict(fields.get("f0", {}))
+    if known != given:
+        raise UserError(f"model.codes.ckpt={path} knows pitch searched by {known}: set data.prepare.fields.f0 to that")
     return {**values, "codes": {"model": about.model, "arguments": about.arguments}}, loaded
 
 

@@ -12,11 +12,12 @@ from revoice.audio.anonymization import ANONYMIZERS, Anonymizer, Drawn, Signal, 
 from revoice.audio.pitch import ANALYSIS_RATE, pitch
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft, griffin_lim
-from revoice.settings import Seed, Whole
+from revoice.settings import Seed, Share, Whole
 
 _WINDOW = 0.064  # seconds: two periods of the lowest voices
 _FITS = 6  # rounds of the true envelope
 _SMALLEST = 1e-6
+_DEEP, _STEEPEST = 3.0, 4.6  # nepers: frames of speech under the loudest, and of a color
 _FLOOR, _CEIL = 71.0, 600.0  # Hz
 
 
@@ -30,6 +31,7 @@ class Cepstrum(Anonymizer):
     Args:
         f0_range: Hz; the median of the pitch moves to a level drawn from here; None: it stays.
         envelope_stretch: ratio by which formants move, drawn for each utterance; None: 1.
+        flatten: share of the utterance's mean spectrum that is taken away: the color of a voice, and of its microphone.
         iterations: of Griffin-Lim.
         seed: of all draws.
     """
@@ -38,10 +40,11 @@ class Cepstrum(Anonymizer):
         self,
         f0_range: Drawn | None = None,
         envelope_stretch: Drawn | None = None,
+        flatten: Share = 0.0,
         iterations: Annotated[Whole, Field(ge=0, le=1 << 12)] = 32,
         seed: Seed = 0,
     ) -> None:
-        self.f0_range, self.envelope_stretch = f0_range, envelope_stretch
+        self.f0_range, self.envelope_stretch, self.flatten = f0_range, envelope_stretch, flatten
         self.iterations, self.seed = iterations, seed
 
     def change(self, samples: Signal, sample_rate: int, draws: np.random.Generator) -> Signal:
@@ -57,9 +60,12 @@ class Cepstrum(Anonymizer):
             logs = spectrum.abs().clamp(min=_SMALLEST).log()
             below = max(2, int(0.6 * sample_rate / (middle or 2 * _FLOOR)))  # quefrencies of less than a period
             smooth = envelope(logs, below)
+            fine = logs - smooth
+            if self.flatten:
+                smooth = smooth - self.flatten * color(smooth)
             bins = torch.arange(logs.shape[-1], dtype=torch.float32)
             last = len(bins) - 1
-            moved = read(smooth, (bins / ratio).clamp(max=last)) + read(logs - smooth, folded(bins / rise, last))
+            moved = read(smooth, (bins / ratio).clamp(max=last)) + read(fine, folded(bins / rise, last))
             phases = advanced(spectrum.angle(), folded(bins / rise, last).round().long(), rise, n_fft)
             start = torch.polar(torch.ones_like(phases), phases)
             made = griffin_lim(moved.exp(), stft, start, self.iterations, 0.99)[0]
@@ -84,6 +90,14 @@ def envelope(logs: Tensor, below: int) -> Tensor:
     for _ in range(_FITS + 1):
         found = torch.fft.rfft(torch.fft.irfft(torch.maximum(logs, found), n=n_fft) * kept).real
     return found
+
+
+def color(smooth: Tensor) -> Tensor:
+    """How the mean envelope (1, 1, bins) of frames of speech among (1, T, bins) differs from white, 40 dB at most."""
+    level = smooth.mean(dim=2, keepdim=True)
+    spoken = (level > level.amax() - _DEEP).to(smooth.dtype)
+    mean = (smooth * spoken).sum(dim=1, keepdim=True) / spoken.sum()
+    return (mean - mean.mean()).clamp(-_STEEPEST, _STEEPEST)
 
 
 def folded(places: Tensor, last: int) -> Tensor:

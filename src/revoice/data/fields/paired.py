@@ -26,7 +26,7 @@ class Paired(Features):
 
     Attributes:
         how: name of the anonymizer ("paired:world").
-        settings: of the anonymizer, as in `revoice.audio.anonymizers`.
+        settings: of the anonymizer, as in `revoice.audio.anonymizers`; null leaves one out.
         copies: N, each with draws of its own; what an anonymizer draws once for an utterance (a stretch of the
             envelope, a level of pitch) is otherwise seen once.
     """
@@ -37,7 +37,12 @@ class Paired(Features):
 
     def __post_init__(self) -> None:
         if self.how:
-            ANONYMIZERS.check(self.how, self.settings, "data.prepare.fields.paired.settings")
+            ANONYMIZERS.check(self.how, self.given, "data.prepare.fields.paired.settings")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that are not null."""
+        return {key: value for key, value in self.settings.items() if value is not None}
 
     @property
     def label(self) -> str:
@@ -46,7 +51,7 @@ class Paired(Features):
 
     def parameters(self) -> dict[str, Any]:
         """Those of the features, and all that the anonymizer does."""
-        return {**super().parameters(), "how": self.how, "settings": dict(self.settings), "copies": self.copies}
+        return {**super().parameters(), "how": self.how, "settings": self.given, "copies": self.copies}
 
     @property
     def padding(self) -> float | list[float]:
@@ -72,7 +77,7 @@ class Paired(Features):
             level: Hz, where the pitch goes if the anonymizer can move it and no level is set: that of the voice which
                 the pairs were made of, whose own pairs kept it.
         """
-        middle = {key: sqrt(value[0] * value[1]) if _is_range(value) else value for key, value in self.settings.items()}
+        middle = {key: sqrt(value[0] * value[1]) if _is_range(value) else value for key, value in self.given.items()}
         if level is not None and middle.get("f0_range") is None and "f0_range" in accepted(ANONYMIZERS.get(self.how)):
             middle["f0_range"] = level
         return replace(self, copies=1, settings=middle)
@@ -81,7 +86,7 @@ class Paired(Features):
     def _anonymizer(self) -> Anonymizer:
         if not self.how:
             raise UserError(f"field paired: name an anonymizer, paired:NAME, one of {', '.join(ANONYMIZERS.names())}")
-        return ANONYMIZERS.build(self.how, self.settings, what="data.prepare.fields.paired.settings")
+        return ANONYMIZERS.build(self.how, self.given, what="data.prepare.fields.paired.settings")
 
 
 def _is_range(value: Any) -> bool:

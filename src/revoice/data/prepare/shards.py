@@ -2,12 +2,10 @@
 
 import io
 import math
-import os
-import secrets
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 from webdataset import TarWriter
 
+from revoice.atomic import whole
 from revoice.data.files import plain_label, read_lines, write_lines
 from revoice.errors import UserError, one_line
 from revoice.foreign import parse_json
@@ -30,13 +29,13 @@ class ShardWriter:
     """
 
     def __init__(self, folder: Path, index: int, kind: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = shard_path(folder, index)
         self.kind = plain_label(kind)
         self.lines: list[dict[str, Any]] = []
-        self._file = open(self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part"), "wb")
+        self._whole = ExitStack()
+        file = self._whole.enter_context(whole(self.path, sync=True))
         # no names, no times: the same records are the same bytes
-        self._tar = TarWriter(self._file, user="", group="", mode=0o644, mtime=0, encoder=False)
+        self._tar = TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False)
 
     def add(self, id: str, array: np.ndarray, seconds: float, start: float) -> None:
         """Store one utterance: of a file of `seconds`, the part from second `start` on."""
@@ -53,19 +52,15 @@ class ShardWriter:
     def close(self) -> None:
         """Give both files their final names; the tar last, since its name says that the shard is whole."""
         self._tar.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
         write_lines(lines_path(self.path), self.lines)
-        Path(self._file.name).replace(self.path)
+        self._whole.close()
 
     def abandon(self) -> None:
         """Drop what was written so far."""
         with suppress(OSError, ValueError):  # a full disk refuses what is still to be flushed
             self._tar.close()
-        with suppress(OSError):
-            self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)
+        given_up = RuntimeError("given up")
+        self._whole.__exit__(type(given_up), given_up, None)
 
 
 def shard_path(folder: Path, index: int) -> Path:

@@ -48,7 +48,7 @@ class Sound(Metric):
         Column(
             key="flatness",
             title="Spectral flatness",
-            explain="White noise has about -2.5 dB, speech less than -8.",
+            explain="White noise has about -2.5 dB, speech less than -10.",
             digits=1,
             unit="dB",
         ),

@@ -61,16 +61,28 @@ class Words(Metric):
             f"{self.short}_source": error_rate(said.tokens, source.tokens) if said else math.nan,
             f"{self.short}_length": len(source.tokens),
             f"{self.short}_length_said": len(said.tokens) if said else 0,
+            f"{self.short}_text": error_rate(said.tokens, converted.tokens) if said else math.nan,
             f"{self.prefix}heard_source": source.text,
             f"{self.prefix}heard_converted": converted.text,
         }
-        return values
+        return values | (self._words(source, converted, copy) if self.recognizer.unit == "characters" else {})
+
+    def _words(self, source: Transcript, converted: Transcript, copy: Transcript | None) -> dict[str, Any]:
+        """The same in words."""
+        heard = ["".join(one.tokens).split() if one else None for one in (source, converted, copy)]
+        key, (own, said, again) = f"{self.prefix}wer", heard
+        return {
+            f"{key}_converted": error_rate(own or (), said or ()),
+            f"{key}_copy": math.nan if again is None else error_rate(own or (), again),
+            f"{key}_length": len(own or ()),
+        }
 
 
 def _columns(short: str, recognizer: Recognizer, second: bool) -> tuple[Column, ...]:
     unit, name = recognizer.unit, recognizer.name
     what = "Character" if unit == "characters" else "Phone"
     by = f" ({name})" if second else ""
+    words = _word_columns("second_" if second else "", by) if unit == "characters" else ()
     return (
         Column(
             key=f"{short}_converted",
@@ -91,8 +103,38 @@ def _columns(short: str, recognizer: Recognizer, second: bool) -> tuple[Column, 
             weight=f"{short}_length_said",
         ),
         Column(
+            key=f"{short}_text",
+            title=f"{what} errors against the transcript{by}",
+            explain=f"What {name} hears in the conversion against what is truly said, its own mistakes included; lower "
+            "is better.",
+            better="lower",
+            floor=f"{short}_source",
+            weight=f"{short}_length_said",
+            if_failed=1.0,
+        ),
+        *words,
+        Column(
             key=f"{short}_copy",
             title=f"{what} errors in the source through features and vocoder{by}",
             weight=f"{short}_length",
+        ),
+    )
+
+
+def _word_columns(prefix: str, by: str) -> tuple[Column, ...]:
+    return (
+        Column(
+            key=f"{prefix}wer_converted",
+            title=f"Word errors{by}",
+            explain="The same in words: wrong, missing and added ones over those heard in the source; lower is better.",
+            better="lower",
+            ceiling=f"{prefix}wer_copy",
+            weight=f"{prefix}wer_length",
+            if_failed=1.0,
+        ),
+        Column(
+            key=f"{prefix}wer_copy",
+            title=f"Word errors in the source through features and vocoder{by}",
+            weight=f"{prefix}wer_length",
         ),
     )

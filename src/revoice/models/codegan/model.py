@@ -79,7 +79,7 @@ class CodeGAN(ConversionModel):
 
     Controls = CodeGANControls
     preset = "speechsplit_16k"
-    stands_on = ("resemblyzer",)
+    stands_on = ("resemblyzer", "whisper")  # as what takes speech apart may
     may_change = ("frames", "sampler")
     measured = ("distance",)
     speaker_pitch = True
@@ -107,13 +107,15 @@ class CodeGAN(ConversionModel):
         self.emotions, self.rewritten = tuple(emotions), rewritten
         facts = {"n_features": n_features, "sample_rate": sample_rate, "hop": hop}
         self.coder = _coder(codes or Codes(), facts)
-        fields: tuple[str, ...] = ("features", "f0", "embedding")
+        heard: tuple[str, ...] = ("features", "f0", "embedding")
         if self.coder is not None:
             self.coder.requires_grad_(False).eval()
-            fields = self.coder.requires.of_clip
+            heard = self.coder.requires.of_clip
+        # to learn, nobody has to know whose voice it is, nor what is said unless that is rewritten
+        spared = ("embedding",) if "content" in rewritten else ("embedding", "waveform")
         self.requires = Requires(
-            fields=fields, frames=frames, minimum=32, sampler=sampler, labels=("emotion",),
-            reference=1 if "embedding" in fields else 0, analysis=fields,
+            fields=tuple(name for name in heard if name not in spared),
+            frames=frames, minimum=32, sampler=sampler, labels=("emotion",), analysis=heard,
         )  # fmt: skip
         self.channels = PUBLISHED
         if self.coder is not None:
@@ -167,12 +169,11 @@ class CodeGAN(ConversionModel):
     def convert(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor:
         """Features (B, F, T) of the sources in another emotion, in the targets' voice or, without any, their own."""
         assert self.coder is not None
-        codes = self.rewrite(self.coder.codes(source), controls)
         voice = self.coder.told(source)
         if targets:
-            told = torch.cat([self.coder.told(clip) for clip in targets]).mean(0, keepdim=True)
-            voice = F.normalize(told, dim=1).expand(len(source), -1)
-        return self.coder.speak(codes, voice)
+            voice = self.coder.told_by(targets).expand(len(source), -1)
+            source = self._at_the_level_of(targets, source)
+        return self.coder.speak(self.rewrite(self.coder.codes(source), controls), voice)
 
     def rewrite(self, codes: SpeechCodes, controls: CodeGANControls) -> SpeechCodes:
         """Codes of another emotion, then scaled, as the controls say."""
@@ -203,7 +204,17 @@ class CodeGAN(ConversionModel):
             known = self._pitch.to(batch.features)[batch.speaker.clamp(min=0)]
             known = torch.where((batch.speaker >= 0)[:, None], known, torch.nan)
             batch = replace(batch, level=known[:, 0], spread=known[:, 1])
-        return self.coder.codes(replace(batch, speaker=None))
+        without = "" if "content" in self.rewritten else "content"
+        return self.coder.codes(replace(batch, speaker=None), without)
+
+    def _at_the_level_of(self, targets: list[Batch], source: Batch) -> Batch:
+        """The sources with the pitch of the targets' voice."""
+        known = [level for clip in targets if (level := clip.pitch_level) is not None]
+        told = torch.cat(known)[~torch.cat(known).isnan()] if known else torch.zeros(0)
+        if not len(told):
+            return source
+        level = None if source.level is None else told.mean().expand(len(source))
+        return replace(source, f0=self.moved_pitch(source, targets, 1.0), level=level)
 
     def _sequence(self, codes: SpeechCodes) -> Tensor:
         """What is rewritten (B, C, N), in the order of `rewritten`, at the rate of the one with the most steps."""

@@ -69,7 +69,7 @@ class Pix2Pix(ConversionModel):
         anonymizer: Word = "cepstrum",
         generator: Literal["small", "literal", "resnet"] = "small",
         channels: Channels = 1,
-        widths: Annotated[tuple[Width, ...], Field(min_length=2, max_length=6)] = (48, 96, 144, 192),
+        widths: Annotated[tuple[Width, ...], Field(min_length=2, max_length=6)] = (32, 64, 96, 128),
         frames: Frames = 64,
         minimum: FramesOrNone = 16,
         faithful: Flag = False,

@@ -14,19 +14,21 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.models.base import (
     MODELS,
-    ConversionModel,
+    Coder,
     PitchControls,
     Requires,
     Sampler,
     Standardizer,
     require_frames,
 )  # fmt: skip
+from revoice.models.recsyn.codes import contour, levels, melody
 from revoice.models.recsyn.parts import Decoder, DecoderSize, Neck, NeckSize, VoiceEncoder
 from revoice.nn.adain import instance_norm
 from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
 from revoice.nn.masked import masked_l1
 from revoice.nn.microphone import recorded
 from revoice.nn.remel import require_mels
+from revoice.nn.speech_codes import SpeechCodes
 from revoice.nn.voice_match import voice_mismatch
 from revoice.settings import Count, Flag, Frames, Place, Width
 
@@ -34,7 +36,7 @@ SHORTEST = 16  # frames; statistics over time need some
 
 
 @MODELS.register("recsyn")
-class RecSyn(ConversionModel):
+class RecSyn(Coder):
     """Any voice to any voice, by recognition and synthesis.
 
     The training loss is the L1 distance of the reconstruction. Content is read from a stored field, which the frozen
@@ -97,7 +99,7 @@ class RecSyn(ConversionModel):
         self.standardizer = Standardizer(n_features)
         self.content = RecognizedContent(encoder(content), sample_rate, hop)
         self.content.requires_grad_(tune)
-        self.neck = Neck(self.content.channels, narrow)
+        self.neck, self.neck_channels = Neck(self.content.channels, narrow), narrow.channels
         self.voice = VoiceEncoder(n_features, size.voice)
         self.decoder = Decoder(n_features, narrow.channels, size)
 
@@ -158,6 +160,44 @@ class RecSyn(ConversionModel):
     def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
         """The sources' contours (B, T) at the targets' level, as the controls say."""
         return self.steered_pitch(source, targets, controls)
+
+    @property
+    def code_widths(self) -> dict[str, int]:
+        """The neck's, with voicing and the level of the pitch; no rhythm; the melody above that level."""
+        return {"content": self.neck_channels + 2, "rhythm": 0, "pitch": 1}
+
+    def codes(self, batch: Batch, without: str = "") -> SpeechCodes:
+        """What is said, frame by frame, and its melody in steps of some frames, see `recsyn.codes`."""
+        assert batch.f0 is not None
+        frames = batch.features.shape[-1]
+        size = max(frames, SHORTEST)
+        f0 = F.pad(batch.f0 * (without != "pitch"), (0, size - frames))
+        if without == "content":
+            code = f0.new_zeros(len(f0), self.neck_channels, size)
+        else:
+            assert batch.waveform is not None
+            code = self.neck(self.content(batch.waveform, size))
+        level = levels(f0, batch.level)
+        told = torch.stack([(f0 > 0).to(code.dtype), level[:, None].expand(-1, size).to(code.dtype)], dim=1)
+        pitch = melody(f0, level)
+        content = torch.cat([code, told], dim=1).transpose(1, 2)
+        return SpeechCodes(content, pitch[..., :0], pitch, frames)
+
+    def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
+        """Features (B, F, T) of codes and of what `told` gave."""
+        code, voiced, level = codes.content.transpose(1, 2).split([self.neck_channels, 1, 1], dim=1)
+        f0 = contour(codes.pitch, level[:, 0, 0], voiced[:, 0])
+        return self.standardizer.inverse(self.decoder(code, f0, voice))[..., : codes.frames]
+
+    def told(self, batch: Batch) -> Tensor:
+        """Voice codes (B, D)."""
+        assert batch.embedding is not None
+        return self._voice(batch.embedding, batch.features)
+
+    def told_by(self, clips: list[Batch]) -> Tensor:
+        """The voice code (1, D) of all that is heard of a voice."""
+        embeddings = torch.cat([clip.embedding for clip in clips if clip.embedding is not None])
+        return self._voice(embeddings.mean(0, keepdim=True), torch.cat([clip.features for clip in clips], dim=-1))
 
     def set_features(self, spec: FeatureSpec) -> None:
         """Remember what the features are, for the loss that listens to them."""

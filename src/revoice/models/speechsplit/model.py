@@ -15,7 +15,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS, Coder, Requires, Sampler, require_frames
-from revoice.models.speechsplit.networks import DecoderSize, EncoderSize, Generator, PitchConverter
+from revoice.models.speechsplit.networks import DecoderSize, Encoders, Generator, PitchConverter
 from revoice.models.speechsplit.panel import ENCODERS, MEASURED, measured
 from revoice.models.speechsplit.swap import SpeechSplitControls, Swap
 from revoice.nn.adain import instance_norm
@@ -25,19 +25,10 @@ from revoice.nn.pitch_classes import LEAST, UNTOLD, UNVOICED, classes, normalize
 from revoice.nn.random_resampling import LONGEST, drawn
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.nn.voice_code import EMBEDDING, VoiceKind
-from revoice.settings import Count, Frames, Natural, Place, Width, settings
+from revoice.settings import Count, Frames, Natural, Place, Width
 from revoice.trainable import Play
 
 GENERATOR, PITCH = "generator", "pitch"  # the parts
-
-
-@settings
-class Encoders:
-    """Sizes of the three encoders; `rhythm` and `pitch` are those of the pitch converter too."""
-
-    content: EncoderSize = EncoderSize()
-    rhythm: EncoderSize = EncoderSize(channels=128, convolutions=1, hidden=1, layers=1)
-    pitch: EncoderSize = EncoderSize(channels=256, hidden=32, layers=1)
 
 
 @MODELS.register("speechsplit")
@@ -70,8 +61,9 @@ class SpeechSplit(Coder):
     """
 
     Controls = SpeechSplitControls
+    alone = True
     preset = "speechsplit_16k"
-    stands_on = ("resemblyzer",)
+    stands_on: tuple[str, ...] = ("resemblyzer",)
     may_change = ("frames", "shortest", "padded", "resample", "lacks", "sampler")
     speaker_pitch = True
     measured = MEASURED
@@ -102,11 +94,12 @@ class SpeechSplit(Coder):
         self.steps = math.lcm(*(each.every for each in (sizes.content, sizes.rhythm, sizes.pitch)))
         self.frames, self.shortest, self.padded = frames, shortest, padded
         self._check(voice, n_speakers)
-        self.voice, self.relative, self.resample, self.lacks = voice, relative, resample, lacks
+        self.voice, self.relative, self.resample, self.untrained = voice, relative, resample, lacks
         self.target = "speaker" if voice == "speaker" else "clips"
         self.content = RecognizedContent(encoder(content), sample_rate, hop) if content else None
         if self.content is not None:
             self.content.requires_grad_(False)
+            self.stands_on = ("whisper", *type(self).stands_on)
         told = ("embedding",) if voice == "embedding" else ()
         self.requires = Requires(
             fields=("features", "f0", *told, *(("content",) if content else ())),
@@ -116,18 +109,18 @@ class SpeechSplit(Coder):
             reference=1 if told else 0,  # the embedding is that of another clip of the speaker
             analysis=("features", "f0", *told, *(("waveform",) if content else ())),
         )
-        heard = n_features if self.content is None else self.content.channels
+        self.heard_channels = n_features if self.content is None else self.content.channels
         width = EMBEDDING if voice == "embedding" else n_speakers or 0
         self.generator = Generator(
-            n_features, heard, width, sizes.content, sizes.rhythm, sizes.pitch, decoder or DecoderSize()
+            n_features, self.heard_channels, width, sizes.content, sizes.rhythm, sizes.pitch, decoder or DecoderSize()
         )
         self.converter = PitchConverter(
             n_features, sizes.rhythm, sizes.pitch, converter or DecoderSize(hidden=256, layers=2)
         )
         self.width = width
-        self.speaker_statistics: Tensor  # (speakers, 2), mean and deviation of log-f0, nan where unknown
+        self.speaker_statistics: Tensor  # (speakers, 2), mean and deviation of log-f0; a deviation of -1: unknown
         self.corpus_statistics: Tensor  # (2,), of all of them
-        self.register_buffer("speaker_statistics", torch.full((n_speakers or 0, 2), torch.nan))
+        self.register_buffer("speaker_statistics", -torch.ones(max(n_speakers or 0, 1), 2))
         self.register_buffer("corpus_statistics", torch.tensor([5.0, 0.3]))
 
     def _check(self, voice: str, n_speakers: int | None) -> None:
@@ -175,9 +168,13 @@ class SpeechSplit(Coder):
     def codes(self, batch: Batch, without: str = "") -> SpeechCodes:
         """What the encoders make of clips, nothing resampled; `without` is one that hears nothing. See `speak`."""
         mel = self.mel(batch.features, batch.lengths)
-        heard, found = self._heard(batch, mel, batch.lengths), classes(self._contour(batch, batch.lengths))
+        found = classes(self._contour(batch, batch.lengths))
+        if without == "content":
+            heard = mel.new_zeros(len(mel), self.heard_channels, mel.shape[-1])
+        else:
+            heard = self._heard(batch, mel, batch.lengths)
         return self.generator.encode(
-            heard * (without != "content"),
+            heard,
             one_hot(torch.full_like(found, UNTOLD) if without == "pitch" else found),
             mel * (without != "rhythm"),
             frames=batch.features.shape[-1],
@@ -219,9 +216,9 @@ class SpeechSplit(Coder):
         if batch.level is not None and batch.spread is not None:
             whole = torch.stack([batch.level, batch.spread], dim=1).to(found.dtype)
             found = torch.where(whole.isfinite(), whole, found)
-        if batch.speaker is not None and len(self.speaker_statistics):
+        if batch.speaker is not None:
             rows = self.speaker_statistics[batch.speaker.clamp(min=0)]
-            found = torch.where((batch.speaker >= 0)[:, None] & rows.isfinite(), rows, found)
+            found = torch.where(((batch.speaker >= 0) & (rows[:, 1] >= 0))[:, None], rows, found)
         return found
 
     @torch.no_grad()
@@ -236,7 +233,7 @@ class SpeechSplit(Coder):
 
     def tempo(self, frames: int, targets: list[Batch], controls: SpeechSplitControls) -> float:
         """That of the target's length to the source's where its rhythm is taken, and slower for a lower rate."""
-        said = frames if self.keeps_tempo(controls) else targets[0].features.shape[-1]
+        said = targets[0].features.shape[-1] if targets and not self.keeps_tempo(controls) else frames
         return max(1, round(said / controls.rate)) / frames
 
     def keeps_tempo(self, controls: SpeechSplitControls) -> bool:
@@ -250,8 +247,9 @@ class SpeechSplit(Coder):
 
     def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
         """Take mean and deviation of log-f0 (speakers, 2) of the training speakers; `fresh`: also for the corpus."""
-        self.speaker_statistics = statistics.to(self.corpus_statistics)
-        known = statistics[statistics.isfinite().all(1)]
+        unknown = ~statistics.isfinite().all(1)
+        self.speaker_statistics = statistics.masked_fill(unknown[:, None], -1.0).to(self.corpus_statistics)
+        known = statistics[~unknown]
         if fresh and len(known):
             mean, deviation = known.unbind(1)
             whole = (deviation.square().mean() + mean.var(correction=0)).sqrt()

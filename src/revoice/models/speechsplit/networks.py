@@ -43,6 +43,15 @@ class EncoderSize:
 
 
 @settings
+class Encoders:
+    """Sizes of the three encoders; `rhythm` and `pitch` are those of the pitch converter too."""
+
+    content: EncoderSize = EncoderSize()
+    rhythm: EncoderSize = EncoderSize(channels=128, convolutions=1, hidden=1, layers=1)
+    pitch: EncoderSize = EncoderSize(channels=256, hidden=32, layers=1)
+
+
+@settings
 class DecoderSize:
     """Sizes of a decoder.
 

@@ -57,7 +57,7 @@ class Swap:
     Args:
         model: in evaluation mode.
         source: what is said, a batch.
-        targets: clips of the target, each a batch of one.
+        targets: clips of the target, each a batch of one; none: the source's own voice speaks.
         controls: as the user says.
 
     Raises:
@@ -70,10 +70,16 @@ class Swap:
         self.model, self.source, self.targets, self.controls = model, source, targets, controls
         self.aspects, self.aligned = set(controls.aspects), controls.timing == "aligned"
         timed = self.aspects & {"rhythm", "pitch"}
-        if model.lacks == "generator" or (model.lacks and timed and not self.aligned):
+        if not targets:  # the source's own voice, moved by the other controls
+            self.aspects = set()
+        if model.untrained == "generator" or (model.untrained and timed and not self.aligned):
             raise UserError(
-                f"this checkpoint lacks the part {model.lacks}: import a folder that holds both published files, or "
-                + ("train one" if model.lacks == "generator" else "add timing=aligned")
+                f"this checkpoint lacks the part {model.untrained}: import a folder with both published files, or "
+                + ("train one" if model.untrained == "generator" else "add timing=aligned")
+            )
+        if timed and not targets:
+            raise UserError(
+                f"aspects=[{sorted(timed)[0]}] is taken from a target: expected tgt=b.wav that says the same"
             )
         if timed and targets[0].f0 is None:
             raise UserError(

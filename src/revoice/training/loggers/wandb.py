@@ -54,6 +54,14 @@ class SamplesLogger(WandbLogger):
         cells = [[_cell(value) for value in row] for row in rows]
         self.log_table("samples/table", columns=list(columns), data=cells, step=iteration)
 
+    @rank_zero_only
+    def log_conversions(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], report: Path) -> None:
+        """The conversions of an evaluation as a table, and its page."""
+        import wandb
+
+        self.log_table("evaluation/conversions", columns=list(columns), data=[list(row) for row in rows])
+        self.experiment.log({"evaluation/report": wandb.Html(str(report), inject=False)})
+
 
 def _cell(value: Any) -> Any:
     import wandb

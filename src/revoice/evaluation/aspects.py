@@ -1,0 +1,247 @@
+"""Speech taken apart: whether an aspect that is swapped moves its own measure, and leaves the others where they were.
+
+Every conversion is given the target voice saying the same sentence. A measure is a distance to that recording; how far
+a conversion has gone is told as a share of the way from the source (through features and vocoder) to the target
+(likewise): 0 is where the source was, 1 is the target. Of every conversion the error rate stands beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from revoice.audio.features import extract
+from revoice.audio.io import Audio, read_audio, resample
+from revoice.audio.pitch import pitch_for
+from revoice.audio.presets import load_preset
+from revoice.conversion.converter import Converter
+from revoice.data.corpora.manifest import Manifest, Row
+from revoice.errors import UserError
+from revoice.evaluation.pairs import Trial, pick_trials
+from revoice.evaluation.recognition import SHORT, Recognizer, error_rate
+from revoice.evaluation.verification import Verifier, enrol
+from revoice.nn.alignment import align
+from revoice.settings import Count, settings
+
+NOTHING, COPY = "nothing swapped", "source, vocoder alone"
+CONVERSIONS: dict[str, dict[str, Any]] = {
+    NOTHING: {"aspects": ()},
+    "rhythm": {"aspects": ("rhythm",)},
+    "pitch": {"aspects": ("pitch",)},
+    "timbre": {"aspects": ("timbre",)},
+    "timbre and level": {"aspects": ("timbre", "level")},
+    "rhythm, pitch, timbre": {"aspects": ("rhythm", "pitch", "timbre")},
+    "without content": {"aspects": (), "without": ("content",)},
+    "without rhythm": {"aspects": (), "without": ("rhythm",)},
+    "without pitch": {"aspects": (), "without": ("pitch",)},
+}
+MEASURES = ("timbre", "pitch median", "pitch contour", "duration", "phone timing")
+UNITS = ("1 - cosine", "cents", "cents", "s", "s")
+_SPEC, _CEPSTRA = "speechsplit_16k", 20
+
+
+@settings
+class AspectProtocol:
+    """Which conversions are measured.
+
+    Attributes:
+        name: "aspects".
+        voices: all ordered pairs of so many unseen voices.
+        sentences_per_pair: sentences of each pair, said by both and never trained on.
+    """
+
+    name: Literal["aspects"] = "aspects"
+    voices: Count = 8
+    sentences_per_pair: Count = 1
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What is measured of a clip: cepstra (T, 20) without their means, f0 (T,) in Hz, length, speaker embedding."""
+
+    cepstra: NDArray[np.float64]
+    f0: NDArray[np.float32]
+    seconds: float
+    voice: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The measures of one system.
+
+    Attributes:
+        distances: by conversion, of `MEASURES`; those of `COPY` are the source's.
+        ways: the same as shares of the way to the target.
+        errors: rate by conversion and recognizer.
+        contours: the pitch converter's, and the source's at the target's mean, against the target's: cents, and shares
+            of frames that one alone takes for voiced.
+        trials: how many.
+    """
+
+    distances: dict[str, dict[str, float]]
+    ways: dict[str, dict[str, float]]
+    errors: dict[str, dict[str, float]]
+    contours: dict[str, float]
+    trials: int
+
+
+def parallel_trials(manifest: Manifest, protocol: AspectProtocol, trained_on: Sequence[str], seed: int) -> list[Trial]:
+    """Trials of unseen voices of which the target says the same sentence.
+
+    Raises:
+        UserError: the corpus has none.
+    """
+    if not set(trained_on) & set(manifest.speakers):  # all of it is unseen
+        manifest = manifest.with_rows(replace(row, split="test_unseen") for row in manifest)
+    found = pick_trials(
+        manifest, "unseen", speakers=protocol.voices, sentences_per_pair=protocol.sentences_per_pair, seed=seed
+    )
+    found = [trial for trial in found if trial.true_target is not None]
+    if not found:
+        raise UserError(
+            f"corpus '{manifest.corpus}': no sentence that two unseen voices say, as aspects are swapped by"
+        )
+    return found
+
+
+def measure(
+    converter: Converter, trials: Sequence[Trial], manifest: Manifest, verifier: Verifier,
+    recognizers: Sequence[Recognizer],
+) -> Matrix:  # fmt: skip
+    """All conversions of all trials.
+
+    Raises:
+        UserError: the model swaps no aspects.
+    """
+    if not {"aspects", "without"} <= {each.name for each in fields(converter.model.Controls)}:
+        raise UserError(f"{converter.model.name} swaps no aspects of speech: evaluation=aspects takes a speechsplit")
+    clips = _Clips(manifest, verifier)
+    voices = {row.id: converter.voice(clips.audio(row)) for t in trials if (row := t.true_target)}
+    copies = {row.id: converter.copy_synthesis(clips.audio(row)) for t in trials for row in (t.source, _truth(t))}
+    made: dict[str, list[Audio]] = {COPY: [copies[t.source.id] for t in trials]}
+    for name, controls in CONVERSIONS.items():
+        made[name] = [converter.convert(clips.audio(t.source), voices[_truth(t).id], **controls) for t in trials]
+    distances = {name: _distances(sounds, trials, clips) for name, sounds in made.items()}
+    start, end = distances[COPY], _distances([copies[_truth(t).id] for t in trials], trials, clips)
+    ways = {
+        name: {key: (start[key] - value) / max(start[key] - end[key], 1e-9) for key, value in found.items()}
+        for name, found in distances.items()
+    }
+    errors = _errors(made, trials, clips, recognizers)
+    return Matrix(distances, ways, errors, _contours(converter, trials, clips), len(trials))
+
+
+class _Clips:
+    """Recordings and what is measured of them, each once."""
+
+    def __init__(self, manifest: Manifest, verifier: Verifier) -> None:
+        self.manifest, self.verifier = manifest, verifier
+        self._audio: dict[str, Audio] = {}
+        self._sounds: dict[str, Sound] = {}
+
+    def audio(self, row: Row) -> Audio:
+        if row.id not in self._audio:
+            self._audio[row.id] = read_audio(self.manifest.file(row))
+        return self._audio[row.id]
+
+    def sound(self, row: Row) -> Sound:
+        if row.id not in self._sounds:
+            self._sounds[row.id] = self.heard(self.audio(row))
+        return self._sounds[row.id]
+
+    def voice(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+        return enrol(np.stack([self.sound(row).voice for row in rows]))
+
+    def heard(self, clip: Audio) -> Sound:
+        spec = load_preset(_SPEC)
+        samples = resample(clip.samples, clip.sample_rate, spec.sample_rate)
+        mel = extract(samples, spec).clamp(0, 1).double().numpy()
+        k = np.arange(1, _CEPSTRA + 1)[:, None]
+        cepstra = np.cos(np.pi / len(mel) * k * (np.arange(len(mel)) + 0.5)) @ mel
+        cepstra -= cepstra.mean(axis=1, keepdims=True)
+        return Sound(cepstra.T, pitch_for(samples, spec).f0, clip.seconds, self.verifier.embed([clip])[0])
+
+
+def _truth(trial: Trial) -> Row:
+    assert trial.true_target is not None
+    return trial.true_target
+
+
+def _distances(made: Sequence[Audio], trials: Sequence[Trial], clips: _Clips) -> dict[str, float]:
+    found = [
+        _apart(clips.heard(clip), clips.sound(_truth(trial)), clips.voice(trial.enrol_target))
+        for clip, trial in zip(made, trials, strict=True)
+    ]
+    return {name: float(np.nanmean([each[i] for each in found])) for i, name in enumerate(MEASURES)}
+
+
+def _apart(clip: Sound, target: Sound, voice: NDArray[np.float32]) -> list[float]:
+    """Distances in the order of `MEASURES`."""
+    path = align(clip.cepstra, target.cepstra).path
+    cents = 1200 * (_log2(clip.f0)[path[:, 0]] - _log2(target.f0)[path[:, 1]])
+    both = np.isfinite(cents)
+    median = 1200 * (np.nanmedian(_log2(clip.f0)) - np.nanmedian(_log2(target.f0))) if both.any() else np.nan
+    frame = target.seconds / len(target.f0)
+    return [
+        1 - float(clip.voice @ voice),
+        abs(float(median)),
+        float(np.sqrt(np.mean(cents[both] ** 2))) if both.any() else np.nan,
+        abs(clip.seconds - target.seconds),
+        float(np.abs(path[:, 0] - path[:, 1]).mean() * frame),
+    ]
+
+
+def _log2(f0: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.where(f0 > 0, np.log2(np.maximum(f0, 1e-3)), np.nan)
+
+
+def _errors(
+    made: Mapping[str, Sequence[Audio]], trials: Sequence[Trial], clips: _Clips, recognizers: Sequence[Recognizer]
+) -> dict[str, dict[str, float]]:
+    """Of what each recognizer hears in the source, how much of it is wrong."""
+    errors: dict[str, dict[str, float]] = {name: {} for name in made}
+    for recognizer in recognizers:
+        said = recognizer.transcribe([clips.audio(trial.source) for trial in trials])
+        sizes = [len(each.tokens) for each in said]
+        key = f"{SHORT[recognizer.unit]} ({recognizer.name})"
+        for name, sounds in made.items():
+            heard = recognizer.transcribe(list(sounds))
+            rates = [error_rate(a.tokens, b.tokens) for a, b in zip(said, heard, strict=True)]
+            errors[name][key] = float(np.average(rates, weights=np.maximum(sizes, 1)))
+    return errors
+
+
+@torch.no_grad()
+def _contours(converter: Converter, trials: Sequence[Trial], clips: _Clips) -> dict[str, float]:
+    """The target's contour in the source's rhythm by the pitch converter, and the source's own at the target's mean."""
+    cents: dict[str, list[float]] = {"converter": [], "scaled source": []}
+    voicing: dict[str, list[float]] = {"converter": [], "scaled source": []}
+    controls = converter.controls({"aspects": ("pitch", "timbre"), "timing": "codes"})
+    for trial in trials:
+        source, target = (converter.analyzed(converter.audio(clips.audio(r))) for r in (trial.source, _truth(trial)))
+        assert source.f0 is not None and target.f0 is not None
+        own, theirs = source.f0[0].cpu().numpy(), target.f0[0].cpu().numpy()
+        found = converter.model.pitch(source, [target], controls)
+        assert found is not None
+        level = np.nanmean(_log2(theirs)) - np.nanmean(_log2(own))
+        contours = {"converter": found[0].cpu().numpy(), "scaled source": own * 2.0**level}
+        path = align(*(_envelope(each.features[0].clamp(0, 1)) for each in (source, target))).path
+        wanted = _log2(theirs)[path[:, 1]]
+        given = {name: _log2(f0)[path[:, 0]] for name, f0 in contours.items()}
+        both = np.isfinite(wanted) & np.all([np.isfinite(each) for each in given.values()], axis=0)
+        for name, each in given.items():
+            if both.any():
+                cents[name].append(float(1200 * np.sqrt(np.mean((each[both] - wanted[both]) ** 2))))
+            voicing[name].append(float(np.mean(np.isfinite(each) != np.isfinite(wanted))))
+    found_cents = {f"{name} (cents)": float(np.mean(values)) for name, values in cents.items() if values}
+    return found_cents | {f"{name} (voicing errors)": float(np.mean(values)) for name, values in voicing.items()}
+
+
+def _envelope(mel: torch.Tensor) -> NDArray[np.float64]:
+    bands = len(mel)
+    basis = np.cos(np.pi / bands * np.arange(1, _CEPSTRA + 1)[:, None] * (np.arange(bands) + 0.5))
+    cepstra = basis @ mel.double().cpu().numpy()
+    return (cepstra - cepstra.mean(axis=1, keepdims=True)).T

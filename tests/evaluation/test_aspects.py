@@ -1,0 +1,90 @@
+"""Aspects swapped: what is near and far, and what is left of it all."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from revoice.audio.io import Audio
+from revoice.data.corpora.manifest import Manifest, Row
+from revoice.errors import UserError
+from revoice.evaluation.aspects import (
+    COPY,
+    MEASURES,
+    AspectProtocol,
+    Matrix,
+    _apart,
+    _Clips,
+    measure,
+    parallel_trials,
+)  # fmt: skip
+from revoice.evaluation.aspects_report import lines, picture, write_aspects
+from revoice.evaluation.verification import Verifier
+from revoice.models.base import StyleControls
+
+
+class Pitch(Verifier):
+    """A voice is whether it is high."""
+
+    name = "pitch"
+
+    def embed(self, clips: Sequence[Audio]) -> Any:
+        high = [float(np.abs(np.diff(np.sign(clip.samples))).sum() / clip.seconds > 700) for clip in clips]
+        return np.array([[h, 1 - h] for h in high], dtype=np.float32)
+
+
+def tone(f0: float, seconds: float, glide: float = 0.0) -> Audio:
+    """A few harmonics whose strength changes, so that there is something to align."""
+    t = np.arange(round(16000 * seconds)) / 16000
+    phase = 2 * np.pi * np.cumsum(f0 * 2 ** (glide * t / seconds)) / 16000
+    shape = 0.2 + np.abs(np.sin(np.pi * 3 * t / seconds))
+    samples = sum(np.sin(k * phase) * shape**k / k for k in range(1, 9))
+    return Audio((0.1 * samples).astype(np.float32), 16000)
+
+
+def test_measures_know_their_own_aspect() -> None:
+    clips = _Clips(Manifest("x", Path(), ()), Pitch())
+    target, voice = clips.heard(tone(220, 1.0)), np.array([1.0, 0.0], np.float32)
+    same = dict(zip(MEASURES, _apart(target, target, voice), strict=True))
+    assert max(same["pitch median"], same["pitch contour"], same["duration"], same["phone timing"]) == 0
+    octave = dict(zip(MEASURES, _apart(clips.heard(tone(110, 1.0)), target, voice), strict=True))
+    assert octave["pitch median"] == pytest.approx(1200, abs=40) and octave["duration"] == 0
+    slow = dict(zip(MEASURES, _apart(clips.heard(tone(220, 1.5)), target, voice), strict=True))
+    assert slow["duration"] == pytest.approx(0.5, abs=0.01) and slow["phone timing"] > 0.1
+    assert slow["pitch median"] < 30
+
+
+def test_a_model_that_swaps_nothing_is_refused() -> None:
+    converter: Any = SimpleNamespace(model=SimpleNamespace(name="vqvae"))
+    converter.model.Controls = StyleControls
+    with pytest.raises(UserError, match="takes a speechsplit"):
+        measure(converter, [], Manifest("x", Path(), ()), Pitch(), [])
+
+
+def test_only_pairs_that_say_the_same_are_measured() -> None:
+    rows = [
+        Row(id=f"{voice}{n}", path="a.wav", speaker=voice, sentence=f"{voice}{n}", split="test_unseen")
+        for voice in "ab" for n in range(4)
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="two unseen voices say"):
+        parallel_trials(Manifest("x", Path(), tuple(rows)), AspectProtocol(voices=2), [], 0)
+
+
+def test_the_report_holds_every_number(tmp_path: Path) -> None:
+    values = {name: 0.25 for name in MEASURES}
+    names = (COPY, "rhythm")
+    matrix = Matrix(
+        dict.fromkeys(names, values), dict.fromkeys(names, values), dict.fromkeys(names, {"per (phones)": 0.125}),
+        {"converter (cents)": 75.0}, 6,
+    )  # fmt: skip
+    write_aspects(tmp_path, {"a": matrix}, {"model": "a"})
+    text = (tmp_path / "report.html").read_text()
+    assert "0.125" in text and "75.00" in text and "<img" in text and "<script" not in text
+    found = json.loads((tmp_path / "metrics.json").read_text())["systems"]["a"]
+    assert found["errors"]["rhythm"] == {"per (phones)": 0.125} and found["trials"] == 6
+    assert any("rhythm" in line and "0.12" in line for line in lines(matrix))
+    assert picture(matrix).startswith(b"\x89PNG")

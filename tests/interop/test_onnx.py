@@ -1,0 +1,135 @@
+"""Graphs say what torch says, at any length, and a program without torch converts with them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from revoice.audio.features import extract
+from revoice.audio.presets import load_preset
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.load import Loaded
+from revoice.checkpoint.save import save
+from revoice.errors import UserError
+from revoice.interop.onnx import graph_of, write_onnx
+from revoice.vocoders.base import VOCODERS
+from tests.conversion.untrusted_helpers import command, refusal, small
+
+pytest.importorskip("onnxscript")
+onnxruntime = pytest.importorskip("onnxruntime")
+ROOT = Path(__file__).resolve().parents[2]
+VOCODER: dict[str, dict[str, Any]] = {
+    "vocos": {"dim": 8, "hidden": 8, "layers": 1},
+    "hifigan": {"channels": 16, "block_kernels": [3], "dilations": [[1, 2]]},
+    "waveglow": {"channels": 4, "layers": 1, "flows": 2, "upsample": "linear"},
+}
+
+
+def vocoder(name: str, preset: str = "mel_22k") -> Loaded:
+    torch.manual_seed(0)
+    spec = load_preset(preset)
+    model: Any = VOCODERS.build(name, VOCODER[name], {"spec": spec}).eval()
+    for flow in getattr(model, "flows", ()):
+        torch.nn.init.normal_(flow.coupling.last.weight, std=0.1)
+    about = Description(model=name, arguments=VOCODER[name], features=spec.to_dict(), kind="vocoder")
+    return Loaded(model, spec, about, None, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"), [("vocos", "mel_22k"), ("vocos", "mel_24k100"), ("hifigan", "mel_22k"), ("waveglow", "mel_22k")]
+)
+def test_vocoders(name: str, preset: str, tmp_path: Path) -> None:
+    loaded, out = vocoder(name, preset), tmp_path / "v.onnx"
+    assert write_onnx(loaded, loaded.description, out) < 1e-4
+    features = torch.randn(1, loaded.spec.channels, 95)
+    inputs = {"features": features.numpy()}
+    model: Any = loaded.model
+    expected = model(features)
+    if name == "waveglow":
+        drawn = torch.randn(95 * 32, 8, generator=torch.Generator().manual_seed(0)).T * model.sigma
+        inputs["noise"] = drawn[None].numpy()
+    found = onnxruntime.InferenceSession(out).run(None, inputs)[0]
+    assert np.abs(found - expected.detach().numpy()).max() < 1e-4 * float(expected.detach().abs().max())
+    about = json.loads((tmp_path / "v.json").read_text())
+    assert about["kind"] == "vocoder" and about["onnx"]["output"] == "waveform"
+    assert dict(np.load(tmp_path / "v.npz"))["window"].shape == (loaded.spec.n_fft,)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model and a small vocoder as graphs, by the command."""
+    folder = tmp_path_factory.mktemp("graphs")
+    model, about = small()
+    save(model, about, folder / "model.ckpt")
+    speaking = vocoder("vocos")
+    save(speaking.model, speaking.description, folder / "vocoder.ckpt")
+    for name in ("model", "vocoder"):
+        command("export", f"ckpt={folder / name}.ckpt", f"out={folder / name}.onnx")
+    return folder
+
+
+def speech(seconds: float, rate: int, hz: float) -> np.ndarray:
+    time = np.arange(int(seconds * rate)) / rate
+    return 0.2 * sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 12)) * (1 + 0.5 * np.sin(9 * time))
+
+
+@pytest.mark.parametrize("speaks", ["griffin_lim", "vocoder"])
+def test_the_example_converts_without_torch(speaks: str, exported: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speech(1.5, 16000, 120), 16000)
+    soundfile.write(tmp_path / "b.wav", speech(0.3, 22050, 210), 22050)
+    program = (
+        "import runpy, sys; sys.modules.update(dict.fromkeys(('torch', 'revoice', 'scipy', 'librosa'))); "
+        f"sys.argv[0] = 'x'; runpy.run_path({str(ROOT / 'examples' / 'onnx_convert.py')!r}, run_name='__main__')"
+    )
+    arguments = [str(exported / "model.onnx"), *(str(tmp_path / name) for name in ("a.wav", "b.wav", "out.wav"))]
+    more = ["--vocoder", str(exported / "vocoder.onnx")] if speaks == "vocoder" else []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments, *more], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    wave, rate = soundfile.read(tmp_path / "out.wav")
+    assert (
+        rate == 22050 and abs(len(wave) / rate - 1.5) < 0.05 and np.isfinite(wave).all() and np.abs(wave).max() > 1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "preset", ["mel_22k", "mel_22k_tacotron", "mel_24k100", "adain_24k", "linear_16k", "log1p_22k"]
+)
+def test_the_examples_features_are_ours(preset: str) -> None:
+    import importlib.util
+
+    from revoice.interop.onnx import _numbers
+
+    found = importlib.util.spec_from_file_location("onnx_convert", ROOT / "examples" / "onnx_convert.py")
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    spec = load_preset(preset)
+    features = module.Features(json.loads(json.dumps(spec.to_dict())), _numbers(spec))
+    wave = speech(0.7, spec.sample_rate, 150) + 1e-3 * np.random.default_rng(0).normal(size=int(0.7 * spec.sample_rate))
+    ours = extract(wave.astype(np.float32), spec).numpy()
+    theirs = features.analyze(wave)
+    assert theirs.shape == ours.shape and np.abs(theirs - ours).max() < 1e-3 * np.abs(ours).max()
+    if preset == "mel_22k":
+        contour = module.pitch(wave, spec.to_dict(), ours.shape[1])
+        assert np.median(np.abs(contour[5:-5] - 150)) < 3
+
+
+def test_what_has_no_graph(exported: Path, tmp_path: Path) -> None:
+    model, _ = small("vqvae")  # speaks with a table of voices
+    with pytest.raises(UserError, match="no graph of vqvae"):
+        graph_of(model)
+    said = refusal(exported, lambda: command("export", f"ckpt={exported / 'model.ckpt'}", "out=a.onnx", "half=true"))
+    assert "an .onnx file has 32 bits" in said
+    (tmp_path / "model.onnx").write_text("mine")
+    taken = f"out={tmp_path / 'model.onnx'}"
+    assert "would be replaced" in refusal(exported, lambda: command("export", f"ckpt={exported / 'model.ckpt'}", taken))

@@ -1,0 +1,59 @@
+"""Published SpeechSplit files become one checkpoint, whichever of the two are there."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from revoice.checkpoint.load import load_checkpoint
+from revoice.errors import UserError
+from revoice.interop.speechsplit import our_state
+from tests.conversion.untrusted_helpers import command
+
+
+def bring(path: Path, out: Path) -> Any:
+    command("import_checkpoint", "kind=speechsplit", f"path={path}", f"out={out}")
+    return load_checkpoint(out)
+
+
+@pytest.fixture
+def files(shared: Path) -> Path:
+    return shared / "parity" / "speechsplit" / "checkpoints"
+
+
+def test_a_folder_gives_both_parts_bit_for_bit(files: Path, shared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for name in ("660000-G.ckpt", "640000-P.ckpt"):
+        shutil.copy(files / name, folder)
+    loaded = bring(folder, tmp_path / "both.safetensors")
+    for part, fixture in (("generator", "generator_G"), ("pitch", "f0_converter_P")):
+        tensors = load_file(shared / "parity" / "speechsplit" / f"{fixture}.safetensors")
+        state = {key.removeprefix("state/"): value for key, value in tensors.items() if key.startswith("state/")}
+        own = loaded.model.parts()[part].state_dict()
+        assert all(torch.equal(own[name], value) for name, value in our_state(state).items())
+    assert loaded.model.untrained == "" and loaded.description.speakers == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("name", ["640000-P.ckpt", "640000-P.zip.ckpt"])
+def test_a_lone_converter_says_what_it_lacks(name: str, files: Path, tmp_path: Path, capsys: Any) -> None:
+    loaded = bring(files / name, tmp_path / "p.safetensors")
+    assert loaded.model.untrained == "generator"
+    assert "lacks the generator" in capsys.readouterr().out
+
+
+def test_a_lone_generator_says_what_it_lacks(files: Path, tmp_path: Path, capsys: Any) -> None:
+    assert bring(files / "660000-G.ckpt", tmp_path / "g.safetensors").model.untrained == "pitch"
+    assert "lacks the F0 converter" in capsys.readouterr().out
+
+
+def test_what_is_neither_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": {"a": torch.zeros(2)}}, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match="neither SpeechSplit's generator"):
+        bring(tmp_path / "a.ckpt", tmp_path / "b.ckpt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no NUMBER-G.ckpt"):
+        bring(tmp_path / "empty", tmp_path / "b.ckpt")

@@ -1,0 +1,49 @@
+"""The table of all systems: its list is one that train.py and evaluate.py take."""
+
+import csv
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from revoice.cli import evaluate
+from revoice.training import config as training
+from tests.conftest import ROOT, compose_config
+
+PLAN = yaml.safe_load((ROOT / "benchmarks/table/systems.yaml").read_text(encoding="utf-8"))
+
+
+def runner():
+    spec = importlib.util.spec_from_file_location("table_run", ROOT / "benchmarks/table/run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", [name for name, line in PLAN["systems"].items() if line])
+def test_every_system_is_one_that_can_be_trained(name: str, tmp_path: Path) -> None:
+    folders = {other: str(tmp_path / other) for other in PLAN["systems"]}
+    overrides = [*PLAN["systems"][name].format(**folders).split(), *PLAN["data"].split(), *PLAN["training"].split()]
+    training.check(compose_config("train", *overrides, folder=tmp_path))
+
+
+def test_the_evaluation_is_one_that_can_be_made(tmp_path: Path) -> None:
+    evaluate.check(compose_config("evaluate", *PLAN["data"].split(), *PLAN["evaluation"].split(), folder=tmp_path))
+    assert set(PLAN["parts"]) <= set(PLAN["systems"])
+
+
+def test_the_table_shows_intervals_of_unseen_voices(tmp_path: Path) -> None:
+    lines = [
+        ["system", "group", "condition", "metric", "mean", "low", "high", "trials", "better"],
+        ["a", "unseen", "all", "cosine_target", "0.8", "0.7", "0.9", "30", "higher"],
+        ["a", "unseen", "F to M", "cosine_target", "0.1", "0.0", "0.2", "7", "higher"],
+        ["a", "seen", "all", "cosine_target", "0.2", "", "", "30", "higher"],
+        ["a", "unseen", "all", "per_converted", "0.25", "", "", "30", "lower"],
+        ["(source)", "unseen", "all", "cosine_target", "", "", "", "0", "higher"],
+    ]
+    with (tmp_path / "metrics.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(lines)
+    text = runner().table(tmp_path).splitlines()
+    assert text[0] == "| system | cosine to the target | phone errors |"
+    assert text[2] == "| a | 0.80 (0.70 to 0.90) | 0.25 |" and text[3] == "| (source) |  |  |"
