@@ -43,7 +43,7 @@ SPEC = load_preset("mel_22k")
 
 def needs(**changes) -> SimpleNamespace:
     wanted = {"fields": ("features", "f0", "embedding"), "frames": 24, "minimum": 8, "sampler": "uniform"}
-    return SimpleNamespace(**{**wanted, "reference": 16, **changes})
+    return SimpleNamespace(**{**wanted, "reference": 16, "labels": (), **changes})
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,7 @@ def test_the_index_says_what_memory_says(prepared: Prepared, stream: Stream) -> 
     ):
         assert torch.allclose(one, other, rtol=1e-6)
     assert data.pitch_levels() == pytest.approx(memory.pitch_levels(), rel=1e-6)
+    assert data.pitch_deviations() == pytest.approx(memory.pitch_deviations(), rel=1e-4)
     assert (data.tables, data.facts) == (memory.tables, memory.facts)
     ours = {id: b for batch in data.val_dataloader() for id, b in zip(batch.id, batch.features, strict=True)}
     theirs = {id: b for batch in memory.val_dataloader() for id, b in zip(batch.id, batch.features, strict=True)}
