@@ -30,6 +30,7 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, mean_rate
 from revoice.evaluation.styles import StyleListener, cents_apart, contour, prosody
 
+SYSTEMS = ("source", "copy", "true", "transform", "scaling", "codegan")
 FACTORS = (0.1, 0.5, 0.75, 1.25, 1.5, 2.0, 3.0)  # of codes that are tried
 System = Callable[[Row, str], Audio]
 
@@ -162,6 +163,7 @@ def factors(bench: Bench, converter: Converter, clips: int) -> dict[str, dict[st
         scores[number] = {s: float(bench.listener.certainty(numbers, speakers, s).mean()) for s in bench.styles}
     for style in bench.styles:
         found[style] = tried[max(scores, key=lambda number: scores[number][style])]
+    print(f"factors on codes: {found}")
     return found
 
 
@@ -173,6 +175,7 @@ def main() -> None:
     parser.add_argument("--voices", type=int, default=8)
     parser.add_argument("--sentences", type=int, default=5)
     parser.add_argument("--tries", type=int, default=12, help="clips by which factors on codes are chosen")
+    parser.add_argument("--systems", nargs="+", default=[*SYSTEMS], choices=SYSTEMS)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
@@ -180,18 +183,17 @@ def main() -> None:
     config: Any = OmegaConf.to_container(composed, resolve=True)
     bench, converter = Bench(build(config["data"]).manifest(), given.voices, given.sentences), load(given.checkpoint)
     recognizer = RECOGNIZERS.build("phones", {})
-    scaling = factors(bench, converter, given.tries)
-    plain = {style: {} for style in bench.styles}
-    systems: dict[str, System] = {
-        "source": lambda row, style: bench.clip(row),
-        "copy": by_codes(bench, converter, plain),
-        "true": TRUE,
-        "transform": transform(bench),
-        "scaling": by_codes(bench, converter, scaling),
-        "codegan": by_codes(bench, converter, {style: {"emotion": style} for style in bench.styles}),
+    print(f"{len(bench.voices)} voices, {len(bench.tests)} sentences, {len(bench.pairs())} pairs")
+    plain: dict[str, dict[str, Any]] = {style: {} for style in bench.styles}
+    made: dict[str, Callable[[], System]] = {
+        "source": lambda: lambda row, style: bench.clip(row),
+        "copy": lambda: by_codes(bench, converter, plain),
+        "true": lambda: TRUE,
+        "transform": lambda: transform(bench),
+        "scaling": lambda: by_codes(bench, converter, factors(bench, converter, given.tries)),
+        "codegan": lambda: by_codes(bench, converter, {style: {"emotion": style} for style in bench.styles}),
     }
-    print(f"{len(bench.voices)} voices, {len(bench.tests)} sentences, {len(bench.pairs())} pairs; factors {scaling}")
-    rows = {name: bench.row(system, recognizer) for name, system in systems.items()}
+    rows = {name: bench.row(made[name](), recognizer) for name in given.systems}
     head = next(iter(rows.values()))
     print(" ".join([f"{'':<10}", *(f"{key:>14}" for key in head)]))
     for name, row in rows.items():

@@ -196,9 +196,22 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     assert (config_dir() / "model" / "pix2pix.yaml").is_file()
-    listen = listener(None) or phones()
+    listen = once(listener(None) or phones())
     for path in options.runs:
         report(path, options, listen)
+
+
+def once(listen: Callable[[Audio], str]) -> Callable[[Audio], str]:
+    """Equal clips are listened to once: runs of one voice share sources and copies."""
+    known: dict[bytes, str] = {}
+
+    def heard(clip: Audio) -> str:
+        key = clip.samples.tobytes()
+        if key not in known:
+            known[key] = listen(clip)
+        return known[key]
+
+    return heard
 
 
 def phones() -> Callable[[Audio], str]:

@@ -38,7 +38,7 @@ def one_copy(name: str) -> list[str]:
 
 
 LISTENING = ("phones", "phone_teacher")
-BY_CRITICS = ("voicegan", "voicegan_small", "codegan", "codegan_small")  # tests/models trains them
+BY_CRITICS = ("voicegan", "voicegan_small", "codegan", "codegan_small", "codegan_voice")  # tests/models trains them
 UNTRAINED = ("anonymizer", "anonymizer_mcadams", "random_cnn", "random_cnn_published")
 STANDS_ON = ("recsyn", "speechsplit_recognizer")  # models that need the encoder of a recognizer
 HASTY = ["debug=tiny", "logger=none", "max_iterations=2", "trainer.val_every=2", *TINY]

@@ -1,5 +1,6 @@
 """CodeGAN: its size, what it rewrites and what it leaves, and a pipeline that is one file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ TINY = ["data=synthetic", "debug=tiny", "data.splits.limit=20", "logger=none", *
 def model(**settings: object) -> CodeGAN:
     torch.manual_seed(0)
     codes = {"model": "speechsplit", "arguments": SPLIT}
-    return CodeGAN(**FACTS, emotions=EMOTIONS, codes=codes, **{"generator": {"width": 8}, **settings})  # type: ignore[arg-type]
+    given = {"codes": codes, "generator": {"width": 8}, **settings}
+    return CodeGAN(**FACTS, emotions=EMOTIONS, **given)  # type: ignore[arg-type]
 
 
 def batch(items: int = 4, frames: int = 128, draws: Draws | None = None) -> Batch:
@@ -113,6 +115,35 @@ def test_conversion_changes_what_is_rewritten_alone() -> None:
     made = gan.convert(clip, [], CodeGANControls(emotion="sad"))
     other = gan.convert(clip, [batch(2, 90)], CodeGANControls(emotion="sad"))
     assert made.shape == other.shape == (1, 80, 100) and not torch.allclose(made, other)
+
+
+def test_a_converter_s_melody_is_rewritten_and_its_words_stay() -> None:
+    speaks = {
+        "content": {"layers": 1, "width": 16, "heads": 2},
+        "neck": {"channels": 8, "hidden": 16},
+        "decoder": {"channels": 16, "hidden": 16, "blocks": 1, "voice": 16, "pitch_bins": 16},
+    }
+    codes = {"model": "recsyn", "arguments": {**FACTS, **speaks}}
+    gan = model(codes=codes, rewritten=["pitch"]).eval()
+    assert gan.channels == 1 and gan.requires.fields == ("features", "f0")
+    clip = replace(batch(2, 90), waveform=0.1 * torch.randn(2, 90 * 256), emotion=None)
+    made = [gan.convert(clip, [], CodeGANControls(emotion=emotion)) for emotion in (None, "sad")]
+    assert made[0].shape == (2, 80, 90) and not torch.allclose(made[0], made[1])
+    before, after = gan.coder.codes(clip), gan.rewrite(gan.coder.codes(clip), CodeGANControls(emotion="sad"))
+    assert torch.equal(before.content, after.content) and after.pitch.shape == before.pitch.shape
+    spared = gan.coder.codes(clip, without="content")
+    assert torch.equal(spared.pitch, before.pitch) and not torch.allclose(spared.content, before.content)
+    play = gan.play(batch(draws=Draws(0, 0, 0, 4, 4)))
+    assert play.real is not None and play.real.shape[1] == 1
+
+
+def test_a_target_s_voice_brings_its_level() -> None:
+    gan = model().eval()
+    low, high = (replace(batch(1, 90), f0=torch.full((1, 90), hertz)) for hertz in (100.0, 200.0))
+    moved = gan._at_the_level_of([high], low)
+    torch.testing.assert_close(moved.f0, high.f0)
+    silent = replace(high, f0=torch.zeros(1, 90))
+    assert gan._at_the_level_of([silent], low) is low
 
 
 def test_the_model_of_the_codes_stays_in_evaluation_mode() -> None:

@@ -137,3 +137,35 @@ def test_the_phases_of_a_waveform_give_it_back(name):
     assert (made[0, 500:size] - wave[500:size]).abs().max() < 0.02 * wave.abs().max()
     longer = torch.cat([features, features], dim=2)
     assert GriffinLim(spec, iterations=2)(longer, like=wave[None]).isfinite().all()
+
+
+PUBLISHED = {
+    "AdaIN-VC": {"iterations": 100, "momentum": 0.0, "init": "zero"},
+    "speech2speech": {"iterations": 32, "momentum": 0.99, "init": "random"},
+    "random-CNN": {"iterations": 50, "momentum": 0.0, "init": "random"},
+}
+
+
+@pytest.mark.parametrize("system", PUBLISHED)
+def test_published_settings_can_be_chosen(system):
+    spec = replace(load_preset("mel_22k_tacotron"), mels=0, fmax=None)
+    wave = speechlike(8000, spec.sample_rate)[None]
+    vocoder = VOCODERS.build("griffin_lim", PUBLISHED[system], {"spec": spec})
+    stft = Stft(spec)
+    made = vocoder(extract(wave[0], spec)[None])
+    assert convergence(made, stft(wave).abs()[:, : stft(made).shape[1]], stft) < 0.25
+    assert vocoder.settings.items() >= PUBLISHED[system].items()
+
+
+def test_a_band_is_kept_and_the_rest_is_not():
+    spec = load_preset("linear_16k")
+    time = torch.arange(16000) / 16000
+    wave = sum(torch.sin(2 * torch.pi * hz * time) for hz in (60.0, 1000.0, 7600.0))
+    features = extract(0.2 * wave, spec)[None]
+    made, kept = (GriffinLim(spec, band=band)(features)[0] for band in (None, (300.0, 4000.0)))
+    before, after = (torch.fft.rfft(each[2000:14000]).abs() for each in (made, kept))
+    places = [round(hz * 12000 / 16000) for hz in (60, 1000, 7600)]
+    low, middle, high = (float(after[p - 2 : p + 3].max() / before[p - 2 : p + 3].max()) for p in places)
+    assert low < 0.1 and high < 0.01 and middle == pytest.approx(1, abs=0.02) and kept.shape == made.shape
+    with pytest.raises(UserError, match="vocoder.band"):
+        GriffinLim(spec, band=(300.0, 9000.0))

@@ -8,7 +8,7 @@ import torch
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import Loaded, find_checkpoint, load_checkpoint
 from revoice.errors import UserError
-from revoice.settings import Given, NotNegative, Place, Word, checked, from_mapping, settings
+from revoice.settings import Flag, Given, NotNegative, Place, Word, checked, from_mapping, settings
 from revoice.vocoders.base import VOCODERS, Vocoder
 from revoice.vocoders.neural import NeuralVocoder, Projections
 
@@ -23,7 +23,7 @@ class Trained:
     Attributes:
         ckpt: a run folder, a checkpoint or an exported file.
         name: what is expected there; None: any.
-        projections, sigma, denoise: see `NeuralVocoder` and `WaveGlow`; None: as the checkpoint says.
+        projections, sigma, denoise, bf16: see `NeuralVocoder` and `WaveGlow`; None: as the checkpoint says.
     """
 
     ckpt: Place
@@ -31,6 +31,7 @@ class Trained:
     projections: Projections | None = None
     sigma: NotNegative | None = None
     denoise: NotNegative | None = None
+    bf16: Flag | None = None
 
 
 def asked(values: Any) -> Trained | tuple[str, dict[str, Any]]:
@@ -100,7 +101,7 @@ def load_vocoder(
         wanted = f"vocoder {what.name}" if what.name else "vocoder"
         raise UserError(f"vocoder.ckpt={what.ckpt} holds a {vocoder.name}, expected a {wanted}")
     loaded.spec.require_match(spec, f"vocoder {vocoder.name}", "the model")
-    given = {name: getattr(what, name) for name in ("projections", "sigma", "denoise")}
+    given = {name: getattr(what, name) for name in ("projections", "sigma", "denoise", "bf16")}
     vocoder.set_speaking({name: value for name, value in given.items() if value is not None})
     vocoder.fuse()
     vocoder.settings |= {"projections": vocoder.projections, "checkpoint": str(loaded.path), "sha256": loaded.sha256}

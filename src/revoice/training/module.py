@@ -21,6 +21,7 @@ from revoice.training.plan import check_plan
 from revoice.training.plays import Plays
 from revoice.training.replay import Replay, replay_of
 from revoice.training.schedule import Condition, Due, Phase, Schedule, Turn, everybody, logged_name
+from revoice.training.validation import measured
 
 _SCHEDULE = "schedule"  # the entry of a checkpoint that says where in its schedule a run is
 
@@ -223,22 +224,9 @@ class VoiceModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Losses without random draws, weighted as after all warm-ups, so that they compare across iterations."""
-        totals: list[Tensor] = []
-        values: dict[str, Tensor] = {}
-        for part in self.model.parts():
-            play, objective = self.model.play(batch, part), self.schedule.objective(part)
-            values |= {self._logged(part, name, "val"): value for name, value in play.losses.items()}
-            if objective is not None:
-                totals.append(objective.of(play.losses, self.max_iterations))
-            for name in self.critics:
-                if self._adversary(name).how.of == part and self._adversary(name).how.kind != "wasserstein":
-                    play = self.model.stored(batch) if self.schedule.phase.batches == "stored" else play
-                    values[f"val/accuracy/{name}"] = self._adversary(name).accuracy(play)
-        total = sum(totals[1:], totals[0]) if totals else torch.zeros(())
-        self.finite.see(total)  # broken weights must not be saved
-        values = {"val/loss": total, **values}
-        values |= {f"val/{name}": value for name, value in self.model.measures(batch).items()}
-        self.log_dict(values, batch_size=len(batch), sync_dist=True)
+        found = measured(self, batch)
+        self.finite.see(found["val/loss"])  # broken weights must not be saved
+        self.log_dict(found, batch_size=len(batch), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """The schedule learns what was found."""

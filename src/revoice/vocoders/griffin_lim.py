@@ -11,9 +11,13 @@ from revoice.audio.features import FeatureExtractor
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft
 from revoice.audio.stft import griffin_lim as griffin_lim
-from revoice.settings import Fraction, Seed, Whole
+from revoice.errors import UserError
+from revoice.settings import Fraction, Positive, Seed, Whole
 from revoice.vocoders.base import VOCODERS, Vocoder
 from revoice.vocoders.excitation import excitation
+
+_TAPS = 255  # of the band-pass
+Band = tuple[Positive, Positive]
 
 
 @VOCODERS.register("griffin_lim")
@@ -31,6 +35,11 @@ class GriffinLim(Vocoder):
         momentum: 0 is classic; 0.99 converges faster and further.
         init: "pitch" (pulses at the given pitch; random where none is given), "random" (uniform phases) or "zero".
         seed: of the random phases and of the noise in unvoiced frames.
+        band: (lowest, highest) Hz of what is kept of the waveform, speech2speech's post-filter: a zero-phase FIR
+            band-pass of 255 taps; None: all.
+
+    Raises:
+        UserError: a band that is none, or beyond half the sample rate.
     """
 
     def __init__(
@@ -40,10 +49,15 @@ class GriffinLim(Vocoder):
         momentum: Fraction = 0.99,
         init: Literal["pitch", "random", "zero"] = "pitch",
         seed: Seed = 0,
+        band: Band | None = None,
     ) -> None:
         super().__init__(spec)
         self.iterations, self.momentum, self.init, self.seed = iterations, momentum, init, seed
         self.settings = {"iterations": iterations, "momentum": momentum, "init": init, "seed": seed}
+        self.taps: Tensor | None = None
+        if band is not None:
+            self.taps = _band_pass(band, spec.sample_rate)
+            self.settings["band"] = list(band)
         self.extractor = FeatureExtractor(spec)
         self.stft = Stft(spec)
 
@@ -62,7 +76,8 @@ class GriffinLim(Vocoder):
                 waveform = self.stft.inverse(spectrum.transpose(1, 2).contiguous())
             else:
                 waveform = self._search(features.float(), f0 if self.init == "pitch" else None, like)
-            return self.extractor.invert_waveform(waveform)
+            made = self.extractor.invert_waveform(waveform)
+            return made if self.taps is None else _filtered(made, self.taps)
 
     def _search(self, features: Tensor, f0: Tensor | None, like: Tensor | None) -> Tensor:
         if features.device.type == "cpu" and len(features) > 1:  # one clip fits a CPU's cache
@@ -80,6 +95,21 @@ class GriffinLim(Vocoder):
             magnitude = self.extractor.to_magnitude(features, length.transpose(1, 2)).transpose(1, 2).contiguous()
             start = pulses / length
         return griffin_lim(magnitude, self.stft, start, self.iterations, self.momentum)
+
+
+def _band_pass(band: tuple[float, float], rate: int) -> Tensor:
+    """Taps (255,) of a linear-phase band-pass with a Hamming window."""
+    from scipy.signal import firwin
+
+    low, high = band
+    if not low < high < rate / 2:
+        raise UserError(f"vocoder.band=[{low:g},{high:g}]: expected a lowest and a highest Hz below {rate / 2:g}")
+    return torch.from_numpy(firwin(_TAPS, [low, high], pass_zero=False, fs=rate)).float()
+
+
+def _filtered(waveform: Tensor, taps: Tensor) -> Tensor:
+    """(B, S) -> (B, S), without delay."""
+    return torch.nn.functional.conv1d(waveform[:, None], taps.to(waveform)[None, None], padding=_TAPS // 2)[:, 0]
 
 
 def _phases(spectrum: Tensor, frames: int) -> Tensor:

@@ -34,10 +34,13 @@ def privacy_picture(outcomes: Sequence[Outcome], tolerance: float, background: s
             str(number + 1), (x, max(rates.values())), xytext=(0, 5), textcoords="offset points", ha="center",
             fontsize=8, color=GRAY,
         )  # fmt: skip
+    top = max(60.0, *(100 * e.rate + 5 for o in outcomes for e in o.errors.values()))
     panel.axvline(100 * (first.original + tolerance), color=GRAY, ls="--", lw=1)
     panel.axhline(50, color=GRAY, ls=":", lw=1)
-    panel.set(xlabel=f"errors of {first.listener.unit} in %, by {first.listener.name}", ylabel="equal error rate in %")
-    panel.set_ylim(0, max(60.0, *(100 * e.rate + 5 for o in outcomes for e in o.errors.values())))
+    panel.set(
+        xlabel=f"wrong {first.listener.unit} in %, as {first.listener.name} hears", ylabel="equal error rate in %"
+    )
+    panel.set_ylim(0, top)
     in_gray(panel)
     for attacker, color in COLORS.items():
         if any(attacker in outcome.errors for outcome in outcomes):

@@ -1,11 +1,11 @@
-"""What a privacy evaluation leaves: `metrics.json`, `methods.csv`, `clips.csv` and a page with table and picture."""
+"""What a privacy evaluation leaves: `metrics.json`, `methods.csv`, `clips.csv`, `privacy.png` and a page of it all."""
 
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from revoice.atomic import REPORT, sums_of, write_text
+from revoice.atomic import REPORT, replacing, sums_of, write_text
 from revoice.evaluation.bootstrap import Interval
 from revoice.evaluation.eer import RESAMPLES
 from revoice.evaluation.media import png_uri
@@ -18,15 +18,20 @@ from revoice.evaluation.tables import Cell, table
 from revoice.foreign import write_csv
 from revoice.version import __version__
 
-FILES = ("clips.csv", "methods.csv", "report.html")  # beside `metrics.json`
+FILES = ("clips.csv", "methods.csv", "privacy.png", "report.html")  # beside `metrics.json`
 TITLE = "Privacy report"
 NAMES = {"ignorant": "Ignorant", "semi_informed": "Semi-informed", "informed": "Informed"}
 
 
 def write_privacy(folder: Path, found: Found, seed: int) -> dict[str, Any]:
-    """Write the four files into a folder; returns what is in `metrics.json`."""
+    """Write the files into a folder, the picture if a recognizer listened; returns what is in `metrics.json`."""
     write_rows(folder / "methods.csv", [_row(outcome, found) for outcome in found.outcomes])
     write_csv(folder / "clips.csv", _clips(found))
+    if found.outcomes[0].words:
+        with replacing(folder / "privacy.png") as file:
+            file.write(privacy_picture(found.outcomes, found.protocol.tolerance, "white"))
+    else:
+        (folder / "privacy.png").unlink(missing_ok=True)
     write_text(folder / "report.html", page(TITLE, _body(found)))
     payload = _payload(found, seed)
     write_metrics(folder / REPORT, {**payload, **sums_of(folder, FILES)})
