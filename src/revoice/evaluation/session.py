@@ -66,7 +66,6 @@ def evaluate_systems(
         chosen = load_protocol(stored, manifest, speakers)
     else:
         chosen = Chosen(usable_trials(manifest, protocol, speakers, seed, closed))
-    save_protocol(folder / PROTOCOL, chosen.trials, manifest, _about(protocol, seed, chosen))
     memory = Cache(cache) if cache else None
     evaluations, remark = _run_all(converters, manifest, protocol, chosen, seed, memory, show)
     compared = compare_systems(evaluations, seed)
@@ -74,6 +73,7 @@ def evaluate_systems(
     facts = _facts(converters, manifest, protocol, chosen)
     write_report(folder / "report.html", listed, "Voice conversion report", facts, remark, compared,
                  _configs(converters, protocol, seed))  # fmt: skip
+    save_protocol(folder / PROTOCOL, chosen.trials, manifest, _about(protocol, seed, chosen))
     write_trials(folder / "trials.csv", listed)
     write_table(folder / "metrics.csv", listed)
     write_latex(folder / "table.tex", listed, compared)
