@@ -194,7 +194,7 @@ def test_cepstrum_takes_the_mean_spectrum_away() -> None:
 
     def tilt(samples: np.ndarray) -> float:
         """How unequal the bands of 1 kHz are, dB."""
-        power = np.abs(np.fft.rfft(samples[: RATE])) ** 2
+        power = np.abs(np.fft.rfft(samples[:RATE])) ** 2
         return float((10 * np.log10(power[:8000].reshape(8, -1).mean(1))).std())
 
     whole, flat = (ANONYMIZERS.build("cepstrum", {"flatten": share})(clip, RATE) for share in (0.0, 1.0))
