@@ -106,3 +106,11 @@ def test_levels_of_known_changes() -> None:
     assert silence(Audio(half, RATE)) == pytest.approx(0.5, abs=0.08)
     nothing = look(Audio(np.zeros(RATE, np.float32), RATE), clip, [clip])
     assert np.isnan(nothing["level_change"]) and np.isnan(nothing["like_reference"]) and nothing["silence"] == 1.0
+
+
+def test_a_recognizer_that_fails_on_the_copy_is_not_believed() -> None:
+    record = {"failed": "", "silence": 0.1, "flatness": -20.0, "like_reference": 0.3}
+    summary = {"cer_converted": 1.2, "cer_copy": 0.9, "per_converted": 0.2, "per_copy": 0.1}
+    assert flags([record], summary, ["cer_converted", "per_converted"]) == []
+    summary |= {"per_converted": 0.9}
+    assert [flag.name for flag in flags([record], summary, ["cer_converted", "per_converted"])] == ["unintelligible"]
