@@ -44,7 +44,7 @@ def clips_of(folder: Path, wanted: int) -> list[np.ndarray]:
 
 def main() -> None:
     """Print a line for each method, and what the analysis of Harvest would cost instead."""
-    wanted = int(sys.argv[2]) if len(sys.argv) > 2 else 24
+    wanted = int(sys.argv[2]) if len(sys.argv) > 2 else 10
     if len(sys.argv) > 1:
         clips = clips_of(Path(sys.argv[1]), wanted)
     else:

@@ -193,11 +193,12 @@ def main() -> None:
         "scaling": lambda: by_codes(bench, converter, factors(bench, converter, given.tries)),
         "codegan": lambda: by_codes(bench, converter, {style: {"emotion": style} for style in bench.styles}),
     }
-    rows = {name: bench.row(made[name](), recognizer) for name in given.systems}
-    head = next(iter(rows.values()))
-    print(" ".join([f"{'':<10}", *(f"{key:>14}" for key in head)]))
-    for name, row in rows.items():
-        print(" ".join([f"{name:<10}", *(f"{value:14.3f}" for value in row.values())]))
+    rows: dict[str, dict[str, float]] = {}
+    for name in given.systems:  # each line when it is known
+        rows[name] = bench.row(made[name](), recognizer)
+        if len(rows) == 1:
+            print(" ".join([f"{'':<10}", *(f"{key:>14}" for key in rows[name])]))
+        print(" ".join([f"{name:<10}", *(f"{value:14.3f}" for value in rows[name].values())]), flush=True)
     if given.out:
         given.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

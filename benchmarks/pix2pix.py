@@ -34,7 +34,6 @@ from revoice.data.corpora.manifest import Row
 from revoice.data.fields.base import build_field
 from revoice.data.fields.clip import load_clip
 from revoice.data.fields.paired import Paired
-from revoice.models.pix2pix.layout import DECIBEL
 from revoice.models.pix2pix.model import Pix2Pix
 
 RATE, LENGTH = 16000, (1.5, 9.0)  # seconds of a clip
@@ -113,16 +112,8 @@ def interval(hits: np.ndarray) -> tuple[float, float]:
     return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
-def distance(made: Audio, real: Audio, converter: Converter) -> float:
-    """Mean difference of log magnitudes in dB."""
-    rows = converter.spec.rows
-    a, b = (extract(torch.from_numpy(each.samples), converter.spec)[:rows] for each in (made, real))
-    frames = min(a.shape[1], b.shape[1])
-    return float((a[:, :frames] - b[:, :frames]).abs().mean()) / DECIBEL
-
-
 def network_distance(converter: Converter, clip: Audio) -> tuple[float, float]:
-    """Likewise of the network's output and of its input, anonymized by draws as in training."""
+    """Mean difference of log magnitudes in dB of the network's output and of its input, drawn as in training."""
     assert isinstance(converter.model, Pix2Pix)
     field = cast(Paired, build_field(converter.model.paired, converter.spec, converter.loaded.description.fields))
     with torch.no_grad():
@@ -148,20 +139,17 @@ def report(path: Path, options: argparse.Namespace, listen: Callable[[Audio], An
     voice = torch.nn.functional.normalize(encoder.embed(clips.enrolled).mean(0), dim=0)
     near = {kind: (encoder.embed(each) @ voice).numpy() for kind, each in {"source": clips.sources, **kinds}.items()}
     hits = (near["converted"] > near["source"]) & (near["converted"] > near["anonymized"])
-    wrong = rates([listen(clip) for clip in clips.sources], kinds, listen)
     far = np.array([network_distance(converter, clip) for clip in clips.unseen])
-    sound = [distance(converter.convert(clip, **settings), clip, converter) for clip in clips.unseen]
     low, high = interval(hits)
     after, before = far.mean(0)
     print(
         f"{path.name} ({speaker}): nearer than both {hits.mean():.2f} ({low:.2f}..{high:.2f}) of {len(hits)}; cosine "
         + ", ".join(f"{kind} {values.mean():.3f}" for kind, values in near.items())
-        + "; errors "
-        + ", ".join(f"{kind} {value:.3f}" for kind, value in wrong.items())
-        + f"; {len(far)} unseen clips of the voice: {before:.2f} -> {after:.2f} dB, falls by {1 - after / before:.0%},"
-        f" as sound {np.mean(sound):.2f} dB",
+        + f"; {len(far)} unseen clips of the voice: {before:.2f} -> {after:.2f} dB, falls by {1 - after / before:.0%}",
         flush=True,
     )
+    wrong = rates([listen(clip) for clip in clips.sources], kinds, listen)
+    print(f"{path.name} errors: " + ", ".join(f"{kind} {value:.3f}" for kind, value in wrong.items()), flush=True)
     if options.picture:
         draw(converter, clips.sources[0], clips.unseen[0], options.picture)
 

@@ -15,6 +15,7 @@ RANDOM = {
     "world": {"f0_noise": 0.1, "f0_range": [90, 200], "envelope_stretch": [0.8, 1.25], "aperiodicity_noise": 0.1},
     "mcadams": {"coefficient": [0.6, 0.9]},
     "noise": {"snr": 3.0},
+    "cepstrum": {"f0_range": [90, 200], "envelope_stretch": [0.8, 1.25], "flatten": 0.5, "iterations": 4},
 }
 
 
@@ -186,3 +187,15 @@ def test_wrong_settings_are_told_in_a_line(name: str, settings: dict, words: str
     with pytest.raises(UserError) as found:
         ANONYMIZERS.build(name, settings)
     assert words in str(found.value) and "\n" not in str(found.value)
+
+
+def test_cepstrum_takes_the_mean_spectrum_away() -> None:
+    clip = buzz()
+
+    def tilt(samples: np.ndarray) -> float:
+        """How unequal the bands of 1 kHz are, dB."""
+        power = np.abs(np.fft.rfft(samples[:RATE])) ** 2
+        return float((10 * np.log10(power[:8000].reshape(8, -1).mean(1))).std())
+
+    whole, flat = (ANONYMIZERS.build("cepstrum", {"flatten": share})(clip, RATE) for share in (0.0, 1.0))
+    assert tilt(flat) < 0.6 * tilt(whole)

@@ -14,7 +14,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -28,7 +28,7 @@ from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
 from revoice.data.datamodule import VoiceDataModule
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
-from revoice.data.read.batch import Batch
+from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
 from revoice.data.read.stream import signals as reader_signals
 from revoice.data.read.stream.index import FORMAT, Stream
@@ -41,9 +41,9 @@ from revoice.errors import UserError
 SPEC = load_preset("mel_22k")
 
 
-def needs(**changes) -> SimpleNamespace:
-    wanted = {"fields": ("features", "f0", "embedding"), "frames": 24, "minimum": 8, "sampler": "uniform"}
-    return SimpleNamespace(**{**wanted, "reference": 16, "labels": (), **changes})
+def needs(**changes: Any) -> Requires:
+    wanted: dict[str, Any] = {"fields": ("features", "f0", "embedding"), "frames": 24, "minimum": 8, "reference": 16}
+    return Requires(**{**wanted, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def stream(prepared: Prepared) -> Stream:
     return Stream.open(write_stream(prepared))
 
 
-def module(*streams: Stream, requires: SimpleNamespace | None = None, **settings) -> StreamDataModule:
+def module(*streams: Stream, requires: Requires | None = None, **settings) -> StreamDataModule:
     settings = {"batch_size": 4, "seed": 1, "shards": 2, "workers": 0, "rank": 0, "world_size": 1, **settings}
     return StreamDataModule(streams, requires or needs(), **settings)
 

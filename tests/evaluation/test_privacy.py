@@ -89,6 +89,15 @@ def test_the_informed_attacker_learns_what_to_look_past() -> None:
     assert found["semi_informed"].rate > 0.3 and found["informed"].rate < found["semi_informed"].rate - 0.15
 
 
+def test_a_few_strangers_with_numbers_that_never_vary_are_enough() -> None:
+    cast = cast_of(strangers=3, each=2)
+    there = embedded(cast, 3.0, 3.0)
+    still = there.strangers.copy()
+    still[:, 10:] = 0.0  # as the rectifiers of an encoder leave them
+    found = attack(cast, make_trials(cast, True), Embedded(there.original, there.enrolled, there.asked, still))
+    assert np.isfinite(found["informed"].rate)
+
+
 def test_a_shift_of_all_voices_fools_only_who_does_not_know_it() -> None:
     cast = cast_of()
     there = embedded(cast, 3.0, 3.0)

@@ -16,9 +16,11 @@ from revoice.critics.period import PeriodCritic
 from revoice.critics.scale import ScaleCritic
 from revoice.interop.hifigan import load_critic, load_generator
 from revoice.interop.vocos import load_state
+from revoice.interop.waveglow import load_state as load_waveglow
 from revoice.vocoders.hifigan import HiFiGAN
 from revoice.vocoders.vocos import Vocos
-from tests.interop.vocoder_files import VOCOS, hifigan_names, published_name
+from revoice.vocoders.waveglow import WaveGlow
+from tests.interop.vocoder_files import VOCOS, WAVEGLOW, hifigan_names, published_name
 
 _V3 = {"channels": 256, "rates": (8, 8, 4), "kernels": (16, 16, 8), "block": 2, "block_kernels": (3, 5, 7)}
 
@@ -117,3 +119,28 @@ def test_hifigan_critics(sizes: dict, name: str, make: Callable[[], PeriodCritic
         require_equal(scores, expected["outputs"][f"score_{i}"])
         for j, seen in enumerate(maps):
             require_equal(seen, expected["outputs"][f"fmap_{i}_{j}"])
+
+
+def test_waveglow_counts(sizes: dict) -> None:
+    for channels in (256, 512):
+        with torch.device("meta"):
+            model = WaveGlow(load_preset("mel_22k_tacotron"), channels=channels)
+        expected = sizes[f"WaveGlow {channels} channels"]["parameters"]
+        assert sum(p.numel() for p in model.parameters()) == expected
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_waveglow(sizes: dict) -> None:
+    expected, model = sizes["WaveGlow 256 channels"], WaveGlow(load_preset("mel_22k_tacotron")).eval()
+    weights = state(model, WAVEGLOW)
+    for name, value in weights.items():
+        if name.startswith("convinv."):
+            size = len(value)
+            mixed = np.eye(size) + 0.05 * pattern(size * size, ".".join(name.split(".")[:2])).reshape(size, size)
+            weights[name] = torch.from_numpy(mixed).float()[..., None]
+        elif ".end." in name:
+            weights[name] = value * 0.1
+    load_waveglow(model, weights)
+    mel, audio = formula_input("mel", 1, 80, 8), formula_input("audio", 1, 1600) - 0.5
+    require_equal(model.encode(audio, mel).z, expected["outputs"]["z"])

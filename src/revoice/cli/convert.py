@@ -79,10 +79,10 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
-    if not converter.spec.phase:  # which needs no vocoder
-        print(spoken(converter), file=sys.stderr)
     began = time.perf_counter()
     result = _convert(converter, jobs, targets, values.get("workers"))
+    if not converter.spec.phase:  # which needs no vocoder
+        print(spoken(converter), file=sys.stderr)
     _tell(result, jobs, time.perf_counter() - began)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
 

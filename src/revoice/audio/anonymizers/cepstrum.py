@@ -55,6 +55,8 @@ class Cepstrum(Anonymizer):
         rise = level / middle if level and middle else 1.0
         n_fft = 1 << round(math.log2(_WINDOW * sample_rate))
         stft = Stft(FeatureSpec(sample_rate=sample_rate, n_fft=n_fft, hop=n_fft // 4, win=n_fft))
+        if len(samples) < n_fft // 4:
+            return samples  # no sound yet
         with torch.no_grad():
             spectrum = stft(torch.from_numpy(samples).float()[None])  # (1, T, bins)
             logs = spectrum.abs().clamp(min=_SMALLEST).log()

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field as Bounded
 
-from revoice.audio.anonymization import ANONYMIZERS, Anonymizer, fingerprint
+from revoice.audio.anonymization import ANONYMIZERS, Anonymizer
 from revoice.audio.features import extract
+from revoice.audio.io import fingerprint
 from revoice.data.fields.base import FIELDS
 from revoice.data.fields.clip import Clip
 from revoice.data.fields.features import Features

@@ -94,7 +94,10 @@ def learned(strangers: Vectors, names: Sequence[str], *others: Vectors) -> list[
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    view = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(strangers, names)
+    try:
+        view = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(strangers, names)
+    except np.linalg.LinAlgError:  # too few recordings to tell how a voice varies: half of that is taken to be even
+        view = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.5).fit(strangers, names)
     seen = (view.transform(vectors).astype(np.float32) for vectors in others)
     return [vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9) for vectors in seen]
 

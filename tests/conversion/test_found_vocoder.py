@@ -1,0 +1,79 @@
+"""What speaks where nobody says: the vocoder that lies beside the model, else Griffin-Lim."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from revoice.audio.presets import load_preset
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.save import save
+from revoice.cli.convert import spoken, with_griffin_lim
+from revoice.conversion.converter import load
+from revoice.errors import UserError
+from revoice.vocoders.base import VOCODERS
+from tests.conversion.untrusted_helpers import small
+
+SIZES: dict[str, Any] = {"dim": 8, "hidden": 8, "layers": 1}
+
+
+def vocoder(file: Path, preset: str = "mel_22k") -> None:
+    spec = load_preset(preset)
+    about = Description(model="vocos", arguments=SIZES, features=spec.to_dict(), kind="vocoder")
+    save(VOCODERS.build("vocos", SIZES, {"spec": spec}), about, file)
+
+
+def model(file: Path, **data: Any) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    made, about = small()
+    about.data.update(data)
+    save(made, about, file)
+    return file
+
+
+@pytest.mark.parametrize("name", ["vocoder.ckpt", "vocoder.safetensors"])
+@pytest.mark.parametrize("place", ["", "checkpoints"])
+def test_one_beside_the_model_speaks(name: str, place: str, tmp_path: Path) -> None:
+    file = model(tmp_path / place / "best.ckpt")
+    assert load(file).vocoder.name == "griffin_lim"
+    vocoder(tmp_path / name)
+    converter = load(file)
+    assert converter.vocoder.name == "vocos" and str(tmp_path / name) in spoken(converter)
+    assert load(tmp_path).vocoder.name == "vocos"  # the run folder
+    assert load(file, vocoder={"name": "griffin_lim"}).vocoder.name == "griffin_lim"
+    assert spoken(load(file, vocoder={"name": "griffin_lim"})) == "vocoder: griffin_lim"
+
+
+def test_one_of_other_features_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    file = model(tmp_path / "best.ckpt")
+    vocoder(tmp_path / "vocoder.ckpt", "mel_24k100")
+    with pytest.raises(UserError, match="different features.*take it away, or type vocoder=griffin_lim"):
+        load(file)
+
+
+def test_another_than_the_model_names_is_told(tmp_path: Path) -> None:
+    file = model(tmp_path / "best.ckpt", vocoder={"name": "vocos", "sha256": "0123456789abcdef"})
+    assert "evaluated with the vocos 0123456789abcdef, which is another" in spoken(load(file))
+
+
+def test_settings_that_are_of_none(tmp_path: Path) -> None:
+    file = model(tmp_path / "best.ckpt")
+    with pytest.raises(UserError, match="vocoder.iterations=3: of which vocoder"):
+        load(file, vocoder={"name": "found", "iterations": 3})
+    typed = ["vocoder.iterations=3"]
+    assert with_griffin_lim(typed) == [*typed, "vocoder=griffin_lim"]
+    for others in (["vocoder.ckpt=a", "vocoder.sigma=1"], ["vocoder=vocos", "vocoder.ckpt=a"], ["src=a.wav"]):
+        assert with_griffin_lim(others) == others
+
+
+def test_bfloat16_is_near(tmp_path: Path) -> None:
+    file = model(tmp_path / "best.ckpt")
+    vocoder(tmp_path / "v.ckpt")
+    exact, fast = (load(file, vocoder={"ckpt": tmp_path / "v.ckpt", **more}).vocoder for more in ({}, {"bf16": True}))
+    features = torch.randn(1, 80, 20)
+    with torch.no_grad():
+        one, other = exact(features), fast(features)
+    assert other.dtype == torch.float32 and not torch.equal(one, other)
+    assert float((one - other).abs().max()) < 0.05 * float(one.abs().max())
+    assert fast.settings["bf16"] is True
