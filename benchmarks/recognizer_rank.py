@@ -4,7 +4,8 @@
 
 Every clip is degraded in some ways and strengths (noise, band limits, copies through features and Griffin-Lim, the
 converter that ships). For each degradation: phone errors against what the phone recognizer hears in the clean clip, and
-character errors against what the other recognizer hears there. The correlation is over degradations; a recognizer that one may trust reaches 0.8.
+character errors against what the other recognizer hears there. The correlation is over degradations; a recognizer
+that one may trust reaches 0.8.
 """
 
 import argparse
