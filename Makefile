@@ -78,7 +78,7 @@ benchmark-table: setup ## train every small system on the embedded corpus and ev
 
 lock: ## write requirements.lock anew from pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-emit-index-url \
-		--custom-compile-command "make lock" --extra synthetic --extra formats --extra sweeps --extra dev pyproject.toml --output-file requirements.lock >/dev/null
+		--custom-compile-command "make lock" --extra synthetic --extra export --extra formats --extra sweeps --extra dev pyproject.toml --output-file requirements.lock >/dev/null
 
 clean: ## remove the environment, caches and runs (corpora in data/ stay)
 	rm -rf $(VENV) outputs multirun dist build .pytest_cache .mypy_cache .ruff_cache
