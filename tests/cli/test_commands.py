@@ -47,7 +47,7 @@ ARGUMENTS = [*TINY, "model=adain_vc_small", "debug=tiny", "logger=csv", "trainer
         ("convert", ["model=random_cnn", "src=missing.wav", "tgt=b.wav"], "missing.wav"),
         ("train", ["model=random_cnn"], "python convert.py model=random_cnn"),
         ("convert", ["src=missing.wav", "tgt=missing.wav"], "missing.wav"),
-        ("convert", ["ckpt=x.ckpt", "src=x.wav"], "tgt= is missing"),
+        ("convert", ["src=x.wav"], "tgt= is missing"),
         ("evaluate", [], "ckpt= is missing"),
         ("evaluate", ["ckpt=missing.ckpt"], "does not exist"),
         ("evaluate", ["evaluation=gram_idenification"], "did you mean 'gram_identification'"),

@@ -63,7 +63,7 @@ def test_text_is_normalized() -> None:
 
 
 def test_names_are_looked_up() -> None:
-    assert RECOGNIZERS.names() == ["command", "phones", "pocketsphinx", "whisper"]
+    assert RECOGNIZERS.names() == ["command", "phones", "pocketsphinx", "wav2vec2", "whisper"]
     with pytest.raises(UserError, match="unknown recognizer 'wisper': did you mean 'whisper'"):
         RECOGNIZERS.get("wisper")
     for name in RECOGNIZERS.names():

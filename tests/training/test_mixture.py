@@ -73,7 +73,7 @@ def test_the_wasserstein_schedule_finds_all_modes_of_a_mixture() -> None:
 
     running: Any = Running(
         precision="32-true", precision_plugin=None, fit_loop=loops, strategy=None, log_every_n_steps=100,
-        val_check_batch=10**6, max_steps=10**6,
+        val_check_batch=10**6, max_steps=10**6, default_root_dir=".",
     )  # fmt: skip
     module._trainer = running
     made: Any = module.configure_optimizers()

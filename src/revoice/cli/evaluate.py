@@ -77,6 +77,9 @@ def protocol(values: dict[str, Any]) -> "AspectProtocol | GramProtocol | PhonePr
     from revoice.studies.gram_protocol import GramProtocol
 
     settings = {key: value for key, value in values["evaluation"].items() if key != "name"}
+    if "protocol" in settings:  # a setting of evaluation=conversion
+        name = values["evaluation"]["name"]
+        raise UserError(f"evaluation.name={name} comes without its settings: type evaluation={name}")
     if values["evaluation"]["name"] == "gram_identification":
         return from_mapping(GramProtocol, settings, "evaluation")
     if values["evaluation"]["name"] == "aspects":

@@ -117,7 +117,7 @@ class Voiceprint(Trainable):
         """margin: cross-entropy of the speaker, the true one's angle widened by the margin; items of nobody count 0."""
         cosines, known = self._cosines(batch), self._known(batch)
         angle = torch.acos(cosines.clamp(-1 + 1e-6, 1 - 1e-6))
-        truth = F.one_hot(self._labels(batch), cosines.shape[1]).bool()
+        truth = self._labels(batch)[:, None] == torch.arange(cosines.shape[1], device=cosines.device)
         widened = torch.cos((angle + self.margin).clamp(max=math.pi))
         logits = self.scale * torch.where(truth, widened, cosines)
         loss = F.cross_entropy(logits, self._labels(batch), reduction="none")
