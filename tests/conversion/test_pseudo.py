@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from revoice.conversion.pseudo import Hiding, Pool, PoolVoice, PseudoVoices, drawn, open_pool, speakers_in
+from revoice.audio.io import AudioError, read_audio, write_audio
+from revoice.conversion.pseudo import Hiding, Pool, PoolVoice, PseudoVoices, audible, drawn, open_pool, speakers_in
 from revoice.errors import UserError
 
 ANGLES = np.linspace(0.0, np.pi / 2, 10)
@@ -86,3 +87,21 @@ def test_a_pool_of_one_voice_is_told(tmp_path: Path, clip: str) -> None:
     (tmp_path / "ann" / "a.flac").write_bytes(Path(clip).read_bytes())
     with pytest.raises(UserError, match=r"voices\.pool"):
         open_pool(tmp_path)
+
+
+def test_silent_and_broken_recordings_of_a_pool_are_passed_over(tmp_path: Path, clip: str) -> None:
+    speech = read_audio(clip, 16000)
+    for name in ("ann", "bob"):
+        write_audio(tmp_path / name / "b.wav", speech.samples, 16000)
+        write_audio(tmp_path / name / "a.wav", np.zeros(16000, np.float32), 16000)
+    write_audio(tmp_path / "cleo" / "short.wav", speech.samples, 16000)
+
+    def hear(file: Path) -> None:
+        if file.name == "short.wav":
+            raise AudioError("too short")
+
+    voices = open_pool(tmp_path, hear=hear).voices
+    assert {voice.name: [file.name for file in voice.clips] for voice in voices} == {
+        "ann": ["b.wav"], "bob": ["b.wav"],
+    }  # fmt: skip
+    assert not audible([tmp_path / "ann" / "a.wav"])

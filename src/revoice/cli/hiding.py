@@ -35,7 +35,7 @@ def hiding_for(converter: Converter, how: PseudoVoices, sample: bool) -> Hiding:
     if model.target == "none":
         raise UserError(f"model {model.name} takes no target voice, which voice=pseudo would choose")
     sampler = _sampler(how, converter) if sample else None
-    return Hiding(how, open_pool(how.pool, device=str(converter.device)), sampler=sampler)
+    return Hiding(how, open_pool(how.pool, device=str(converter.device), hear=converter.heard), sampler=sampler)
 
 
 def hidden_voices(values: dict[str, Any], converter: Converter, found: Sources) -> dict[Path, Target]:

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from revoice.audio.io import Audio, AudioError, read_audio
 from revoice.audio.speaker import EMBEDDING, speaker_encoder
+from revoice.audio.trim import read_speech
 from revoice.conversion.outputs import Target
 from revoice.data.config import build
 from revoice.data.corpora.manifest import Manifest
@@ -92,8 +93,19 @@ def drawn(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:6], "big") / 2**48
 
 
-def open_pool(pool: Path | None, data_dir: Path = Path("data"), device: str = "cpu") -> Pool:
+def open_pool(
+    pool: Path | None,
+    data_dir: Path = Path("data"),
+    device: str = "cpu",
+    hear: Callable[[Path], object] = read_speech,
+) -> Pool:
     """The pool in a folder; without one, voices of espeak-ng, spoken into `data_dir` at the first use.
+
+    Args:
+        pool: the folder.
+        data_dir: see above.
+        device: that embeds.
+        hear: what every recording must go through, see `audible`.
 
     Raises:
         UserError: the folder holds no two voices that can be heard.
@@ -102,17 +114,17 @@ def open_pool(pool: Path | None, data_dir: Path = Path("data"), device: str = "c
         config: dict[str, Any] = {"name": "synthetic", "root": data_dir / "synthetic", "corpus": EMBEDDED}
     else:
         config = {"name": "folder", "root": pool, "corpus": {}}
-    return pool_of(build({**config, "splits": {}}).manifest(), device)
+    return pool_of(build({**config, "splits": {}}).manifest(), device, hear)
 
 
-def pool_of(manifest: Manifest, device: str = "cpu") -> Pool:
-    """All voices of a corpus with their first recordings; broken ones are passed over."""
+def pool_of(manifest: Manifest, device: str = "cpu", hear: Callable[[Path], object] = read_speech) -> Pool:
+    """All voices of a corpus with their first recordings; broken and silent ones are passed over."""
     by_name: dict[str, list[Path]] = {}
     for row in manifest:
         by_name.setdefault(row.speaker, []).append(manifest.file(row))
     voices = []
     for name, files in by_name.items():
-        if clips := audible(files):
+        if clips := audible(files, hear):
             voices.append(PoolVoice(name, [*clips], embedding_of([*clips.values()], device)))
     if len(voices) < 2:
         raise UserError(
@@ -122,16 +134,24 @@ def pool_of(manifest: Manifest, device: str = "cpu") -> Pool:
     return Pool(voices)
 
 
-def audible(files: Sequence[Path]) -> dict[Path, Audio]:
-    """The first recordings of a voice that can be read, `CLIPS` at most, and what is in their first 10 s."""
+def audible(files: Sequence[Path], hear: Callable[[Path], object] | None = None) -> dict[Path, Audio]:
+    """The first recordings of a voice in which something is heard, `CLIPS` at most, and what is in their first 10 s.
+
+    Args:
+        files: recordings.
+        hear: reads a whole one as a model will, and refuses it by `AudioError`; None: only the first 10 s count.
+    """
     found: dict[Path, Audio] = {}
     for file in files:
         if len(found) == CLIPS:
             break
         try:
-            found[file] = read_audio(file, 16000, seconds=10.0)
+            clip, _ = read_speech(read_audio(file, 16000, seconds=10.0))
+            if hear:
+                hear(file)
         except AudioError:
             continue
+        found[file] = clip
     return found
 
 
