@@ -37,12 +37,13 @@ def pool(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(root)
 
 
-def targets(folder: Path) -> dict[str, set[str]]:
-    """What the records beside the outputs say: the voices that each speaker's clips were given."""
+def targets(folder: Path, each: bool = False) -> dict[str, set[str]]:
+    """What the records beside the outputs say: the voices that each speaker's clips, or each clip, were given."""
     found: dict[str, set[str]] = {}
     for path in sorted(folder.rglob("*.json")):
         record = json.loads(path.read_text())
-        found.setdefault(Path(record["source"]).parent.name, set()).add(Path(record["target"][0]).parent.name)
+        source = Path(record["source"])
+        found.setdefault(source.name if each else source.parent.name, set()).add(Path(record["target"][0]).parent.name)
     return found
 
 
@@ -51,7 +52,7 @@ def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, peo
     status, out, err = command(*say, f"out={tmp_path / 'a'}")
     assert status == 0 and "4 converted" in out, err
     given = targets(tmp_path / "a")
-    assert all(len(voices) == 1 for voices in given.values())
+    assert all(len(voices) == 1 for voices in given.values()) and len(set.union(*given.values())) == 2
     status, out, err = command(*say, f"out={tmp_path / 'a'}")
     assert status == 0 and "4 of 4 were there" in err and targets(tmp_path / "a") == given
     command(*say, "voices.per=all", f"out={tmp_path / 'b'}")
@@ -59,8 +60,8 @@ def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, peo
     several = []
     for seed in range(2):
         command(*say, f"seed={seed}", "voices.far=1", "voices.per=utterance", f"out={tmp_path / str(seed)}")
-        several.append(targets(tmp_path / str(seed)))
-    assert several[0] != several[1]
+        several.append(targets(tmp_path / str(seed), each=True))
+    assert several[0] != several[1] and len(set.union(*several[0].values())) == 4
 
 
 def test_a_drawn_voice_is_one_nobody_has(command, people: Path, pool: str, tmp_path: Path) -> None:
