@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,10 @@ from revoice.audio.io import read_audio, write_audio
 from revoice.audio.presets import load_preset
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.save import save
+from revoice.cli.convert import _convert
 from revoice.conversion.converter import load
+from revoice.conversion.jobs import Result
+from revoice.conversion.outputs import Job, Target
 from revoice.models.base import MODELS
 
 
@@ -37,12 +42,13 @@ def pool(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(root)
 
 
-def targets(folder: Path) -> dict[str, set[str]]:
-    """What the records beside the outputs say: the voices that each speaker's clips were given."""
+def targets(folder: Path, each: bool = False) -> dict[str, set[str]]:
+    """What the records beside the outputs say: the voices that each speaker's clips, or each clip, were given."""
     found: dict[str, set[str]] = {}
     for path in sorted(folder.rglob("*.json")):
         record = json.loads(path.read_text())
-        found.setdefault(Path(record["source"]).parent.name, set()).add(Path(record["target"][0]).parent.name)
+        source = Path(record["source"])
+        found.setdefault(source.name if each else source.parent.name, set()).add(Path(record["target"][0]).parent.name)
     return found
 
 
@@ -51,7 +57,7 @@ def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, peo
     status, out, err = command(*say, f"out={tmp_path / 'a'}")
     assert status == 0 and "4 converted" in out, err
     given = targets(tmp_path / "a")
-    assert all(len(voices) == 1 for voices in given.values())
+    assert all(len(voices) == 1 for voices in given.values()) and len(set.union(*given.values())) == 2
     status, out, err = command(*say, f"out={tmp_path / 'a'}")
     assert status == 0 and "4 of 4 were there" in err and targets(tmp_path / "a") == given
     command(*say, "voices.per=all", f"out={tmp_path / 'b'}")
@@ -59,8 +65,8 @@ def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, peo
     several = []
     for seed in range(2):
         command(*say, f"seed={seed}", "voices.far=1", "voices.per=utterance", f"out={tmp_path / str(seed)}")
-        several.append(targets(tmp_path / str(seed)))
-    assert several[0] != several[1]
+        several.append(targets(tmp_path / str(seed), each=True))
+    assert several[0] != several[1] and len(set.union(*several[0].values())) == 4
 
 
 def test_a_drawn_voice_is_one_nobody_has(command, people: Path, pool: str, tmp_path: Path) -> None:
@@ -149,3 +155,30 @@ def test_all_chunks_of_a_long_recording_have_one_voice(people: Path, tmp_path: P
     smooth = [np.convolve(s, np.ones(400) / 400, "valid")[::200] for s in spectra]
     for other in smooth[1:]:
         assert np.corrcoef(np.log(smooth[0] + 1e-3), np.log(other + 1e-3))[0, 1] > 0.95
+
+
+def test_files_with_a_voice_each_share_one_bar_and_one_set_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def one(converter, jobs, *arguments, advance, **settings) -> Result:
+        advance()
+        return Result([job.out for job in jobs])
+
+    def side_by_side(converter, pairs, controls, workers, show) -> Result:
+        assert [target.label for _, target in pairs] == ["0", "1", "2"]
+        seen.append((len(pairs), workers))
+        return Result()
+
+    @contextmanager
+    def bar(total: int, show: bool) -> Iterator[Callable[[], None]]:
+        yield lambda: seen.append((total, 0))
+
+    monkeypatch.setattr("revoice.conversion.jobs.convert_files", one)
+    monkeypatch.setattr("revoice.conversion.jobs.bar", bar)
+    monkeypatch.setattr("revoice.conversion.side_by_side.convert_side_by_side", side_by_side)
+    jobs = [Job(Path(f"{i}.wav"), Path(f"out/{i}.wav")) for i in range(3)]
+    voices = {job.source: Target([Path("v.wav")], str(i)) for i, job in enumerate(jobs)}
+    converter = load("random_cnn")
+    assert len(_convert(converter, jobs, voices, None).written) == 3 and seen == [(3, 0)] * 3
+    _convert(converter, jobs, voices, 2)
+    assert seen[3:] == [(3, 2)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import revoice
 from revoice.atomic import require_writable, write_text
@@ -16,6 +17,7 @@ from revoice.conversion.jobs import Result, convert_files
 from revoice.conversion.outputs import (
     NAME,
     Job,
+    Target,
     check_out,
     find_sources,
     find_target,
@@ -131,6 +133,18 @@ def test_a_conversion_goes_on_where_it_stopped(trained: Path, tmp_path: Path) ->
     job = Job(clips / "0.wav", out / "0_to_b.wav")
     milder = convert_files(other, [job], find_target([str(target)], out), other.controls({"strength": 0.5}))
     assert milder.written == [job.out]
+
+
+def test_what_was_said_with_an_embedding_is_said_again_without(
+    converter: Converter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "voice_of", lambda converter, target: converter.voice(target.clips))
+    job, clip = Job(write(tmp_path / "a.wav"), tmp_path / "out.wav"), write(tmp_path / "b.wav", 200)
+    said = []
+    for embedding in (torch.ones(4), torch.ones(4), None, None):
+        target = Target([clip], "b", embedding)
+        said.append(len(convert_files(converter, [job], target, converter.controls({})).written))
+    assert said == [1, 0, 1, 0]
 
 
 def test_a_kill_leaves_nothing_without_an_owner(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from revoice.conversion.pseudo import Hiding, Pool, PoolVoice, PseudoVoices, drawn, open_pool, speakers_in
+from revoice.audio.io import AudioError, read_audio, write_audio
+from revoice.conversion.pseudo import Hiding, Pool, PoolVoice, PseudoVoices, audible, drawn, open_pool, speakers_in
 from revoice.errors import UserError
 
 ANGLES = np.linspace(0.0, np.pi / 2, 10)
@@ -86,3 +87,46 @@ def test_a_pool_of_one_voice_is_told(tmp_path: Path, clip: str) -> None:
     (tmp_path / "ann" / "a.flac").write_bytes(Path(clip).read_bytes())
     with pytest.raises(UserError, match=r"voices\.pool"):
         open_pool(tmp_path)
+
+
+def test_silent_and_broken_recordings_of_a_pool_are_passed_over(tmp_path: Path, clip: str) -> None:
+    speech = read_audio(clip, 16000)
+    for name in ("ann", "bob"):
+        write_audio(tmp_path / name / "b.wav", speech.samples, 16000)
+        write_audio(tmp_path / name / "a.wav", np.zeros(16000, np.float32), 16000)
+    write_audio(tmp_path / "cleo" / "short.wav", speech.samples, 16000)
+
+    def hear(file: Path) -> None:
+        if file.name == "short.wav":
+            raise AudioError("too short")
+
+    voices = open_pool(tmp_path, hear=hear).voices
+    assert {voice.name: [file.name for file in voice.clips] for voice in voices} == {
+        "ann": ["b.wav"], "bob": ["b.wav"],
+    }  # fmt: skip
+    assert not audible([tmp_path / "ann" / "a.wav"])
+
+
+def test_nobody_is_hidden_behind_a_voice_of_his_own_in_a_table() -> None:
+    hiding = Hiding(PseudoVoices(), table=["ann", "bob"])
+    assert {hiding.behind(f"ann/{i}.wav", first, own=["ann"]).label for i in range(20)} == {"bob"}
+    with pytest.raises(UserError, match="ann, bob"):
+        hiding.behind("all", first, own=["ann", "bob"])
+
+
+@pytest.mark.parametrize("hiding", [Hiding(PseudoVoices(far=0.6), pool()), Hiding(PseudoVoices(), table=[*"abcdef"])])
+def test_voices_are_shared_only_when_all_are_taken(hiding: Hiding) -> None:
+    names = hiding.in_turn([f"s{i}" for i in range(12)])
+    assert names == hiding.in_turn(sorted(names)) != sorted(names)
+    labels = [hiding.behind(name, first).label for name in names]
+    assert len(set(labels[:6])) == len(set(labels[6:])) == 6
+    assert labels == [hiding.behind(name, first).label for name in names]
+
+
+def test_folders_of_one_name_at_two_places_are_two_speakers() -> None:
+    files = {Path(f"in/{name}/wav/a.wav"): Path(f"in/{name}/wav") for name in ("ann", "bob")}
+    files |= {Path("in/cleo/a.wav"): Path("in"), Path("in/cleo/b.wav"): Path("in/cleo")}
+    assert {who: len(own) for who, own in speakers_in(files, "speaker").items()} == {
+        "ann/wav": 1, "bob/wav": 1, "cleo": 2,
+    }  # fmt: skip
+    assert {*speakers_in(files, "utterance")} == {"ann/wav/a.wav", "bob/wav/a.wav", "cleo/a.wav", "b.wav"}

@@ -122,27 +122,27 @@ def _targets(
 def _convert(
     converter: "Converter", jobs: "list[Job]", targets: "Target | dict[Path, Target]", workers: int | None
 ) -> "Result":
-    """Every job, voice by voice, in this process or in several."""
+    """Every job, voice by voice, in this process or in several that share all of them."""
     from revoice.cli.watch import Watcher
-    from revoice.conversion.jobs import Result, convert_files
+    from revoice.conversion.jobs import Result, bar, convert_files
     from revoice.conversion.outputs import Target
 
     show, controls = sys.stderr.isatty(), converter.controls({})
     one = targets if isinstance(targets, Target) else None
+    pairs = [(job, one or targets[job.source]) for job in jobs]  # type: ignore[index]
+    if count := _processes(converter, workers, len(jobs)):
+        from revoice.conversion.side_by_side import convert_side_by_side
+
+        return convert_side_by_side(converter, pairs, controls, count, show)
     groups: dict[int, tuple[Target, list[Job]]] = {}
-    for job in jobs:
-        target = one or targets[job.source]  # type: ignore[index]
+    for job, target in pairs:
         groups.setdefault(id(target), (target, []))[1].append(job)
     whole = Result()
-    for target, own in groups.values():
-        if count := _processes(converter, workers, len(own)):
-            from revoice.conversion.side_by_side import convert_side_by_side
-
-            whole.add(convert_side_by_side(converter, own, target, controls, count, show))
-            continue
-        # one bar at a time: of the files, or of the iterations of a single one
-        with Watcher(converter, target.clips, show and len(own) == 1) as watcher:
-            whole.add(convert_files(converter, own, target, controls, show, watcher))
+    with bar(len(jobs), show) as advance:
+        for target, own in groups.values():
+            # one bar at a time: of the files, or of the iterations of a single one
+            with Watcher(converter, target.clips, show and len(jobs) == 1) as watcher:
+                whole.add(convert_files(converter, own, target, controls, watch=watcher, advance=advance))
     return whole
 
 

@@ -15,6 +15,7 @@ from revoice.conversion.pseudo import (
     audible,
     embedding_of,
     open_pool,
+    speaker_of,
     speakers_in,
 )
 from revoice.errors import UserError
@@ -35,20 +36,20 @@ def hiding_for(converter: Converter, how: PseudoVoices, sample: bool) -> Hiding:
     if model.target == "none":
         raise UserError(f"model {model.name} takes no target voice, which voice=pseudo would choose")
     sampler = _sampler(how, converter) if sample else None
-    return Hiding(how, open_pool(how.pool, device=str(converter.device)), sampler=sampler)
+    return Hiding(how, open_pool(how.pool, device=str(converter.device), hear=converter.heard), sampler=sampler)
 
 
 def hidden_voices(values: dict[str, Any], converter: Converter, found: Sources) -> dict[Path, Target]:
     """The voice of each source."""
     how = from_mapping(PseudoVoices, values["voices"], "voices")
     hiding = hiding_for(converter, how, values["voice"] == "sample")
-    groups = speakers_in(dict(found.files), how.per).items()
-    return {
-        file: target
-        for who, files in groups
-        for target in [hiding.behind(who, partial(_vector, files))]
-        for file in files
-    }
+    bases = dict(found.files)
+    groups, targets = speakers_in(bases, how.per), dict[Path, Target]()
+    for who in hiding.in_turn(groups):
+        own = sorted({speaker_of(file, bases[file]).name for file in groups[who]})
+        target = hiding.behind(who, partial(_vector, groups[who]), own=own)
+        targets |= dict.fromkeys(groups[who], target)
+    return targets
 
 
 def _vector(files: Sequence[Path]) -> Vectors:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from os.path import abspath, lexists
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from revoice.atomic import digest, write_text
 from revoice.audio.io import AudioError, probe_audio, write_blocks
@@ -85,20 +86,21 @@ def convert_files(
     controls: Controls,
     show: bool = False,
     watch: Watch | None = None,
+    advance: Callable[[], None] | None = None,
 ) -> Result:
     """Convert every job; a broken source is skipped and recorded, a broken target stops everything.
 
     Beside each output a JSON file says how it was made. One that says the same as it would now is left as it is.
-    `watch` is told of each job, and of each that succeeded. Files of equal length are converted together.
+    `watch` is told of each job, and of each that succeeded, `advance` of each that is over: it stands for the bar that
+    `show` asks for. Files of equal length are converted together.
     """
     result, voice = Result(), None
     about = {
         **converter.describe(), "target": [abspath(clip) if lexists(clip) else str(clip) for clip in target.clips],
         "target_sha256": [digest(clip) for clip in target.clips], "controls": asdict(controls),
+        "target_embedding": _sum_of(target.embedding),  # None, too: an output that was given one is another
     }  # fmt: skip
-    if target.embedding is not None:
-        about["target_embedding"] = sha256(target.embedding.numpy().tobytes()).hexdigest()[:16]
-    with bar(len(jobs), show) as advance:
+    with nullcontext(advance) if advance else bar(len(jobs), show) as advance:
         for group in _groups(converter, jobs):
             todo: dict[Job, dict[str, Any]] = {}  # with what its record says
             for job in group:
@@ -126,6 +128,10 @@ def convert_files(
                         watch.done(job)
                 advance()
     return result
+
+
+def _sum_of(embedding: Tensor | None) -> str | None:
+    return None if embedding is None else sha256(embedding.numpy().tobytes()).hexdigest()[:16]
 
 
 def _groups(converter: Converter, jobs: Sequence[Job]) -> list[list[Job]]:

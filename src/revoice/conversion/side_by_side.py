@@ -16,7 +16,6 @@ from revoice.models.base import Controls
 
 class _Work(NamedTuple):
     converter: Converter
-    target: Target
     controls: Controls
 
 
@@ -42,15 +41,15 @@ def processes(converter: Converter, asked: int | None, jobs: int) -> int:
 
 
 def convert_side_by_side(
-    converter: Converter, jobs: Sequence[Job], target: Target, controls: Controls, workers: int, show: bool = False
+    converter: Converter, jobs: Sequence[tuple[Job, Target]], controls: Controls, workers: int, show: bool = False
 ) -> Result:
-    """What `convert_files` does, in `workers` processes; the outputs are the same.
+    """What `convert_files` does, in `workers` processes, each file into a voice of its own; the outputs are the same.
 
     Raises:
         UserError: a process died.
     """
     whole, context = Result(), get_context("spawn")
-    given = (_Work(converter, target, controls),)
+    given = (_Work(converter, controls),)
     with bar(len(jobs), show) as advance, ProcessPoolExecutor(workers, context, _begin, given) as pool:
         try:
             for one in pool.map(_convert, jobs):
@@ -73,6 +72,6 @@ def _begin(work: _Work) -> None:
     _work = work
 
 
-def _convert(job: Job) -> Result:
+def _convert(job: tuple[Job, Target]) -> Result:
     assert _work is not None
-    return convert_files(_work.converter, [job], _work.target, _work.controls)
+    return convert_files(_work.converter, [job[0]], job[1], _work.controls)

@@ -81,8 +81,10 @@ class ByConversion(Method):
             who = {"all": "all", "speaker": u.row.speaker, "utterance": u.key}[self.hiding.how.per]
             groups.setdefault(who, []).append(u)
         found: Said = {}
-        for who, own in groups.items():
-            target = self.hiding.behind(who, partial(embedding_of, [u.clip for u in own[:CLIPS]]), by)
+        for who in self.hiding.in_turn(groups):
+            own = groups[who]
+            names = () if who == "all" else {u.row.speaker for u in own}
+            target = self.hiding.behind(who, partial(embedding_of, [u.clip for u in own[:CLIPS]]), by, names)
             if target.label not in self._voices:
                 self._voices[target.label] = voice_of(self.converter, target)
             found |= {u.key: self._said(u, self._voices[target.label]) for u in own}
