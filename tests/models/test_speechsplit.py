@@ -1,6 +1,7 @@
 """SpeechSplit: sizes, what each part learns from, and which clip each aspect is taken from."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from revoice.errors import UserError
 from revoice.models.base import MODELS
 from revoice.models.speechsplit import SpeechSplit, SpeechSplitControls
 from revoice.nn.draws import Draws
+from revoice.training.schedule import logged_name
+from tests.conftest import compose_config
 
 TINY = {
     "encoders": {name: {"channels": 16, "convolutions": 2, "hidden": 2, "layers": 1, "every": 4} for name in
@@ -62,6 +65,16 @@ def test_every_part_learns_from_its_own_loss() -> None:
         own = {f"{'converter' if part == 'pitch' else 'generator'}.{label}" for label, _ in
                net.parts()[part].named_parameters()}  # fmt: skip
         assert learned == own
+
+
+@pytest.mark.parametrize("preset", ["speechsplit", "speechsplit_small", "speechsplit_recognizer"])
+def test_the_best_checkpoint_goes_by_what_the_generator_rebuilds(preset: str, tmp_path: Path) -> None:
+    config = compose_config("train", f"model={preset}", folder=tmp_path)
+    assert config["callbacks"]["checkpoint"] == {"monitor": "val/generator/reconstruction", "mode": "min"}
+    measured = {
+        logged_name(part, name, (), "val") for part in model().parts() for name in model().play(training(), part).losses
+    }
+    assert config["callbacks"]["checkpoint"]["monitor"] in measured
 
 
 def test_what_is_heard_is_resampled_unless_it_is_to_keep_its_timing() -> None:
