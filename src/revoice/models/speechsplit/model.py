@@ -233,12 +233,12 @@ class SpeechSplit(Coder):
 
     def tempo(self, frames: int, targets: list[Batch], controls: SpeechSplitControls) -> float:
         """That of the target's length to the source's where its rhythm is taken, and slower for a lower rate."""
-        said = targets[0].features.shape[-1] if targets and not self.keeps_tempo(controls) else frames
+        said = targets[0].features.shape[-1] if targets and "rhythm" in controls.aspects else frames
         return max(1, round(said / controls.rate)) / frames
 
-    def keeps_tempo(self, controls: SpeechSplitControls) -> bool:
-        """Not with the target's rhythm, which is that of a whole sentence."""
-        return "rhythm" not in controls.aspects
+    def in_parts(self, controls: SpeechSplitControls) -> bool:
+        """Not with the target's rhythm or pitch, which are those of a whole sentence."""
+        return not {"rhythm", "pitch"} & set(controls.aspects)
 
     def set_features(self, spec: FeatureSpec) -> None:
         """Refuse features that are not decibels of mels between 0 and 1."""
