@@ -129,6 +129,15 @@ def test_the_level_goes_with_timbre_where_pitch_is_told_for_each_voice(relative:
     assert float(f0[f0 > 0].log().mean().exp()) == pytest.approx(200.0, rel=0.04)
 
 
+def test_an_unvoiced_clip_of_the_target_says_nothing_of_its_pitch() -> None:
+    net, source, target = model().eval(), clips(70), clips(50, 200.0, 1)
+    silent, controls = replace(clips(40), f0=torch.zeros(1, 40)), SpeechSplitControls(aspects=("timbre", "level"))
+    alone = net.pitch(source, [target], controls)
+    torch.testing.assert_close(net.pitch(source, [target, silent], controls), alone)
+    unknown = net.pitch(source, [silent], controls)
+    assert float(unknown[unknown > 0].log().mean()) == pytest.approx(float(net.corpus_statistics[0]), abs=0.05)
+
+
 def test_controls_without_a_target_s_aspect() -> None:
     net, source = model().eval(), clips(80)
     octave = net.pitch(source, [source], SpeechSplitControls(aspects=(), semitones=12))

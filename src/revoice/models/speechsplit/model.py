@@ -209,10 +209,14 @@ class SpeechSplit(Coder):
 
     def of_voice(self, batch: Batch) -> Tensor:
         """(B, 2): of the speaker where it is one of training, else of the clip itself, else of all speakers."""
-        found = self.of_corpus(len(batch))
+        known = self.known_pitch(batch)
+        return torch.where(known.isfinite(), known, self.of_corpus(len(batch)))
+
+    def known_pitch(self, batch: Batch) -> Tensor:
+        """(B, 2), as `of_voice`, but nan where neither speaker nor clip tells it."""
+        found = torch.full_like(self.of_corpus(len(batch)), math.nan)
         if batch.f0 is not None:
-            own = pitch_statistics(batch.f0)
-            found = torch.where(own.isfinite(), own, found)
+            found = pitch_statistics(batch.f0)
         if batch.level is not None and batch.spread is not None:
             whole = torch.stack([batch.level, batch.spread], dim=1).to(found.dtype)
             found = torch.where(whole.isfinite(), whole, found)
