@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from revoice.audio.presets import load_preset
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS
@@ -198,10 +199,15 @@ def test_what_cannot_be_swapped_is_refused() -> None:
         model().convert(source, [source, source], SpeechSplitControls(aspects=("pitch",)))
     with pytest.raises(UserError, match="timing=aligned"):
         model(lacks="pitch").convert(source, [source], SpeechSplitControls(aspects=("pitch",)))
-    with pytest.raises(UserError, match="features=speechsplit_16k"):
-        from revoice.audio.presets import load_preset
 
-        model().set_features(load_preset("mel_22k"))
+
+def test_only_mels_in_decibels_between_0_and_1_are_taken() -> None:
+    fits = load_preset("speechsplit_16k")
+    for spec in (fits, replace(fits, multiply=0.0125, add=1.0), replace(fits, clip=(0.0, 1.0))):
+        model().set_features(spec)
+    for spec in (load_preset("mel_22k"), replace(fits, multiply=1.0, add=0.0), replace(fits, add=0.0)):
+        with pytest.raises(UserError, match="features=speechsplit_16k"):
+            model().set_features(spec)
 
 
 @pytest.mark.parametrize("wrong", [{"padded": 100}, {"padded": 130}, {"shortest": 10}, {"shortest": 200}])

@@ -29,6 +29,7 @@ from revoice.settings import Count, Frames, Natural, Place, Width
 from revoice.trainable import Play
 
 GENERATOR, PITCH = "generator", "pitch"  # the parts
+_OFF = 0.5  # how far silence may be from 0 and full scale from 1: what lies outside is cut off
 
 
 @MODELS.register("speechsplit")
@@ -245,8 +246,8 @@ class SpeechSplit(Coder):
         return not {"rhythm", "pitch"} & set(controls.aspects)
 
     def set_features(self, spec: FeatureSpec) -> None:
-        """Refuse features that are not decibels of mels between 0 and 1."""
-        if spec.scale != "db" or not spec.mels:
+        """Refuse features that are not decibels of mels about between 0 (silence) and 1 (full scale)."""
+        if spec.scale != "db" or not spec.mels or abs(spec.silence) > _OFF or abs(spec.add - 1) > _OFF:
             raise UserError("model=speechsplit takes mels in decibels, scaled to 0..1: features=speechsplit_16k")
 
     def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
