@@ -186,6 +186,13 @@ def test_the_panel_names_what_is_lost() -> None:
     assert tuple(found) == net.measured and all(bool(torch.isfinite(value)) for value in found.values())
 
 
+@torch.no_grad()
+def test_the_panel_takes_the_voice_from_a_batch_of_one_speaker() -> None:
+    net, one = model().eval(), replace(clips(60), speaker=torch.tensor([0]))
+    found = net.measures(one)
+    assert all(float(found[name].abs()) > 1e-6 for name in net.measured if name.endswith("without_voice"))
+
+
 def test_what_cannot_be_swapped_is_refused() -> None:
     table, name = model(voice="speaker").eval(), Batch.of_clip(torch.zeros(20, 0), speaker=torch.tensor(1))
     source = clips(70)
