@@ -60,9 +60,10 @@ def test_a_long_recording_is_slowed_down_in_chunks_with_its_pause(converter: Con
     assert still.min() == pytest.approx(20.25 / 0.8, abs=0.5) and still.max() == pytest.approx(22.75 / 0.8, abs=0.5)
 
 
-def test_a_sentence_s_rhythm_is_not_for_a_long_recording(converter: Converter) -> None:
-    with pytest.raises(AudioError, match="takes its timing from the target"):
-        converter.convert(speech(40.0, 120.0), [speech(1.0, 200.0)], aspects=["rhythm"])
+@pytest.mark.parametrize("aspect", ["rhythm", "pitch"])
+def test_what_a_sentence_has_as_a_whole_is_not_for_a_long_recording(converter: Converter, aspect: str) -> None:
+    with pytest.raises(AudioError, match="takes its timing or melody from the target"):
+        converter.convert(speech(40.0, 120.0), [speech(1.0, 200.0)], aspects=[aspect])
 
 
 def test_an_aspect_that_there_is_not_is_told(converter: Converter) -> None:

@@ -1,16 +1,20 @@
 """SpeechSplit: sizes, what each part learns from, and which clip each aspect is taken from."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from revoice.audio.presets import load_preset
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS
 from revoice.models.speechsplit import SpeechSplit, SpeechSplitControls
 from revoice.nn.draws import Draws
+from revoice.training.schedule import logged_name
+from tests.conftest import compose_config
 
 TINY = {
     "encoders": {name: {"channels": 16, "convolutions": 2, "hidden": 2, "layers": 1, "every": 4} for name in
@@ -62,6 +66,16 @@ def test_every_part_learns_from_its_own_loss() -> None:
         own = {f"{'converter' if part == 'pitch' else 'generator'}.{label}" for label, _ in
                net.parts()[part].named_parameters()}  # fmt: skip
         assert learned == own
+
+
+@pytest.mark.parametrize("preset", ["speechsplit", "speechsplit_small", "speechsplit_recognizer"])
+def test_the_best_checkpoint_goes_by_what_the_generator_rebuilds(preset: str, tmp_path: Path) -> None:
+    config = compose_config("train", f"model={preset}", folder=tmp_path)
+    assert config["callbacks"]["checkpoint"] == {"monitor": "val/generator/reconstruction", "mode": "min"}
+    measured = {
+        logged_name(part, name, (), "val") for part in model().parts() for name in model().play(training(), part).losses
+    }
+    assert config["callbacks"]["checkpoint"]["monitor"] in measured
 
 
 def test_what_is_heard_is_resampled_unless_it_is_to_keep_its_timing() -> None:
@@ -116,6 +130,15 @@ def test_the_level_goes_with_timbre_where_pitch_is_told_for_each_voice(relative:
     assert float(f0[f0 > 0].log().mean().exp()) == pytest.approx(200.0, rel=0.04)
 
 
+def test_an_unvoiced_clip_of_the_target_says_nothing_of_its_pitch() -> None:
+    net, source, target = model().eval(), clips(70), clips(50, 200.0, 1)
+    silent, controls = replace(clips(40), f0=torch.zeros(1, 40)), SpeechSplitControls(aspects=("timbre", "level"))
+    alone = net.pitch(source, [target], controls)
+    torch.testing.assert_close(net.pitch(source, [target, silent], controls), alone)
+    unknown = net.pitch(source, [silent], controls)
+    assert float(unknown[unknown > 0].log().mean()) == pytest.approx(float(net.corpus_statistics[0]), abs=0.05)
+
+
 def test_controls_without_a_target_s_aspect() -> None:
     net, source = model().eval(), clips(80)
     octave = net.pitch(source, [source], SpeechSplitControls(aspects=(), semitones=12))
@@ -163,6 +186,13 @@ def test_the_panel_names_what_is_lost() -> None:
     assert tuple(found) == net.measured and all(bool(torch.isfinite(value)) for value in found.values())
 
 
+@torch.no_grad()
+def test_the_panel_takes_the_voice_from_a_batch_of_one_speaker() -> None:
+    net, one = model().eval(), replace(clips(60), speaker=torch.tensor([0]))
+    found = net.measures(one)
+    assert all(float(found[name].abs()) > 1e-6 for name in net.measured if name.endswith("without_voice"))
+
+
 def test_what_cannot_be_swapped_is_refused() -> None:
     table, name = model(voice="speaker").eval(), Batch.of_clip(torch.zeros(20, 0), speaker=torch.tensor(1))
     source = clips(70)
@@ -176,10 +206,15 @@ def test_what_cannot_be_swapped_is_refused() -> None:
         model().convert(source, [source, source], SpeechSplitControls(aspects=("pitch",)))
     with pytest.raises(UserError, match="timing=aligned"):
         model(lacks="pitch").convert(source, [source], SpeechSplitControls(aspects=("pitch",)))
-    with pytest.raises(UserError, match="features=speechsplit_16k"):
-        from revoice.audio.presets import load_preset
 
-        model().set_features(load_preset("mel_22k"))
+
+def test_only_mels_in_decibels_between_0_and_1_are_taken() -> None:
+    fits = load_preset("speechsplit_16k")
+    for spec in (fits, replace(fits, multiply=0.0125, add=1.0), replace(fits, clip=(0.0, 1.0))):
+        model().set_features(spec)
+    for spec in (load_preset("mel_22k"), replace(fits, multiply=1.0, add=0.0), replace(fits, add=0.0)):
+        with pytest.raises(UserError, match="features=speechsplit_16k"):
+            model().set_features(spec)
 
 
 @pytest.mark.parametrize("wrong", [{"padded": 100}, {"padded": 130}, {"shortest": 10}, {"shortest": 200}])

@@ -148,14 +148,13 @@ class Converter:
             yield Heard(source, own, clip, replace(self.analyzed(clip, replace(about, name=name)), id=(name,)))
 
     def tempo(self, source: Recording, voice: Voice, controls: Controls) -> float:
-        """How many times as long as a recording its conversion becomes."""
+        """How many times as long as a recording its conversion becomes; `AudioError` if it is too long for that."""
         frames = self.spec.frames(round(source.cuts[-1] / source.rate * self.spec.sample_rate))
-        tempo = self.model.tempo(frames, voice.references, controls)
-        if tempo != 1.0 and not source.whole and not self.model.keeps_tempo(controls):
+        if voice.references and not source.whole and not self.model.in_parts(controls):
             raise AudioError(
-                f"{source.name}: takes its timing from the target, which a recording of {WHOLE:g} s at most can"
+                f"{source.name}: takes its timing or melody from the target, which one of {WHOLE:g} s at most can"
             )
-        return tempo
+        return self.model.tempo(frames, voice.references, controls)
 
     def joined(
         self, source: Recording, said: Iterable[tuple[Heard, np.ndarray]], tempo: float = 1.0

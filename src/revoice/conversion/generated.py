@@ -27,6 +27,9 @@ from revoice.errors import UserError
 class Generated(Features):
     """Features (T, F) of each utterance said again by a model, with the utterance itself as the target's clip, if any.
 
+    They are those of a conversion, as a vocoder hears them, not the bare output of a network: what is to be anonymized
+    first is so as in conversion, and what is rebuilt after the network (pix2pix's phases) is rebuilt.
+
     Attributes:
         by: checkpoint of a conversion model of the same features.
     """

@@ -142,8 +142,8 @@ class ConversionModel(Trainable):
         """How many times as long as a source of so many frames its conversion becomes."""
         return 1.0
 
-    def keeps_tempo(self, controls: Any) -> bool:
-        """Whether that is the same for every part of a source, so that a long one can be converted in parts."""
+    def in_parts(self, controls: Any) -> bool:
+        """Whether a long source can be converted in parts: targets give none of them what belongs to the whole."""
         return True
 
     def keeps_phase(self, controls: Any) -> bool:

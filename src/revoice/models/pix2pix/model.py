@@ -117,7 +117,11 @@ class Pix2Pix(ConversionModel):
         return Play({"reconstruction": (fake.float() - real).abs().mean()}, fake=fake, real=real, given=given)
 
     def stored(self, batch: Batch) -> Play:
-        """What an earlier model made of the same crops, as pictures."""
+        """What an earlier model said of the same crops, as pictures: the features of its conversion.
+
+        Not what the network made: phases are rebuilt, what they do not fit is gone, and the clip was anonymized
+        anew by the middle of its settings, which is none of the stored copies that `given` is drawn from.
+        """
         assert batch.generated is not None
         given, real = self._pair(batch)
         return Play({}, fake=self.layout.image(batch.generated, self.channels), real=real, given=given)

@@ -29,6 +29,7 @@ from revoice.settings import Count, Frames, Natural, Place, Width
 from revoice.trainable import Play
 
 GENERATOR, PITCH = "generator", "pitch"  # the parts
+_OFF = 0.5  # how far silence may be from 0 and full scale from 1: what lies outside is cut off
 
 
 @MODELS.register("speechsplit")
@@ -209,10 +210,14 @@ class SpeechSplit(Coder):
 
     def of_voice(self, batch: Batch) -> Tensor:
         """(B, 2): of the speaker where it is one of training, else of the clip itself, else of all speakers."""
-        found = self.of_corpus(len(batch))
+        known = self.known_pitch(batch)
+        return torch.where(known.isfinite(), known, self.of_corpus(len(batch)))
+
+    def known_pitch(self, batch: Batch) -> Tensor:
+        """(B, 2), as `of_voice`, but nan where neither speaker nor clip tells it."""
+        found = torch.full_like(self.of_corpus(len(batch)), math.nan)
         if batch.f0 is not None:
-            own = pitch_statistics(batch.f0)
-            found = torch.where(own.isfinite(), own, found)
+            found = pitch_statistics(batch.f0)
         if batch.level is not None and batch.spread is not None:
             whole = torch.stack([batch.level, batch.spread], dim=1).to(found.dtype)
             found = torch.where(whole.isfinite(), whole, found)
@@ -233,16 +238,16 @@ class SpeechSplit(Coder):
 
     def tempo(self, frames: int, targets: list[Batch], controls: SpeechSplitControls) -> float:
         """That of the target's length to the source's where its rhythm is taken, and slower for a lower rate."""
-        said = targets[0].features.shape[-1] if targets and not self.keeps_tempo(controls) else frames
+        said = targets[0].features.shape[-1] if targets and "rhythm" in controls.aspects else frames
         return max(1, round(said / controls.rate)) / frames
 
-    def keeps_tempo(self, controls: SpeechSplitControls) -> bool:
-        """Not with the target's rhythm, which is that of a whole sentence."""
-        return "rhythm" not in controls.aspects
+    def in_parts(self, controls: SpeechSplitControls) -> bool:
+        """Not with the target's rhythm or pitch, which are those of a whole sentence."""
+        return not {"rhythm", "pitch"} & set(controls.aspects)
 
     def set_features(self, spec: FeatureSpec) -> None:
-        """Refuse features that are not decibels of mels between 0 and 1."""
-        if spec.scale != "db" or not spec.mels:
+        """Refuse features that are not decibels of mels about between 0 (silence) and 1 (full scale)."""
+        if spec.scale != "db" or not spec.mels or abs(spec.silence) > _OFF or abs(spec.add - 1) > _OFF:
             raise UserError("model=speechsplit takes mels in decibels, scaled to 0..1: features=speechsplit_16k")
 
     def set_pitch(self, statistics: Tensor, fresh: bool) -> None:

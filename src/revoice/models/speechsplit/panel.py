@@ -49,7 +49,9 @@ def measured(
     voice: Tensor,
     speak: Callable[[SpeechCodes, Tensor], Tensor],
 ) -> dict[str, Tensor]:
-    """What is lost by silencing each encoder, and by a mean voice: `MEASURED`, differences of `aspects_apart`.
+    """What is lost by silencing each encoder, and by telling no voice: `MEASURED`, differences of `aspects_apart`.
+
+    No voice is zeros, as what silenced encoders hear, and no mean: a validation batch may be of one speaker alone.
 
     Args:
         mel: (B, F, T) as it was.  lengths: (B,).
@@ -57,11 +59,11 @@ def measured(
         voice: (B, D), whose it is.
         speak: makes mels of codes and voices.
     """
-    mel, anyone = mel[..., : codes.frames], voice.mean(0, keepdim=True).expand_as(voice)
+    mel = mel[..., : codes.frames]
     whole = aspects_apart(mel, speak(codes, voice), lengths)
     found: dict[str, Tensor] = {}
     for name in LEFT_OUT:
-        rebuilt = speak(codes, anyone) if name == "voice" else speak(silenced[name], voice)
+        rebuilt = speak(codes, torch.zeros_like(voice)) if name == "voice" else speak(silenced[name], voice)
         apart = aspects_apart(mel, rebuilt, lengths)
         found |= {f"lost/{measure}/without_{name}": apart[measure] - whole[measure] for measure in MEASURES}
     return found

@@ -178,9 +178,9 @@ class Swap:
 
     @property
     def _theirs(self) -> Tensor:
-        """Mean and deviation of pitch (B, 2) of the target, over all its clips; the corpus's where nothing is known."""
-        known = torch.cat([self.model.of_voice(clip) for clip in self.targets])
-        return known.mean(0, keepdim=True).expand(len(self.source), -1)
+        """Mean and deviation of pitch (B, 2) of the target, over its voiced clips; the corpus's where none is."""
+        known = torch.cat([self.model.known_pitch(clip) for clip in self.targets]).nanmean(0, keepdim=True)
+        return torch.where(known.isfinite(), known, self.model.of_corpus(1)).expand(len(self.source), -1)
 
     def _said_by(self, f0: Tensor) -> Tensor:
         """The target's contours (., T) in Hz, of the same place within the pitch of the voice that speaks."""
