@@ -14,6 +14,7 @@ from revoice.conversion.converter import Converter
 from revoice.conversion.together import convert_together
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.progress import Progress
+from revoice.errors import UserError
 from revoice.evaluation.baselines import BASELINES, convert_by
 from revoice.evaluation.cache import Cache, Conversions, RememberingRecognizer, RememberingVerifier
 from revoice.evaluation.compare import Differences, differences
@@ -66,6 +67,7 @@ def evaluate_systems(
         chosen = load_protocol(stored, manifest, speakers)
     else:
         chosen = Chosen(usable_trials(manifest, protocol, speakers, seed, closed))
+    _require_voices(converters, chosen)
     memory = Cache(cache) if cache else None
     evaluations, remark = _run_all(converters, manifest, protocol, chosen, seed, memory, show)
     compared = compare_systems(evaluations, seed)
@@ -80,6 +82,18 @@ def evaluate_systems(
     payload = _payload(evaluations, converters, extra or {}) | {"differences": _plain_differences(compared)}
     write_metrics(folder / REPORT, {**payload, "left_out": list(chosen.left_out), **sums_of(folder, FILES)})
     return evaluations
+
+
+def _require_voices(converters: Mapping[str, Converter], chosen: Chosen) -> None:
+    """Refuse trials to voices that a system with a table of voices cannot speak with."""
+    wanted = {trial.target for trials in chosen.trials.values() for trial in trials}
+    for name, converter in converters.items():
+        lacking = sorted(wanted - set(converter.loaded.description.speakers))
+        if converter.model.target == "speaker" and lacking:
+            raise UserError(
+                f"{name} speaks with the voices of its table alone, and {len(lacking)} of the {len(wanted)} target "
+                f"voices are not among them ({', '.join(lacking[:3])}): leave it out, or choose other trials"
+            )
 
 
 def _run_all(
