@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from revoice.atomic import REPORT, sums_of
 from revoice.audio.io import Audio, AudioError
@@ -230,8 +231,10 @@ def _plain_differences(compared: Mapping[str, Differences]) -> dict[str, Any]:
 
 
 def _identity(converter: Converter) -> dict[str, Any]:
-    """All that decides what a system says."""
-    return {**converter.describe(), "controls": asdict(converter.controls({}))}
+    """All that decides what a system says, and how fast."""
+    where = converter.device
+    device = torch.cuda.get_device_name(where) if where.type == "cuda" else str(where)
+    return {**converter.describe(), "controls": asdict(converter.controls({})), "device": device}
 
 
 def convert_batch(converter: Converter) -> Convert:
