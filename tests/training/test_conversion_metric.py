@@ -7,7 +7,9 @@ import pytest
 
 from revoice.cli.train import task as train
 from revoice.errors import UserError
+from revoice.evaluation import listeners
 from revoice.training.callbacks.conversion import SCORE, Conversion, numbers, score, validation_trials
+from revoice.training.module import VoiceModule
 from tests.conftest import ADAIN, TINY, compose_config
 from tests.evaluation.test_pairs import corpus
 
@@ -28,6 +30,26 @@ def test_without_a_recognizer_nothing_is_chosen_by_the_score(workplace: Path) ->
     config = compose_config("train", *settings, folder=workplace)
     with pytest.raises(UserError, match="no recognizer counts errors"):
         train(config, workplace / "outputs" / "deaf")
+
+
+@pytest.mark.parametrize(
+    ("recognizer", "words"),
+    [({"name": "whisper", "path": "no_such_package"}, "no_such_package"), ("phones", "no recognizer is installed")],
+)
+def test_who_cannot_listen_is_told_before_the_first_iteration(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recognizer: object, words: str
+) -> None:
+    from revoice.evaluation.recognizers import phones
+
+    monkeypatch.setattr(phones, "SHIPPED", tmp_path / "phones.safetensors")
+    monkeypatch.setattr(listeners, "OTHERS", ())
+    monkeypatch.setattr(VoiceModule, "training_step", lambda *_: pytest.fail("it learned"))
+    settings = [*ADAIN, "debug=tiny", "logger=csv", *TINY, "metrics=conversion", "callbacks.conversion.voices=2"]
+    config = compose_config("train", *settings, "callbacks.samples=null", folder=workplace)
+    config["callbacks"]["conversion"]["recognizer"] = recognizer
+    with pytest.raises(UserError, match=words) as error:
+        train(config, tmp_path / "run")
+    assert "\n" not in str(error.value)
 
 
 def test_the_score_wants_both_halves() -> None:
