@@ -8,7 +8,7 @@ import pytest
 from revoice.cli.train import task as train
 from revoice.errors import UserError
 from revoice.evaluation import listeners
-from revoice.training.callbacks.conversion import SCORE, Conversion, numbers, score, validation_trials
+from revoice.training.callbacks.conversion import ERRORS, SCORE, Conversion, numbers, score, validation_trials
 from revoice.training.module import VoiceModule
 from tests.conftest import ADAIN, TINY, compose_config
 from tests.evaluation.test_pairs import corpus
@@ -52,6 +52,12 @@ def test_who_cannot_listen_is_told_before_the_first_iteration(
     assert "\n" not in str(error.value)
 
 
+def test_where_every_conversion_fails_the_score_is_the_worst() -> None:
+    record = {"cosine_target": math.nan, "cosine_unconverted": math.nan, "cosine_own": math.nan, "per_converted": 1.0}
+    assert numbers({**record, "failed": 3, "trials": 3}) == {SCORE: 0.0, ERRORS: 1.0}
+    assert SCORE not in numbers({**record, "failed": 2, "trials": 3})
+
+
 def test_the_score_wants_both_halves() -> None:
     near = {"cosine_target": 1.0, "cosine_unconverted": 0.6, "cosine_own": 1.0}
     far = {**near, "cosine_target": 0.6}
@@ -59,7 +65,7 @@ def test_the_score_wants_both_halves() -> None:
     assert score(near, wrong=1.0, copied=0.2) == 0.0  # noise in the right timbre
     assert score(far, wrong=0.0, copied=0.0) == 0.0  # the untouched source
     assert math.isnan(score(near, wrong=math.nan, copied=0.2))
-    found = numbers({**near, "per_converted": 0.5, "per_copy": 0.0, "silence": math.nan})
+    found = numbers({**near, "failed": 0, "trials": 1, "per_converted": 0.5, "per_copy": 0.0, "silence": math.nan})
     assert found[SCORE] == pytest.approx(0.5) and "conversion/silence" not in found
     assert set(found) <= set(Conversion.logs)
 

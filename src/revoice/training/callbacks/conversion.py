@@ -184,11 +184,13 @@ class _Conversion(Callback):
 
 
 def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
-    """What is logged of a summary; without what is not known."""
+    """What is logged of a summary, without what is not known; the worst score where every conversion failed."""
     errors = next((key for key in ("per_converted", "cer_converted") if key in summary), "")
     wrong = float(summary.get(errors, math.nan))
     copied = float(summary.get(errors.replace("converted", "copy"), math.nan))
     found = {SCORE: score(summary, wrong, copied), ERRORS: wrong, COPY: copied}
+    if errors and summary["failed"] == summary["trials"]:  # a checkpoint may be chosen by them
+        found |= {SCORE: 0.0, ERRORS: 1.0}
     found |= {f"conversion/{key}": float(summary.get(key, math.nan)) for key in KEYS}
     return {key: value for key, value in found.items() if math.isfinite(value)}
 
