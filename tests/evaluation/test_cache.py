@@ -1,9 +1,11 @@
 """What was found out before is not found out again."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from evaluation_helpers import RATE, Timbre, copy, speak
 from recognizer_helpers import Bands
 
@@ -13,6 +15,8 @@ from revoice.evaluation.cache import Cache, Conversions, RememberingRecognizer, 
 from revoice.evaluation.evaluate import Request, run
 from revoice.evaluation.metrics.speed import Speed
 from revoice.evaluation.pairs import pick_trials
+from revoice.evaluation.session import _identity
+from revoice.models.base import Controls
 
 CLIPS = [Audio(speak(100.0 + 20 * i, 1.0, i), RATE) for i in range(3)]
 
@@ -66,6 +70,14 @@ def test_conversions_are_known_by_system_source_and_references(cache: Cache) -> 
     assert mine.recall(Request(CLIPS[0], [CLIPS[2]], "anna")) is None
     assert mine.recall(Request(CLIPS[1], [CLIPS[1]], "anna")) is None
     assert content(CLIPS[0]) != content(Audio(CLIPS[0].samples, 8000))
+
+
+def test_the_time_of_another_device_is_not_recalled() -> None:
+    here, there = (
+        _identity(SimpleNamespace(describe=dict, controls=lambda _: Controls(), device=torch.device(name)))  # type: ignore[arg-type]
+        for name in ("cpu", "meta")
+    )
+    assert here != there
 
 
 def test_an_evaluation_goes_on_where_it_was_killed(corpus: Manifest, cache: Cache) -> None:

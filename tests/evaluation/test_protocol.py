@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_pairs import check
@@ -13,6 +14,7 @@ from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.evaluation.pairs import pick_trials
 from revoice.evaluation.protocol import Protocol, load_protocol, save_protocol, trials_for
+from revoice.evaluation.session import evaluate_systems
 
 
 @pytest.fixture()
@@ -71,6 +73,14 @@ def test_files_that_are_none(corpus: Manifest, stored: Path, change, words: str)
     stored.write_text(json.dumps(values))
     with pytest.raises(UserError, match=words) as error:
         load_protocol(stored, corpus)
+    assert "\n" not in str(error.value)
+
+
+def test_voices_that_a_table_lacks_are_refused_before_the_work(corpus: Manifest, stored: Path, tmp_path: Path) -> None:
+    table = SimpleNamespace(description=SimpleNamespace(speakers=["emma", "finn"]))
+    system = SimpleNamespace(loaded=table, model=SimpleNamespace(target="speaker"))
+    with pytest.raises(UserError, match=r"mine speaks with .* 4 of the 6 .*\(anna, bert, cleo\)") as error:
+        evaluate_systems({"mine": system}, corpus, Protocol(), tmp_path, stored=stored)  # type: ignore[dict-item]
     assert "\n" not in str(error.value)
 
 

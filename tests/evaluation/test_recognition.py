@@ -1,6 +1,7 @@
 import math
 import shlex
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,6 +124,33 @@ def test_what_is_wrong_with_a_program_is_one_line(settings: dict, words: str) ->
     with pytest.raises(UserError) as error:
         RECOGNIZERS.build("command", settings).transcribe([clip()])
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_another_program_of_the_same_name_is_another(tmp_path) -> None:
+    script = tmp_path / "asr.py"
+    found = []
+    for text in ("print('a')", "print('b')", "print('a')"):
+        script.write_text(text)
+        line = f"{shlex.quote(sys.executable)} {shlex.quote(str(script))} {{wav}}"
+        found.append(RECOGNIZERS.build("command", {"command": line}).weights)
+    assert found[0] == found[2] != found[1]
+
+
+def test_another_model_in_the_same_folder_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    class Model:
+        supported_languages = ("en",)
+        model = SimpleNamespace(is_multilingual=True)
+
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+    monkeypatch.setitem(sys.modules, "faster_whisper", SimpleNamespace(WhisperModel=Model))
+    monkeypatch.setattr(sys.modules[RECOGNIZERS.get("whisper").__module__], "find_spec", lambda _: True)
+    found = []
+    for data in (b"a", b"b", b"a"):
+        (tmp_path / "model.bin").write_bytes(data)
+        found.append(RECOGNIZERS.build("whisper", {"path": str(tmp_path)}).weights)
+    assert found[0] == found[2] != found[1]
 
 
 def test_a_program_may_stand_on_whisper() -> None:

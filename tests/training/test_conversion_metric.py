@@ -7,7 +7,9 @@ import pytest
 
 from revoice.cli.train import task as train
 from revoice.errors import UserError
-from revoice.training.callbacks.conversion import SCORE, Conversion, numbers, score, validation_trials
+from revoice.evaluation import listeners
+from revoice.training.callbacks.conversion import ERRORS, SCORE, Conversion, numbers, score, validation_trials
+from revoice.training.module import VoiceModule
 from tests.conftest import ADAIN, TINY, compose_config
 from tests.evaluation.test_pairs import corpus
 
@@ -30,6 +32,32 @@ def test_without_a_recognizer_nothing_is_chosen_by_the_score(workplace: Path) ->
         train(config, workplace / "outputs" / "deaf")
 
 
+@pytest.mark.parametrize(
+    ("recognizer", "words"),
+    [({"name": "whisper", "path": "no_such_package"}, "no_such_package"), ("phones", "no recognizer is installed")],
+)
+def test_who_cannot_listen_is_told_before_the_first_iteration(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recognizer: object, words: str
+) -> None:
+    from revoice.evaluation.recognizers import phones
+
+    monkeypatch.setattr(phones, "SHIPPED", tmp_path / "phones.safetensors")
+    monkeypatch.setattr(listeners, "OTHERS", ())
+    monkeypatch.setattr(VoiceModule, "training_step", lambda *_: pytest.fail("it learned"))
+    settings = [*ADAIN, "debug=tiny", "logger=csv", *TINY, "metrics=conversion", "callbacks.conversion.voices=2"]
+    config = compose_config("train", *settings, "callbacks.samples=null", folder=workplace)
+    config["callbacks"]["conversion"]["recognizer"] = recognizer
+    with pytest.raises(UserError, match=words) as error:
+        train(config, tmp_path / "run")
+    assert "\n" not in str(error.value)
+
+
+def test_where_every_conversion_fails_the_score_is_the_worst() -> None:
+    record = {"cosine_target": math.nan, "cosine_unconverted": math.nan, "cosine_own": math.nan, "per_converted": 1.0}
+    assert numbers({**record, "failed": 3, "trials": 3}) == {SCORE: 0.0, ERRORS: 1.0}
+    assert SCORE not in numbers({**record, "failed": 2, "trials": 3})
+
+
 def test_the_score_wants_both_halves() -> None:
     near = {"cosine_target": 1.0, "cosine_unconverted": 0.6, "cosine_own": 1.0}
     far = {**near, "cosine_target": 0.6}
@@ -37,7 +65,7 @@ def test_the_score_wants_both_halves() -> None:
     assert score(near, wrong=1.0, copied=0.2) == 0.0  # noise in the right timbre
     assert score(far, wrong=0.0, copied=0.0) == 0.0  # the untouched source
     assert math.isnan(score(near, wrong=math.nan, copied=0.2))
-    found = numbers({**near, "per_converted": 0.5, "per_copy": 0.0, "silence": math.nan})
+    found = numbers({**near, "failed": 0, "trials": 1, "per_converted": 0.5, "per_copy": 0.0, "silence": math.nan})
     assert found[SCORE] == pytest.approx(0.5) and "conversion/silence" not in found
     assert set(found) <= set(Conversion.logs)
 

@@ -1,6 +1,6 @@
 """`python evaluate.py evaluation=privacy`: anonymizers and converters with pseudo-voices in one table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from revoice.conversion.pseudo import Hiding, PseudoVoices
 from revoice.data.config import build
 from revoice.evaluation.privacy.methods import BySignal, Method, method_of
 from revoice.evaluation.privacy.report import FILES, result_line, write_privacy
-from revoice.evaluation.privacy.session import Found, PrivacyProtocol, measure
+from revoice.evaluation.privacy.session import ORIGINAL, Found, PrivacyProtocol, measure
 from revoice.settings import from_mapping
 
 
@@ -33,13 +33,23 @@ def privacy_protocol(settings: Mapping[str, Any]) -> PrivacyProtocol:
 def evaluate_privacy(how: PrivacyProtocol, values: dict[str, Any], out: Path) -> Found:
     """Measure all methods, write the report, print a line for each."""
     require_ours(out, FILES)
-    methods = {**_converters(values), **_anonymizers(how)}
+    methods = all_methods(_converters(values), _anonymizers(how))
     found = measure(methods, build(values["data"]).manifest(), how, int(values["seed"]))
     write_privacy(out, found, int(values["seed"]))
     for outcome in found.outcomes:
         print(result_line(outcome, found))
     print(f"report: {out / 'report.html'}")
     return found
+
+
+def all_methods(converters: Sequence[tuple[str, Method]], anonymizers: Mapping[str, Method]) -> dict[str, Method]:
+    """Methods by names that are each another's: a converter whose name is taken gets a mark."""
+    found: dict[str, Method] = {}
+    for name, method in converters:
+        while name in {ORIGINAL, *anonymizers, *found}:
+            name += "'"
+        found[name] = method
+    return {**found, **anonymizers}
 
 
 def _anonymizers(how: PrivacyProtocol) -> dict[str, Method]:
@@ -52,8 +62,8 @@ def _anonymizers(how: PrivacyProtocol) -> dict[str, Method]:
     return found
 
 
-def _converters(values: dict[str, Any]) -> dict[str, Method]:
-    """Methods by what `ckpt=` and `model=` name."""
+def _converters(values: dict[str, Any]) -> list[tuple[str, Method]]:
+    """Methods with what `ckpt=` and `model=` name them."""
     from revoice.cli.evaluate import system_names
 
     where = device(values["device"])
@@ -64,11 +74,11 @@ def _converters(values: dict[str, Any]) -> dict[str, Method]:
         made.append(from_settings(values, where))
         given.append((Path(made[-1].model.name), made[-1].model.name))
     how = from_mapping(PseudoVoices, values["evaluation"].get("voices") or {}, "evaluation.voices")
-    return {
-        f"{name} (pseudo)" if hiding else name: method_of(converter, hiding)
+    return [
+        (f"{name} (pseudo)" if hiding else name, method_of(converter, hiding))
         for name, converter in zip(system_names(given), made, strict=True)
         for hiding in [_hiding(converter, how)]
-    }
+    ]
 
 
 def _hiding(converter: Converter, how: PseudoVoices) -> Hiding | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from revoice.atomic import REPORT, sums_of
 from revoice.audio.io import Audio, AudioError
@@ -14,6 +15,7 @@ from revoice.conversion.converter import Converter
 from revoice.conversion.together import convert_together
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.progress import Progress
+from revoice.errors import UserError
 from revoice.evaluation.baselines import BASELINES, convert_by
 from revoice.evaluation.cache import Cache, Conversions, RememberingRecognizer, RememberingVerifier
 from revoice.evaluation.compare import Differences, differences
@@ -66,6 +68,7 @@ def evaluate_systems(
         chosen = load_protocol(stored, manifest, speakers)
     else:
         chosen = Chosen(usable_trials(manifest, protocol, speakers, seed, closed))
+    _require_voices(converters, chosen)
     memory = Cache(cache) if cache else None
     evaluations, remark = _run_all(converters, manifest, protocol, chosen, seed, memory, show)
     compared = compare_systems(evaluations, seed)
@@ -80,6 +83,18 @@ def evaluate_systems(
     payload = _payload(evaluations, converters, extra or {}) | {"differences": _plain_differences(compared)}
     write_metrics(folder / REPORT, {**payload, "left_out": list(chosen.left_out), **sums_of(folder, FILES)})
     return evaluations
+
+
+def _require_voices(converters: Mapping[str, Converter], chosen: Chosen) -> None:
+    """Refuse trials to voices that a system with a table of voices cannot speak with."""
+    wanted = {trial.target for trials in chosen.trials.values() for trial in trials}
+    for name, converter in converters.items():
+        lacking = sorted(wanted - set(converter.loaded.description.speakers))
+        if converter.model.target == "speaker" and lacking:
+            raise UserError(
+                f"{name} speaks with the voices of its table alone, and {len(lacking)} of the {len(wanted)} target "
+                f"voices are not among them ({', '.join(lacking[:3])}): leave it out, or choose other trials"
+            )
 
 
 def _run_all(
@@ -216,8 +231,10 @@ def _plain_differences(compared: Mapping[str, Differences]) -> dict[str, Any]:
 
 
 def _identity(converter: Converter) -> dict[str, Any]:
-    """All that decides what a system says."""
-    return {**converter.describe(), "controls": asdict(converter.controls({}))}
+    """All that decides what a system says, and how fast."""
+    where = converter.device
+    device = torch.cuda.get_device_name(where) if where.type == "cuda" else str(where)
+    return {**converter.describe(), "controls": asdict(converter.controls({})), "device": device}
 
 
 def convert_batch(converter: Converter) -> Convert:

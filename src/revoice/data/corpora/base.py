@@ -37,6 +37,7 @@ class Corpus(ABC):
         title: the corpus's name for people.
         where_to_get: where the corpus is to be had.
         layout: the files expected under the root.
+        accent: of espeak-ng that its texts are read with; "" where their language is not known.
 
     Args:
         root: folder of the corpus; `~` is expanded. None will do where only streams of the corpus are read.
@@ -46,6 +47,7 @@ class Corpus(ABC):
     title: ClassVar[str]
     where_to_get: ClassVar[str]
     layout: ClassVar[str]
+    accent: ClassVar[str] = ""
 
     def __init__(self, root: Place | None) -> None:
         self.passed_over: Counter[str] = Counter()  # files that are no recordings, by suffix, once `rows` were read

@@ -26,6 +26,7 @@ class LibriSpeech(Corpus):
     """
 
     title = "LibriSpeech"
+    accent = "en-us"
     where_to_get = "get it from OpenSLR 12 (openslr.org/12)"
     layout = "LibriSpeech/train-clean-100/SPEAKER/CHAPTER/*.flac and LibriSpeech/SPEAKERS.TXT"
     inside: ClassVar[tuple[str, ...]] = ("LibriSpeech",)

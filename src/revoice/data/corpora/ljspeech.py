@@ -22,6 +22,7 @@ class LJSpeech(Corpus):
     """
 
     title = "LJSpeech"
+    accent = "en-us"
     where_to_get = "get 'The LJ Speech Dataset' 1.1 from keithito.com"
     layout = "LJSpeech-1.1/wavs/LJ001-0001.wav and LJSpeech-1.1/metadata.csv"
 

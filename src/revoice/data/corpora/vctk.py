@@ -56,6 +56,7 @@ class VCTK(Corpus):
     """
 
     title = "VCTK"
+    accent = "en-us"
     where_to_get = "get 'CSTR VCTK Corpus 0.92' from Edinburgh DataShare (datashare.ed.ac.uk)"
     layout = (
         "wav48_silence_trimmed/p225/p225_001_mic1.flac (release 0.92) or wav48/p225/p225_001.wav (0.80), "

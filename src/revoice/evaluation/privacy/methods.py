@@ -68,7 +68,8 @@ class ByConversion(Method):
     def __init__(self, converter: Converter, hiding: Hiding | None) -> None:
         self.converter, self.hiding = converter, hiding
         self.about = converter.describe()
-        given = ("resemblyzer",) if "embedding" in converter.model.requires.fields else ()
+        chosen = hiding is not None and hiding.pool is not None  # by distances that Resemblyzer measures
+        given = ("resemblyzer",) if chosen or "embedding" in converter.model.requires.fields else ()
         self.stands_on = (*converter.model.stands_on, *given)
         self._voices: dict[str, Voice] = {}
 

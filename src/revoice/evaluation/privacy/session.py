@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from revoice.audio.io import Audio
+from revoice.data.corpora.base import CORPORA
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
@@ -40,6 +41,8 @@ class PrivacyProtocol:
         same_gender: only trials of voices of one gender, as in the challenge.
         strangers: other voices, which the informed attacker learns from.  each: recordings of each.
         tolerance: by how much the error rate may rise before a method counts as one that destroys words.
+        accent: of espeak-ng, which reads texts for a recognizer of phones; None: en-us where a corpus is known to be
+            English, and elsewhere what is heard in the untouched recordings counts as said.
         verifier: who tells voices apart.
         recognizer, second_recognizer: who counts errors, see `evaluation.session.Protocol`.
         methods: anonymizers by the name that the report gives them, each with `name` and settings; None leaves it out.
@@ -53,6 +56,7 @@ class PrivacyProtocol:
     strangers: Natural = 40
     each: Several = 4
     tolerance: NotNegative = 0.1
+    accent: Word | None = None
     verifier: Given | Word = "resemblyzer"
     recognizer: Given | Word | None = field(default_factory=lambda: {"name": DEFAULT})
     second_recognizer: Given | Word | None = field(default_factory=lambda: {"name": AUTO})
@@ -137,10 +141,10 @@ class Found:
 class _Ears:
     """A recognizer, and what is said in the recordings that it is to hear."""
 
-    def __init__(self, recognizer: Recognizer, cast: Cast) -> None:
+    def __init__(self, recognizer: Recognizer, cast: Cast, accent: str) -> None:
         self.recognizer, self.asked = recognizer, cast.asked
         self.heard = recognizer.transcribe([u.clip for u in cast.asked])
-        self.known = _known(recognizer, [u.row for u in cast.asked])
+        self.known = _known(recognizer, [u.row for u in cast.asked], accent)
         self.said = [known or heard for known, heard in zip(self.known, self.heard, strict=True)]
 
     def words(self, said: Said, method: Method, prefix: str, seed: int) -> Words:
@@ -168,12 +172,19 @@ class _Ears:
         return [edits(said.tokens, one.tokens) if one else len(said.tokens) for said, one in pairs]
 
 
-def _known(recognizer: Recognizer, rows: Sequence[Row]) -> list[Transcript | None]:
-    """What rows say, where the corpus tells; texts are read by espeak-ng for a recognizer of phones."""
+def _accent(corpus: str) -> str:
+    """What the texts of a corpus, or of several joined by "+", are read with; "" where that is not known of one."""
+    names = corpus.split("+")
+    found = {CORPORA.get(name).accent if name in CORPORA.names() else "" for name in names}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _known(recognizer: Recognizer, rows: Sequence[Row], accent: str) -> list[Transcript | None]:
+    """What rows say, where the corpus tells; texts are read by espeak-ng for a recognizer of phones, if by any."""
     found = [recognizer.said(row) for row in rows]
     lacking = [i for i, row in enumerate(rows) if found[i] is None and row.text and recognizer.unit == "phones"]
-    if lacking:
-        read = phones_said([rows[i] for i in lacking], "en-us")
+    if lacking and accent:
+        read = phones_said([rows[i] for i in lacking], accent)
         found = [*found]
         for i, phones in zip(lacking, read, strict=True):
             found[i] = Transcript.of_phones(phones)
@@ -201,7 +212,8 @@ def measure(
         raise UserError("no trial of two voices: evaluation.same_gender=false asks across genders, too")
     verifier = _verifier(how.verifier)
     listening = choose(how.recognizer, how.second_recognizer, {name: m.stands_on for name, m in methods.items()})
-    ears = [_Ears(one, cast) for one in (listening.first, listening.second) if one is not None]
+    accent = how.accent or _accent(manifest.corpus)
+    ears = [_Ears(one, cast, accent) for one in (listening.first, listening.second) if one is not None]
     original = verifier.embed([u.clip for u in cast.enrolled])
     outcomes = []
     everything: dict[str, Method] = {ORIGINAL: Untouched(), **methods}

@@ -1,11 +1,13 @@
 """Any program that prints what it hears."""
 
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from revoice.atomic import digest
 from revoice.audio.io import Audio, resample, write_audio
 from revoice.errors import UserError
 from revoice.evaluation.recognition import RATE, RECOGNIZERS, Recognizer, Transcript
@@ -33,7 +35,10 @@ class Command(Recognizer):
             raise UserError(f"recognizer.command={command}: {error}: expected e.g. {EXAMPLE}") from error
         if not any("{wav}" in argument for argument in self.arguments[1:]):
             raise UserError(f"recognizer.command={command}: no {{wav}} in its arguments: expected e.g. {EXAMPLE}")
-        self.weights, self.timeout = command, timeout
+        files = [shutil.which(self.arguments[0]) or self.arguments[0], *self.arguments[1:]]
+        sums = [found for file in files if (found := digest(Path(file)))]
+        self.weights = f"{command} (sha256 {', '.join(sums)})" if sums else command
+        self.timeout = timeout
         self.stands_on = stands_on
 
     @classmethod

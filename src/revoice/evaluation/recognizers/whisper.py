@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from revoice.atomic import digest
 from revoice.audio.io import Audio, resample
 from revoice.errors import UserError
 from revoice.evaluation.recognition import RATE, RECOGNIZERS, Recognizer, Transcript
@@ -44,7 +45,7 @@ class Whisper(Recognizer):
             raise UserError(f"recognizer.language={language}: {folder} knows English alone: type language=en")
         if language not in self.model.supported_languages:
             raise UserError(f"recognizer.language={language}: Whisper does not know it: expected a code such as en")
-        self.language, self.weights = language, path or folder.parent.name
+        self.language, self.weights = language, f"{path or folder.parent.name} (sha256 {digest(folder / _FILE)})"
         self.languages = tuple(self.model.supported_languages)
 
     @classmethod

@@ -20,6 +20,7 @@ from revoice.errors import UserError
 from revoice.evaluation.evaluate import run
 from revoice.evaluation.listeners import DEFAULT, check_recognizer
 from revoice.evaluation.metrics.base import Metric
+from revoice.evaluation.metrics.words import Words
 from revoice.evaluation.pairs import Trial, pick_trials, said
 from revoice.evaluation.protocol import Protocol
 from revoice.evaluation.session import convert_batch, judges
@@ -119,13 +120,22 @@ class _Conversion(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse to choose checkpoints by a number that will not be there."""
         monitors = {getattr(other, "monitor", None) for other in trainer.callbacks}  # type: ignore[attr-defined]
-        if monitors & set(Conversion.logs):
+        monitors &= set(Conversion.logs)
+        if monitors:
             if self.every != 1:
                 raise UserError("a checkpoint chosen by conversion/...: type callbacks.conversion.every=1")
             if self.recognizer is None and monitors & {SCORE, ERRORS, COPY}:
                 raise UserError(
                     f"monitor={SCORE}: no recognizer counts errors: type callbacks.conversion.recognizer=phones"
                 )
+        module, problem = cast(VoiceModule, pl_module), ""
+        if trainer.is_global_zero and isinstance(module.model, ConversionModel):
+            try:
+                self._listen(module, module.model, counts=bool(monitors & {SCORE, ERRORS, COPY}))
+            except UserError as error:
+                problem = str(error)
+        if problem := trainer.strategy.broadcast(problem):  # no process waits for one that has ended
+            raise UserError(problem)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
@@ -142,13 +152,29 @@ class _Conversion(Callback):
         for name, value in self.numbers.items():
             module.log(name, value, sync_dist=True)
 
-    def _measure(self, module: VoiceModule, model: ConversionModel) -> dict[str, float]:
+    def _converter(self, module: VoiceModule, model: ConversionModel) -> Converter:
         description = module.description
         loaded = Loaded(model, FeatureSpec.from_dict(description.features), description, Path(), "")
-        converter = Converter(loaded, self.vocoder, module.device, Adaptation(steps=0))
-        if not self.metrics:  # built once: they remember the recordings
-            who = Protocol(recognizer=self.recognizer, second_recognizer=None, second_verifier=None, workers=0)
-            self.metrics, _ = judges({"model": converter}, self.manifest, who, Workers(0), names=METRICS)
+        return Converter(loaded, self.vocoder, module.device, Adaptation(steps=0))
+
+    def _listen(self, module: VoiceModule, model: ConversionModel, counts: bool) -> None:
+        """Build who judges, once: they remember the recordings.
+
+        Args:
+            module: that learns.  model: in it.
+            counts: a checkpoint is chosen by the errors.
+        """
+        training = model.training
+        who = Protocol(recognizer=self.recognizer, second_recognizer=None, second_verifier=None, workers=0)
+        with torch.random.fork_rng(devices=[]):  # what the training draws stays the same
+            converter = self._converter(module, model)
+            self.metrics, why = judges({"model": converter}, self.manifest, who, Workers(0), names=METRICS)
+        model.train(training)
+        if counts and not any(isinstance(metric, Words) for metric in self.metrics):
+            raise UserError(f"monitor={SCORE}: nothing counts errors: {why}")
+
+    def _measure(self, module: VoiceModule, model: ConversionModel) -> dict[str, float]:
+        converter = self._converter(module, model)
         summary = run(
             {GROUP: self.trials}, convert_batch(converter), converter.copy_synthesis, self.manifest, self.metrics
         ).summaries[GROUP]
@@ -158,11 +184,13 @@ class _Conversion(Callback):
 
 
 def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
-    """What is logged of a summary; without what is not known."""
+    """What is logged of a summary, without what is not known; the worst score where every conversion failed."""
     errors = next((key for key in ("per_converted", "cer_converted") if key in summary), "")
     wrong = float(summary.get(errors, math.nan))
     copied = float(summary.get(errors.replace("converted", "copy"), math.nan))
     found = {SCORE: score(summary, wrong, copied), ERRORS: wrong, COPY: copied}
+    if errors and summary["failed"] == summary["trials"]:  # a checkpoint may be chosen by them
+        found |= {SCORE: 0.0, ERRORS: 1.0}
     found |= {f"conversion/{key}": float(summary.get(key, math.nan)) for key in KEYS}
     return {key: value for key, value in found.items() if math.isfinite(value)}
 

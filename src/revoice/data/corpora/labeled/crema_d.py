@@ -32,6 +32,7 @@ class CremaD(Emotional):
     """
 
     title = "CREMA-D"
+    accent = "en-us"
     where_to_get = "get it from github.com/CheyneyComputerScience/CREMA-D (git lfs)"
     layout = "AudioWAV/1001_DFA_ANG_XX.wav and VideoDemographics.csv"
     words = {

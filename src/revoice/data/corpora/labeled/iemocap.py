@@ -28,6 +28,7 @@ class IEMOCAP(Emotional):
     """
 
     title = "IEMOCAP"
+    accent = "en-us"
     where_to_get = "ask for it at sail.usc.edu/iemocap"
     layout = (
         "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav and "

@@ -24,6 +24,7 @@ class RAVDESS(Emotional):
     """
 
     title = "RAVDESS"
+    accent = "en-us"
     where_to_get = "get Audio_Speech_Actors_01-24.zip from Zenodo (zenodo.org/record/1188976)"
     layout = "Actor_01/03-01-05-01-02-01-01.wav"
     words = dict(
