@@ -124,6 +124,9 @@ def test_a_converter_s_melody_is_rewritten_and_its_words_stay() -> None:
         "decoder": {"channels": 16, "hidden": 16, "blocks": 1, "voice": 16, "pitch_bins": 16},
     }
     codes = {"model": "recsyn", "arguments": {**FACTS, **speaks}}
+    both = model(codes=codes, rewritten=["pitch", "content"]).eval()
+    said = replace(batch(1, 90), waveform=0.1 * torch.randn(1, 90 * 256))
+    assert both.convert(said, [], CodeGANControls(emotion="sad")).shape == (1, 80, 90)
     gan = model(codes=codes, rewritten=["pitch"]).eval()
     assert gan.channels == 1 and gan.requires.fields == ("features", "f0")
     clip = replace(batch(2, 90), waveform=0.1 * torch.randn(2, 90 * 256), emotion=None)
@@ -135,6 +138,18 @@ def test_a_converter_s_melody_is_rewritten_and_its_words_stay() -> None:
     assert torch.equal(spared.pitch, before.pitch) and not torch.allclose(spared.content, before.content)
     play = gan.play(batch(draws=Draws(0, 0, 0, 4, 4)))
     assert play.real is not None and play.real.shape[1] == 1
+
+
+@pytest.mark.parametrize("pitch, rhythm, frames", [(4, 8, 100), (4, 6, 100), (6, 4, 193)])
+def test_codes_of_any_rates_are_rewritten(pitch: int, rhythm: int, frames: int) -> None:
+    rates = {"pitch": pitch, "rhythm": rhythm, "content": 4}
+    encoders = {name: {**ENCODERS[name], "every": every} for name, every in rates.items()}
+    gan = model(codes={"model": "speechsplit", "arguments": {**SPLIT, "encoders": encoders}}).eval()
+    sum(gan.play(batch()).losses.values()).backward()
+    codes = gan.coder.codes(batch(1, frames))
+    back = gan._put_back(codes, gan._sequence(codes))
+    torch.testing.assert_close((back.pitch, back.rhythm), (codes.pitch, codes.rhythm))
+    assert gan.convert(batch(1, frames), [], CodeGANControls(emotion="sad")).shape == (1, 80, frames)
 
 
 def test_a_target_s_voice_brings_its_level() -> None:

@@ -4,6 +4,7 @@ It stands on a frozen model that takes speech apart (SpeechSplit): the codes of 
 what is said stay, and the model speaks with both. As many codes come out as went in, so durations do not change.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -217,17 +218,24 @@ class CodeGAN(ConversionModel):
         return replace(source, f0=self.moved_pitch(source, targets, 1.0), level=level)
 
     def _sequence(self, codes: SpeechCodes) -> Tensor:
-        """What is rewritten (B, C, N), in the order of `rewritten`, at the rate of the one with the most steps."""
-        parts = [getattr(codes, name) for name in self.rewritten]
-        steps = max(part.shape[1] for part in parts)
-        return torch.cat([held(part, steps) for part in parts], dim=2).transpose(1, 2)
+        """What is rewritten (B, C, N), in the order of `rewritten`, at a rate that all of them can be held to."""
+        parts = [held(getattr(codes, name), times) for name, times in self._times().items()]
+        steps = min(part.shape[1] for part in parts)  # the last code of some may be of frames that are not there
+        return torch.cat([part[:, :steps] for part in parts], dim=2).transpose(1, 2)
 
     def _put_back(self, codes: SpeechCodes, sequence: Tensor) -> SpeechCodes:
         old: list[Tensor] = [getattr(codes, name) for name in self.rewritten]
         new = sequence.transpose(1, 2).split([part.shape[2] for part in old], dim=2)
-        pairs = zip(self.rewritten, new, old, strict=True)
-        changed: dict[str, Any] = {name: averaged(part, before.shape[1]) for name, part, before in pairs}
+        pairs = zip(self._times().items(), new, strict=True)
+        changed: dict[str, Any] = {name: averaged(part, times) for (name, times), part in pairs}
         return replace(codes, **changed)
+
+    def _times(self) -> dict[str, int]:
+        """How often each code that is rewritten is held: at the rate of the fastest, or one that all of them divide."""
+        assert self.coder is not None
+        frames = {name: self.coder.code_frames[name] for name in self.rewritten}
+        shared = math.gcd(*frames.values())
+        return {name: each // shared for name, each in frames.items()}
 
 
 def _coder(codes: Codes, facts: Mapping[str, int]) -> Coder | None:
