@@ -171,6 +171,9 @@ def test_mistakes() -> None:
         CodeGAN(**FACTS, emotions=("neutral",))
     with pytest.raises(UserError, match="no codes"):
         CodeGAN(**FACTS, emotions=EMOTIONS, codes={"model": "vqvae", "arguments": {}})
+    one_hot = {**SPLIT, "voice": "speaker", "n_speakers": 2}
+    with pytest.raises(UserError, match=r"model\.voice=embedding"):  # which would learn and never speak
+        CodeGAN(**FACTS, emotions=EMOTIONS, codes={"model": "speechsplit", "arguments": one_hot})
     with pytest.raises(UserError, match="valid: angry, happy, neutral, sad"):
         model().check_controls(CodeGANControls(emotion="bored"))
 

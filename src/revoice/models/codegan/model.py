@@ -251,6 +251,11 @@ def _coder(codes: Codes, facts: Mapping[str, int]) -> Coder | None:
             raise UserError(f"model.codes.arguments.{name}={given[name]}: the features have {said}")
     made = MODELS.build(codes.model, given, facts, what="model.codes.arguments")
     assert isinstance(made, Coder)
+    if made.target == "speaker":
+        raise UserError(
+            f"model.codes: this {codes.model} speaks with the voices of its table alone, which emotions may not be "
+            "recorded of: train it with model.voice=embedding"
+        )
     return made
 
 
