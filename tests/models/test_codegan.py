@@ -14,6 +14,7 @@ from revoice.errors import UserError
 from revoice.models.codegan import CodeGAN, CodeGANControls
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize
 from revoice.nn.draws import Draws
+from revoice.training.codes import require_emotions
 from revoice.training.run import train
 from tests.conftest import TINY as SPOKEN
 from tests.conftest import compose_config
@@ -221,6 +222,30 @@ def test_emotions_and_new_voices_by_command(split: Path, workplace: Path, clip: 
     assert len({*said}) == 3
     status, _, err = command("convert", f"ckpt={gan}", f"src={clip}", f"out={tmp_path}/x.wav", "emotion=bored")
     assert status != 0 and "valid: happy, neutral" in err and "Traceback" not in err
+
+
+def test_going_on_asks_for_the_same_emotions_and_codes(workplace: Path, split: Path, tmp_path: Path) -> None:
+    made = CodeGAN(**FACTS, emotions=("neutral", "sad"), codes=_codes_of(split), generator={"width": 8})
+    made.coder.load_state_dict(load_checkpoint(split).model.state_dict())
+    about = load_checkpoint(split).description
+    arguments = {**FACTS, "emotions": ["neutral", "sad"], "codes": _codes_of(split), "generator": {"width": 8}}
+    save(made, replace(about, model="codegan", arguments=arguments), tmp_path / "sad.safetensors")
+    overrides = ["model=codegan_small", f"init_from={tmp_path}/sad.safetensors", *TINY]
+    for more in ([], [f"model.codes.ckpt={split}"]):  # which is the same one
+        with pytest.raises(UserError, match="knows the emotions neutral, sad, the data has happy, neutral"):
+            train(compose_config("train", *overrides, *more, folder=workplace), tmp_path / "run")
+    with torch.no_grad():
+        next(made.coder.generator.parameters()).add_(1)
+    save(made, replace(about, model="codegan", arguments=arguments), tmp_path / "sad.safetensors")
+    with pytest.raises(UserError, match=r"not that of model\.codes\.ckpt"):
+        train(compose_config("train", *overrides, f"model.codes.ckpt={split}", folder=workplace), tmp_path / "run")
+    with pytest.raises(UserError, match="every training clip of sad was rejected"):
+        require_emotions({"emotions": ("happy", "sad")}, ("happy",), None)
+
+
+def _codes_of(path: Path) -> dict[str, object]:
+    about = load_checkpoint(path).description
+    return {"model": about.model, "arguments": about.arguments}
 
 
 def test_the_published_recipe_trains(workplace: Path, split: Path, tmp_path: Path) -> None:
