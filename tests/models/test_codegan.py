@@ -96,6 +96,19 @@ def test_losses_and_what_the_critic_is_told() -> None:
     assert gan.measures(batch())["distance"] > 0
 
 
+def test_the_distance_compares_an_emotion_with_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rewritten right is at no distance, whichever emotions a batch has."""
+    gan, two = model(), replace(batch(2), emotion=torch.tensor([1, 3]))
+    real = gan._sequence(gan._codes(two))
+    made = {1: real[0], 3: real[1], 0: 9 + real[0], 2: 9 + real[0]}
+    right = lambda codes, wanted: torch.stack([made[int(place)] for place in wanted])  # noqa: E731
+    monkeypatch.setattr(gan.generator, "forward", right)
+    assert float(gan.measures(two)["distance"]) == pytest.approx(0, abs=1e-5)
+    assert float(gan.measures(replace(two, emotion=torch.tensor([1, 1])))["distance"]) == 0
+    made[1] = made[1] + 1
+    assert float(gan.measures(two)["distance"]) > 0.1
+
+
 def test_rare_emotions_weigh_more() -> None:
     gan = model()
     gan.set_labels({"emotion": torch.tensor([30, 10, 40, 20]), "gender": torch.zeros(2)})

@@ -18,7 +18,7 @@ from revoice.data.read.batch import Batch, Requires, Sampler
 from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Coder, Controls, ConversionModel, Strength
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize, averaged, held
-from revoice.nn.labels import energy_distance, one_hot
+from revoice.nn.labels import energy_distance_by
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.settings import Count, Frames, Given, Number, Place, Width, Word, one_or_more, settings
 from revoice.trainable import MODEL, Play
@@ -156,15 +156,14 @@ class CodeGAN(ConversionModel):
     def measures(self, batch: Batch) -> dict[str, Tensor]:
         """`distance`: energy distance of rewritten codes to those of the emotion itself, by their mean and deviation.
 
-        The emotions are coordinates too, so that each is compared with its own.
+        Each emotion that the batch has is compared with its own, and the distance is the mean of theirs: what is
+        rewritten to an emotion that nobody in the batch speaks with could only be compared with another one.
         """
         assert batch.emotion is not None
         real, count = self._sequence(self._codes(batch)), len(self.emotions)
         wanted = torch.cat([(batch.emotion + i) % count for i in range(1, count)])
         fake = self.generator(real.repeat(count - 1, 1, 1), wanted)
-        sides = ((fake, wanted), (real, batch.emotion))
-        made, true = (torch.cat([_summary(v), one_hot(e, count)], dim=1) for v, e in sides)
-        return {"distance": energy_distance(made, true)}
+        return {"distance": energy_distance_by(_summary(fake), wanted, _summary(real), batch.emotion, count)}
 
     @torch.no_grad()
     def convert(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor:
