@@ -193,6 +193,19 @@ def test_a_model_without_a_time_axis_reads_whole_utterances_alone(prepared: Prep
     assert data.store.labels == ("embedding",) and len(data.val_dataloader()) > 0
 
 
+def test_validation_batches_have_labels_as_the_whole_has(prepared: Prepared) -> None:
+    """Those of one emotion lie side by side in the manifest; what compares emotions needs several in a batch."""
+    rows = [row.id for row in prepared.manifest.select("val")]
+    first = {*rows[: len(rows) // 2], *(row.id for row in islice(prepared.manifest.select("train"), 2))}
+    told = prepared.manifest.with_rows(
+        replace(row, emotion="angry" if row.id in first else "sad") for row in prepared.manifest
+    )
+    settings = {"requires": Requires(labels=("emotion",)), "batch_size": 3}
+    batches = list(VoiceDataModule(replace(prepared, manifest=told), **settings).val_dataloader())
+    assert sorted(id for batch in batches for id in batch.id) == sorted(rows) and max(map(len, batches)) <= 3
+    assert all({*batch.emotion.tolist()} == {0, 1} for batch in batches)
+
+
 def test_utterances_without_a_label_that_is_needed_are_left_out(prepared: Prepared) -> None:
     """Of this folder nobody's gender is known; of some it is made known."""
     needs = Needs(fields=("embedding",), frames=None, minimum=0, labels=("gender",))

@@ -120,7 +120,8 @@ def test_pairs_are_anonymized_copies_frame_by_frame() -> None:
     assert settled.copies == 1 and settled.settings == {"envelope_stretch": 1.0, "f0_range": pytest.approx(134.164)}
     keeps = build_field("paired:cepstrum", spec, {"paired": {"copies": 2}})
     assert keeps.settled(150.0).settings == {"f0_range": 150.0} and keeps.settled().settings == {}
-    assert build_field("paired:mcadams", spec).settled(150.0).settings == {}  # which moves no pitch
+    turned = build_field("paired:mcadams", spec).settled(150.0)  # which moves no pitch, and draws if nothing is set
+    assert turned.settings == {"coefficient": pytest.approx(0.45**0.5)}
     assert len({field.key, keeps.key, build_field("paired:mcadams", spec).key}) == 3
     with pytest.raises(UserError, match="anonymizer"):
         build_field("paired:nobody", spec)

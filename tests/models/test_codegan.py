@@ -14,6 +14,7 @@ from revoice.errors import UserError
 from revoice.models.codegan import CodeGAN, CodeGANControls
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize
 from revoice.nn.draws import Draws
+from revoice.training.codes import require_emotions
 from revoice.training.run import train
 from tests.conftest import TINY as SPOKEN
 from tests.conftest import compose_config
@@ -95,6 +96,19 @@ def test_losses_and_what_the_critic_is_told() -> None:
     assert gan.measures(batch())["distance"] > 0
 
 
+def test_the_distance_compares_an_emotion_with_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rewritten right is at no distance, whichever emotions a batch has."""
+    gan, two = model(), replace(batch(2), emotion=torch.tensor([1, 3]))
+    real = gan._sequence(gan._codes(two))
+    made = {1: real[0], 3: real[1], 0: 9 + real[0], 2: 9 + real[0]}
+    right = lambda codes, wanted: torch.stack([made[int(place)] for place in wanted])  # noqa: E731
+    monkeypatch.setattr(gan.generator, "forward", right)
+    assert float(gan.measures(two)["distance"]) == pytest.approx(0, abs=1e-5)
+    assert float(gan.measures(replace(two, emotion=torch.tensor([1, 1])))["distance"]) == 0
+    made[1] = made[1] + 1
+    assert float(gan.measures(two)["distance"]) > 0.1
+
+
 def test_rare_emotions_weigh_more() -> None:
     gan = model()
     gan.set_labels({"emotion": torch.tensor([30, 10, 40, 20]), "gender": torch.zeros(2)})
@@ -124,6 +138,9 @@ def test_a_converter_s_melody_is_rewritten_and_its_words_stay() -> None:
         "decoder": {"channels": 16, "hidden": 16, "blocks": 1, "voice": 16, "pitch_bins": 16},
     }
     codes = {"model": "recsyn", "arguments": {**FACTS, **speaks}}
+    both = model(codes=codes, rewritten=["pitch", "content"]).eval()
+    said = replace(batch(1, 90), waveform=0.1 * torch.randn(1, 90 * 256))
+    assert both.convert(said, [], CodeGANControls(emotion="sad")).shape == (1, 80, 90)
     gan = model(codes=codes, rewritten=["pitch"]).eval()
     assert gan.channels == 1 and gan.requires.fields == ("features", "f0")
     clip = replace(batch(2, 90), waveform=0.1 * torch.randn(2, 90 * 256), emotion=None)
@@ -135,6 +152,18 @@ def test_a_converter_s_melody_is_rewritten_and_its_words_stay() -> None:
     assert torch.equal(spared.pitch, before.pitch) and not torch.allclose(spared.content, before.content)
     play = gan.play(batch(draws=Draws(0, 0, 0, 4, 4)))
     assert play.real is not None and play.real.shape[1] == 1
+
+
+@pytest.mark.parametrize("pitch, rhythm, frames", [(4, 8, 100), (4, 6, 100), (6, 4, 193)])
+def test_codes_of_any_rates_are_rewritten(pitch: int, rhythm: int, frames: int) -> None:
+    rates = {"pitch": pitch, "rhythm": rhythm, "content": 4}
+    encoders = {name: {**ENCODERS[name], "every": every} for name, every in rates.items()}
+    gan = model(codes={"model": "speechsplit", "arguments": {**SPLIT, "encoders": encoders}}).eval()
+    sum(gan.play(batch()).losses.values()).backward()
+    codes = gan.coder.codes(batch(1, frames))
+    back = gan._put_back(codes, gan._sequence(codes))
+    torch.testing.assert_close((back.pitch, back.rhythm), (codes.pitch, codes.rhythm))
+    assert gan.convert(batch(1, frames), [], CodeGANControls(emotion="sad")).shape == (1, 80, frames)
 
 
 def test_a_target_s_voice_brings_its_level() -> None:
@@ -156,6 +185,9 @@ def test_mistakes() -> None:
         CodeGAN(**FACTS, emotions=("neutral",))
     with pytest.raises(UserError, match="no codes"):
         CodeGAN(**FACTS, emotions=EMOTIONS, codes={"model": "vqvae", "arguments": {}})
+    one_hot = {**SPLIT, "voice": "speaker", "n_speakers": 2}
+    with pytest.raises(UserError, match=r"model\.voice=embedding"):  # which would learn and never speak
+        CodeGAN(**FACTS, emotions=EMOTIONS, codes={"model": "speechsplit", "arguments": one_hot})
     with pytest.raises(UserError, match="valid: angry, happy, neutral, sad"):
         model().check_controls(CodeGANControls(emotion="bored"))
 
@@ -203,6 +235,30 @@ def test_emotions_and_new_voices_by_command(split: Path, workplace: Path, clip: 
     assert len({*said}) == 3
     status, _, err = command("convert", f"ckpt={gan}", f"src={clip}", f"out={tmp_path}/x.wav", "emotion=bored")
     assert status != 0 and "valid: happy, neutral" in err and "Traceback" not in err
+
+
+def test_going_on_asks_for_the_same_emotions_and_codes(workplace: Path, split: Path, tmp_path: Path) -> None:
+    made = CodeGAN(**FACTS, emotions=("neutral", "sad"), codes=_codes_of(split), generator={"width": 8})
+    made.coder.load_state_dict(load_checkpoint(split).model.state_dict())
+    about = load_checkpoint(split).description
+    arguments = {**FACTS, "emotions": ["neutral", "sad"], "codes": _codes_of(split), "generator": {"width": 8}}
+    save(made, replace(about, model="codegan", arguments=arguments), tmp_path / "sad.safetensors")
+    overrides = ["model=codegan_small", f"init_from={tmp_path}/sad.safetensors", *TINY]
+    for more in ([], [f"model.codes.ckpt={split}"]):  # which is the same one
+        with pytest.raises(UserError, match="knows the emotions neutral, sad, the data has happy, neutral"):
+            train(compose_config("train", *overrides, *more, folder=workplace), tmp_path / "run")
+    with torch.no_grad():
+        next(made.coder.generator.parameters()).add_(1)
+    save(made, replace(about, model="codegan", arguments=arguments), tmp_path / "sad.safetensors")
+    with pytest.raises(UserError, match=r"not that of model\.codes\.ckpt"):
+        train(compose_config("train", *overrides, f"model.codes.ckpt={split}", folder=workplace), tmp_path / "run")
+    with pytest.raises(UserError, match="every training clip of sad was rejected"):
+        require_emotions({"emotions": ("happy", "sad")}, ("happy",), None)
+
+
+def _codes_of(path: Path) -> dict[str, object]:
+    about = load_checkpoint(path).description
+    return {"model": about.model, "arguments": about.arguments}
 
 
 def test_the_published_recipe_trains(workplace: Path, split: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from revoice.errors import UserError
+from revoice.training.adversary import draw_critic, take_critics
 from revoice.training.module import VoiceModule
 from revoice.training.run import train
 from tests.integration.adversarial import SCHEDULE, config
@@ -234,6 +235,18 @@ def test_a_new_run_goes_on_with_the_critics_of_a_checkpoint(
     same_as = {name: torch.equal(value, before[name]) for name, value in begun[0].items() if "patch" in name}
     assert same_as and all(same_as.values())
     assert any(value.shape != before[name].shape for name, value in begun[0].items() if "plain" in name)
+
+
+def test_a_critic_that_is_not_finite_begins_anew_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    critics = torch.nn.ModuleDict({"c": draw_critic("c", {"name": "code"}, 0, {"channels": 2, "classes": 2})})
+    broken = {f"c.{name}": torch.full_like(value, torch.nan) for name, value in critics["c"].state_dict().items()}
+    monkeypatch.setattr("revoice.training.adversary.critics_of", lambda path: broken)
+    with caplog.at_level("INFO"):
+        take_critics(critics, Path("last.ckpt"))
+    assert "begins anew" in caplog.text and "goes on" not in caplog.text
+    assert all(bool(value.isfinite().all()) for value in critics.state_dict().values())
 
 
 def test_what_a_validation_decides_belongs_to_the_checkpoint_of_its_iteration(

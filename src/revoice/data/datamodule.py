@@ -16,7 +16,7 @@ from revoice.data.prepare.preparation import Prepared
 from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
 from revoice.data.read.facts import Facts
-from revoice.data.read.gather import gather, labeled, labels_of
+from revoice.data.read.gather import gather, grouped, labeled, labels_of
 from revoice.data.read.mixture import Mixed, MixedStore
 from revoice.data.read.packed import Statistics
 from revoice.data.read.sampler import Crops, CropSampler
@@ -112,6 +112,7 @@ class DataModule(LightningDataModule):
 
         All processes get the same number of items; up to `world_size - 1` utterances at the end are left out for that.
         Where there are fewer utterances than processes, each process takes them all, and the mean is theirs.
+        For a model that learns from labels every batch has about as many of each as the whole.
         """
         rank, world_size = self.place
         chosen = labeled(self._places, self.requires, self.store.positions("val"))
@@ -119,7 +120,7 @@ class DataModule(LightningDataModule):
             rank, world_size = 0, 1
         chosen = chosen[: len(chosen) // world_size * world_size]
         per_process = max(1, self.batch_size // self.micro_batches // world_size)
-        groups = [chosen[i : i + per_process * world_size] for i in range(0, len(chosen), per_process * world_size)]
+        groups = grouped(self._places, self.requires, chosen, per_process, world_size)
         return ValLoader([self._middle(np.array_split(group, world_size)[rank]) for group in groups], self)
 
     def batch(self, crops: Crops, draws: Draws | None = None) -> Batch:

@@ -184,6 +184,11 @@ class Coder(ConversionModel):
         """Channels of "content", "rhythm" and "pitch"."""
         raise NotImplementedError
 
+    @property
+    def code_frames(self) -> dict[str, int]:
+        """For how many frames there is one code of each."""
+        raise NotImplementedError
+
     def codes(self, batch: Batch, without: str = "") -> SpeechCodes:
         """The codes of clips, of crops as of whole ones; the same whenever they are asked for.
 

@@ -171,7 +171,7 @@ def draw_critic(label: str, how: Mapping[str, Any], seed: int, judged: Mapping[s
 
 
 def take_critics(critics: nn.ModuleDict, path: Path) -> None:
-    """Go on with the critics of a checkpoint, by name; one that it has not, or of other sizes, begins anew.
+    """Go on with the critics of a checkpoint, by name; one that it has not, of other sizes or not finite, begins anew.
 
     Those that say themselves where they start from are left as they are.
     """
@@ -183,9 +183,13 @@ def take_critics(critics: nn.ModuleDict, path: Path) -> None:
         state = {key.removeprefix(f"{name}."): value for key, value in known.items() if key.startswith(f"{name}.")}
         own = critic.state_dict()
         fits = {key: value.shape for key, value in state.items()} == {key: value.shape for key, value in own.items()}
-        if fits and all(bool(torch.isfinite(value).all()) for value in state.values()):
+        finite = all(bool(torch.isfinite(value).all()) for value in state.values())
+        if fits and finite:
             critic.load_state_dict(state)
-        why = "goes on" if fits else f"begins anew: that of {path} is another" if state else "begins anew"
+            why = "goes on"
+        else:
+            of = "has weights that are no numbers" if fits else "is another"
+            why = f"begins anew: that of {path} {of}" if state else "begins anew"
         log.info("critic    %s %s", name, why)
 
 

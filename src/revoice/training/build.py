@@ -19,7 +19,7 @@ from revoice.errors import UserError
 from revoice.registry import accepted
 from revoice.trainable import Trainable
 from revoice.training.adversary import critic_sizes
-from revoice.training.codes import adopt_codes, settle_codes
+from revoice.training.codes import adopt_codes, require_emotions, require_same_codes, settle_codes
 from revoice.training.config import TrainConfig
 from revoice.training.content import adopt, carry_over, fitted, made_fields, settle
 from revoice.training.trainer import Place, TrainerSettings, place, precision
@@ -52,6 +52,8 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     start = None if under else start
     if start:
         model, arguments = _continue(start, run)
+        require_same_codes(start, values)
+        require_emotions(arguments, setup.emotions(), start)
         teacher = values.get("content_from")
         encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
     else:
@@ -82,6 +84,7 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
             f"init_from={start.path} speaks with the {len(start.description.speakers)} voices of its table, the data "
             "has others: start from a model with model.voice=embedding"
         )
+    require_emotions(arguments, data.tables.emotions, start)
     counts = data.label_counts()
     if counts is not None:
         model.set_labels(counts)

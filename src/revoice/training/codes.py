@@ -1,7 +1,9 @@
 """The model that another one stands on whole: where its weights come from at the start of training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
 
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import Loaded, find_checkpoint, load_checkpoint
@@ -49,6 +51,33 @@ def settle_codes(
     if known != given:
         raise UserError(f"model.codes.ckpt={path} knows pitch searched by {known}: set data.prepare.fields.f0 to that")
     return {**values, "codes": {"model": about.model, "arguments": about.arguments}}, loaded
+
+
+def require_same_codes(start: Loaded, values: Mapping[str, Any]) -> None:
+    """Refuse to go on with a model (`init_from`) that stands on other codes than `model.codes.ckpt` says."""
+    path = (values.get("codes") or {}).get("ckpt")
+    if not path or not isinstance(start.model, CodeGAN) or start.model.coder is None:
+        return
+    own, said = (model.state_dict() for model in (start.model.coder, load_checkpoint(str(path)).model))
+    if own.keys() != said.keys() or not all(torch.equal(own[name], said[name]) for name in own):
+        raise UserError(
+            f"init_from={start.path} holds the model whose codes it rewrites, which is not that of "
+            f"model.codes.ckpt={path}: leave that out (model.codes.ckpt=null), or begin anew without init_from"
+        )
+
+
+def require_emotions(arguments: Mapping[str, Any], found: Sequence[str], start: Loaded | None) -> None:
+    """Refuse data whose table of emotions is not that of the model, if it has one."""
+    known = arguments.get("emotions")
+    if known is None or list(known) == list(found):
+        return
+    told, has = ", ".join(known), ", ".join(found) or "none"
+    if start:
+        raise UserError(
+            f"init_from={start.path} knows the emotions {told}, the data has {has}: give data with the same"
+        )
+    lost = ", ".join(sorted({*known} - {*found}))
+    raise UserError(f"of the emotions {told} every training clip of {lost} was rejected: leave it out of the data")
 
 
 def adopt_codes(model: Trainable, source: Loaded | None) -> None:

@@ -16,7 +16,7 @@ from revoice.data.fields.base import FIELDS
 from revoice.data.fields.clip import Clip
 from revoice.data.fields.features import Features
 from revoice.errors import UserError
-from revoice.registry import accepted
+from revoice.registry import accepted, defaults
 from revoice.settings import Given, Whole
 
 
@@ -78,8 +78,11 @@ class Paired(Features):
             level: Hz, where the pitch goes if the anonymizer can move it and no level is set: that of the voice which
                 the pairs were made of, whose own pairs kept it.
         """
-        middle = {key: sqrt(value[0] * value[1]) if _is_range(value) else value for key, value in self.given.items()}
-        if level is not None and middle.get("f0_range") is None and "f0_range" in accepted(ANONYMIZERS.get(self.how)):
+        kind = ANONYMIZERS.get(self.how)
+        ranges = {key: value for key, value in defaults(kind).items() if _is_range(value)}  # drawn from, though not set
+        given = {**ranges, **self.given}
+        middle = {key: sqrt(value[0] * value[1]) if _is_range(value) else value for key, value in given.items()}
+        if level is not None and middle.get("f0_range") is None and "f0_range" in accepted(kind):
             middle["f0_range"] = level
         return replace(self, copies=1, settings=middle)
 

@@ -67,6 +67,39 @@ def labeled(places: Mapping[str, Tensor], requires: Requires, positions: np.ndar
     return positions[np.logical_and.reduce(known)] if known else positions
 
 
+def grouped(
+    places: Mapping[str, Tensor], requires: Requires, positions: np.ndarray, size: int, processes: int
+) -> list[np.ndarray]:
+    """Positions (N,), as many for each process, in groups of at most `size` for each.
+
+    Where labels are needed, every group has about as many of each as the whole, and all groups are about as large.
+    """
+    step = size * processes
+    groups = [positions[i : i + step] for i in range(0, len(positions), step)]
+    if requires.labels and groups:
+        rows = spread([places[label][positions].numpy() for label in requires.labels], positions)
+        groups = [part.reshape(-1) for part in np.array_split(rows.reshape(-1, processes), len(groups))]
+    return groups
+
+
+def spread(places: Sequence[np.ndarray], positions: np.ndarray) -> np.ndarray:
+    """Positions (N,) in an order in which every stretch has about as many of each label as the whole.
+
+    Args:
+        places: of each kind of label that of each position (N,).
+        positions: in an order that stays within those of equal labels.
+
+    >>> spread([np.array([0, 0, 0, 0, 1, 1])], np.arange(6)).tolist()
+    [0, 4, 1, 2, 5, 3]
+    """
+    _, group, sizes = np.unique(np.stack(places, axis=1), axis=0, return_inverse=True, return_counts=True)
+    group = group.reshape(-1)
+    rank = np.empty(len(group))
+    for each, size in enumerate(sizes):
+        rank[group == each] = (np.arange(size) + 0.5) / size
+    return positions[np.argsort(rank, kind="stable")]
+
+
 def concatenated(batches: Sequence[Batch], draws: Draws | None = None) -> Batch:
     """One batch of several that have the same fields, with these `draws`."""
     merged: dict[str, Any] = {"id": tuple(id for batch in batches for id in batch.id), "draws": draws}

@@ -4,6 +4,7 @@ It stands on a frozen model that takes speech apart (SpeechSplit): the codes of 
 what is said stay, and the model speaks with both. As many codes come out as went in, so durations do not change.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ from revoice.data.read.batch import Batch, Requires, Sampler
 from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Coder, Controls, ConversionModel, Strength
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize, averaged, held
-from revoice.nn.labels import energy_distance, one_hot
+from revoice.nn.labels import energy_distance_by
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.settings import Count, Frames, Given, Number, Place, Width, Word, one_or_more, settings
 from revoice.trainable import MODEL, Play
@@ -155,15 +156,14 @@ class CodeGAN(ConversionModel):
     def measures(self, batch: Batch) -> dict[str, Tensor]:
         """`distance`: energy distance of rewritten codes to those of the emotion itself, by their mean and deviation.
 
-        The emotions are coordinates too, so that each is compared with its own.
+        Each emotion that the batch has is compared with its own, and the distance is the mean of theirs: what is
+        rewritten to an emotion that nobody in the batch speaks with could only be compared with another one.
         """
         assert batch.emotion is not None
         real, count = self._sequence(self._codes(batch)), len(self.emotions)
         wanted = torch.cat([(batch.emotion + i) % count for i in range(1, count)])
         fake = self.generator(real.repeat(count - 1, 1, 1), wanted)
-        sides = ((fake, wanted), (real, batch.emotion))
-        made, true = (torch.cat([_summary(v), one_hot(e, count)], dim=1) for v, e in sides)
-        return {"distance": energy_distance(made, true)}
+        return {"distance": energy_distance_by(_summary(fake), wanted, _summary(real), batch.emotion, count)}
 
     @torch.no_grad()
     def convert(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor:
@@ -217,17 +217,24 @@ class CodeGAN(ConversionModel):
         return replace(source, f0=self.moved_pitch(source, targets, 1.0), level=level)
 
     def _sequence(self, codes: SpeechCodes) -> Tensor:
-        """What is rewritten (B, C, N), in the order of `rewritten`, at the rate of the one with the most steps."""
-        parts = [getattr(codes, name) for name in self.rewritten]
-        steps = max(part.shape[1] for part in parts)
-        return torch.cat([held(part, steps) for part in parts], dim=2).transpose(1, 2)
+        """What is rewritten (B, C, N), in the order of `rewritten`, at a rate that all of them can be held to."""
+        parts = [held(getattr(codes, name), times) for name, times in self._times().items()]
+        steps = min(part.shape[1] for part in parts)  # the last code of some may be of frames that are not there
+        return torch.cat([part[:, :steps] for part in parts], dim=2).transpose(1, 2)
 
     def _put_back(self, codes: SpeechCodes, sequence: Tensor) -> SpeechCodes:
         old: list[Tensor] = [getattr(codes, name) for name in self.rewritten]
         new = sequence.transpose(1, 2).split([part.shape[2] for part in old], dim=2)
-        pairs = zip(self.rewritten, new, old, strict=True)
-        changed: dict[str, Any] = {name: averaged(part, before.shape[1]) for name, part, before in pairs}
+        pairs = zip(self._times().items(), new, strict=True)
+        changed: dict[str, Any] = {name: averaged(part, times) for (name, times), part in pairs}
         return replace(codes, **changed)
+
+    def _times(self) -> dict[str, int]:
+        """How often each code that is rewritten is held: at the rate of the fastest, or one that all of them divide."""
+        assert self.coder is not None
+        frames = {name: self.coder.code_frames[name] for name in self.rewritten}
+        shared = math.gcd(*frames.values())
+        return {name: each // shared for name, each in frames.items()}
 
 
 def _coder(codes: Codes, facts: Mapping[str, int]) -> Coder | None:
@@ -243,6 +250,11 @@ def _coder(codes: Codes, facts: Mapping[str, int]) -> Coder | None:
             raise UserError(f"model.codes.arguments.{name}={given[name]}: the features have {said}")
     made = MODELS.build(codes.model, given, facts, what="model.codes.arguments")
     assert isinstance(made, Coder)
+    if made.target == "speaker":
+        raise UserError(
+            f"model.codes: this {codes.model} speaks with the voices of its table alone, which emotions may not be "
+            "recorded of: train it with model.voice=embedding"
+        )
     return made
 
 

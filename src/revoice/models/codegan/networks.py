@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -98,19 +99,20 @@ def _normed(channels: int, running: bool) -> list[nn.Module]:
     return [nn.InstanceNorm1d(channels, affine=True, track_running_stats=running), nn.LeakyReLU(SLOPE)]
 
 
-def held(codes: Tensor, steps: int) -> Tensor:
-    """Codes (B, N, C) at a rate of `steps` steps, a multiple of N: each is held.
+def held(codes: Tensor, times: int) -> Tensor:
+    """Codes (B, N, C) at a rate `times` as high: each is held.
 
-    >>> import torch; held(torch.tensor([[[1.0], [2.0]]]), 4).flatten().tolist()
+    >>> import torch; held(torch.tensor([[[1.0], [2.0]]]), 2).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
-    return codes.repeat_interleave(steps // codes.shape[1], dim=1)
+    return codes.repeat_interleave(times, dim=1)
 
 
-def averaged(codes: Tensor, steps: int) -> Tensor:
-    """Codes (B, N, C) at a lower rate of `steps` steps, the other way around: means.
+def averaged(codes: Tensor, times: int) -> Tensor:
+    """The other way around: means of `times` codes each (B, N, C), of fewer at the end, where the last one stays.
 
-    >>> import torch; averaged(torch.tensor([[[1.0], [3.0], [4.0], [6.0]]]), 2).flatten().tolist()
-    [2.0, 5.0]
+    >>> import torch; averaged(torch.tensor([[[1.0], [3.0], [4.0]]]), 2).flatten().tolist()
+    [2.0, 4.0]
     """
-    return codes.unflatten(1, (steps, -1)).mean(2)
+    missing = codes[:, -1:].expand(-1, -codes.shape[1] % times, -1)
+    return torch.cat([codes, missing], dim=1).unflatten(1, (-1, times)).mean(2)

@@ -21,7 +21,7 @@ from revoice.models.base import (
     Standardizer,
     require_frames,
 )  # fmt: skip
-from revoice.models.recsyn.codes import contour, levels, melody
+from revoice.models.recsyn.codes import EVERY, contour, levels, melody
 from revoice.models.recsyn.parts import Decoder, DecoderSize, Neck, NeckSize, VoiceEncoder
 from revoice.nn.adain import instance_norm
 from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
@@ -165,6 +165,11 @@ class RecSyn(Coder):
     def code_widths(self) -> dict[str, int]:
         """The neck's, with voicing and the level of the pitch; no rhythm; the melody above that level."""
         return {"content": self.neck_channels + 2, "rhythm": 0, "pitch": 1}
+
+    @property
+    def code_frames(self) -> dict[str, int]:
+        """One of what is said for every frame."""
+        return {"content": 1, "rhythm": EVERY, "pitch": EVERY}
 
     def codes(self, batch: Batch, without: str = "") -> SpeechCodes:
         """What is said, frame by frame, and its melody in steps of some frames, see `recsyn.codes`."""

@@ -187,6 +187,12 @@ class SpeechSplit(Coder):
         net = self.generator
         return {"content": net.content.width, "rhythm": net.rhythm.width, "pitch": net.pitch.width}
 
+    @property
+    def code_frames(self) -> dict[str, int]:
+        """Likewise."""
+        net = self.generator
+        return {"content": net.content.every, "rhythm": net.rhythm.every, "pitch": net.pitch.every}
+
     def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
         """Features (B, F, T) of codes and what tells the voice (B, D), see `told`."""
         return self.generator.decode(codes, voice)[..., : codes.frames]
