@@ -1,5 +1,6 @@
 """Graphs say what torch says, at any length, and a program without torch converts with them."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import Loaded
 from revoice.checkpoint.save import require_free, save
 from revoice.errors import UserError
-from revoice.interop.onnx import graph_of, write_onnx
+from revoice.interop.onnx import graph_of, left_out, write_onnx
 from revoice.models.base import MODELS
 from revoice.vocoders.base import VOCODERS
 from tests.conversion.untrusted_helpers import SPEC, command, refusal, small
@@ -110,18 +111,21 @@ def test_the_example_converts_without_torch(speaks: str, exported: Path, tmp_pat
     )
 
 
-@pytest.mark.parametrize(
-    "preset", ["mel_22k", "mel_22k_tacotron", "mel_24k100", "adain_24k", "linear_16k", "log1p_22k"]
-)
-def test_the_examples_features_are_ours(preset: str) -> None:
-    import importlib.util
-
-    from revoice.interop.onnx import _numbers
-
+def the_example() -> Any:
     found = importlib.util.spec_from_file_location("onnx_convert", ROOT / "examples" / "onnx_convert.py")
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "preset", ["mel_22k", "mel_22k_tacotron", "mel_24k100", "adain_24k", "linear_16k", "log1p_22k"]
+)
+def test_the_examples_features_are_ours(preset: str) -> None:
+    from revoice.interop.onnx import _numbers
+
+    module = the_example()
     spec = load_preset(preset)
     features = module.Features(json.loads(json.dumps(spec.to_dict())), _numbers(spec))
     wave = speech(0.7, spec.sample_rate, 150) + 1e-3 * np.random.default_rng(0).normal(size=int(0.7 * spec.sample_rate))
@@ -151,6 +155,24 @@ def test_what_has_no_graph(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("mine")
     taken = f"out={tmp_path / 'model.onnx'}"
     assert "would be replaced" in refusal(exported, lambda: command("export", f"ckpt={exported / 'model.ckpt'}", taken))
+
+
+def test_settings_that_a_graph_lacks_are_named() -> None:
+    model: Any = vocoder("waveglow").model
+    assert left_out(model) == []
+    model.set_speaking({"denoise": 0.1})
+    assert left_out(model) == ["denoise=0.1"] and left_out(small()[0]) == []
+
+
+def test_the_example_draws_noise_and_refuses_other_features(tmp_path: Path) -> None:
+    loaded, out = vocoder("waveglow"), tmp_path / "w.onnx"
+    write_onnx(loaded, loaded.description, out)
+    module, spec = the_example(), loaded.spec.to_dict()
+    converted = np.random.default_rng(0).normal(size=(1, 80, 70)).astype(np.float32)
+    wave = module.speak(str(out), converted, spec)
+    assert wave.shape == (loaded.spec.samples(70),) and np.isfinite(wave).all()
+    with pytest.raises(SystemExit, match="other features than the model's: fmax differ"):
+        module.speak(str(out), converted, spec | {"fmax": 7000.0})
 
 
 def test_nothing_beside_a_graph_is_replaced(tmp_path: Path) -> None:

@@ -148,8 +148,8 @@ def graph_of(network: nn.Module, spec: FeatureSpec) -> Graph:
     """The graph of a model or a vocoder of such features.
 
     Raises:
-        UserError: it asks for what no graph has: a waveform of its own analysis, a table of voices, or steps that depend on
-            what the clips hold.
+        UserError: it asks for what no graph has: a waveform of its own analysis, a table of voices, or steps that
+            depend on the clips.
     """
     if isinstance(network, NeuralVocoder):
         features = (1, network.spec.channels, ("frames", 1))
@@ -166,9 +166,7 @@ def graph_of(network: nn.Module, spec: FeatureSpec) -> Graph:
     if others := [field for field in fields if field not in (*_PER_CLIP, "embedding")]:
         raise UserError(f"no graph of {network.name}, which asks for the {others[0]} of a clip: take adain_vc or vqvae")
     if isinstance(network, Coder):
-        raise UserError(
-            f"no graph of {network.name}, whose steps depend on what the clips hold: take adain_vc or vqvae"
-        )
+        raise UserError(f"no graph of {network.name}, whose steps depend on the clips: take adain_vc or vqvae")
     return Graph(_Conversion(network, fields), _shapes(fields, spec.channels), "features")
 
 
@@ -179,6 +177,12 @@ def _shapes(fields: tuple[str, ...], size: int) -> dict[str, tuple[Any, ...]]:
         known = {"features": (1, size, length), "f0": (1, length), "embedding": (1, 256)}
         shapes |= {f"{side}_{field}": known[field] for field in fields}
     return shapes
+
+
+def left_out(network: nn.Module) -> list[str]:
+    """Settings of a vocoder, `name=value`, that its graph does without: it is the network alone."""
+    given = {name: getattr(network, name, 0) for name in ("projections", "denoise")}
+    return [f"{name}={value}" for name, value in given.items() if value] if isinstance(network, NeuralVocoder) else []
 
 
 def write_onnx(loaded: Loaded, description: Description, path: Path) -> float:
