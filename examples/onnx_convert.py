@@ -139,6 +139,27 @@ def clip(path: str, side: str, about: dict, features: Features) -> dict:
     return known
 
 
+def meaning(spec: dict) -> dict:
+    """Of a description of features, what decides what the numbers mean."""
+    told = {name: value for name, value in spec.items() if name not in ("storage", "mel_inverse", "dither_seed")}
+    return told | {"fmax": spec["fmax"] or spec["sample_rate"] / 2}
+
+
+def speak(path: str, converted: np.ndarray, spec: dict) -> np.ndarray:
+    """Features (1, F, T) -> samples, by the graph of a vocoder that learned from the same features."""
+    about = json.loads(Path(path).with_suffix(".json").read_text())
+    ours, theirs = meaning(spec), meaning(about["features"])
+    if others := [name for name in ours if ours[name] != theirs.get(name)]:
+        raise SystemExit(f"{path} speaks other features than the model's: {', '.join(others)} differ")
+    inputs = {"features": converted}
+    if "noise" in about["onnx"]["inputs"]:  # of WaveGlow: (1, groups, "N * frames")
+        _, groups, length = about["onnx"]["inputs"]["noise"]
+        size = int(length.split(" * ")[0]) * converted.shape[2]
+        drawn = np.random.default_rng(0).standard_normal((1, groups, size))
+        inputs["noise"] = (drawn * about["arguments"].get("sigma", 0.6)).astype(np.float32)
+    return onnxruntime.InferenceSession(path).run(None, inputs)[0][0]
+
+
 def main() -> None:
     """Convert one recording."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -153,7 +174,7 @@ def main() -> None:
         raise SystemExit(f"{given.model} asks for {', '.join(sorted(lacking))}: this example does without")
     converted = onnxruntime.InferenceSession(given.model).run(None, inputs)[0]
     if given.vocoder:
-        wave = onnxruntime.InferenceSession(given.vocoder).run(None, {"features": converted})[0][0]
+        wave = speak(given.vocoder, converted, features.spec)
     else:
         wave = features.griffin_lim(converted[0])
     loudest = max(1.0, float(np.abs(wave).max()))

@@ -11,6 +11,7 @@ import io
 import math
 import os
 import pickletools
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -88,6 +89,9 @@ def read_torch(file: Path, legacy: bool = False, standins: Any = None) -> Any:
             judged = _rewritten(handle, size, standins)
         elif legacy:
             handle.seek(0)
+            if _is_tar(handle):  # torch would read other programs in it than those judged here
+                raise UserError("a tar archive, as torch wrote before 2017: save it anew with a later version")
+            handle.seek(0)
             _check_program(handle.read(_PROGRAM), _LEGACY, standins)
             handle.seek(0)
         else:
@@ -97,6 +101,15 @@ def read_torch(file: Path, legacy: bool = False, standins: Any = None) -> Any:
             content = torch.load(judged, map_location="cpu", **how)
     _check_claims(content, size)
     return content
+
+
+def _is_tar(handle: IO[bytes]) -> bool:
+    """As torch itself finds out."""
+    try:
+        tarfile.open(fileobj=handle, mode="r:", format=tarfile.PAX_FORMAT).close()
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def _rewritten(handle: IO[bytes], size: int, standins: Any) -> IO[bytes]:

@@ -17,6 +17,8 @@ from revoice.audio.speaker import _weights as resemblyzer_weights
 from revoice.checkpoint.load import load_checkpoint
 from revoice.checkpoint.save import save
 from revoice.interop.adain_vc import published_model, read_statistics
+from revoice.interop.pickled import read_pickled
+from revoice.untrusted import read_torch
 from tests.conftest import TINY
 from tests.conversion.untrusted_helpers import (
     SIZES,
@@ -107,6 +109,14 @@ def test_a_message_names_what_was_asked_for(tmp_path: Path) -> None:
     torch_zip(tmp_path / "m.ckpt", Call(eval, "1"))
     line = refusal(tmp_path / "m.ckpt", lambda: load_checkpoint(tmp_path / "m.ckpt"))
     assert "asks for" in line and "eval" in line and "safetensors" in line
+
+
+def test_a_tar_archive_is_never_unpacked(tmp_path: Path) -> None:
+    """Its first bytes, the name of a member, can be pickles that say nothing of those inside."""
+    file = tmp_path / "m.pt"
+    WRITERS["tar, harmless pickles in front"](file, {"a": 1})
+    for read in (lambda: read_pickled(file, "glow"), lambda: read_torch(file, legacy=True)):
+        assert "a tar archive" in refusal(file, read)
 
 
 def test_published_weights_run_no_code_and_are_no_larger_than_their_file(tmp_path: Path) -> None:

@@ -102,10 +102,11 @@ def plain_pickle(file: Path, call: Any, protocol: int = 4) -> None:
     file.write_bytes(pickle.dumps({KEY: {}, "state_dict": {}, "extra": call}, protocol=protocol))
 
 
-def torch_tar(file: Path, call: Any) -> None:
-    """The oldest format of torch.save."""
+def torch_tar(file: Path, call: Any, first: str = "") -> None:
+    """The oldest format of torch.save; `first` names an empty member before the others."""
     with tarfile.open(file, "w") as archive:
         parts = {
+            **({first: b""} if first else {}),
             "storages": pickle.dumps(0) + pickle.dumps([]),
             "tensors": pickle.dumps(0),
             "pickle": pickle.dumps(call, protocol=2),
@@ -131,6 +132,7 @@ WRITERS: dict[str, Callable[[Path, Any], None]] = {
     "zip, protocol 4": functools.partial(torch_zip, pickle_protocol=4),
     "legacy": functools.partial(torch_zip, _use_new_zipfile_serialization=False),
     "tar": torch_tar,
+    "tar, harmless pickles in front": functools.partial(torch_tar, first=5 * "N."),
     "pickle 0": functools.partial(plain_pickle, protocol=0),
     "pickle 2": functools.partial(plain_pickle, protocol=2),
     "pickle 4": plain_pickle,

@@ -37,6 +37,7 @@ def test_nothing_to_draw_from() -> None:
     assert interval([1.0, 2.0], ["same", "same"]) is None
     assert interval([], []) is None
     assert np.isnan(weighted_mean([]))
+    assert np.isnan(weighted_mean([1.0, 2.0], [0.0, 0.0]))
 
 
 def conversions(voices: int, sentences: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

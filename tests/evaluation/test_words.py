@@ -13,7 +13,7 @@ from evaluation_helpers import RATE, Timbre, copy
 from recognizer_helpers import Bands, Letters
 
 from revoice.audio.io import Audio
-from revoice.data.corpora.manifest import Manifest
+from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation import listeners
 from revoice.evaluation.evaluate import Evaluation, build_metrics, run
@@ -63,6 +63,20 @@ def test_rates_by_hand(corpus: Manifest, trials: dict) -> None:
     assert records[0]["text"] == f"words <{said[-1]}>" or records[0]["text"].startswith("words")
     assert records[0]["heard_source"] == "abcd" and records[0]["heard_converted"] == "abxd"
     assert records[2]["cer_source"] == 1.0 and records[2]["cer_length_said"] == len(said)
+
+
+def test_a_silent_conversion_where_nothing_is_known_to_be_said(corpus: Manifest, trials: dict) -> None:
+    class Untold(Bands):
+        def said(self, row: Row) -> None:
+            return None
+
+    def one_fails(requests: list) -> list[Audio]:
+        first, *rest = identity(requests)
+        return [Audio(np.zeros_like(first.samples), first.sample_rate), *rest]
+
+    summary = evaluated(corpus, trials, [Words(Untold(), corpus)], one_fails).summaries["unseen"]
+    assert summary["failed"] == 1 and summary["cer_converted"] > 0
+    assert math.isnan(summary["cer_text"]) and summary["counts"]["cer_text"] == 0
 
 
 def test_nothing_converted_and_everything_lost(corpus: Manifest, trials: dict) -> None:

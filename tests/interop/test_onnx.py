@@ -1,5 +1,6 @@
 """Graphs say what torch says, at any length, and a program without torch converts with them."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,11 +17,12 @@ from revoice.audio.features import extract
 from revoice.audio.presets import load_preset
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import Loaded
-from revoice.checkpoint.save import save
+from revoice.checkpoint.save import require_free, save
 from revoice.errors import UserError
-from revoice.interop.onnx import graph_of, write_onnx
+from revoice.interop.onnx import graph_of, left_out, write_onnx
+from revoice.models.base import MODELS
 from revoice.vocoders.base import VOCODERS
-from tests.conversion.untrusted_helpers import command, refusal, small
+from tests.conversion.untrusted_helpers import SPEC, command, refusal, small
 
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -30,6 +32,14 @@ VOCODER: dict[str, dict[str, Any]] = {
     "hifigan": {"channels": 16, "block_kernels": [3], "dilations": [[1, 2]]},
     "waveglow": {"channels": 4, "layers": 1, "flows": 2, "upsample": "linear"},
 }
+
+
+SPEECHSPLIT = {
+    "n_features": 80, "sample_rate": 16000, "hop": 256, "decoder": {"hidden": 8, "layers": 1},
+    "converter": {"hidden": 8, "layers": 1}, "encoders": {
+        name: {"channels": 16, "convolutions": 1, "hidden": 2, "layers": 1} for name in ("content", "rhythm", "pitch")
+    },
+}  # fmt: skip
 
 
 def vocoder(name: str, preset: str = "mel_22k") -> Loaded:
@@ -101,18 +111,21 @@ def test_the_example_converts_without_torch(speaks: str, exported: Path, tmp_pat
     )
 
 
-@pytest.mark.parametrize(
-    "preset", ["mel_22k", "mel_22k_tacotron", "mel_24k100", "adain_24k", "linear_16k", "log1p_22k"]
-)
-def test_the_examples_features_are_ours(preset: str) -> None:
-    import importlib.util
-
-    from revoice.interop.onnx import _numbers
-
+def the_example() -> Any:
     found = importlib.util.spec_from_file_location("onnx_convert", ROOT / "examples" / "onnx_convert.py")
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "preset", ["mel_22k", "mel_22k_tacotron", "mel_24k100", "adain_24k", "linear_16k", "log1p_22k"]
+)
+def test_the_examples_features_are_ours(preset: str) -> None:
+    from revoice.interop.onnx import _numbers
+
+    module = the_example()
     spec = load_preset(preset)
     features = module.Features(json.loads(json.dumps(spec.to_dict())), _numbers(spec))
     wave = speech(0.7, spec.sample_rate, 150) + 1e-3 * np.random.default_rng(0).normal(size=int(0.7 * spec.sample_rate))
@@ -124,12 +137,53 @@ def test_the_examples_features_are_ours(preset: str) -> None:
         assert np.median(np.abs(contour[5:-5] - 150)) < 3
 
 
+def test_whatever_the_exporter_says_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("revoice.interop.onnx.graph_of", lambda *_: {}["standardizer.mean"])
+    loaded = vocoder("vocos")
+    with pytest.raises(UserError, match="no graph of vocos can be made"):
+        write_onnx(loaded, loaded.description, tmp_path / "v.onnx")
+
+
 def test_what_has_no_graph(exported: Path, tmp_path: Path) -> None:
     model, _ = small("vqvae")  # speaks with a table of voices
     with pytest.raises(UserError, match="no graph of vqvae"):
-        graph_of(model)
+        graph_of(model, SPEC)
+    with pytest.raises(UserError, match="no graph of speechsplit"):
+        graph_of(MODELS.build("speechsplit", SPEECHSPLIT), SPEC)
     said = refusal(exported, lambda: command("export", f"ckpt={exported / 'model.ckpt'}", "out=a.onnx", "half=true"))
     assert "an .onnx file has 32 bits" in said
     (tmp_path / "model.onnx").write_text("mine")
     taken = f"out={tmp_path / 'model.onnx'}"
     assert "would be replaced" in refusal(exported, lambda: command("export", f"ckpt={exported / 'model.ckpt'}", taken))
+
+
+def test_settings_that_a_graph_lacks_are_named() -> None:
+    model: Any = vocoder("waveglow").model
+    assert left_out(model) == []
+    model.set_speaking({"denoise": 0.1})
+    assert left_out(model) == ["denoise=0.1"] and left_out(small()[0]) == []
+
+
+def test_the_example_draws_noise_and_refuses_other_features(tmp_path: Path) -> None:
+    loaded, out = vocoder("waveglow"), tmp_path / "w.onnx"
+    write_onnx(loaded, loaded.description, out)
+    module, spec = the_example(), loaded.spec.to_dict()
+    converted = np.random.default_rng(0).normal(size=(1, 80, 70)).astype(np.float32)
+    wave = module.speak(str(out), converted, spec)
+    assert wave.shape == (loaded.spec.samples(70),) and np.isfinite(wave).all()
+    with pytest.raises(SystemExit, match="other features than the model's: fmax differ"):
+        module.speak(str(out), converted, spec | {"fmax": 7000.0})
+
+
+def test_nothing_beside_a_graph_is_replaced(tmp_path: Path) -> None:
+    numbers = tmp_path / "a.npz"
+    numbers.write_text("mine")
+    assert "a.npz: is there" in refusal(tmp_path, lambda: require_free(tmp_path / "a.onnx"))
+    model, about = small()
+    save(model, about, tmp_path / "b.safetensors")
+    assert "b.json: belongs to b.safetensors" in refusal(tmp_path, lambda: require_free(tmp_path / "b.onnx"))
+    require_free(tmp_path / "b.safetensors")
+    (tmp_path / "b.safetensors").rename(tmp_path / "b.onnx")
+    numbers.rename(tmp_path / "b.npz")
+    require_free(tmp_path / "b.onnx")  # an earlier one
+    assert "belongs to b.onnx" in refusal(tmp_path, lambda: require_free(tmp_path / "b.safetensors"))

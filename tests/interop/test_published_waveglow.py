@@ -184,6 +184,10 @@ def test_its_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 HOSTILE: dict[str, tuple[Callable[[State], Any], str]] = {
     "nothing": (lambda s: {}, "no state_dict"),
     "another": (lambda s: {"a.weight": torch.zeros(2)}, "no weights of a WaveGlow"),
+    "no upsampling": (
+        lambda s: {k: v for k, v in s.items() if not k.startswith("upsample")}, "no weights of a WaveGlow"
+    ),
+    "a number for it": (lambda s: s | {"upsample.weight": torch.tensor(1.0)}, "no weights of a WaveGlow"),
     "one missing": (lambda s: dict(list(s.items())[:-1]), "is only in the described"),
     "one more": (lambda s: s | {"odd.bias": torch.zeros(3)}, "odd.bias is only in the file"),
     "another shape": (lambda s: s | {"WN.1.start.bias": torch.zeros(3)}, "expected torch.float32 [8]"),

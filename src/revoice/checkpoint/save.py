@@ -48,7 +48,7 @@ def require_free(path: Path, *inputs: Path) -> None:
     """Refuse, before the work, to write a model to where something else is: `save` replaces what it finds.
 
     Args:
-        path: for `save`; an earlier model of revoice there may be replaced.
+        path: for `save` or a graph, with what is written beside it; an earlier model of revoice there may be replaced.
         inputs: what the model is made from; that may not.
 
     Raises:
@@ -61,7 +61,11 @@ def require_free(path: Path, *inputs: Path) -> None:
         raise UserError(f"{path}: is what is read: give another name")
     beside = path.with_suffix(".json")
     safe = path.suffix in (".safetensors", ".onnx")
-    taken = next((name for name in ([path, beside] if safe else [path]) if lexists(name)), None)
+    sibling = path.with_suffix(".safetensors" if path.suffix == ".onnx" else ".onnx")
+    if safe and lexists(beside) and lexists(sibling):
+        raise UserError(f"{beside}: belongs to {sibling.name} and would be replaced: give another name")
+    numbers = [path.with_suffix(".npz")] if path.suffix == ".onnx" else []
+    taken = next((name for name in ([path, beside, *numbers] if safe else [path]) if lexists(name)), None)
     try:
         ours = taken is None or (_describes(beside) if safe else bool(read_checkpoint(path)))
     except UserError:

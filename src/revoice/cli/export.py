@@ -59,10 +59,12 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     loaded = load_checkpoint(given.ckpt)
     description = with_facts(loaded.description, list(given.facts or ()))
     if out.suffix == ".onnx":
-        from revoice.interop.onnx import write_onnx
+        from revoice.interop.onnx import left_out, write_onnx
 
         error = write_onnx(loaded, description, out)
         print(f"wrote {out}, {out.with_suffix('.json')} and {out.with_suffix('.npz')}: onnxruntime is {error:.0e} off")
+        if dropped := left_out(loaded.model):
+            print(f"it is the network alone, without {' and '.join(dropped)}")
         return out
     save(loaded.model, description, out, half=half)
     print(f"wrote {out} and {out.with_suffix('.json')}")

@@ -17,8 +17,10 @@ class Interval(NamedTuple):
 
 
 def weighted_mean(values: Sequence[float], weights: Sequence[float] | None = None) -> float:
-    """Mean of `values`, nan if there are none."""
-    return float(np.average(values, weights=weights)) if len(values) else float("nan")
+    """Mean of `values`, nan if there are none or none has a weight."""
+    if not len(values) or (weights is not None and not np.sum(weights)):
+        return float("nan")
+    return float(np.average(values, weights=weights))
 
 
 def interval(

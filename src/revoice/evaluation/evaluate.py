@@ -1,5 +1,6 @@
 """Convert, measure, summarize."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -290,7 +291,13 @@ def _measure(results: Sequence[Result], metrics: Sequence[Metric], columns: Sequ
         for own, new in zip(values, finish(), strict=True):
             own.update(new)
     measured = iter(values)
-    failed = {column.key: column.if_failed for column in columns if column.if_failed is not None}
+    failed = {
+        column.key: column.if_failed
+        for column in columns
+        if column.if_failed is not None
+        # what could be measured of no other conversion says nothing of those that failed either
+        and (not whole or any(math.isfinite(own.get(column.key, math.nan)) for own in values))
+    }
     return [_facts(result) | (failed if result.failed else next(measured)) for result in results]
 
 

@@ -26,7 +26,7 @@ from revoice.checkpoint.description import KEY, Description
 from revoice.checkpoint.load import Loaded
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, one_line
-from revoice.models.base import ConversionModel
+from revoice.models.base import Coder, ConversionModel
 from revoice.vocoders.neural import NeuralVocoder
 from revoice.vocoders.vocos import Vocos
 from revoice.vocoders.waveglow import WaveGlow
@@ -144,11 +144,12 @@ class _Inverting(nn.Module):
         return nn.functional.conv_transpose1d(frames, basis, stride=self.spec.hop)[:, 0]
 
 
-def graph_of(network: nn.Module) -> Graph:
-    """The graph of a model or a vocoder.
+def graph_of(network: nn.Module, spec: FeatureSpec) -> Graph:
+    """The graph of a model or a vocoder of such features.
 
     Raises:
-        UserError: it asks for what no graph has: a waveform of its own analysis, or a table of voices.
+        UserError: it asks for what no graph has: a waveform of its own analysis, a table of voices, or steps that
+            depend on the clips.
     """
     if isinstance(network, NeuralVocoder):
         features = (1, network.spec.channels, ("frames", 1))
@@ -164,17 +165,24 @@ def graph_of(network: nn.Module) -> Graph:
     fields = tuple(dict.fromkeys(("features", *network.requires.of_clip)))
     if others := [field for field in fields if field not in (*_PER_CLIP, "embedding")]:
         raise UserError(f"no graph of {network.name}, which asks for the {others[0]} of a clip: take adain_vc or vqvae")
-    return Graph(_Conversion(network, fields), _shapes(fields, network), "features")
+    if isinstance(network, Coder):
+        raise UserError(f"no graph of {network.name}, whose steps depend on the clips: take adain_vc or vqvae")
+    return Graph(_Conversion(network, fields), _shapes(fields, spec.channels), "features")
 
 
-def _shapes(fields: tuple[str, ...], model: ConversionModel) -> dict[str, tuple[Any, ...]]:
-    size = int(next(iter(model.state_dict()["standardizer.mean"].shape)))
+def _shapes(fields: tuple[str, ...], size: int) -> dict[str, tuple[Any, ...]]:
     shapes: dict[str, tuple[Any, ...]] = {}
     for side in ("source", "target"):
         length = (f"{side}_frames", 1)
         known = {"features": (1, size, length), "f0": (1, length), "embedding": (1, 256)}
         shapes |= {f"{side}_{field}": known[field] for field in fields}
     return shapes
+
+
+def left_out(network: nn.Module) -> list[str]:
+    """Settings of a vocoder, `name=value`, that its graph does without: it is the network alone."""
+    given = {name: getattr(network, name, 0) for name in ("projections", "denoise")}
+    return [f"{name}={value}" for name, value in given.items() if value] if isinstance(network, NeuralVocoder) else []
 
 
 def write_onnx(loaded: Loaded, description: Description, path: Path) -> float:
@@ -187,9 +195,11 @@ def write_onnx(loaded: Loaded, description: Description, path: Path) -> float:
     Raises:
         UserError: no graph can be made of it, or one that says something else.
     """
-    graph = graph_of(loaded.model)
     try:
+        graph = graph_of(loaded.model, loaded.spec)
         proto = _traced(graph)
+    except UserError:
+        raise
     except Exception as error:  # the exporter's own are of many kinds, the first of them says what went wrong
         cause = error.__cause__ or error
         raise UserError(f"no graph of {description.model} can be made: {one_line(cause, 160)}") from error

@@ -73,6 +73,8 @@ def arguments(state: Mapping[str, Tensor], alternate: bool = False) -> dict[str,
     try:
         sizes = [len(state[f"flows.{i}.mix.weight"]) for i in range(_count(state, r"flows\.(\d+)\.mix\."))]
         dilated = state["flows.0.coupling.dilated.0.parametrizations.weight.original1"]
+        if state["up.weight"].dim() != 3:
+            raise UserError("no weights of a WaveGlow in it: upsample.weight is no transposed convolution")
         drops = [i for i in range(1, len(sizes)) if sizes[i] != sizes[i - 1]]
         every = drops[0] if drops else len(sizes)
         return {

@@ -29,7 +29,8 @@ class Column:
             the vocoder allows".
         weight: key of the row entry that weighs this number in means; "" for equal weights.
         better: "higher" or "lower"; "" where neither is.
-        if_failed: the value of a conversion that gave no sound; None leaves it out of the mean.
+        if_failed: the value of a conversion that gave no sound, where others have this number; None leaves it out of
+            the mean.
     """
 
     key: str
