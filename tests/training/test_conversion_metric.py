@@ -34,7 +34,10 @@ def test_without_a_recognizer_nothing_is_chosen_by_the_score(workplace: Path) ->
 
 @pytest.mark.parametrize(
     ("recognizer", "words"),
-    [({"name": "whisper", "path": "no_such_package"}, "no_such_package"), ("phones", "no recognizer is installed")],
+    [
+        ({"name": "whisper", "path": "no_such_package"}, "no_such_package|faster-whisper is not installed"),
+        ("phones", "no recognizer is installed"),
+    ],
 )
 def test_who_cannot_listen_is_told_before_the_first_iteration(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recognizer: object, words: str

@@ -25,7 +25,7 @@ def recorded(waveform: Tensor, sample_rate: int, draws: Draws) -> Tensor:
     low = at.long().clamp(max=_KNOTS - 2)
     decibels = torch.lerp(knots[:, low], knots[:, low + 1], (at - low)[None])
     edge = 3400 + 4600 * limit
-    decibels = decibels - torch.where(cut < 1 / 3, 1.0, 0.0)[:, None] * 60 * (hertz / edge[:, None]).log2().clamp(0, 1)
+    decibels = decibels - (cut < 1 / 3).to(decibels)[:, None] * 60 * (hertz / edge[:, None]).log2().clamp(0, 1)
     heard = torch.fft.irfft(torch.fft.rfft(waveform) * 10 ** (decibels / 20), size)
     noise = torch.fft.rfft(draws.normal("microphone/noise", size, device=device)) * (hertz ** -slope[:, None])
     noise = torch.fft.irfft(noise, size)
