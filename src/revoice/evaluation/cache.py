@@ -86,7 +86,7 @@ class RememberingRecognizer(Recognizer):
     def __init__(self, recognizer: Recognizer, cache: Cache) -> None:
         self.recognizer, self.cache = recognizer, cache
         self.name, self.unit, self.weights = recognizer.name, recognizer.unit, recognizer.weights  # type: ignore[misc]
-        self.stands_on, self.languages = recognizer.stands_on, recognizer.languages
+        self.stands_on = recognizer.stands_on
         self.known_error = recognizer.known_error
         self._key = (self.name, self.weights, getattr(recognizer, "language", ""), getattr(recognizer, "command", ""))
 

@@ -100,7 +100,7 @@ class Chosen:
 
     Attributes:
         trials: by group.
-        left_out: trials of a protocol's file whose recordings cannot be read, each with its reason.
+        left_out: how many trials of a protocol's file have recordings that cannot be read, and why.
         source: what they come from, for the report.
     """
 
@@ -279,7 +279,7 @@ def load_protocol(path: Path, manifest: Manifest, trained_on: Sequence[str] = ()
         raise UserError(
             f"evaluation.protocol={path}: none of its recordings can be read: {next(iter(problems.values()))}"
         )
-    left = tuple(f"{lost} trials: {why}" for why in problems.values())
+    left = (f"{lost} trials: {'; '.join(problems.values())}",) if lost else ()
     return Chosen({g: t for g, t in kept.items() if t}, left, f"{path.name} (sha256 {digest(path.expanduser())})")
 
 

@@ -50,7 +50,6 @@ class Recognizer(ABC):
         name: registry name, set by the decorator.
         unit: what errors are counted in, "characters" or "phones".
         stands_on: names of recognizers or encoders that taught it; see `is_circular`.
-        languages: codes of the languages that it knows; () if that is not known.
         weights: which weights or program, as far as that can be told.
         known_error: its error rates on true recordings as its maker measured them, by whatever names.
     """
@@ -58,7 +57,6 @@ class Recognizer(ABC):
     name: ClassVar[str]
     unit: str = "characters"
     stands_on: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
     weights: str = ""
     known_error: Mapping[str, Any] = {}
 

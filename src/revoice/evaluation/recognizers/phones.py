@@ -32,7 +32,6 @@ class Phones(Recognizer):
 
     unit = "phones"
     stands_on: tuple[str, ...] = ("whisper",)
-    languages = ("en",)
 
     def __init__(self, path: Place | None = None, device: str = "cpu") -> None:
         file = path or SHIPPED

@@ -14,7 +14,6 @@ from revoice.evaluation.recognition import RATE, RECOGNIZERS, Recognizer, Transc
 class PocketSphinx(Recognizer):
     """English words by the models inside the package; weak, and related to nothing that a system could stand on."""
 
-    languages = ("en",)
     weights = "en-us"
 
     def __init__(self) -> None:

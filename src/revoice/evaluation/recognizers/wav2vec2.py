@@ -25,7 +25,6 @@ class Wav2Vec2(Recognizer):
         device: where it runs.
     """
 
-    languages = ("en",)
     weights = BUNDLE
 
     def __init__(self, device: str = "cpu") -> None:

@@ -46,7 +46,6 @@ class Whisper(Recognizer):
         if language not in self.model.supported_languages:
             raise UserError(f"recognizer.language={language}: Whisper does not know it: expected a code such as en")
         self.language, self.weights = language, f"{path or folder.parent.name} (sha256 {digest(folder / _FILE)})"
-        self.languages = tuple(self.model.supported_languages)
 
     @classmethod
     def missing(cls) -> str:
