@@ -1,5 +1,6 @@
 """Published speech2speech weights (github.com/bithikajain/speech2speech, MIT) in our network."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,6 @@ from torch import Tensor
 from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
-from revoice.interop.published import load_renamed, renamed
 from revoice.models.speech2speech import Speech2Speech
 
 _RENAMES = (
@@ -29,7 +29,9 @@ def our_name(published: str) -> str:
     >>> our_name("_decoder._residual_stack._layers.1._block.3.weight"), our_name("_vq_vae._embedding.weight")
     ('decoder.residual.narrow.1.weight', 'quantizer.codebook')
     """
-    return renamed(published, _RENAMES)
+    for pattern, replacement in _RENAMES:
+        published = re.sub(pattern, replacement, published)
+    return published
 
 
 def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,5 +96,13 @@ def speakers_of(table: Any, rows: int) -> list[str]:
 
 def load_state(model: Speech2Speech, published: Mapping[str, Tensor]) -> None:
     """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
-    state = {our_name(name): tensor for name, tensor in published.items()}
-    load_renamed(model, {**dict(model.named_buffers()), **state}, "speech2speech")  # counts of codes are not published
+    renamed = {our_name(name): tensor for name, tensor in published.items()}
+    own = dict(model.named_parameters())
+    for name in sorted(own.keys() ^ renamed.keys()):
+        where = "checkpoint" if name in renamed else "configured network"
+        raise UserError(f"speech2speech weights do not fit: '{name}' is only in the {where}")
+    for name, tensor in own.items():
+        if tensor.shape != renamed[name].shape:
+            found, expected = list(renamed[name].shape), list(tensor.shape)
+            raise UserError(f"speech2speech weights do not fit: {name} is {found}, expected {expected}")
+        tensor.data.copy_(renamed[name])
