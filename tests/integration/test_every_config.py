@@ -144,7 +144,8 @@ def test_the_recipe_of_the_converter_that_ships_trains(workplace: Path, teacher:
         if part["name"] in ("vctk", "librispeech"):
             part["name"], part["corpus"], part["splits"]["unseen_speakers"] = "folder", {}, 0
         elif part["name"] == "speeds":
-            part["corpus"]["of"] = {"name": "folder", "root": part["corpus"]["of"]["root"]}
+            copied = part["corpus"]["of"]
+            part["corpus"]["of"] = {"name": "folder", "root": copied["root"], "splits": copied["splits"]}
     first = train(config, tmp_path / "first")
     assert first.metrics["iterations"] == 4
     speakers = revoice.load(first.checkpoint).loaded.description.speakers
@@ -192,7 +193,7 @@ def test_every_corpus_config_is_understood(data: str, tmp_path: Path) -> None:
         part = compose_config("prepare", "data=vctk", folder=tmp_path)["data"] | {"root": config["data"].pop("root")}
         config["data"]["parts"] = {"a": part, "b": part}
     if data == "speeds":
-        config["data"]["corpus"]["of"] = {"name": "folder", "root": config["data"]["root"]}
+        config["data"]["corpus"]["of"] = {"name": "folder", "root": config["data"]["root"], "splits": {}}
     setup = build(config["data"])
     if not data.startswith("synthetic"):  # which makes itself
         with pytest.raises(UserError, match="nowhere"):
