@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import math
@@ -16,7 +17,7 @@ import soundfile
 from data_helpers import speakers_folder, tone, touch, write_tone
 
 from revoice.audio.features import extract
-from revoice.audio.io import read_audio
+from revoice.audio.io import AudioError, read_audio
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.manifest import Manifest
@@ -144,6 +145,31 @@ def test_nothing_usable_names_the_reasons_and_is_tried_again(tmp_path: Path) -> 
         run(tmp_path / "corpus", tmp_path / "out")
     with pytest.raises(UserError, match="none of the 2"):
         run(tmp_path / "corpus", tmp_path / "out")
+
+
+def test_what_wants_pyav_is_tried_again_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = speakers_folder(tmp_path / "corpus", speakers=1, clips=2)
+    touch(root / "s0" / "memo.m4a", "no audio")
+    for place in ("revoice.audio.ffmpeg", "revoice.data.prepare.selection"):
+        monkeypatch.setattr(f"{place}.available", lambda: False)
+    assert "PyAV, which is not installed" in run(root, tmp_path / "out").rejected[0].reason
+    for place in ("revoice.audio.ffmpeg", "revoice.data.prepare.selection"):
+        monkeypatch.setattr(f"{place}.available", lambda: True)
+    monkeypatch.setattr("revoice.audio.ffmpeg._decoded", lambda path, size, changed: (root / "s0/clip0.wav").open("rb"))
+    assert not run(root, tmp_path / "out").rejected
+
+
+def test_a_disk_that_is_full_elsewhere_condemns_no_recording(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: Path, trim_db: float | None) -> None:
+        raise AudioError(f"{file}: not readable") from OSError(errno.ENOSPC, "No space left on device in /tmp")
+
+    with monkeypatch.context() as full:
+        full.setattr("revoice.data.prepare.compute.load_clip", refuse)
+        with pytest.raises(UserError, match="failed: No space left on device in /tmp; whole shards are kept"):
+            run(corpus, tmp_path)
+    assert not run(corpus, tmp_path).rejected
 
 
 def test_lost_utterances_are_noticed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
