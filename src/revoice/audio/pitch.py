@@ -63,7 +63,7 @@ def pitch(
     if method not in METHODS:
         raise choices(method, METHODS, "pitch method")
     require_method(method)
-    at = sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)
+    at = search_rate(method, sample_rate, rate)
     if not 0 < floor < ceil <= at / 2:
         raise UserError(f"pitch range {floor:g}..{ceil:g} Hz: expected 0 < floor < ceil <= {at / 2:g}")
     x = np.ascontiguousarray(samples[offset:], dtype=np.float64)
@@ -71,6 +71,11 @@ def pitch(
     f0 = _rapt(x, at, hop, floor, ceil) if method == "rapt" else _world(x, at, method, hop / sample_rate, floor, ceil)
     f0 = np.where(np.isfinite(f0) & (f0 > 0), f0, 0.0)[:n_frames].astype(np.float32)
     return Pitch(f0, f0 > 0)
+
+
+def search_rate(method: str, sample_rate: int, rate: int | None) -> int:
+    """Hz at which `pitch` searches samples at `sample_rate`."""
+    return sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)
 
 
 def require_method(method: str) -> None:

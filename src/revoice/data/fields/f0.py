@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field as Bounded
 
-from revoice.audio.pitch import ANALYSIS_RATE, pitch_for, require_method
+from revoice.audio.pitch import ANALYSIS_RATE, pitch_for, require_method, search_rate
 from revoice.audio.spec import FeatureSpec
 from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.data.fields.clip import Clip
@@ -40,6 +40,12 @@ class F0(Field):
         require_method(self.method)
         if not self.floor < self.ceil:
             raise UserError(f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected floor < ceil")
+        at = search_rate(self.method, self.spec.sample_rate, self.rate)
+        if self.ceil > at / 2:
+            raise UserError(
+                f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected a ceil of at most {at / 2:g}, half of the "
+                f"{at} Hz at which it is searched"
+            )
 
     def parameters(self) -> dict[str, Any]:
         """Frame positions and search settings."""
