@@ -13,8 +13,9 @@ from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
+from revoice.data.read.mixture import Mixed, MixedStore
 from revoice.data.read.packed import PackedField
-from revoice.data.read.store import MemoryStore
+from revoice.data.read.store import MemoryStore, room_on
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")
@@ -134,3 +135,25 @@ def test_padding_of_features_with_phase_is_a_whole_frame_of_silence(tmp_path: Pa
     crop = store.crops("features", np.array([0]), np.array([2]), length)
     assert torch.equal(crop[0, :, -1], torch.tensor(spec.silence_frame)) and 0.5 in spec.silence_frame
     assert torch.equal(crop[0, :, :-2], store.utterance("features", 0)[:, 2:])
+
+
+def test_the_parts_of_a_mixture_share_the_room_on_a_device(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed = Mixed({"a": prepared, "b": prepared, "c": prepared}, (0.5, 0.25, 0.25))
+    size = MemoryStore(prepared).bytes
+    monkeypatch.setattr("revoice.data.read.mixture.room_on", lambda device: 2.5 * size)
+    assert [store.mapped for store in MixedStore(mixed, device="cpu")._stores] == [False, False, True]
+
+
+def test_half_of_a_gpu_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (100, 200))
+    assert room_on("cuda:0") == 50 and room_on("cpu") == room_on(None) == float("inf")
+
+
+def test_a_part_of_a_mixture_that_is_too_short_is_named(prepared: Prepared) -> None:
+    store = MixedStore(Mixed({"a": prepared, "b": prepared}, (0.5, 0.5)), ("train",), ("features",))
+    positions = np.arange(len(store))
+    store.require_long(positions, 8)
+    store.lengths[store.sources == 1] = 7
+    with pytest.raises(UserError, match="data.parts.b: none of its .* training utterances has the 8 frames"):
+        store.require_long(positions, 8)
+    store.require_long(positions, 10_000)  # all are shorter

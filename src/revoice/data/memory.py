@@ -104,6 +104,8 @@ class VoiceDataModule(DataModule):
                 f"of none of the {len(everything)} training utterances the {label} is known, which this model learns "
                 f"from: give data that says it, as a CSV with the columns path,speaker,{','.join(self.requires.labels)}"
             )
+        if isinstance(self.store, MixedStore):
+            self.store.require_long(train, self.requires.minimum)
         # in order: all of one gender, then all of the next
         groups = self._places["gender"].numpy() if self.requires.sampler == "in_order" else self.speaker_of
         sampler = CropSampler(

@@ -15,7 +15,8 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.prepare.preparation import Prepared, Rejected
 from revoice.data.read.columns import Column, Columns
 from revoice.data.read.packed import Statistics
-from revoice.data.read.store import MemoryStore
+from revoice.data.read.store import MemoryStore, room_on
+from revoice.errors import UserError
 
 
 def told_apart(speakers: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
@@ -87,6 +88,7 @@ class MixedStore(Columns):
     Attributes:
         sources: (N,) int64, which part each utterance belongs to.
         shares: see `Mixed`.
+        names: of the parts.
     """
 
     def __init__(
@@ -96,7 +98,10 @@ class MixedStore(Columns):
         fields: Sequence[str] | None = None,
         device: str | torch.device | None = None,
     ) -> None:
-        stores = [MemoryStore(part, splits, fields, device) for part in mixed.parts.values()]
+        stores, room = list[MemoryStore](), room_on(device)  # which all parts share
+        for part in mixed.parts.values():
+            stores.append(MemoryStore(part, splits, fields, device, room))
+            room -= 0 if stores[-1].mapped else stores[-1].bytes
         named = {row.id: row for row in (mixed.manifest.select(*splits) if splits else mixed.manifest)}
         rows: list[Row] = []
         for name, store in zip(mixed.parts, stores, strict=True):
@@ -106,6 +111,7 @@ class MixedStore(Columns):
         self.device = stores[0].device
         self.sources = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
         self.shares = mixed.shares
+        self.names = tuple(mixed.parts)
         self._stores = stores
         self._offset = np.concatenate([[0], np.cumsum([len(store) for store in stores])])
 
@@ -132,6 +138,16 @@ class MixedStore(Columns):
     def statistics(self) -> Statistics:
         """Mean and deviation of the training features, each part with its share."""
         return pooled([store.statistics() for store in self._stores], self.shares)
+
+    def require_long(self, positions: np.ndarray, minimum: int) -> None:
+        """A `UserError` if of some part nothing is as long as `minimum` frames, so that it would not be drawn from."""
+        long, sources = self.lengths[positions] >= minimum, self.sources[positions]
+        for source in np.unique(sources) if long.any() else ():
+            if not long[sources == source].any():
+                raise UserError(
+                    f"data.parts.{self.names[source]}: none of its {(sources == source).sum()} training utterances has "
+                    f"the {minimum} frames that the model needs: leave it out, or give it longer ones"
+                )
 
     def _each(self, utterances: np.ndarray, cut: Callable[[MemoryStore, np.ndarray, np.ndarray], Tensor]) -> Tensor:
         chosen = np.asarray(utterances, dtype=np.int64)
