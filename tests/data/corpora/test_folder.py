@@ -92,3 +92,12 @@ def test_missing_csv_and_missing_root(tmp_path: Path) -> None:
         Folder(None).manifest()
     with pytest.raises(UserError, match="is a file"):
         Folder(touch(tmp_path / "a.wav")).manifest()
+
+
+def test_a_speaker_is_unseen_only_if_all_lines_say_test(tmp_path: Path) -> None:
+    splits = {"ann": ("", "", "test"), "bob": ("val", "test"), "eve": ("test", "test"), "mia": ("test_unseen", "test")}
+    lines = [f"{name}{n}.wav,{name},{split}" for name, own in splits.items() for n, split in enumerate(own)]
+    touch(tmp_path / "clips.csv", "\n".join(["path,speaker,split", *lines]))
+    found = {row.path: row.split for row in Folder(tmp_path / "clips.csv").manifest()}
+    assert found["ann0.wav"] == "" and found["ann2.wav"] == found["bob1.wav"] == "test_seen"
+    assert {found["eve0.wav"], found["eve1.wav"], found["mia0.wav"], found["mia1.wav"]} == {"test_unseen"}

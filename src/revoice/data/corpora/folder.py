@@ -27,7 +27,8 @@ class Folder(Corpus):
     """Reads `SPEAKER/**/*.{wav,flac,mp3,...}` with an optional `.txt` of the same name, or a CSV.
 
     The CSV has a header; `path` (relative to the CSV's folder, or absolute) and `speaker` are needed, `COLUMNS` lists
-    what else is read. Its `split` (train, val, test_seen, test_unseen, or just test) wins over the drawn one.
+    what else is read. Its `split` (train, val, test_seen, test_unseen, or just test) wins over the drawn one; `test`
+    is `test_unseen` of speakers who have no other lines.
 
     Args:
         root: the folder of speakers, or a .csv or .tsv file.
@@ -91,7 +92,7 @@ class Folder(Corpus):
 
     def _from_csv(self, table: Path) -> Iterator[Row]:
         lines = [line for line in _read_csv(table) if line.get("path")]
-        learned = {line["speaker"] for line in lines if line.get("split") == "train"}
+        learned = {line["speaker"] for line in lines if line.get("split") not in ("test", "test_unseen")}
         for line in lines:
             split = line.get("split", "")
             if split == "test":
