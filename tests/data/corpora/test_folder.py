@@ -77,6 +77,9 @@ def test_tab_separated(tmp_path: Path) -> None:
         ("path,speaker\na.wav,\n", "line 2"),
         ("path,speaker,split\na.wav,x,trane\n", "did you mean 'train'"),
         ("", "header path,speaker"),
+        ('path,speaker,text\na.wav,x,hi\n\nb.wav,x,"Hello there\nc.wav,x,bye\n', "from line 4 on .*a quote"),
+        ('path,speaker,text\na.wav,x,"Hello there\nb.wav,x,"Bye"\n', "from line 2 on .*a quote"),
+        ('path,speaker,"text\na.wav,x,hi\n', "from line 1 on .*a quote"),
     ],
 )
 def test_bad_csv(tmp_path: Path, text: str, message: str) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from revoice.audio.io import RECORDINGS
@@ -128,26 +129,35 @@ def _read_csv(table: Path) -> Iterator[dict[str, str]]:
         )
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=lambda mark: (mark in first, -first.find(mark)))  # the first of them that is there
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
-    header = [(name or "").strip().lower() for name in reader.fieldnames or []]
+    lines = _lines(text, delimiter, table)
+    header = [name.strip().lower() for name in next(lines)[1]]
     if missing := [name for name in ("path", "speaker") if name not in header]:
         raise UserError(
             f"folder: {table} has no column '{missing[0]}' but {one_line(first, 80)!r}; expected a header with "
             f"path,speaker (and, if known: {','.join(COLUMNS[2:])})"
         )
-    reader.fieldnames = header
-    for number, line in enumerate(_lines(reader, table), start=2):
-        values = {key: (value or "").strip() for key, value in line.items() if isinstance(key, str) and key in COLUMNS}
+    for number, cells in lines:
+        line = zip_longest(header, cells[: len(header)], fillvalue="")
+        values = {key: value.strip() for key, value in line if key in COLUMNS}
         if values["path"] and not values["speaker"]:
             raise UserError(f"folder: line {number} of {table} has no speaker; expected path,speaker")
         yield values
 
 
-def _lines(reader: csv.DictReader, table: Path) -> Iterator[dict[str, str]]:
+def _lines(text: str, delimiter: str, table: Path) -> Iterator[tuple[int, list[str]]]:
+    """Where each row begins, and its cells; a quote that stays open, which would swallow all further rows, is told."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    begins = 1
     try:
-        yield from reader
+        for cells in reader:
+            if cells:
+                yield begins, cells
+            begins = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"folder: {table} is not a readable CSV near line {reader.line_num} ({error})") from error
+        raise UserError(
+            f"folder: {table} is not a readable CSV from line {begins} on ({error}): a quote that opens a cell must "
+            "close it, and those inside are doubled"
+        ) from error
 
 
 def _id(path: str) -> str:
