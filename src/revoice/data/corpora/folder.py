@@ -69,6 +69,8 @@ class Folder(Corpus):
         speakers = list(visible(self.root))
         if not speakers and any(visible(self.root, RECORDINGS)):
             raise self.problem(f"{self.root} holds files but no speaker subfolders")
+        if beside := sum(not path.is_dir() for path in visible(self.root, RECORDINGS)):
+            self.passed_over["beside the speakers"] = beside
         for speaker in speakers:
             unreadable: list[OSError] = []
             for path in sorted(self._below(speaker, unreadable.append)):
@@ -82,14 +84,20 @@ class Folder(Corpus):
 
     def _below(self, folder: Path, tell: Callable[[OSError], None]) -> Iterator[Path]:
         """All that is called like a recording and not hidden; `tell` of folders nobody may read, count other files."""
-        for place, folders, files in os.walk(folder, onerror=tell):
+        tops, seen = [folder], {_identity(self.root)}  # a link may lead back to where the walk came from, or has been
+        for place, folders, files in chain.from_iterable(os.walk(top, onerror=tell) for top in tops):
+            if _identity(place) in seen:
+                folders.clear()
+                continue
+            seen.add(_identity(place))
             for name in folders + files:
                 suffix = os.path.splitext(name)[1].lower()
                 if not name.startswith(".") and suffix in RECORDINGS:
                     yield Path(place, name)
                 elif not name.startswith(".") and name in files and suffix != TEXT:
                     self.passed_over[suffix or "without a suffix"] += 1
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            tops += (link for name in folders if (link := Path(place, name)).is_symlink())  # not walked from here
 
     def _from_csv(self, table: Path) -> Iterator[Row]:
         lines = [line for line in _read_csv(table) if line.get("path")]
@@ -112,6 +120,11 @@ class Folder(Corpus):
                 emotion=line.get("emotion") or None,
                 split=split,
             )
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
 
 
 def _turned(path: str, folder: Path) -> str:
