@@ -60,12 +60,7 @@ def pitch(
         offset: sample on which frame 0 is centered (`spec.frame_offset`).
         rate: Hz to resample to before the search, which is then faster; None searches at `sample_rate`.
     """
-    if method not in METHODS:
-        raise choices(method, METHODS, "pitch method")
-    require_method(method)
-    at = sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)
-    if not 0 < floor < ceil <= at / 2:
-        raise UserError(f"pitch range {floor:g}..{ceil:g} Hz: expected 0 < floor < ceil <= {at / 2:g}")
+    at = searched_at(sample_rate, method, floor, ceil, rate)
     x = np.ascontiguousarray(samples[offset:], dtype=np.float64)
     x = resample(np.pad(x, (0, max(0, (n_frames + 1) * hop - len(x)))), sample_rate, at)
     f0 = _rapt(x, at, hop, floor, ceil) if method == "rapt" else _world(x, at, method, hop / sample_rate, floor, ceil)
@@ -73,14 +68,22 @@ def pitch(
     return Pitch(f0, f0 > 0)
 
 
-def require_method(method: str) -> None:
-    """Raise a `UserError` where the method needs a package that is not installed."""
+def searched_at(sample_rate: int, method: str, floor: float, ceil: float, rate: int | None) -> int:
+    """The rate in Hz that `pitch` searches at; a `UserError` where it cannot search so."""
+    if method not in METHODS:
+        raise choices(method, METHODS, "pitch method")
     if method == "rapt" and find_spec("pysptk") is None:
         raise UserError("pitch by rapt needs pysptk: pip install 'revoice[rapt]', or take dio or harvest")
 
 
 def _world(x: np.ndarray, rate: int, method: str, period: float, floor: float, ceil: float) -> np.ndarray:
     import pyworld
+    at = sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)
+    if not 0 < floor < ceil <= at / 2:
+        raise UserError(
+            f"pitch range {floor:g}..{ceil:g} Hz, searched at {at} Hz: expected 0 < floor < ceil <= {at / 2:g}"
+        )
+    return at
 
     step = 1000.0 * period
     if method == "harvest":
