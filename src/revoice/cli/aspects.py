@@ -11,6 +11,7 @@ from revoice.evaluation.aspects import AspectProtocol, Matrix, measure, parallel
 from revoice.evaluation.aspects_report import FILES, lines, write_aspects
 from revoice.evaluation.listeners import choose
 from revoice.evaluation.protocol import Protocol
+from revoice.evaluation.training_voices import training_voices
 from revoice.evaluation.verification import VERIFIERS
 from revoice.settings import from_mapping
 
@@ -30,7 +31,7 @@ def evaluate_aspects(how: AspectProtocol, values: dict[str, Any], out: Path) -> 
     listening = choose(who.recognizer, who.second_recognizer, stands_on)
     recognizers = [each for each in (listening.first, listening.second) if each is not None]
     manifest = build(values["data"]).manifest()
-    trained_on = sorted({name for one in made for name in one.loaded.description.speakers})
+    trained_on = training_voices([one.loaded.description for one in made], manifest)
     trials = parallel_trials(manifest, how, trained_on, int(values["seed"]))
     verifier = VERIFIERS.build("resemblyzer", {}, {"device": "cpu"})
     found = {}

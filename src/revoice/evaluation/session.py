@@ -26,6 +26,7 @@ from revoice.evaluation.protocol import usable_trials as usable_trials
 from revoice.evaluation.protocol_file import load_protocol, save_protocol
 from revoice.evaluation.report import write_metrics, write_report, write_trials
 from revoice.evaluation.results import write_latex, write_table
+from revoice.evaluation.training_voices import training_voices
 from revoice.evaluation.verification import VERIFIERS, second_verifier
 from revoice.evaluation.workers import Workers
 from revoice.version import __version__
@@ -60,12 +61,12 @@ def evaluate_systems(
         cache: folder for what is found out, so that it need not be found out again; None: nothing is kept.
         show: a progress bar.
     """
-    speakers = sorted({name for c in converters.values() for name in c.loaded.description.speakers})
+    known = training_voices([c.loaded.description for c in converters.values()], manifest)
     closed = next((name for name, c in converters.items() if c.model.target == "speaker"), "")
     if stored is not None:
-        chosen = load_protocol(stored, manifest, speakers)
+        chosen = load_protocol(stored, manifest, known)
     else:
-        chosen = Chosen(usable_trials(manifest, protocol, speakers, seed, closed))
+        chosen = usable_trials(manifest, protocol, known, seed, closed)
     _require_voices(converters, chosen)
     memory = Cache(cache) if cache else None
     evaluations, remark = _run_all(converters, manifest, protocol, chosen, seed, memory, show)
@@ -79,7 +80,8 @@ def evaluate_systems(
     write_table(folder / "metrics.csv", listed)
     write_latex(folder / "table.tex", listed, compared)
     payload = _payload(evaluations, converters, extra or {}) | {"differences": _plain_differences(compared)}
-    write_metrics(folder / REPORT, {**payload, "left_out": list(chosen.left_out), **sums_of(folder, FILES)})
+    told = {"left_out": list(chosen.left_out), "remarks": list(chosen.remarks)}
+    write_metrics(folder / REPORT, {**payload, **told, **sums_of(folder, FILES)})
     return evaluations
 
 
@@ -200,7 +202,8 @@ def _facts(
         "protocol": chosen.source or f"chosen by the settings below; {PROTOCOL} gives the same pairs to others",
         "vocoder": next(iter(converters.values())).vocoder.name, "revoice": __version__,
     }  # fmt: skip
-    return facts | ({"left out": list(chosen.left_out)} if chosen.left_out else {})
+    told = {"left out": list(chosen.left_out), "remarks": list(chosen.remarks)}
+    return facts | {title: lines for title, lines in told.items() if lines}
 
 
 def _configs(converters: Mapping[str, Converter], protocol: Protocol, seed: int) -> dict[str, Any]:
