@@ -6,19 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from test_pairs import check
 from test_pairs import corpus as made
 
+from revoice.audio.io import write_audio
 from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.evaluation.pairs import pick_trials
-from revoice.evaluation.protocol import Protocol, needed, trials_for
+from revoice.evaluation.protocol import Protocol, needed, trials_for, usable_trials
 from revoice.evaluation.protocol_file import load_protocol, save_protocol
 from revoice.evaluation.session import evaluate_systems
 from revoice.evaluation.training_voices import TrainingVoices
 
 SEEN = TrainingVoices(*2 * [frozenset(f"s{i:02}" for i in range(6))])
+HERE = TrainingVoices(*2 * [frozenset({"emma", "finn"})])
 
 
 @pytest.fixture()
@@ -61,6 +64,33 @@ def test_a_recording_that_cannot_be_read_leaves_its_trials_out(moved: Manifest, 
     found = load_protocol(stored, moved)
     assert 0 < found.count < 14 and len(found.left_out) == 1 and lost.path in found.left_out[0]
     assert lost.id not in needed(found.trials)
+
+
+def test_a_voice_is_enrolled_without_a_clip_that_cannot_be_read(moved: Manifest, stored: Path) -> None:
+    before = load_protocol(stored, moved)
+    trials = [trial for each in before.trials.values() for trial in each]
+    spoken = {row for t in trials for row in (t.source, *t.references, t.true_target)}
+    lost = next(row for t in trials for row in t.enrol_source if len(t.enrol_source) > 1 and row not in spoken)
+    write_audio(moved.file(lost), np.zeros(16000, np.float32), 16000)
+    found = load_protocol(stored, moved)
+    assert found.count == before.count and "enrollment clips of" in found.left_out[0] and lost.path in found.left_out[0]
+    assert lost.id not in needed(found.trials)
+
+
+def test_a_trial_that_enrolls_nobody_is_left_out(moved: Manifest, stored: Path) -> None:
+    (first, *_) = load_protocol(stored, moved).trials["unseen"]
+    for row in first.enrol_source:
+        moved.file(row).write_bytes(b"no sound")
+    found = load_protocol(stored, moved)
+    assert found.count < 14 and first.source not in [trial.source for trial in found.trials["unseen"]]
+
+
+def test_clips_that_enroll_are_looked_at_before_the_work(moved: Manifest) -> None:
+    trials = usable_trials(moved, Protocol(voices=4), HERE).trials
+    lost = trials["unseen"][0].enrol_target[0]
+    moved.file(lost).write_bytes(b"no sound")
+    again = usable_trials(moved, Protocol(voices=4), HERE)
+    assert lost.id not in needed(again.trials) and again.left_out[0].startswith("1 recordings: ")
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,10 @@ def usable_trials(
 
 
 def needed(trials: Trials) -> dict[str, Row]:
-    """Every utterance that trials are made of, by its id."""
+    """Every utterance that trials are made of and judged by, by its id."""
     chosen = [trial for group in trials.values() for trial in group]
-    return {row.id: row for t in chosen for row in (t.source, *t.references, t.true_target) if row is not None}
+    rows = [row for t in chosen for row in (t.source, *t.references, t.true_target, *t.enrol_target, *t.enrol_source)]
+    return {row.id: row for row in rows if row is not None}
 
 
 def problem_of(file: Path) -> str:
