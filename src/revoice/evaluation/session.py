@@ -1,7 +1,8 @@
 """Checkpoints against a corpus: the conversions, who judges them, and the files that are left."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from revoice.conversion.converter import Converter
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
-from revoice.evaluation.baselines import BASELINES, convert_by
+from revoice.evaluation.baselines import BASELINES, convert_by, spoken
 from revoice.evaluation.cache import Cache, Conversions, RememberingRecognizer, RememberingVerifier
 from revoice.evaluation.compare import Differences, differences
 from revoice.evaluation.conversions import convert_batch
@@ -31,6 +32,7 @@ from revoice.evaluation.verification import VERIFIERS, second_verifier
 from revoice.evaluation.workers import Workers
 from revoice.version import __version__
 
+log = logging.getLogger(__name__)
 PROTOCOL = "protocol.json"
 FILES = ("report.html", "trials.csv", "metrics.csv", "table.tex", PROTOCOL)  # beside `metrics.json`
 
@@ -68,6 +70,7 @@ def evaluate_systems(
     else:
         chosen = usable_trials(manifest, protocol, known, seed, closed)
     _require_voices(converters, chosen)
+    protocol, chosen = _with_possible(protocol, chosen)
     memory = Cache(cache) if cache else None
     evaluations, remark = _run_all(converters, manifest, protocol, chosen, seed, memory, show)
     compared = compare_systems(evaluations, seed)
@@ -97,6 +100,16 @@ def _require_voices(converters: Mapping[str, Converter], chosen: Chosen) -> None
             )
 
 
+def _with_possible(protocol: Protocol, chosen: Chosen) -> tuple[Protocol, Chosen]:
+    """Without the baselines that have nothing to say, which is told."""
+    mute = [name for name in protocol.baselines if not spoken(name, chosen.trials)]
+    left = tuple(f"baseline {name}: no target voice was recorded saying a source's sentence" for name in mute)
+    for note in left:
+        log.warning("left out: %s", note)
+    kept = tuple(name for name in protocol.baselines if name not in mute)
+    return replace(protocol, baselines=kept), replace(chosen, left_out=(*chosen.left_out, *left))
+
+
 def _run_all(
     converters: Mapping[str, Converter],
     manifest: Manifest,
@@ -121,8 +134,8 @@ def _run_all(
         for name in protocol.baselines:
             title = f"({name})"
             evaluations[title] = run(
-                chosen.trials, convert_by(name, vocode), vocode, manifest, metrics, name=title, seed=seed,
-                progress=_Bar(title, show),
+                spoken(name, chosen.trials), convert_by(name, vocode), vocode, manifest, metrics, name=title, seed=seed,
+                progress=_Bar(title, show), possible=BASELINES[name].possible,
             )  # fmt: skip
     return evaluations, remark
 

@@ -62,8 +62,8 @@ def doubts(unseen: Collection[str], seen: Collection[str], known: TrainingVoices
     found = []
     if wrong := known.some & set(unseen):
         found.append(f"a system was trained on {_listed(wrong)} that the protocol calls unseen")
-    if wrong := set(seen) - known.every:
-        found.append(f"not every system was trained on {_listed(wrong)} that the protocol calls seen")
+    if other := set(seen) - known.every:
+        found.append(f"not every system was trained on {_listed(other)} that the protocol calls seen")
     return tuple(found)
 
 
