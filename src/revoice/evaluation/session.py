@@ -158,12 +158,14 @@ def judges(
         memory: of what was found out before.
         names: which metrics; None: all.
     """
+    device = str(next(iter(converters.values())).device)
     listening = choose(
-        protocol.recognizer, protocol.second_recognizer, {name: c.model.stands_on for name, c in converters.items()}
-    )
+        protocol.recognizer, protocol.second_recognizer, {name: c.model.stands_on for name, c in converters.items()},
+        device,
+    )  # fmt: skip
     circular = [name for name, converter in converters.items() if knows_verifier(converter)]
-    second, remark = second_verifier(protocol.second_verifier, circular)
-    first = VERIFIERS.build("resemblyzer", {}, {"device": "cpu"})
+    second, remark = second_verifier(protocol.second_verifier, circular, device)
+    first = VERIFIERS.build("resemblyzer", {}, {"device": device})
     ears = [listening.first, listening.second]
     if memory:
         first, second = RememberingVerifier(first, memory), RememberingVerifier(second, memory) if second else None
