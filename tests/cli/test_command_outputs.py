@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from revoice.audio.io import read_audio, write_audio
+from revoice.cli.convert import default_out
 from tests.conftest import TINY
 
 
@@ -41,6 +42,16 @@ def test_a_folder_goes_on_where_it_stopped_and_says_so(command, trained: Path, c
     assert all(str(path) in out for path in made)
     status, out, err = command("convert", *arguments, "strength=0.5")
     assert status == 0 and "2 converted, 0 skipped" in out and len(list((tmp_path / "o").glob("*.wav"))) == 2
+
+
+def test_the_same_command_goes_on_in_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = {"src": "clips", "tgt": ["b.wav"], "out": None, "workers": None, "controls": {"strength": 0.8}}
+    first = default_out(values)
+    first = first.with_name("2020-01-01_00-00-00" + first.name[-9:])
+    first.mkdir(parents=True)
+    assert default_out(values) == default_out({**values, "workers": 2}) == first
+    assert default_out({**values, "controls": {"strength": 0.5}}) != first
 
 
 def test_a_list_of_skipped_sources_replaces_nobodys_file(command, trained: Path, clips: Path, tmp_path: Path) -> None:

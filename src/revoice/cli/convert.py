@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -66,8 +67,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     from revoice.conversion.outputs import check_out, find_sources, plan
 
     where = device(values["device"])
-    default = Path("outputs") / "convert" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    out = check_out(str(values["out"] or default))
+    out = check_out(str(values["out"] or default_out(values)))
     ckpt = values.get("ckpt") or (None if values.get("model") else DEFAULT)
     converter = None if ckpt else from_settings(values, where)
     found = find_sources(several(sources), out)
@@ -77,7 +77,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     targets = _targets(values, converter, found, out)
     jobs = plan(found, targets, out, values["name"])
     if found.left_out:
-        print(f"{found.left_out} conversions in {out} are no sources: name them to convert them again", file=sys.stderr)
+        print(f"{found.left_out} conversions are no sources: name them to convert them again", file=sys.stderr)
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
@@ -87,6 +87,14 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     result = _convert(converter, jobs, targets, values.get("workers"))
     _tell(result, jobs, time.perf_counter() - began)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
+
+
+def default_out(values: dict[str, Any]) -> Path:
+    """`outputs/convert/DATE_TIME_REQUEST`: of the first time that the same was asked for, so that it goes on there."""
+    asked = {key: value for key, value in values.items() if key not in ("out", "device", "workers")}
+    mark = sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    above, now = Path("outputs") / "convert", datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return max((path for path in above.glob(f"*_{mark}") if path.is_dir()), default=above / f"{now}_{mark}")
 
 
 def spoken(converter: "Converter") -> str:
