@@ -75,9 +75,7 @@ def find_sources(texts: Sequence[str], out: Path) -> Sources:
     pairs, ours = _without_ours(texts, out)
     if not pairs:
         looked = f"(looked for {' '.join(RECORDINGS)})"
-        raise UserError(
-            f"src={','.join(texts)}: no audio file found {f'but {ours} conversions' if ours else looked}"
-        )
+        raise UserError(f"src={','.join(texts)}: no audio file found {f'but {ours} conversions' if ours else looked}")
     return Sources(pairs, ours)
 
 
