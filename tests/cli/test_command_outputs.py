@@ -1,13 +1,20 @@
 """What commands write, where, and what they refuse before the work; what they leave behind."""
 
 import json
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+import revoice
+from revoice.atomic import digest
 from revoice.audio.io import read_audio, write_audio
 from revoice.cli.convert import default_out
+from revoice.cli.watch import Watcher
+from revoice.conversion.jobs import convert_files
+from revoice.conversion.outputs import Job, Target
 from tests.conftest import TINY
+from tests.hostile import RATE, voice
 
 
 def refused(result: tuple[int, str, str], words: str) -> None:
@@ -52,6 +59,34 @@ def test_the_same_command_goes_on_in_the_same_folder(tmp_path: Path, monkeypatch
     first.mkdir(parents=True)
     assert default_out(values) == default_out({**values, "workers": 2}) == first
     assert default_out({**values, "controls": {"strength": 0.5}}) != first
+
+
+def test_a_picture_of_the_users_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter(f"PNG {number}".encode() for number in count())
+    monkeypatch.setattr("revoice.evaluation.transfer_picture.transfer_picture", lambda *_: next(drawn))
+    write_audio(tmp_path / "a.wav", voice(0.3), RATE)
+    converter = revoice.load("random_cnn", settings={"channels": 2})
+    job, target = Job(tmp_path / "a.wav", tmp_path / "o.wav"), Target([tmp_path / "a.wav"], "a")
+    picture = tmp_path / "o.png"
+
+    def convert(seed: int) -> str:
+        with Watcher(converter.model, target.clips, show=False) as watcher:
+            result = convert_files(
+                converter, [job], target, converter.controls({"iterations": 2, "seed": seed}), watch=watcher
+            )
+        assert result.written
+        return capsys.readouterr().err
+
+    assert "not drawn" not in convert(1)
+    picture.write_bytes(b"mine")
+    for seed in (2, 3):  # also after a run in which it was there
+        assert "not drawn" in convert(seed) and picture.read_bytes() == b"mine"
+    picture.unlink()
+    for seed in (4, 5):  # ours is replaced
+        assert "not drawn" not in convert(seed) and picture.read_bytes().startswith(b"PNG")
+    assert json.loads((tmp_path / "o.json").read_text())["picture_sha256"] == digest(picture)
 
 
 def test_a_list_of_skipped_sources_replaces_nobodys_file(command, trained: Path, clips: Path, tmp_path: Path) -> None:

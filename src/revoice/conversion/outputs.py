@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = "{source}_to_{target}"
+PICTURE = "picture_sha256"  # in the JSON beside an output: of the picture beside it
 _LONGEST = 200  # bytes of a name, of the 255 that a file system takes
 
 
