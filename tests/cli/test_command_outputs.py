@@ -3,16 +3,21 @@
 import json
 from itertools import count
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 import revoice
-from revoice.atomic import digest
+from revoice.atomic import digest, require_ours, sums_of, write_text
 from revoice.audio.io import read_audio, write_audio
-from revoice.cli.convert import default_out
+from revoice.cli.convert import default_out, note_skipped
 from revoice.cli.watch import Watcher
-from revoice.conversion.jobs import convert_files
+from revoice.conversion.jobs import Result, Skipped, convert_files
 from revoice.conversion.outputs import Job, Target
+from revoice.errors import UserError
+from revoice.evaluation.aspects import MEASURES, Matrix
+from revoice.evaluation.aspects_report import write_aspects
+from revoice.evaluation.report import write_metrics
 from tests.conftest import TINY
 from tests.hostile import RATE, voice
 
@@ -101,6 +106,36 @@ def test_a_list_of_skipped_sources_replaces_nobodys_file(command, trained: Path,
     assert json.loads((tmp_path / "o" / "skipped.json").read_text()) == {"mine": True}
     assert len(json.loads((tmp_path / "o" / "skipped_2.json").read_text())) == 1
     assert not (tmp_path / "o" / "skipped_3.json").exists()
+
+
+def test_sources_are_listed_as_skipped_until_they_are_mended(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    broken = [write_text(tmp_path / name, "") or tmp_path / name for name in ("a.wav", "b.wav")]
+    jobs = [Job(source, out / "deep" / f"{source.stem}.wav") for source in broken]
+    note_skipped(out, jobs, Result(skipped=[Skipped(str(source), "broken") for source in broken]))
+    assert len(json.loads((out / "skipped.json").read_text())) == 2
+    note_skipped(out, jobs[:1], Result(written=[jobs[0].out]))  # mended, and asked for alone
+    assert [item["source"] for item in json.loads((out / "skipped.json").read_text())] == [str(broken[1])]
+    broken[1].unlink()
+    note_skipped(out, jobs[:1], Result(kept=[jobs[0].out]))
+    assert not (out / "skipped.json").exists()
+
+
+def test_a_report_that_was_killed_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(UserError, match="report.html in that folder"):
+        require_ours(tmp_path, ("report.html",))
+    (tmp_path / "report.html").unlink()
+    ways = {"rhythm": dict.fromkeys(MEASURES, 0.1)}
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("revoice.evaluation.aspects_report.write_metrics", Mock(side_effect=KeyboardInterrupt))
+        write_aspects(tmp_path, {"a": Matrix(ways, ways, {"rhythm": {}}, {}, 1)}, {})
+    assert (tmp_path / "report.html").exists()
+    require_ours(tmp_path, ("report.html",))
+    write_metrics(tmp_path / "metrics.json", sums_of(tmp_path, ("report.html",)))
+    (tmp_path / "report.html").write_text("with remarks of mine")
+    with pytest.raises(UserError, match="report.html in that folder"):
+        require_ours(tmp_path, ("report.html",))
 
 
 def test_outputs_are_tried_before_the_work(command, trained: Path, clip: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from hashlib import sha256
 from itertools import count
+from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,7 +86,9 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
         print(spoken(converter), file=sys.stderr, flush=True)
     began = time.perf_counter()
     result = _convert(converter, jobs, targets, values.get("workers"))
-    _tell(result, jobs, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    note_skipped(out.parent if jobs[0].out == out else out, jobs, result)
+    _tell(result, jobs, seconds)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
 
 
@@ -175,7 +178,7 @@ def _processes(converter: "Converter", workers: int | None, jobs: int) -> int:
 
 
 def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
-    """Print what came of it; what was skipped is recorded beside the outputs."""
+    """Print what came of it."""
     for path in (job.out for job in jobs if job.out in {*result.written, *result.kept}):
         print(path)
     if result.kept:
@@ -183,10 +186,8 @@ def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
             f"{len(result.kept)} of {len(jobs)} were there, made by the same model and settings: not converted again",
             file=sys.stderr,
         )
-    if result.skipped:
-        for skipped in result.skipped:
-            print(f"skipped: {skipped.reason}", file=sys.stderr)
-        write_text(_record(jobs[0].out.parent), to_json([vars(s) for s in result.skipped]))
+    for skipped in result.skipped:
+        print(f"skipped: {skipped.reason}", file=sys.stderr)
     if not result.written and not result.kept:
         raise UserError(
             result.skipped[0].reason if len(result.skipped) == 1 else f"none of {len(jobs)} sources could be converted"
@@ -197,6 +198,18 @@ def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
             f"{len(result.written)} converted{kept}, {len(result.skipped)} skipped, "
             f"{result.seconds / seconds:.1f}x real time"
         )
+
+
+def note_skipped(folder: Path, jobs: "list[Job]", result: "Result") -> None:
+    """List the sources that were skipped; an earlier one stays listed until it is converted, or gone."""
+    path, asked = _record(folder), {printable(str(job.source)) for job in jobs}
+    listed = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    skipped = [item for item in listed if item["source"] not in asked and lexists(item["source"])]
+    skipped += [vars(one) for one in result.skipped]
+    if skipped:
+        write_text(path, to_json(skipped))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _record(folder: Path) -> Path:
@@ -210,7 +223,8 @@ def _record(folder: Path) -> Path:
         except (OSError, ValueError, RecursionError):
             continue
         if isinstance(listed, list) and all(
-            isinstance(item, dict) and {*item} == {"source", "reason"} for item in listed
+            isinstance(item, dict) and {*item} == {"source", "reason"} and isinstance(item["source"], str)
+            for item in listed
         ):
             return path
     raise AssertionError

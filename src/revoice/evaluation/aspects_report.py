@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from revoice.atomic import REPORT, sums_of, write_text
+from revoice.atomic import REPORT, claim, sums_of, write_text
 from revoice.evaluation.aspects import COPY, MEASURES, UNITS, Matrix
 from revoice.evaluation.page import facts_list, page
 from revoice.evaluation.pictures import GRAY, new_figure, to_png
@@ -30,6 +30,7 @@ def write_aspects(out: Path, found: Mapping[str, Matrix], facts: Mapping[str, An
     """Write the files into a folder."""
     sections = "".join(_section(name, matrix, len(found) > 1) for name, matrix in found.items())
     body = f"<h1>Aspects of speech, swapped</h1>{facts_list(facts)}{_HOW}{sections}"
+    claim(out)
     write_text(out / "report.html", page("Aspects of speech, swapped", body))
     systems = {name: asdict(matrix) for name, matrix in found.items()}
     write_metrics(out / REPORT, {**facts, "systems": systems, **sums_of(out, FILES)})

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from revoice.atomic import REPORT, sums_of
+from revoice.atomic import REPORT, claim, sums_of
 from revoice.audio.features import extract
 from revoice.audio.io import AudioError, resample
 from revoice.audio.pitch import pitch_for
@@ -204,6 +204,7 @@ def save(found: PhoneErrors, name: str, about: Mapping[str, Any], out: Path, see
         [clip.row.id, clip.row.speaker, *(" ".join(p or []) for p in (clip.said, clip.heard, clip.copy))]
         for clip in found.clips
     ]
+    claim(out)
     write_csv(out / "clips.csv", [["id", "speaker", "said", "heard", "copy"], *lines])
     write_metrics(out / REPORT, {"phone_error": {name: summary}, **about, **sums_of(out, FILES)})
     return summary
