@@ -19,6 +19,7 @@ from revoice.evaluation.aspects import (
     Matrix,
     _apart,
     _Clips,
+    _ways,
     measure,
     parallel_trials,
 )  # fmt: skip
@@ -57,6 +58,19 @@ def test_measures_know_their_own_aspect() -> None:
     slow = dict(zip(MEASURES, _apart(clips.heard(tone(220, 1.5)), target, voice), strict=True))
     assert slow["duration"] == pytest.approx(0.5, abs=0.01) and slow["phone timing"] > 0.1
     assert slow["pitch median"] < 30
+
+
+def test_where_source_and_target_do_not_differ_there_is_no_way_to_go(tmp_path: Path) -> None:
+    start, end = {"timbre": 0.5, "duration": 0.012, "phone timing": 0.0}, dict.fromkeys(MEASURES, 0.0)
+    end |= {"timbre": 0.1, "duration": 0.0119}
+    ways = _ways({"timbre": 0.3, "duration": 0.05, "phone timing": 0.1}, start, end)
+    assert ways["timbre"] == pytest.approx(0.5) and np.isnan([ways["duration"], ways["phone timing"]]).all()
+    ways = dict.fromkeys(MEASURES, 0.5) | {"duration": float("nan")}
+    matrix = Matrix({"rhythm": dict.fromkeys(MEASURES, 0.1)}, {"rhythm": ways}, {"rhythm": {}}, {}, 6)
+    write_aspects(tmp_path, {"a": matrix}, {})
+    assert "–<small>0.1 s" in (tmp_path / "report.html").read_text(encoding="utf-8") and "–" in lines(matrix)[1]
+    found = json.loads((tmp_path / "metrics.json").read_text())["systems"]["a"]["ways"]["rhythm"]
+    assert found["duration"] is None and found["timbre"] == 0.5
 
 
 def test_a_model_that_swaps_nothing_is_refused() -> None:

@@ -17,7 +17,7 @@ from revoice.audio.io import AudioError, probe_audio, write_blocks
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.chunks import WHOLE, Recording
 from revoice.conversion.converter import Converter
-from revoice.conversion.outputs import Job, Target, is_finished
+from revoice.conversion.outputs import PICTURE, Job, Target, is_finished, made_here
 from revoice.conversion.together import Said, say_together
 from revoice.errors import is_text, printable
 from revoice.models.base import Controls
@@ -161,7 +161,7 @@ def _claimed(job: Job, about: Mapping[str, Any]) -> Iterator[Path]:
         raise AudioError(f"{job.source}: its name is not valid UTF-8: rename it")
     beside = job.out.with_suffix(".json")
     before = beside.read_text(encoding="utf-8") if beside.exists() else None
-    write_text(beside, _text(about))
+    write_text(beside, text_of(about))
     try:
         yield beside
     except BaseException:
@@ -172,7 +172,8 @@ def _claimed(job: Job, about: Mapping[str, Any]) -> Iterator[Path]:
         raise
 
 
-def _text(record: Mapping[str, Any]) -> str:
+def text_of(record: Mapping[str, Any]) -> str:
+    """What the JSON beside an output holds."""
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -180,6 +181,8 @@ def _write(
     converter: Converter, job: Job, facts: Mapping[str, Any], voice: Voice, controls: Controls, said: Said | None
 ) -> float:
     """Write the output and the record beside it; returns the seconds of the output."""
+    before = made_here(job.out) or {}
+    facts = {**facts, **({PICTURE: before[PICTURE]} if PICTURE in before else {})}  # which is there still
     with _claimed(job, facts) as beside:
         began, rate = time.perf_counter(), converter.spec.sample_rate
         said = said or _alone(converter, job, voice, controls)
@@ -189,7 +192,7 @@ def _write(
             **facts, "seconds": round(seconds, 3), "chunked": not said.whole,
             "real_time_factor": round(spent / seconds, 4), "output_sha256": digest(job.out),
         }  # fmt: skip
-        write_text(beside, _text(record))
+        write_text(beside, text_of(record))
     return float(record["seconds"])
 
 

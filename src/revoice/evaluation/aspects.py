@@ -44,6 +44,7 @@ CONVERSIONS: dict[str, dict[str, Any]] = {
 MEASURES = ("timbre", "pitch median", "pitch contour", "duration", "phone timing")
 UNITS = ("1 - cosine", "cents", "cents", "s", "s")
 _SPEC, _CEPSTRA = "speechsplit_16k", 20
+_LEAST = 0.1  # of the source's distance: below it there is no way to have gone a share of
 
 
 @settings
@@ -77,7 +78,7 @@ class Matrix:
 
     Attributes:
         distances: by conversion, of `MEASURES`; those of `COPY` are the source's.
-        ways: the same as shares of the way to the target.
+        ways: the same as shares of the way to the target; nan where source and target hardly differ.
         errors: rate by conversion and recognizer.
         contours: the pitch converter's, and the source's at the target's mean, against the target's: cents, and shares
             of frames that one alone takes for voiced.
@@ -130,10 +131,7 @@ def measure(
         made[name] = [converter.convert(clips.audio(t.source), voices[_truth(t).id], **controls) for t in trials]
     distances = {name: _distances(sounds, trials, clips) for name, sounds in made.items()}
     start, end = distances[COPY], _distances([copies[_truth(t).id] for t in trials], trials, clips)
-    ways = {
-        name: {key: (start[key] - value) / max(start[key] - end[key], 1e-9) for key, value in found.items()}
-        for name, found in distances.items()
-    }
+    ways = {name: _ways(found, start, end) for name, found in distances.items()}
     errors = _errors(made, trials, clips, recognizers)
     return Matrix(distances, ways, errors, _contours(converter, trials, clips), len(trials))
 
@@ -180,6 +178,13 @@ def _distances(made: Sequence[Audio], trials: Sequence[Trial], clips: _Clips) ->
         for clip, trial in zip(made, trials, strict=True)
     ]
     return {name: float(np.nanmean([each[i] for each in found])) for i, name in enumerate(MEASURES)}
+
+
+def _ways(found: Mapping[str, float], start: Mapping[str, float], end: Mapping[str, float]) -> dict[str, float]:
+    """Distances as shares of the way; nan where the source is hardly farther from the target than the target's copy."""
+    far = {key: start[key] - end[key] for key in found}
+    known = {key: far[key] > max(_LEAST * start[key], 1e-6) for key in found}
+    return {key: (start[key] - value) / far[key] if known[key] else np.nan for key, value in found.items()}
 
 
 def _apart(clip: Sound, target: Sound, voice: NDArray[np.float32]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from revoice.atomic import REPORT, sums_of
+from revoice.atomic import REPORT, claim, sums_of
 from revoice.conversion.converter import Converter
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.progress import Progress
@@ -76,6 +76,7 @@ def evaluate_systems(
     compared = compare_systems(evaluations, seed)
     listed = list(evaluations.values())
     facts = _facts(converters, manifest, protocol, chosen)
+    claim(folder)
     write_report(folder / "report.html", listed, "Voice conversion report", facts, remark, compared,
                  _configs(converters, protocol, seed))  # fmt: skip
     save_protocol(folder / PROTOCOL, chosen.trials, manifest, _about(protocol, seed, chosen))
