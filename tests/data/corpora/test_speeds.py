@@ -13,7 +13,6 @@ from revoice.data.setup import MixtureSetup
 from revoice.errors import UserError
 from tests.data.data_helpers import speakers_folder
 
-
 EVERYTHING = {"unseen_speakers": 0, "test_sentences": 0, "val": 0}
 
 

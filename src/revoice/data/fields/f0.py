@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field as Bounded
 
-from revoice.audio.pitch import ANALYSIS_RATE, pitch_for, require_method, search_rate
+from revoice.audio.pitch import ANALYSIS_RATE, pitch_for, searched_at
 from revoice.audio.spec import FeatureSpec
 from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.data.fields.clip import Clip
-from revoice.errors import UserError
 from revoice.settings import Number, Whole
 
 Hertz = Annotated[Number, Bounded(ge=10, le=4000)]  # the search takes windows of some periods of the lowest
@@ -37,15 +36,7 @@ class F0(Field):
     dtype = "float32"
 
     def __post_init__(self) -> None:
-        require_method(self.method)
-        if not self.floor < self.ceil:
-            raise UserError(f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected floor < ceil")
-        at = search_rate(self.method, self.spec.sample_rate, self.rate)
-        if self.ceil > at / 2:
-            raise UserError(
-                f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected a ceil of at most {at / 2:g}, half of the "
-                f"{at} Hz at which it is searched"
-            )
+        searched_at(self.spec.sample_rate, self.method, self.floor, self.ceil, self.rate)
 
     def parameters(self) -> dict[str, Any]:
         """Frame positions and search settings."""
