@@ -88,12 +88,13 @@ def convert_files(
     show: bool = False,
     watch: Watch | None = None,
     advance: Callable[[], None] | None = None,
+    hear: Callable[[Converter, Target], Voice] = voice_of,
 ) -> Result:
     """Convert every job; a broken source is skipped and recorded, a broken target stops everything.
 
     Beside each output a JSON file says how it was made. One that says the same as it would now is left as it is.
     `watch` is told of each job, and of each that succeeded, `advance` of each that is over: it stands for the bar that
-    `show` asks for. Files of equal length are converted together.
+    `show` asks for. Files of equal length are converted together. `hear` gives the voice, if anything is left to do.
     """
     result, voice = Result(), None
     about = {
@@ -113,7 +114,7 @@ def convert_files(
                     todo[job] = facts
             if not todo:
                 continue
-            voice = voice or voice_of(converter, target)
+            voice = voice or hear(converter, target)
             said = _say_together(converter, [*todo], voice, controls)
             for job, facts in todo.items():
                 if watch:
