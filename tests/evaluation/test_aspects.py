@@ -24,6 +24,7 @@ from revoice.evaluation.aspects import (
     parallel_trials,
 )  # fmt: skip
 from revoice.evaluation.aspects_report import lines, picture, write_aspects
+from revoice.evaluation.training_voices import TrainingVoices
 from revoice.evaluation.verification import Verifier
 from revoice.models.base import StyleControls
 
@@ -85,7 +86,7 @@ def test_only_pairs_that_say_the_same_are_measured() -> None:
         for voice in "ab" for n in range(4)
     ]  # fmt: skip
     with pytest.raises(UserError, match="two unseen voices say"):
-        parallel_trials(Manifest("x", Path(), tuple(rows)), AspectProtocol(voices=2), [], 0)
+        parallel_trials(Manifest("x", Path(), tuple(rows)), AspectProtocol(voices=2), TrainingVoices(), 0)
 
 
 def test_the_report_holds_every_number(tmp_path: Path) -> None:

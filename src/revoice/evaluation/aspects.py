@@ -5,8 +5,9 @@ a conversion has gone is told as a share of the way from the source (through fea
 (likewise): 0 is where the source was, 1 is the target. Of every conversion the error rate stands beside it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -22,10 +23,12 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation.pairs import Trial, pick_trials
 from revoice.evaluation.recognition import SHORT, Recognizer, error_rate
+from revoice.evaluation.training_voices import TrainingVoices, sorted_out
 from revoice.evaluation.verification import Verifier, enrol
 from revoice.nn.alignment import align
 from revoice.settings import Count, settings
 
+log = logging.getLogger(__name__)
 NOTHING, COPY = "nothing swapped", "source, vocoder alone"
 CONVERSIONS: dict[str, dict[str, Any]] = {
     NOTHING: {"aspects": ()},
@@ -89,14 +92,15 @@ class Matrix:
     trials: int
 
 
-def parallel_trials(manifest: Manifest, protocol: AspectProtocol, trained_on: Sequence[str], seed: int) -> list[Trial]:
+def parallel_trials(manifest: Manifest, protocol: AspectProtocol, trained_on: TrainingVoices, seed: int) -> list[Trial]:
     """Trials of unseen voices of which the target says the same sentence.
 
     Raises:
         UserError: the corpus has none.
     """
-    if not set(trained_on) & set(manifest.speakers):  # all of it is unseen
-        manifest = manifest.with_rows(replace(row, split="test_unseen") for row in manifest)
+    manifest, gone = sorted_out(manifest, trained_on)
+    if "unseen" in gone:
+        log.warning("not evaluated as %s", gone["unseen"])
     found = pick_trials(
         manifest, "unseen", speakers=protocol.voices, sentences_per_pair=protocol.sentences_per_pair, seed=seed
     )
