@@ -145,7 +145,7 @@ def _convert(
     if count := _processes(converter, workers, len(jobs)):
         from revoice.conversion.side_by_side import convert_side_by_side
 
-        return convert_side_by_side(converter, pairs, controls, count, show)
+        return convert_side_by_side(converter, pairs, controls, count, show, _watched)
     groups: dict[int, tuple[Target, list[Job]]] = {}
     for job, target in pairs:
         groups.setdefault(id(target), (target, []))[1].append(job)
@@ -158,7 +158,7 @@ def _convert(
     return whole
 
 
-def _watched(converter: "Converter", target: "Target", show: bool) -> "AbstractContextManager[Watcher | None]":
+def _watched(converter: "Converter", target: "Target", show: bool = False) -> "AbstractContextManager[Watcher | None]":
     """Who watches the model, if there is anything to be seen."""
     from revoice.models.base import IteratingModel
 

@@ -77,12 +77,13 @@ def convert_files(
     show: bool = False,
     watch: Watch | None = None,
     advance: Callable[[], None] | None = None,
+    hear: Callable[[Converter, Target], Voice] = voice_of,
 ) -> Result:
     """Convert every job; a broken source is skipped and recorded, a broken target stops everything.
 
     Beside each output a JSON file says how it was made. One that says the same as it would now is left as it is.
     `watch` is told of each job, and of each that succeeded, `advance` of each that is over: it stands for the bar that
-    `show` asks for. Files of equal length are converted together.
+    `show` asks for. Files of equal length are converted together. `hear` gives the voice, if anything is left to do.
     """
     result, voice = Result(), None
     about = {
@@ -102,7 +103,7 @@ def convert_files(
                     todo[job] = facts
             if not todo:
                 continue
-            voice = voice or voice_of(converter, target)
+            voice = voice or hear(converter, target)
             # a single file is read and said when its turn comes
             said = say_together(converter, [(job.source, voice) for job in todo], controls) if len(todo) > 1 else [None]
             for (job, facts), one in zip(todo.items(), said, strict=True):
