@@ -23,14 +23,12 @@ def runner():
 
 @pytest.mark.parametrize("name", [name for name, line in PLAN["systems"].items() if line])
 def test_every_system_is_one_that_can_be_trained(name: str, tmp_path: Path) -> None:
-    folders = {other: str(tmp_path / other) for other in PLAN["systems"]}
-    overrides = [*PLAN["systems"][name].format(**folders).split(), *PLAN["data"].split(), *PLAN["training"].split()]
+    overrides = [*PLAN["systems"][name].split(), *PLAN["data"].split(), *PLAN["training"].split()]
     training.check(compose_config("train", *overrides, folder=tmp_path))
 
 
 def test_the_evaluation_is_one_that_can_be_made(tmp_path: Path) -> None:
     evaluate.check(compose_config("evaluate", *PLAN["data"].split(), *PLAN["evaluation"].split(), folder=tmp_path))
-    assert set(PLAN["parts"]) <= set(PLAN["systems"])
 
 
 def test_the_table_shows_intervals_of_unseen_voices(tmp_path: Path) -> None:
