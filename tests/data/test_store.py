@@ -13,7 +13,9 @@ from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
+from revoice.data.read.mixture import Mixed, held
 from revoice.data.read.packed import PackedField
+from revoice.data.read.sampler import CropSampler
 from revoice.data.read.store import MemoryStore
 from revoice.errors import UserError
 
@@ -56,6 +58,24 @@ def test_gather_equals_the_naive_loop(prepared: Prepared, field: str, device: st
     assert crops.dtype == expected.dtype and crops.is_contiguous() and torch.equal(crops, expected)
     assert crops.dtype == (torch.int64 if field == "codes:abc" else torch.float32)
     assert crops.shape == {"features": (40, 80, 40), "waveform": (40, 40 * 256)}.get(field, (40, 40))
+
+
+def test_a_corpus_is_a_mixture_of_one(prepared: Prepared) -> None:
+    store = held(prepared, ("train",), ["features"])
+    assert isinstance(store, MemoryStore) and store.shares == (1.0,) and not store.sources.any()
+    two = held(Mixed({"a": prepared, "b": prepared}, (0.25, 0.75)), ("train",), ["features"])
+    assert two.shares == (0.25, 0.75) and np.bincount(two.sources).tolist() == [len(store), len(store)]
+    assert [row.id for row in two.rows[: len(store)]] == [f"a--{row.id}" for row in store.rows]
+    for each in (store, two):
+        assert torch.equal(each.utterance("features", len(each) - 1), store.utterance("features", len(store) - 1))
+    speakers = np.unique([row.speaker for row in store.rows], return_inverse=True)[1]
+    how = {"batch_size": 16, "frames": 8, "reference": 4, "mode": "by_speaker"}
+    plain = CropSampler(store.positions("train"), store.lengths, speakers, **how).draw(3)
+    mixed = CropSampler(
+        store.positions("train"), store.lengths, speakers, sources=store.sources, shares=store.shares, **how
+    ).draw(3)
+    for name, drawn in vars(plain).items():
+        np.testing.assert_array_equal(drawn, getattr(mixed, name))
 
 
 def test_utterances_are_those_of_the_files(prepared: Prepared) -> None:

@@ -109,7 +109,9 @@ def test_a_voice_alone_on_one_side_is_not_drawn() -> None:
     values = np.random.default_rng(0).normal(0, 1, 12)
     one = Resampling([f"s{i}" for i in range(12)], ["t"] * 12, ["u"] * 12)
     low, high = one.interval(list(values))
-    assert one.voices == 12 and high - low == pytest.approx(2 * 2.2 * values.std(ddof=1) / np.sqrt(12), rel=0.15)
+    assert one.voices(np.ones(12, bool)) == 12 and high - low == pytest.approx(
+        2 * 2.2 * values.std(ddof=1) / np.sqrt(12), rel=0.15
+    )
     assert Resampling(["s"] * 3, ["t"] * 3, ["a", "b", "c"]).interval([1.0, 2.0, 3.0]) is None
     assert Resampling([], [], []).interval([]) is None
 
@@ -132,3 +134,27 @@ def test_p_values() -> None:
     assert np.mean(np.array(none) < 0.05) <= 0.1 and np.median(none) > 0.3
     assert drawn.p_value(list(1.0 + draws.normal(0, 0.1, 56))) < 1e-4
     assert drawn.p_value([0.0] * 56) == 1.0 and drawn.p_value([0.5] * 56) == 0.0
+
+
+def test_voices_without_a_number_are_no_degrees_of_freedom() -> None:
+    source, target, said = conversions(8)
+    drawn = Resampling(list(source), list(target), list(said))
+    between = {(0, 1), (1, 0)}  # one pair of voices
+    pair = [
+        1.0 + 0.01 * i if (a, b) in between else np.nan for i, (a, b) in enumerate(zip(source, target, strict=True))
+    ]
+    assert np.isnan(drawn.p_value(pair)) and drawn.interval(pair) is None and np.isnan(drawn.error(pair))
+    few = [float(a + b) if max(a, b) < 4 else np.nan for a, b in zip(source, target, strict=True)]
+    alone = [i for i, value in enumerate(few) if np.isfinite(value)]
+    own = Resampling(list(source[alone]), list(target[alone]), list(said[alone]))
+    assert drawn.interval(few) == pytest.approx(own.interval([few[i] for i in alone]), rel=0.05)
+    weights = [float(np.isfinite(value)) for value in few]
+    assert drawn.interval([1.0 if np.isnan(v) else v for v in few], weights) == drawn.interval(few)
+
+
+def test_a_share_of_all_or_none_is_not_certain() -> None:
+    source, target, said = conversions(8)
+    drawn = Resampling(list(source), list(target), list(said))
+    assert drawn.interval([1.0] * 56, share=True) == pytest.approx((0.6756, 1.0), abs=1e-3)
+    assert drawn.interval([0.0] * 56, share=True) == pytest.approx((0.0, 0.3244), abs=1e-3)
+    assert drawn.interval([1.0] * 55 + [0.0], share=True) == drawn.interval([1.0] * 55 + [0.0])

@@ -173,7 +173,7 @@ def test_files_that_are_no_recordings_are_counted(tmp_path: Path, caplog: pytest
         (tmp_path / "in" / "s0" / name).write_bytes(b"x")
     with caplog.at_level("INFO", logger="revoice"):
         assert len(Folder(tmp_path / "in").manifest()) == 2
-    assert "no recordings: 2 files .xyz, 1 file without a suffix" in caplog.text
+    assert "left out: 2 files .xyz, 1 file without a suffix" in caplog.text
     for path in (tmp_path / "in" / "s0").glob("*.wav"):
         path.unlink()
     with pytest.raises(UserError, match=r"nothing of that layout, but 2 files \.xyz"):

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.corpora.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.preparation import Prepared, Rejected
 from revoice.data.read.columns import Column, Columns
 from revoice.data.read.packed import Statistics
-from revoice.data.read.store import MemoryStore
+from revoice.data.read.store import Held, MemoryStore
 
 
 def told_apart(speakers: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
@@ -81,33 +81,25 @@ class Mixed:
         return tuple(one for part in self.parts.values() for one in part.rejected)
 
 
-class MixedStore(Columns):
-    """Several `MemoryStore`s behind each other. A batch is gathered in one indexing step for each of them.
+class MixedStore(Held):
+    """Several stores behind each other. A batch is gathered in one indexing step for each of them.
 
-    Attributes:
-        sources: (N,) int64, which part each utterance belongs to.
+    Args:
+        stores: by the name of their part.
+        manifest: of all parts, named apart by `combined`.
         shares: see `Mixed`.
     """
 
-    def __init__(
-        self,
-        mixed: Mixed,
-        splits: Sequence[str] = (),
-        fields: Sequence[str] | None = None,
-        device: str | torch.device | None = None,
-    ) -> None:
-        stores = [MemoryStore(part, splits, fields, device) for part in mixed.parts.values()]
-        named = {row.id: row for row in (mixed.manifest.select(*splits) if splits else mixed.manifest)}
-        rows: list[Row] = []
-        for name, store in zip(mixed.parts, stores, strict=True):
-            rows += [named[f"{name}--{row.id}"] for row in store.rows]
+    def __init__(self, stores: Mapping[str, MemoryStore], manifest: Manifest, shares: tuple[float, ...]) -> None:
+        named = {row.id: row for row in manifest}
+        rows = [named[f"{name}--{row.id}"] for name, store in stores.items() for row in store.rows]
         super().__init__(rows, {})
-        self.lengths = np.concatenate([store.lengths for store in stores])
-        self.device = stores[0].device
-        self.sources = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
-        self.shares = mixed.shares
-        self._stores = stores
-        self._offset = np.concatenate([[0], np.cumsum([len(store) for store in stores])])
+        self._stores = [*stores.values()]
+        sizes = [len(store) for store in self._stores]
+        self.lengths = np.concatenate([store.lengths for store in self._stores])
+        self.device = self._stores[0].device
+        self.sources, self.shares = np.repeat(np.arange(len(sizes)), sizes), shares
+        self._offset = np.concatenate([[0], np.cumsum(sizes)])
 
     @property
     def bytes(self) -> int:
@@ -145,6 +137,16 @@ class MixedStore(Columns):
             found[torch.from_numpy(rows).to(self.device)] = piece.to(self.device)
         assert found is not None
         return found
+
+
+def held(
+    prepared: Prepared | Mixed, splits: Sequence[str], fields: Sequence[str], device: str | torch.device | None = None
+) -> Held:
+    """What was prepared, in memory, see `MemoryStore`; a mixture of one is a corpus as it is."""
+    stores = {name: MemoryStore(part, splits, fields, device) for name, part in prepared.parts.items()}
+    if len(stores) == 1:
+        return next(iter(stores.values()))
+    return MixedStore(stores, prepared.manifest, prepared.shares)
 
 
 def shares_of(weights: Sequence[float]) -> tuple[float, ...]:

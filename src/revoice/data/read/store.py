@@ -20,8 +20,24 @@ log = logging.getLogger(__name__)
 RESERVE = 0.5  # of the device's free memory must stay free for the model
 
 
-class MemoryStore(Columns):
-    """Utterances of some splits, with all their fields.
+class Held(Columns):
+    """Prepared utterances in memory, of one corpus or of several.
+
+    Attributes:
+        sources: (N,) int64, which corpus each utterance belongs to.
+        shares: of the draws that each corpus gets, adding up to 1.
+    """
+
+    sources: np.ndarray
+    shares: tuple[float, ...]
+
+    def statistics(self) -> Statistics:
+        """Mean and deviation per channel over the training features."""
+        raise NotImplementedError
+
+
+class MemoryStore(Held):
+    """Utterances of some splits of one corpus, with all their fields.
 
     Args:
         prepared: what `prepare` returned.
@@ -56,6 +72,7 @@ class MemoryStore(Columns):
             data = data if where is None else data.clone().to(where)
             columns[label] = Column(data, packed.offsets[place], packed.offsets[place + 1], packed.index)
         super().__init__(manifest.rows, columns)
+        self.sources, self.shares = np.zeros(len(self), dtype=np.int64), (1.0,)
 
     def statistics(self, field: str = "features", split: str = "train") -> Statistics:
         """Mean and deviation per channel over all frames of a split; computed once per set of utterances."""
