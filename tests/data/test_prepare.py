@@ -2,10 +2,9 @@ import errno
 import hashlib
 import json
 import math
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,31 +224,27 @@ def test_a_field_object_from_elsewhere(corpus: Path, tmp_path: Path) -> None:
     assert prepared.folders["codes:abc"].name.startswith("codes-abc-")
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {here!r})
-if __name__ == "__main__":
-    from test_prepare import Slow, run
-    from revoice.data.prepare import selection
-    selection.CHUNK = 1
-    run(Path({root!r}), Path({out!r}), ("features", Slow(pause={pause})), workers={workers}, shard_utterances=3)
-"""
+def prepare_slowly(root: Path, out: Path, pause: float, workers: int) -> None:
+    os.setsid()  # a group of its own: whom it leaves behind is found
+    module.CHUNK = 1
+    run(root, out, ("features", Slow(pause=pause)), workers=workers, shard_utterances=3)
 
 
-def start(tmp_path: Path, root: Path, out: Path, pause: float, workers: int) -> subprocess.Popen:
-    here = str(Path(__file__).parent)
-    script = tmp_path / f"script{time.monotonic_ns()}.py"
-    script.write_text(SCRIPT.format(here=here, root=str(root), out=str(out), pause=pause, workers=workers))
-    return subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, start_new_session=True, text=True)
+def start(root: Path, out: Path, pause: float, workers: int) -> multiprocessing.Process:
+    from tests.forks import FORK  # here: workers, which look for `Slow` in this file, need none of it
+
+    process = FORK.Process(target=prepare_slowly, args=(root, out, pause, workers))
+    process.start()
+    return process  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(("kill", "workers"), [(signal.SIGTERM, 0), (signal.SIGKILL, 2)])
 def test_an_interrupted_preparation_is_taken_up(corpus: Path, tmp_path: Path, kill: int, workers: int) -> None:
-    process = start(tmp_path, corpus, tmp_path / "out", pause=0.3, workers=workers)
+    process = start(corpus, tmp_path / "out", pause=0.3, workers=workers)
     until(lambda: list((tmp_path / "out").rglob(".shard-000001.tar.*.part")))
-    process.send_signal(kill)
-    process.wait(timeout=120)
+    os.kill(process.pid, kill)
+    process.join(120)
+    assert process.exitcode == -kill
     until(lambda: not alive(process.pid))  # its workers end with it
     assert not list((tmp_path / "out").rglob("index.json"))
     whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tar")}
@@ -262,8 +257,10 @@ def test_an_interrupted_preparation_is_taken_up(corpus: Path, tmp_path: Path, ki
 
 
 def test_two_processes_at_once(corpus: Path, tmp_path: Path) -> None:
-    processes = [start(tmp_path, corpus, tmp_path / "out", pause=0.05, workers=0) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0], processes[0].stderr.read()
+    processes = [start(corpus, tmp_path / "out", pause=0.05, workers=0) for _ in range(2)]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
     run(corpus, tmp_path / "alone", ("features", Slow()), shard_utterances=3)
     assert tree(tmp_path / "out") == tree(tmp_path / "alone")
 
