@@ -144,7 +144,7 @@ def _of_all(part: dict[str, Any], splits: Mapping[str, Any]) -> dict[str, Any]:
     corpus = part.get("corpus")
     of = corpus.get("of") if isinstance(corpus, Mapping) else None
     own = of.get("splits") if isinstance(of, Mapping) else None
-    if not splits or not isinstance(own, Mapping):
+    if not splits or not isinstance(own, Mapping) or not isinstance(of, Mapping) or not isinstance(corpus, Mapping):
         return part
     return {**part, "corpus": {**corpus, "of": {**of, "splits": {**own, **splits}}}}
 
