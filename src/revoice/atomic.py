@@ -4,11 +4,11 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from os.path import lexists
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, TypeVar
 
 from revoice.errors import UserError
 
@@ -17,6 +17,8 @@ SUMS = "files_sha256"  # in it: of the files beside it
 _BEGUN = "being written"  # in their place: whatever lies there is ours
 _RECORD = 1 << 22  # bytes; ours are some thousands
 _EARLIER = ("features", "systems", "evaluation", "phone_error")  # one of them is in a report of versions without sums
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -141,3 +143,38 @@ def require_ours(folder: Path, names: Collection[str]) -> None:
             f"out={folder}: {' and '.join(foreign)} in that folder would be replaced, which revoice did not make: give "
             "another folder"
         )
+
+
+class Disk:
+    """A file for libsndfile, which does not tell of a full disk: it remembers the first error and does nothing more.
+
+    Attributes:
+        error: what the system said; whoever wrote has to look at it.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def read(self, size: int) -> bytes:
+        """Some bytes."""
+        return self._do(lambda: self._file.read(size), b"")
+
+    def write(self, data: bytes) -> int:
+        """Bytes written."""
+        return self._do(lambda: self._file.write(data), 0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """The new position."""
+        return self._do(lambda: self._file.seek(offset, whence), 0)
+
+    def tell(self) -> int:
+        """The position."""
+        return self._do(self._file.tell, 0)
+
+    def _do(self, action: Callable[[], T], otherwise: T) -> T:
+        try:
+            return otherwise if self.error else action()
+        except OSError as error:
+            self.error = error
+            return otherwise

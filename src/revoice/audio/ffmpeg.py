@@ -13,7 +13,6 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from revoice.audio.disk import Disk
 from revoice.errors import UserError
 
 BY_FFMPEG: tuple[str, ...] = (".m4a", ".mp4", ".aac", ".amr", ".3gp", ".wma", ".webm", ".mka")

@@ -13,9 +13,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from revoice.atomic import replacing
+from revoice.atomic import Disk, replacing
 from revoice.audio.decoding import AudioError, mean_channel, opened, reason_of
-from revoice.audio.disk import Disk
 from revoice.audio.ffmpeg import BY_FFMPEG
 from revoice.errors import choices
 
