@@ -5,6 +5,7 @@ import pytest
 
 from revoice.audio.pitch import UNVOICED, log_f0_statistics, normalize_log_f0, pitch, pitch_for
 from revoice.audio.presets import load_preset, preset_names
+from revoice.data.fields.f0 import F0
 from revoice.errors import UserError
 
 
@@ -40,6 +41,25 @@ def test_the_fast_search_at_a_low_rate_finds_the_same_contour(name):
     assert np.median(cents) < 1 and np.quantile(cents, 0.97) < 10
 
 
+@pytest.mark.parametrize(("rate", "hop"), [(16000, 80), (16000, 256), (22050, 256), (48000, 300)])
+def test_rapt_is_in_time_with_the_frames(rate, hop):
+    pytest.importorskip("pysptk", reason="pip install 'revoice[rapt]'")
+    wave, truth = glide(rate)
+    frames = 1 + len(wave) // hop
+    found = pitch(wave, rate, hop, frames, method="rapt")
+    centers = np.arange(frames) * hop
+    inside = found.voiced & (centers > rate / 10) & (centers < len(wave) - rate / 10)
+    assert len(found.f0) == frames and inside.mean() > 0.75
+    early = 1000 * (found.f0[inside] - truth[centers[inside]]).mean() / 110.0  # ms; the glide rises by 110 Hz a second
+    assert abs(early) < 2
+
+
+def test_rapt_without_its_package_is_one_line_before_any_work(monkeypatch):
+    monkeypatch.setattr("revoice.audio.pitch.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'revoice\[rapt\]'"):
+        F0(load_preset("mel_22k"), method="rapt")
+
+
 def test_harvest_agrees():
     wave, truth = glide(16000, seconds=0.5)
     found = pitch(wave, 16000, 160, 51, method="harvest")
@@ -67,6 +87,23 @@ def test_wrong_settings_are_one_line_errors():
         pitch(np.zeros(1600), 16000, 160, 11, method="harvst")
     with pytest.raises(UserError, match="0 < floor < ceil"):
         pitch(np.zeros(1600), 16000, 160, 11, floor=500, ceil=100)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"rate": 1000}, {"ceil": 4000.0, "rate": 7999}, {"ceil": 3000.0}, {"floor": 700.0}],
+)
+def test_a_search_that_is_impossible_is_refused_before_any_work(settings):
+    with pytest.raises(UserError, match="0 < floor < ceil <="):
+        F0(load_preset("mel_22k"), **settings)
+    F0(load_preset("mel_22k"), ceil=4000.0, rate=None)
+
+
+def test_a_hop_that_is_no_whole_number_of_samples_stays_in_time():
+    wave, truth = glide(22050, seconds=4.0)
+    found = pitch(wave, 22050, 220.5, 400, rate=5512)
+    at = np.arange(100, 380)
+    assert np.abs(found.f0[at] - truth[np.round(at * 220.5).astype(int)]).max() < 0.6
 
 
 def test_normalized_contours():

@@ -1,19 +1,14 @@
 """Convert, measure, summarize."""
 
 import math
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-import numpy as np
-
-from revoice.audio.io import Audio, read_audio
-from revoice.data.corpora.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest
+from revoice.evaluation.conversions import Convert, Memory, Vocode, convert_all
 from revoice.evaluation.examples import Example, choose_examples
 from revoice.evaluation.flags import Flag, flags
-from revoice.evaluation.mcd import PEAK_MIN, SECONDS_MIN
-from revoice.evaluation.memory import peak
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
 from revoice.evaluation.metrics.naturalness import Naturalness
 from revoice.evaluation.metrics.speaker import SpeakerSimilarity
@@ -24,35 +19,6 @@ from revoice.evaluation.summary import Record, Summary, summarize
 from revoice.evaluation.verification import VERIFIERS, Verifier
 from revoice.evaluation.voice_map import VoiceMap
 from revoice.evaluation.workers import Workers
-
-
-class Request(NamedTuple):
-    """A conversion to make.
-
-    Attributes:
-        source: what is to be said.  references: clips of the target voice.
-        speaker: name of that voice, for systems that know it.
-        truth: that voice saying the same, for baselines alone.
-    """
-
-    source: Audio
-    references: list[Audio]
-    speaker: str
-    truth: Audio | None = None
-
-
-class Memory(Protocol):
-    """What a system said before, so that it need not say it again."""
-
-    def recall(self, request: Request) -> tuple[Audio, float] | None:
-        """The conversion and the seconds that it took; None if it is not known."""
-
-    def keep(self, request: Request, said: Audio, seconds: float) -> None:
-        """Remember a conversion."""
-
-
-Convert = Callable[[list[Request]], Sequence[Audio]]
-Vocode = Callable[[Audio], Audio]
 
 DEFAULT_METRICS = ("speaker", "words", "spectral", "sound", "naturalness", "speed")
 SECOND = "second_"  # before the columns of a second judge
@@ -141,6 +107,7 @@ def run(
     device: str = "cpu",
     memory: Memory | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    possible: Callable[[Trial], bool] = lambda trial: True,
 ) -> Evaluation:
     """Evaluate one system.
 
@@ -159,32 +126,36 @@ def run(
         device: whose memory is looked at.
         memory: of earlier conversions; None converts everything.
         progress: called with (stage, done, total).
+        possible: whether the system has anything to say to a trial; where it has not, nothing is measured or counted.
     """
     flat = [(group, trial) for group, group_trials in trials.items() for trial in group_trials]
     copies = any(metric.copies_sources for metric in metrics)
-    results = convert_all(
-        [trial for _, trial in flat], convert, vocode, manifest, batch_size, progress, copies, device, memory
-    )
+    wanted = [trial for _, trial in flat if possible(trial)]
+    results = convert_all(wanted, convert, vocode, manifest, batch_size, progress, copies, device, memory)
     columns = tuple(column for metric in metrics for column in metric.columns)
     progress("measuring", 0, len(results))
-    records = _measure(results, metrics, columns)
+    measured = zip(_measure(results, metrics, columns), results, strict=True)
     progress("measuring", len(results), len(results))
+    records: dict[str, list[Record]] = {group: [] for group in trials}
     by_group: dict[str, list[tuple[Record, Result]]] = {group: [] for group in trials}
-    for (group, _), record, result in zip(flat, records, results, strict=True):
-        by_group[group].append((record, result))
+    for group, trial in flat:
+        if possible(trial):
+            by_group[group].append(next(measured))
+            records[group].append(by_group[group][-1][0])
+        else:
+            records[group].append(_facts(trial))
     listeners = tuple(metric.listener(stands_on) for metric in metrics if isinstance(metric, Words))
-    summaries = {group: summarize([record for record, _ in both], columns, seed) for group, both in by_group.items()}
+    summaries = {group: summarize(own, columns, seed) for group, own in records.items()}
     judges = [metric for metric in metrics if isinstance(metric, SpeakerSimilarity)]
     for group, summary in summaries.items():
-        own = [record for record, _ in by_group[group]]
         summary["recognizer"] = None
         summary |= {f"{listener.prefix}recognizer": listener.facts(summary) for listener in listeners}
-        summary |= {f"{judge.prefix}verifier": judge.facts(own, seed) for judge in judges}
+        summary |= {f"{judge.prefix}verifier": judge.facts(records[group], seed) for judge in judges}
     errors = [listener.key("converted") for listener in sorted(listeners, key=lambda listener: listener.circular)]
     return Evaluation(
         name=name,
         columns=columns,
-        records={group: [record for record, _ in both] for group, both in by_group.items()},
+        records=records,
         summaries=summaries,
         examples={group: choose_examples(both) for group, both in by_group.items()},
         verifier=verifier,
@@ -194,94 +165,6 @@ def run(
         flags={g: flags([record for record, _ in both], summaries[g], errors) for g, both in by_group.items()},
         voices={g: judges[0].places([result for _, result in both]) for g, both in by_group.items()} if judges else {},
     )
-
-
-def convert_all(
-    trials: Sequence[Trial],
-    convert: Convert,
-    vocode: Vocode,
-    manifest: Manifest,
-    batch_size: int = 16,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    copies_sources: bool = False,
-    device: str = "cpu",
-    memory: Memory | None = None,
-) -> list[Result]:
-    """All conversions first, with nothing else running, so that their time is theirs; then the copies, each once."""
-    recordings: dict[str, Audio] = {}
-
-    def read(row: Row) -> Audio:
-        if row.id not in recordings:
-            recordings[row.id] = read_audio(manifest.file(row))
-        return recordings[row.id]
-
-    def asked(trial: Trial) -> Request:
-        truth = read(trial.true_target) if trial.true_target else None
-        return Request(read(trial.source), [read(row) for row in trial.references], trial.target, truth)
-
-    converted: dict[int, tuple[Audio, float]] = {}
-    for i, trial in enumerate(trials if memory else ()):
-        known = memory.recall(asked(trial)) if memory else None
-        if known is not None:
-            converted[i] = known
-    # clips of like length share a batch, and within it those of one source
-    new = [i for i in range(len(trials)) if i not in converted]
-    order = sorted(new, key=lambda i: (read(trials[i].source).seconds, trials[i].source.id))
-    with peak(device) as needed:
-        for at in range(0, len(order), batch_size):
-            batch = order[at : at + batch_size]
-            requests = [asked(trials[i]) for i in batch]
-            begin = time.perf_counter()
-            outcomes = convert(requests)
-            wall = time.perf_counter() - begin
-            assert len(outcomes) == len(batch), f"{len(batch)} conversions asked for, {len(outcomes)} came"
-            share = wall / sum(request.source.seconds for request in requests)
-            for i, outcome, request in zip(batch, outcomes, requests, strict=True):
-                converted[i] = (outcome, share * request.source.seconds)
-                if memory:
-                    memory.keep(request, *converted[i])
-            progress("converting", len(trials) - len(order) + at + len(batch), len(trials))
-    wanted = {trial.true_target.id: trial.true_target for trial in trials if trial.true_target}
-    wanted |= {trial.source.id: trial.source for trial in trials if copies_sources}
-    copies: dict[str, Audio] = {}
-    for done, (key, row) in enumerate(wanted.items(), start=1):
-        copies[key] = vocode(read(row))
-        progress("resynthesizing", done, len(wanted))
-    used = needed.megabytes if order else float("nan")
-    return [_result(trial, read, copies, used, *converted[i]) for i, trial in enumerate(trials)]
-
-
-def _result(
-    trial: Trial,
-    read: Callable[[Row], Audio],
-    copies: Mapping[str, Audio],
-    peak_mb: float,
-    converted: Audio,
-    wall: float,
-) -> Result:
-    source, truth = read(trial.source), trial.true_target
-    return Result(
-        trial=trial,
-        source=source,
-        references=tuple(read(row) for row in trial.references),
-        converted=converted,
-        true_target=read(truth) if truth else None,
-        ceiling=copies[truth.id] if truth else None,
-        source_copy=copies.get(trial.source.id),
-        seconds=source.seconds,
-        wall_seconds=wall,
-        failed=_failure(converted),
-        peak_mb=peak_mb,
-    )
-
-
-def _failure(clip: Audio) -> str:
-    """Why a converted clip cannot be measured, "" if it can."""
-    if not np.isfinite(clip.samples).all():
-        return "samples that are not finite"
-    if clip.seconds < SECONDS_MIN:
-        return "no sound"
-    return "silence" if np.abs(clip.samples).max() < PEAK_MIN else ""
 
 
 def _measure(results: Sequence[Result], metrics: Sequence[Metric], columns: Sequence[Column]) -> list[Record]:
@@ -298,11 +181,16 @@ def _measure(results: Sequence[Result], metrics: Sequence[Metric], columns: Sequ
         # what could be measured of no other conversion says nothing of those that failed either
         and (not whole or any(math.isfinite(own.get(column.key, math.nan)) for own in values))
     }
-    return [_facts(result) | (failed if result.failed else next(measured)) for result in results]
+    return [
+        _facts(result.trial)
+        | {"seconds": result.seconds, "wall_seconds": result.wall_seconds, "failed": result.failed}
+        | (failed if result.failed else next(measured))
+        for result in results
+    ]
 
 
-def _facts(result: Result) -> dict[str, Any]:
-    trial = result.trial
+def _facts(trial: Trial) -> dict[str, Any]:
+    """What is known of a trial that nothing was converted in."""
     return {
         "source": trial.source.id,
         "source_speaker": trial.source.speaker,
@@ -316,7 +204,7 @@ def _facts(result: Result) -> dict[str, Any]:
         "text": trial.source.text,
         "references": [row.id for row in trial.references],
         "true_target": trial.true_target.id if trial.true_target else None,
-        "seconds": result.seconds,
-        "wall_seconds": result.wall_seconds,
-        "failed": result.failed,
+        "seconds": trial.source.seconds,
+        "wall_seconds": math.nan,
+        "failed": "",
     }
