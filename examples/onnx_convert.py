@@ -1,11 +1,11 @@
 """Convert a voice without torch: numpy, soundfile and onnxruntime alone.
 
-    revoice-export ckpt=RUN out=model.onnx
-    revoice-export ckpt=VOCODER_RUN out=vocoder.onnx                                      # if there is one
-    python onnx_convert.py model.onnx source.wav target.wav out.wav [--vocoder vocoder.onnx]
+    revoice-export ckpt=default out=voice.onnx             # the converter that ships; or ckpt=RUN
+    revoice-export ckpt=VOCODER_RUN out=vocoder.onnx       # if there is one
+    python onnx_convert.py voice.onnx source.wav target.wav out.wav [--vocoder vocoder.onnx]
 
-Without a vocoder the phases are found by Griffin-Lim. `model.json` and `model.npz` lie beside the model: what its
-features are, and the analysis window and mel filters as numbers.
+Without a vocoder the phases are found by Griffin-Lim. `voice.json` and `voice.npz` lie beside the model: what its
+features are, and the analysis window and mel filters as numbers; and `voice.embedding.onnx`, if it asks who speaks.
 """
 
 import argparse
@@ -16,7 +16,9 @@ import numpy as np
 import onnxruntime
 import soundfile
 
-LOWEST, HIGHEST, CLEAR = 60.0, 400.0, 0.45  # Hz of a voice, and how alike its periods are at least
+LOWEST, HIGHEST, CLEAR = 60.0, 500.0, 0.65  # Hz of a voice, and how alike its periods are at least
+KEPT = 6  # candidates for the pitch of a frame
+CHUNK, REACH, CONTEXT = 20.0, 3.0, 1.0  # seconds of a long source heard at once, about; moved, and heard around it
 KNOWN = {
     "highpass": 0.0,
     "dither": 0.0,
@@ -101,42 +103,137 @@ class Features:
         return wave / self.spec["gain"]
 
 
+def resampled(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Samples at another rate: their spectrum cut, or continued with zeros."""
+    size = round(len(wave) * wanted / rate)
+    return np.fft.irfft(np.fft.rfft(wave)[: size // 2 + 1], n=size) * (size / len(wave))
+
+
 def read(path: str, rate: int) -> np.ndarray:
-    """Samples of a recording, mono, at another rate if need be (its spectrum cut or continued with zeros)."""
+    """Samples of a recording, mono, at a rate."""
     wave, own = soundfile.read(path, always_2d=True)
-    wave = wave.mean(axis=1)
-    size = round(len(wave) * rate / own)
-    return np.fft.irfft(np.fft.rfft(wave)[: size // 2 + 1], n=size) * (size / len(wave)) if own != rate else wave
+    return resampled(wave.mean(axis=1), own, rate) if own != rate else wave.mean(axis=1)
 
 
 def pitch(wave: np.ndarray, spec: dict, frames: int) -> np.ndarray:
-    """Hz of every frame (T,), 0 where unvoiced: the highest peak of the normalized autocorrelation."""
-    rate, hop = spec["sample_rate"], spec["hop"]
+    """Hz of every frame (T,), 0 where unvoiced: the likeliest way through the peaks of normalized autocorrelations."""
+    rate, own = 8000, spec["sample_rate"]
+    low = resampled(wave, own, rate)
     short, long = int(rate / HIGHEST), int(rate / LOWEST)
-    first = 0 if spec["padding"] == "center" else hop // 2
-    padded = np.pad(wave, 2 * long)
-    found = np.zeros(frames, np.float32)
-    for i in range(frames):
-        piece = padded[first + i * hop + long : first + i * hop + 3 * long]
-        energy = np.concatenate([[0.0], np.cumsum(piece**2)])
-        ahead = energy[-1] - energy[: long + 1]  # of what is left behind each lag
-        alike = np.fft.irfft(np.abs(np.fft.rfft(piece, 4 * long)) ** 2)[: long + 1]
-        alike = alike / np.sqrt(np.maximum(ahead * energy[::-1][: long + 1], 1e-12))
-        lag = short + int(np.argmax(alike[short : long + 1]))
-        found[i] = rate / lag if alike[lag] > CLEAR and energy[-1] > 1e-4 else 0.0
+    first = 0 if spec["padding"] == "center" else spec["hop"] / 2
+    middle = ((first + np.arange(frames) * spec["hop"]) * rate / own).astype(int)
+    size = 3 * long
+    pieces = np.lib.stride_tricks.sliding_window_view(np.pad(low, (size // 2, size + long)), size)[middle]
+    energy = np.cumsum(np.pad(pieces**2, ((0, 0), (1, 0))), axis=1)
+    alike = np.fft.irfft(np.abs(np.fft.rfft(pieces, 2 * size)) ** 2)[:, : long + 2]
+    ahead, behind = energy[:, -1:] - energy[:, : long + 2], energy[:, ::-1][:, : long + 2]
+    alike /= np.sqrt(np.maximum(ahead * behind, 1e-12))
+    alike[energy[:, -1] < 1e-2 * energy[:, -1].max()] = 0.0
+    left, mid, right = alike[:, short - 1 : -2], alike[:, short:-1], alike[:, short + 1 :]
+    peaks = np.where((mid >= left) & (mid > right), mid, 0.0)
+    bins = np.argsort(-peaks, axis=1)[:, :KEPT]
+    a, b, c = (np.take_along_axis(each, bins, axis=1) for each in (left, mid, right))
+    top = np.clip(0.5 * (a - c) / np.minimum(a - 2 * b + c, -1e-9), -0.5, 0.5)  # of the parabola through three points
+    hertz = rate / (short + bins + top)
+    height = np.take_along_axis(peaks, bins, axis=1)
+    score = np.where(height > 0, height + 0.01 * np.log2(hertz / LOWEST), -9.0)  # two periods are as alike as one
+    best = likeliest(score, np.log2(hertz))
+    return np.where(best < KEPT, np.pad(hertz, ((0, 0), (0, 1)))[np.arange(frames), best], 0.0).astype(np.float32)
+
+
+def likeliest(score: np.ndarray, octave: np.ndarray) -> np.ndarray:
+    """The best way (T,) through candidates (T, K), their scores and octaves; K stands for unvoiced."""
+    frames, kept = score.shape
+    score = np.pad(score, ((0, 0), (0, 1)), constant_values=CLEAR)
+    total, back = score[0], np.zeros((frames, kept + 1), int)
+    for i in range(1, frames):
+        jump = np.full((kept + 1, kept + 1), 0.3)  # from rows to columns; into voice and out of it
+        jump[:kept, :kept] = np.abs(octave[i - 1][:, None] - octave[i])
+        jump[kept, kept] = 0.0
+        ways = total[:, None] - jump
+        back[i] = ways.argmax(axis=0)
+        total = ways.max(axis=0) + score[i]
+    found = np.zeros(frames, int)
+    found[-1] = total.argmax()
+    for i in range(frames - 1, 0, -1):
+        found[i - 1] = back[i][found[i]]
     return found
 
 
-def clip(path: str, side: str, about: dict, features: Features) -> dict:
-    """What a graph asks of a recording; clips that are too short are continued with silence."""
-    spec = features.spec
-    wave = read(path, spec["sample_rate"])
-    wave = np.pad(wave, (0, max(0, (about["onnx"]["shortest"] + 1) * spec["hop"] - len(wave))))
-    made = features.analyze(wave)
+def loud(wave: np.ndarray, size: int, under: float) -> np.ndarray:
+    """Of every `size` samples whether they are less than `under` dB below the loudest (N,)."""
+    level = np.sqrt(np.mean(wave[: len(wave) // size * size].reshape(-1, size) ** 2, axis=1))
+    return level > level.max(initial=0.0) * 10 ** (-under / 20)
+
+
+def trimmed(wave: np.ndarray, under: float | None) -> np.ndarray:
+    """A recording without the silence at its ends."""
+    there = np.flatnonzero(loud(wave, 512, under)) if under else []
+    return wave[there[0] * 512 : (there[-1] + 1) * 512] if len(there) else wave
+
+
+def embedding(wave: np.ndarray, model: Path, about: dict) -> np.ndarray:
+    """Who speaks (1, 256), by the graph beside the model: of what is left without pauses."""
+    size, shortest = int(0.03 * about["features"]["sample_rate"]), about["onnx"]["embedding"]["shortest"]
+    wave = np.pad(wave, (0, max(0, shortest - len(wave))))
+    near = np.convolve(loud(wave, size, 30.0), np.ones(7), mode="same") > 0  # and 90 ms around it
+    said = wave[: len(near) * size][np.repeat(near, size)]
+    said = np.pad(said, (0, max(0, shortest - len(said))))
+    session = onnxruntime.InferenceSession(model.with_name(about["onnx"]["embedding"]["graph"]))
+    return session.run(None, {"waveform": said[None].astype(np.float32)})[0]
+
+
+def clip(wave: np.ndarray, side: str, about: dict, features: Features, model: Path) -> dict:
+    """What a graph asks of a recording, by name; clips that are too short are continued with silence."""
+    spec, asked = features.spec, about["onnx"]["inputs"]
+    hop, least = spec["hop"], about["onnx"]["shortest"] + 1
+    padded = np.pad(wave, (0, max(-len(wave) % hop, least * hop - len(wave))))
+    made = features.analyze(padded)
     known = {f"{side}_features": made[None]}
-    if f"{side}_f0" in about["onnx"]["inputs"]:
-        known[f"{side}_f0"] = pitch(wave, spec, made.shape[1])[None]
-    return known
+    if f"{side}_f0" in asked:
+        known[f"{side}_f0"] = pitch(padded, spec, made.shape[1])[None]
+    if f"{side}_waveform" in asked:
+        size = made.shape[1] * hop
+        known[f"{side}_waveform"] = np.pad(padded, (0, max(0, size - len(padded))))[None, :size].astype(np.float32)
+    if f"{side}_embedding" in asked:
+        known[f"{side}_embedding"] = embedding(wave, model, about)
+    return {name: value for name, value in known.items() if name in asked}
+
+
+def level(f0: np.ndarray) -> float:
+    """Mean logarithm of a contour where it is voiced."""
+    return float(np.log(f0[f0 > 0]).mean()) if (f0 > 0).any() else 0.0
+
+
+def cuts(wave: np.ndarray, spec: dict, frames: int, longest: int | None) -> list[int]:
+    """Frames that pieces of a source begin with, and the last one ends with: quiet ones, if it is too long."""
+    if longest is None or frames <= longest:
+        return [0, frames]
+    second = spec["sample_rate"] / spec["hop"]
+    power = np.pad(wave, (0, frames * spec["hop"]))[: frames * spec["hop"]].reshape(frames, -1).var(axis=1)
+    smooth, near = np.convolve(power, np.ones(9), mode="same"), int(REACH * second)
+    count = int(np.ceil(frames / (CHUNK * second)))
+    even = [i * frames // count for i in range(1, count)]
+    return [0, *(at - near + int(smooth[at - near : at + near].argmin()) for at in even), frames]
+
+
+def converted(model: Path, about: dict, wave: np.ndarray, source: dict, target: dict) -> np.ndarray:
+    """Features (1, F, T): of a long source piece after piece, each heard with a second around it."""
+    session, spec = onnxruntime.InferenceSession(model), about["onnx"]
+    per_frame = {name: [int(n.split(" * ")[0]) for n in spec["inputs"][name] if "frames" in str(n)] for name in source}
+    growing = {name: sizes[0] for name, sizes in per_frame.items() if sizes}  # samples or values per frame
+    frames = min(source[name].shape[-1] // size for name, size in growing.items())
+    bounds, made = cuts(wave, about["features"], frames, spec.get("longest")), []
+    more = int(CONTEXT * about["features"]["sample_rate"] / about["features"]["hop"])
+    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        low, high = max(0, first - more), min(frames, last + more)
+        piece = {**source, **{name: source[name][..., low * n : high * n] for name, n in growing.items()}}
+        aim = dict(target)
+        if "source_f0" in piece and "target_f0" in aim:  # a piece has no level of its own, the recording has
+            moved = level(piece["source_f0"]) - level(source["source_f0"])
+            aim["target_f0"] = aim["target_f0"] * np.float32(np.exp(moved))
+        made.append(session.run(None, {**piece, **aim})[0][..., first - low : last - low])
+    return np.concatenate(made, axis=2)
 
 
 def meaning(spec: dict) -> dict:
@@ -160,25 +257,26 @@ def speak(path: str, converted: np.ndarray, spec: dict) -> np.ndarray:
     return onnxruntime.InferenceSession(path).run(None, inputs)[0][0]
 
 
-def main() -> None:
-    """Convert one recording."""
+def main(arguments: list[str] | None = None) -> None:
+    """Convert one recording, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("model", "source", "target", "out"):
         parser.add_argument(name)
     parser.add_argument("--vocoder", help="a graph of the same features")
-    given = parser.parse_args()
-    about = json.loads(Path(given.model).with_suffix(".json").read_text())
-    features = Features(about["features"], dict(np.load(Path(given.model).with_suffix(".npz"))))
-    inputs = {**clip(given.source, "source", about, features), **clip(given.target, "target", about, features)}
-    if lacking := about["onnx"]["inputs"].keys() - inputs.keys():
-        raise SystemExit(f"{given.model} asks for {', '.join(sorted(lacking))}: this example does without")
-    converted = onnxruntime.InferenceSession(given.model).run(None, inputs)[0]
-    if given.vocoder:
-        wave = speak(given.vocoder, converted, features.spec)
-    else:
-        wave = features.griffin_lim(converted[0])
-    loudest = max(1.0, float(np.abs(wave).max()))
-    soundfile.write(given.out, wave / loudest, about["features"]["sample_rate"])
+    given = parser.parse_args(arguments)
+    model = Path(given.model)
+    about = json.loads(model.with_suffix(".json").read_text())
+    features = Features(about["features"], dict(np.load(model.with_suffix(".npz"))))
+    rate = about["features"]["sample_rate"]
+    wave = read(given.source, rate)
+    source = clip(wave, "source", about, features, model)
+    target = clip(trimmed(read(given.target, rate), about["trim_db"]), "target", about, features, model)
+    if lacking := about["onnx"]["inputs"].keys() - source.keys() - target.keys():
+        raise SystemExit(f"{model} asks for {', '.join(sorted(lacking))}: this example does without")
+    made = converted(model, about, wave, source, target)
+    said = speak(given.vocoder, made, features.spec) if given.vocoder else features.griffin_lim(made[0])
+    said = said[: len(wave)] * np.sqrt(np.mean(wave**2) / max(np.mean(said**2), 1e-12))  # as loud as the source
+    soundfile.write(given.out, said / max(1.0, float(np.abs(said).max())), rate)
 
 
 if __name__ == "__main__":

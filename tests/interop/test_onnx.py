@@ -15,11 +15,14 @@ import torch
 
 from revoice.audio.features import extract
 from revoice.audio.presets import load_preset
+from revoice.audio.speaker import SpeakerEncoder
 from revoice.checkpoint.description import Description
-from revoice.checkpoint.load import Loaded
+from revoice.checkpoint.load import Loaded, load_checkpoint
 from revoice.checkpoint.save import require_free, save
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.interop.onnx import graph_of, left_out, write_onnx
+from revoice.interop.onnx.hearing import Identity
 from revoice.models.base import MODELS
 from revoice.vocoders.base import VOCODERS
 from tests.conversion.untrusted_helpers import SPEC, command, refusal, small
@@ -34,12 +37,30 @@ VOCODER: dict[str, dict[str, Any]] = {
 }
 
 
-SPEECHSPLIT = {
-    "n_features": 80, "sample_rate": 16000, "hop": 256, "decoder": {"hidden": 8, "layers": 1},
-    "converter": {"hidden": 8, "layers": 1}, "encoders": {
-        name: {"channels": 16, "convolutions": 1, "hidden": 2, "layers": 1} for name in ("content", "rhythm", "pitch")
+SIZES = {
+    "recsyn": {
+        "content": {"width": 8, "heads": 2, "layers": 1}, "neck": {"hidden": 8, "channels": 4},
+        "decoder": {"channels": 16, "hidden": 32, "blocks": 2, "voice": 16, "pitch_bins": 8},
+    },
+    "speechsplit": {
+        "decoder": {"hidden": 8, "layers": 1}, "converter": {"hidden": 8, "layers": 1}, "encoders": {
+            name: {"channels": 16, "convolutions": 1, "hidden": 2, "layers": 1}
+            for name in ("content", "rhythm", "pitch")
+        },
     },
 }  # fmt: skip
+ASKED = {
+    "recsyn": {"source_waveform", "source_f0", "target_features", "target_f0", "target_embedding"},
+    "speechsplit": {"source_features", "source_f0", "target_f0", "target_embedding"},
+}
+
+
+def converter(name: str, preset: str, **more: Any) -> Loaded:
+    torch.manual_seed(0)
+    spec = load_preset(preset)
+    facts = {"n_features": spec.channels, "sample_rate": spec.sample_rate, "hop": spec.hop}
+    about = Description(model=name, arguments={**facts, **SIZES[name], **more}, features=spec.to_dict(), trim_db=30.0)
+    return Loaded(MODELS.build(name, about.arguments).eval(), spec, about, None, "")
 
 
 def vocoder(name: str, preset: str = "mel_22k") -> Loaded:
@@ -70,6 +91,70 @@ def test_vocoders(name: str, preset: str, tmp_path: Path) -> None:
     about = json.loads((tmp_path / "v.json").read_text())
     assert about["kind"] == "vocoder" and about["onnx"]["output"] == "waveform"
     assert dict(np.load(tmp_path / "v.npz"))["window"].shape == (loaded.spec.n_fft,)
+
+
+@pytest.fixture(scope="module")
+def speaking(tmp_path_factory: pytest.TempPathFactory) -> tuple[Loaded, Path]:
+    """A small converter that hears waveforms, and its graph."""
+    loaded, out = converter("recsyn", "mel_22k"), tmp_path_factory.mktemp("speaking") / "voice.onnx"
+    assert write_onnx(loaded, loaded.description, out) < 1e-4
+    return loaded, out
+
+
+def as_torch_converts(loaded: Loaded, graph: Path | bytes, frames: int) -> None:
+    """A graph against the model itself, on clips of these many frames and some more."""
+    made: dict[str, torch.Tensor] = {}
+    draws, hop = torch.Generator().manual_seed(7), loaded.spec.hop
+    for side, count in (("source", frames), ("target", frames // 2 + 97)):
+        wave = 0.1 * torch.randn(1, count * hop, generator=draws)
+        made |= {
+            f"{side}_features": torch.rand(1, loaded.spec.channels, count, generator=draws),
+            f"{side}_f0": 150 + 60 * torch.rand(1, count, generator=draws) * torch.randn(1, count).sign(),
+            f"{side}_embedding": torch.randn(1, 256, generator=draws), f"{side}_waveform": wave,
+        }  # fmt: skip
+    clips = [
+        Batch.of_clip(**{name.removeprefix(side): each[0] for name, each in made.items() if name.startswith(side)})
+        for side in ("source_", "target_")
+    ]
+    model: Any = loaded.model
+    expected = model.convert(clips[0], [clips[1]], model.typed_controls({})).numpy()
+    session = onnxruntime.InferenceSession(graph)
+    assert {each.name for each in session.get_inputs()} == ASKED[model.name]
+    found = session.run(None, {name: made[name].numpy() for name in ASKED[model.name]})[0]
+    assert found.shape == expected.shape == (1, loaded.spec.channels, frames)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("frames", [200, 777, 2583])
+def test_recognition_synthesis_from_the_waveform(frames: int, speaking: tuple[Loaded, Path]) -> None:
+    as_torch_converts(*speaking, frames)
+    about = json.loads(speaking[1].with_suffix(".json").read_text())["onnx"]
+    assert about["longest"] == 2583 and about["embedding"]["graph"] == "voice.embedding.onnx"
+
+
+@pytest.mark.slow
+def test_the_converter_that_ships(tmp_path: Path) -> None:
+    loaded, out = load_checkpoint("default"), tmp_path / "voice.onnx"
+    assert write_onnx(loaded, loaded.description, out) < 1e-4
+    for frames in (200, 2583):
+        as_torch_converts(loaded, out, frames)
+
+
+def test_who_speaks_is_told_as_resemblyzer_tells_it() -> None:
+    encoder = SpeakerEncoder(vad=False)
+    for seconds, level in ((1.0, 1.0), (1.3, 1.0), (1.97, 0.01), (3.4, 1.0), (5.05, 1.0)):
+        wave = (level * speech(seconds, 16000, 170)).astype(np.float32)
+        found = Identity(16000)(torch.from_numpy(wave)[None])
+        assert torch.allclose(found[0], encoder.embed([wave])[0], atol=1e-5), seconds
+
+
+def test_timbre_of_speechsplit() -> None:
+    loaded = converter("speechsplit", "speechsplit_16k")
+    graph = graph_of(loaded.model, loaded.spec)
+    assert graph.about()["shortest"] == 192
+    content = graph.traced().SerializeToString()
+    assert graph.distance(content) < 1e-4
+    as_torch_converts(loaded, content, 333)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +196,28 @@ def test_the_example_converts_without_torch(speaks: str, exported: Path, tmp_pat
     )
 
 
+def test_the_example_converts_waveforms_longer_than_a_window(speaking: tuple[Loaded, Path], tmp_path: Path) -> None:
+    long = np.concatenate([speech(6.0, 16000, hz) for hz in (110, 120, 130, 115, 125, 118)])
+    soundfile.write(tmp_path / "a.wav", long, 16000)
+    soundfile.write(tmp_path / "b.wav", speech(0.3, 22050, 210), 22050)
+    program = the_example()
+    program.Features.griffin_lim = lambda self, features: np.repeat(features.mean(0), self.spec["hop"])  # quick
+    arguments = [str(speaking[1]), *(str(tmp_path / name) for name in ("a.wav", "b.wav", "out.wav"))]
+    program.main(arguments)
+    wave, rate = soundfile.read(tmp_path / "out.wav")
+    assert rate == 22050 and abs(len(wave) / rate - 36.0) < 0.05 and np.isfinite(wave).all()
+    assert np.sqrt(np.mean(wave**2)) == pytest.approx(np.sqrt(np.mean(long**2)), rel=0.02)
+
+
+def test_pieces_of_the_example_meet_at_quiet_places() -> None:
+    module, spec = the_example(), SPEC.to_dict()
+    frames, wave = 3000, np.ones(3000 * 256) * (-1.0) ** np.arange(3000 * 256)
+    wave[1450 * 256 : 1470 * 256] *= 0.01
+    assert module.cuts(wave, spec, frames, None) == module.cuts(wave, spec, frames, 3000) == [0, 3000]
+    first, middle, last = module.cuts(wave, spec, frames, 2583)
+    assert (first, last) == (0, 3000) and 1450 <= middle < 1470
+
+
 def the_example() -> Any:
     found = importlib.util.spec_from_file_location("onnx_convert", ROOT / "examples" / "onnx_convert.py")
     assert found is not None and found.loader is not None
@@ -123,7 +230,7 @@ def the_example() -> Any:
     "preset", ["mel_22k", "mel_22k_tacotron", "mel_24k100", "adain_24k", "linear_16k", "log1p_22k"]
 )
 def test_the_examples_features_are_ours(preset: str) -> None:
-    from revoice.interop.onnx import _numbers
+    from revoice.interop.onnx.write import _numbers
 
     module = the_example()
     spec = load_preset(preset)
@@ -138,7 +245,7 @@ def test_the_examples_features_are_ours(preset: str) -> None:
 
 
 def test_whatever_the_exporter_says_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("revoice.interop.onnx.graph_of", lambda *_: {}["standardizer.mean"])
+    monkeypatch.setattr("revoice.interop.onnx.write.graph_of", lambda *_: {}["standardizer.mean"])
     loaded = vocoder("vocos")
     with pytest.raises(UserError, match="no graph of vocos can be made"):
         write_onnx(loaded, loaded.description, tmp_path / "v.onnx")
@@ -148,8 +255,13 @@ def test_what_has_no_graph(exported: Path, tmp_path: Path) -> None:
     model, _ = small("vqvae")  # speaks with a table of voices
     with pytest.raises(UserError, match="no graph of vqvae"):
         graph_of(model, SPEC)
-    with pytest.raises(UserError, match="no graph of speechsplit"):
-        graph_of(MODELS.build("speechsplit", SPEECHSPLIT), SPEC)
+    codegan = MODELS.get("codegan")
+    with pytest.raises(UserError, match="no graph of codegan, whose codes are rewritten to an emotion"):
+        graph_of(codegan(80, 16000, 256, ("sad", "glad")), SPEC)
+    with pytest.raises(UserError, match="no graph of pix2pix, which hears an anonymized copy of the source"):
+        graph_of(MODELS.get("pix2pix")(1024), load_preset("stft_16k1024"))
+    with pytest.raises(UserError, match="no graph of random_cnn, which searches"):
+        graph_of(MODELS.get("random_cnn")(SPEC.channels), SPEC)
     said = refusal(exported, lambda: command("export", f"ckpt={exported / 'model.ckpt'}", "out=a.onnx", "half=true"))
     assert "an .onnx file has 32 bits" in said
     (tmp_path / "model.onnx").write_text("mine")

@@ -22,10 +22,10 @@ EMBEDDING = 256
 ENCODER_SPEC = FeatureSpec(  # librosa's default power mel, without logarithm
     sample_rate=SAMPLE_RATE, n_fft=400, hop=160, win=400, pad_mode="constant", power=2, mels=40, scale="linear"
 )
-_FRAMES = 160  # of one partial utterance
-_STEP = 77  # frames between partials: 1.3 per second
-_COVERAGE = 0.75  # a last partial with less audio than this is dropped
-_TARGET_DB = -30.0
+PARTIAL = 160  # frames of one partial utterance
+STEP = 77  # frames between partials: 1.3 per second
+COVERAGE = 0.75  # a last partial with less audio than this is dropped
+TARGET_DB = -30.0  # full scale; what is quieter is raised to it
 _CHUNK_PARTIALS = 128  # in one LSTM call
 _CHUNK_SAMPLES = 1 << 22  # in one mel call
 
@@ -53,7 +53,7 @@ class SpeakerEncoder(nn.Module):
     def forward(self, mels: Tensor) -> Tensor:
         """Partial utterances (N, T, 40) of power mels -> unit vectors (N, 256); differentiable."""
         _, (hidden, _) = self.lstm(mels)
-        return _unit(torch.relu(self.linear(hidden[-1])))
+        return unit(torch.relu(self.linear(hidden[-1])))
 
     @torch.no_grad()
     def embed(self, clips: Sequence[Audio | np.ndarray]) -> Tensor:
@@ -72,7 +72,7 @@ class SpeakerEncoder(nn.Module):
         """One embedding (256,) of a speaker: the mean over clips, of length 1."""
         if not clips:
             raise UserError("a speaker embedding needs at least one clip")
-        return _unit(self.embed(clips).mean(0))
+        return unit(self.embed(clips).mean(0))
 
     def preprocess(self, samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         """(S,) at any rate -> 16 kHz, not quieter than -30 dBFS, without long silences."""
@@ -80,19 +80,19 @@ class SpeakerEncoder(nn.Module):
         wanted = -(-len(samples) * SAMPLE_RATE // sample_rate)
         samples = _fit(resample(samples, sample_rate, SAMPLE_RATE), wanted)
         level = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
-        if 0.0 < level < 10 ** (_TARGET_DB / 20):
-            samples = samples * np.float32(10 ** (_TARGET_DB / 20) / level)
+        if 0.0 < level < 10 ** (TARGET_DB / 20):
+            samples = samples * np.float32(10 ** (TARGET_DB / 20) / level)
         return drop_silence(samples, SAMPLE_RATE) if self.vad else samples
 
     def _embed_group(self, clips: list[np.ndarray]) -> Tensor:
         """Embeddings (N, 256) of preprocessed clips of like length: one mel call, all partials in few LSTM calls."""
         starts = [partial_starts(len(samples)) for samples in clips]
-        size = max(max(len(c), (s[-1] + _FRAMES) * ENCODER_SPEC.hop) for c, s in zip(clips, starts, strict=True))
+        size = max(max(len(c), (s[-1] + PARTIAL) * ENCODER_SPEC.hop) for c, s in zip(clips, starts, strict=True))
         batch = torch.from_numpy(np.stack([_fit(samples, size) for samples in clips])).to(self.linear.weight.device)
         mels = self.mel(batch).transpose(1, 2)
-        partials = torch.cat([mels[row].unfold(0, _FRAMES, _STEP)[: len(s)] for row, s in enumerate(starts)]).mT
+        partials = torch.cat([mels[row].unfold(0, PARTIAL, STEP)[: len(s)] for row, s in enumerate(starts)]).mT
         embedded = torch.cat([self(chunk) for chunk in partials.split(_CHUNK_PARTIALS)]).cpu()
-        return _unit(torch.stack([own.mean(0) for own in embedded.split([len(s) for s in starts])]))
+        return unit(torch.stack([own.mean(0) for own in embedded.split([len(s) for s in starts])]))
 
 
 def partial_starts(samples: int) -> list[int]:
@@ -102,9 +102,9 @@ def partial_starts(samples: int) -> list[int]:
     [0, 77, 154]
     """
     frames = -(-(samples + 1) // ENCODER_SPEC.hop)
-    starts = list(range(0, max(1, frames - _FRAMES + _STEP + 1), _STEP))
-    coverage = (samples - starts[-1] * ENCODER_SPEC.hop) / (_FRAMES * ENCODER_SPEC.hop)
-    return starts[:-1] if coverage < _COVERAGE and len(starts) > 1 else starts
+    starts = list(range(0, max(1, frames - PARTIAL + STEP + 1), STEP))
+    coverage = (samples - starts[-1] * ENCODER_SPEC.hop) / (PARTIAL * ENCODER_SPEC.hop)
+    return starts[:-1] if coverage < COVERAGE and len(starts) > 1 else starts
 
 
 @lru_cache(maxsize=4)
@@ -121,7 +121,8 @@ def _fit(samples: np.ndarray, size: int) -> np.ndarray:
     return samples[:size] if len(samples) >= size else np.pad(samples, (0, size - len(samples)))
 
 
-def _unit(vectors: Tensor) -> Tensor:
+def unit(vectors: Tensor) -> Tensor:
+    """(..., D), each of length 1; zeros stay."""
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 

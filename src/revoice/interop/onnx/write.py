@@ -1,0 +1,93 @@
+"""A checkpoint as a graph, and beside it what a program without torch needs to feed it.
+
+Beside `NAME.onnx` lie `NAME.json`, the description of the checkpoint with the graph's inputs, and `NAME.npz`, the
+analysis window (n_fft,) and the mel filters (n_fft / 2 + 1, F) as numbers; where speaker embeddings are asked for also
+`NAME.embedding.onnx`, which makes them of waveforms. docs/vocoders.md has the steps in words.
+"""
+
+import io
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from revoice.atomic import replacing
+from revoice.audio.features import extractor
+from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.description import KEY, Description
+from revoice.checkpoint.load import Loaded
+from revoice.errors import UserError, one_line
+from revoice.interop.onnx.graph import Graph
+from revoice.interop.onnx.hearing import identity_graph
+from revoice.interop.onnx.models import model_graph
+from revoice.interop.onnx.vocoders import vocoder_graph
+from revoice.vocoders.neural import NeuralVocoder
+
+CLOSE = 1e-4  # how near onnxruntime has to come, relative to the largest value
+EMBEDDING = ".embedding.onnx"
+
+
+def graph_of(network: nn.Module, spec: FeatureSpec) -> Graph:
+    """The graph of a model or a vocoder of such features.
+
+    Raises:
+        UserError: it asks for what no graph has: a table of voices, or steps that depend on the clips.
+    """
+    return vocoder_graph(network) if isinstance(network, NeuralVocoder) else model_graph(network, spec)
+
+
+def left_out(network: nn.Module) -> list[str]:
+    """Settings of a vocoder, `name=value`, that its graph does without: it is the network alone."""
+    given = {name: getattr(network, name, 0) for name in ("projections", "denoise")}
+    return [f"{name}={value}" for name, value in given.items() if value] if isinstance(network, NeuralVocoder) else []
+
+
+def write_onnx(loaded: Loaded, description: Description, path: Path) -> float:
+    """Write a checkpoint as a graph, its description and the numbers of its features.
+
+    Returns:
+        How far onnxruntime is from torch on clips of other lengths than it was traced with, relative to the largest
+        value.
+
+    Raises:
+        UserError: no graph can be made of it, or one that says something else.
+    """
+    try:
+        graph = graph_of(loaded.model, loaded.spec)
+        voice = identity_graph(loaded.spec.sample_rate) if _asks_who_speaks(graph) else None
+        protos = [each.traced() for each in (graph, voice) if each is not None]
+    except UserError:
+        raise
+    except Exception as error:  # the exporter's own are of many kinds, the first of them says what went wrong
+        cause = error.__cause__ or error
+        raise UserError(f"no graph of {description.model} can be made: {one_line(cause, 160)}") from error
+    about = {**description.to_dict(), "onnx": graph.about()}
+    if voice is not None:
+        about["onnx"]["embedding"] = {"graph": path.with_suffix(EMBEDDING).name, **voice.about()}
+    entry = protos[0].metadata_props.add()
+    entry.key, entry.value = KEY, json.dumps(about)
+    contents = [proto.SerializeToString() for proto in protos]
+    distance = max(each.distance(content) for each, content in zip([graph, voice], contents, strict=False) if each)
+    if not distance < CLOSE:
+        raise UserError(f"the graph of {description.model} is {distance:.1e} off in onnxruntime, expected {CLOSE:.0e}")
+    numbers = io.BytesIO()
+    np.savez(numbers, allow_pickle=False, **_numbers(loaded.spec))
+    described = f"{json.dumps(about, indent=2)}\n".encode()
+    written = {path.with_suffix(".json"): described, path.with_suffix(".npz"): numbers.getvalue(), path: contents[0]}
+    if voice is not None:
+        written = {path.with_suffix(EMBEDDING): contents[1], **written}
+    with ExitStack() as stack:
+        for name, content in written.items():
+            stack.enter_context(replacing(name, sync=name == path)).write(content)
+    return distance
+
+
+def _asks_who_speaks(graph: Graph) -> bool:
+    return any(name.endswith("_embedding") for name in graph.shapes)
+
+
+def _numbers(spec: FeatureSpec) -> dict[str, np.ndarray]:
+    made = extractor(spec)
+    return {"window": made.window.numpy(), **({"mel": made.basis.numpy()} if spec.mels else {})}
