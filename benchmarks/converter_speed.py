@@ -17,7 +17,7 @@ import torch
 
 from revoice.audio.io import Audio, read_audio, write_audio
 from revoice.cli.try_it import embedded
-from revoice.conversion.converter import load
+from revoice.conversion.load import load
 
 
 def main() -> None:

@@ -28,7 +28,8 @@ from revoice.audio.io import Audio, read_audio
 from revoice.audio.presets import config_dir
 from revoice.audio.speaker import speaker_encoder
 from revoice.conversion.adaptation import Voice
-from revoice.conversion.converter import Converter, load
+from revoice.conversion.converter import Converter
+from revoice.conversion.load import load
 from revoice.data.config import build
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, mean_rate

@@ -27,7 +27,8 @@ from revoice.audio.io import Audio, resample
 from revoice.audio.loudness import match_loudness
 from revoice.audio.presets import config_dir, load_preset
 from revoice.audio.speaker import speaker_encoder
-from revoice.conversion.converter import Converter, load
+from revoice.conversion.converter import Converter
+from revoice.conversion.load import load
 from revoice.data.config import build
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.fields.clip import load_clip

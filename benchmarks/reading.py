@@ -19,9 +19,9 @@ import webdataset
 
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.manifest import Manifest, Row
-from revoice.data.datamodule import VoiceDataModule
 from revoice.data.fields.features import Features
 from revoice.data.files import write_json, write_lines
+from revoice.data.memory import VoiceDataModule
 from revoice.data.prepare.preparation import Prepared
 from revoice.data.prepare.shards import ShardWriter
 from revoice.data.read.batch import Batch

@@ -17,7 +17,8 @@ import torch
 from revoice.audio.io import Audio, read_audio
 from revoice.cli.try_it import embedded
 from revoice.conversion import jobs
-from revoice.conversion.converter import Converter, load
+from revoice.conversion.converter import Converter
+from revoice.conversion.load import load
 from revoice.conversion.outputs import find_sources, find_target, plan
 
 

@@ -15,14 +15,14 @@ for _name, _value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault(_name, _value)
 
 if TYPE_CHECKING:
-    from revoice.conversion.converter import load
+    from revoice.conversion.load import load
 
 __all__ = ["__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":  # torch is imported when it is first needed, not by `import revoice`
-        from revoice.conversion.converter import load
+        from revoice.conversion.load import load
 
         return load
     raise AttributeError(f"module 'revoice' has no attribute '{name}'")

@@ -1,8 +1,7 @@
 """What pydantic finds wrong with settings, in one line: the name as it is typed, the value, what was expected."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -31,16 +30,8 @@ class _Found(NamedTuple):
     error: Any
 
 
-@contextmanager
-def translated(kind: Any, value: Any, what: str) -> Iterator[None]:
-    """Turns pydantic's errors about `value`, which was to be a `kind` and is called `what`, into a `UserError`."""
-    try:
-        yield
-    except ValidationError as error:
-        raise _mistake(kind, value, what, error) from error
-
-
-def _mistake(kind: Any, value: Any, what: str, error: ValidationError) -> UserError:
+def mistake(kind: Any, value: Any, what: str, error: ValidationError) -> UserError:
+    """What stands for pydantic's error about `value`, which was to be a `kind` and is called `what`."""
     every = [_find(kind, value, what, each) for each in error.errors(include_url=False)]
     for found in every:
         told = found.error.get("ctx", {}).get("error")

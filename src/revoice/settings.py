@@ -14,9 +14,18 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args, get_origin
 
 import pydantic.dataclasses
-from pydantic import AfterValidator, AllowInfNan, BeforeValidator, ConfigDict, Field, Strict, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+)
 
-from revoice.mistakes import LARGEST, Expected, translated
+from revoice.mistakes import LARGEST, Expected, mistake
 
 T = TypeVar("T")
 CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, coerce_numbers_to_str=True, protected_namespaces=())
@@ -103,8 +112,10 @@ def settings(cls: type[T]) -> type[T]:
 
     @functools.wraps(check)
     def construct(self: Any, *arguments: Any, **values: Any) -> None:
-        with translated(made, values, made.__name__):
+        try:
             check(self, *arguments, **values)
+        except ValidationError as error:
+            raise mistake(made, values, made.__name__, error) from error
 
     made.__init__ = construct  # type: ignore[method-assign]
     return cast(type[T], made)
@@ -127,8 +138,10 @@ def checked(kind: Any, value: Any, what: str) -> Any:
     Raises:
         UserError: in one line, the name as it is typed, the value and what was expected.
     """
-    with translated(kind, value, what):
+    try:
         return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise mistake(kind, value, what, error) from error
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], what: str) -> T:

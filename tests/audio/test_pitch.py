@@ -5,6 +5,7 @@ import pytest
 
 from revoice.audio.pitch import UNVOICED, log_f0_statistics, normalize_log_f0, pitch, pitch_for
 from revoice.audio.presets import load_preset, preset_names
+from revoice.data.fields.f0 import F0
 from revoice.errors import UserError
 
 
@@ -38,6 +39,25 @@ def test_the_fast_search_at_a_low_rate_finds_the_same_contour(name):
     assert (fast.voiced == full.voiced).mean() > 0.98
     cents = 1200 * np.abs(np.log2(fast.f0[both] / full.f0[both]))
     assert np.median(cents) < 1 and np.quantile(cents, 0.97) < 10
+
+
+@pytest.mark.parametrize(("rate", "hop"), [(16000, 80), (16000, 256), (22050, 256), (48000, 300)])
+def test_rapt_is_in_time_with_the_frames(rate, hop):
+    pytest.importorskip("pysptk", reason="pip install 'revoice[rapt]'")
+    wave, truth = glide(rate)
+    frames = 1 + len(wave) // hop
+    found = pitch(wave, rate, hop, frames, method="rapt")
+    centers = np.arange(frames) * hop
+    inside = found.voiced & (centers > rate / 10) & (centers < len(wave) - rate / 10)
+    assert len(found.f0) == frames and inside.mean() > 0.75
+    early = 1000 * (found.f0[inside] - truth[centers[inside]]).mean() / 110.0  # ms; the glide rises by 110 Hz a second
+    assert abs(early) < 2
+
+
+def test_rapt_without_its_package_is_one_line_before_any_work(monkeypatch):
+    monkeypatch.setattr("revoice.audio.pitch.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'revoice\[rapt\]'"):
+        F0(load_preset("mel_22k"), method="rapt")
 
 
 def test_harvest_agrees():

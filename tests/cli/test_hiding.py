@@ -15,8 +15,8 @@ from revoice.audio.presets import load_preset
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.save import save
 from revoice.cli.convert import _convert
-from revoice.conversion.converter import load
 from revoice.conversion.jobs import Result
+from revoice.conversion.load import load
 from revoice.conversion.outputs import Job, Target
 from revoice.models.base import MODELS
 

@@ -10,7 +10,8 @@ from revoice.audio.presets import load_preset
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.save import save
 from revoice.cli.convert import spoken, with_griffin_lim
-from revoice.conversion.converter import load
+from revoice.conversion import jobs
+from revoice.conversion.load import load
 from revoice.errors import UserError
 from revoice.vocoders.base import VOCODERS
 from tests.conversion.untrusted_helpers import small
@@ -55,6 +56,20 @@ def test_one_of_other_features_is_refused_with_the_way_out(tmp_path: Path) -> No
 def test_another_than_the_model_names_is_told(tmp_path: Path) -> None:
     file = model(tmp_path / "best.ckpt", vocoder={"name": "vocos", "sha256": "0123456789abcdef"})
     assert "evaluated with the vocos 0123456789abcdef, which is another" in spoken(load(file))
+
+
+def test_who_waits_reads_first_which_vocoder_speaks(
+    command, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: Any, **others: Any) -> None:
+        raise UserError("interrupted before anything was converted")
+
+    file = model(tmp_path / "best.ckpt")
+    vocoder(tmp_path / "vocoder.ckpt")
+    monkeypatch.setattr(jobs, "convert_files", interrupted)
+    status, _, err = command("convert", f"ckpt={file}", f"src={clip}", f"tgt={clip}", f"out={tmp_path / 'a.wav'}")
+    told, reason = err.splitlines()
+    assert told == f"vocoder: vocos ({tmp_path / 'vocoder.ckpt'})" and "interrupted" in reason and status == 2
 
 
 def test_settings_that_are_of_none(tmp_path: Path) -> None:

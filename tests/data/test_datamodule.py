@@ -10,7 +10,7 @@ from torch import Tensor
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
-from revoice.data.datamodule import VoiceDataModule
+from revoice.data.memory import VoiceDataModule
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
 from revoice.data.read.batch import Batch
 from revoice.data.read.batch import Requires as Needs

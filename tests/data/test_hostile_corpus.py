@@ -18,9 +18,9 @@ from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.librispeech import LibriSpeech
 from revoice.data.corpora.manifest import Manifest
-from revoice.data.datamodule import VoiceDataModule
 from revoice.data.fields.base import build_field
 from revoice.data.fields.clip import load_clip
+from revoice.data.memory import VoiceDataModule
 from revoice.data.prepare import selection as module
 from revoice.data.prepare.compute import Chunk
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare

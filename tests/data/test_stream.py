@@ -26,7 +26,7 @@ from revoice.audio.presets import load_preset
 from revoice.data.config import build
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
-from revoice.data.datamodule import VoiceDataModule
+from revoice.data.memory import VoiceDataModule
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
 from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns

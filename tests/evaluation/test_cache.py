@@ -12,7 +12,8 @@ from recognizer_helpers import Bands
 from revoice.audio.io import Audio
 from revoice.data.corpora.manifest import Manifest
 from revoice.evaluation.cache import Cache, Conversions, RememberingRecognizer, RememberingVerifier, content
-from revoice.evaluation.evaluate import Request, run
+from revoice.evaluation.conversions import Request
+from revoice.evaluation.evaluate import run
 from revoice.evaluation.metrics.speed import Speed
 from revoice.evaluation.pairs import pick_trials
 from revoice.evaluation.session import _identity

@@ -13,7 +13,8 @@ from test_pairs import corpus as made
 from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.evaluation.pairs import pick_trials
-from revoice.evaluation.protocol import Protocol, load_protocol, save_protocol, trials_for
+from revoice.evaluation.protocol import Protocol, trials_for
+from revoice.evaluation.protocol_file import load_protocol, save_protocol
 from revoice.evaluation.session import evaluate_systems
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from revoice.audio.presets import load_preset
 from revoice.checkpoint.load import Loaded, load_checkpoint
-from revoice.conversion.converter import load
+from revoice.conversion.load import load
 from revoice.critics.period import PeriodCritic
 from revoice.critics.scale import ScaleCritic
 from revoice.data.read.batch import Batch

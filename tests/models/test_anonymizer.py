@@ -9,7 +9,7 @@ import torch
 from revoice.audio.anonymization import ANONYMIZERS
 from revoice.audio.io import Audio
 from revoice.audio.presets import load_preset
-from revoice.conversion.converter import load
+from revoice.conversion.load import load
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from tests.audio.test_anonymizers import buzz

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from revoice.errors import UserError
 from revoice.nn.draws import Draws
-from revoice.nn.quantizer import Quantizer, QuantizerSize, jitter, kmeans
+from revoice.nn.quantizer import ProductQuantizer, Quantizer, QuantizerSize, build_quantizer, jitter, kmeans
 
 
 def made(**settings: object) -> Quantizer:
@@ -137,3 +137,28 @@ def test_jitter_is_as_frequent_as_asked() -> None:
 def test_wrong_settings_are_one_line(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):
         QuantizerSize(**wrong)
+
+
+def test_groups_quantize_each_part_of_a_vector_by_a_codebook_of_its_own() -> None:
+    torch.manual_seed(0)
+    product = build_quantizer(QuantizerSize(codebook_size=8, dim=6, groups=3, init="normal", restart=0.0)).train()
+    assert isinstance(product, ProductQuantizer)
+    z = torch.randn(2, 6, 5, requires_grad=True)
+    out = product(z)
+    assert out.codes.shape == (2, 5, 3) and out.values.shape == (2, 6, 5)
+    for group, part in enumerate(product.parts):
+        alone = part(z[:, 2 * group : 2 * group + 2])
+        assert torch.equal(out.codes[..., group], alone.codes)
+        assert torch.equal(out.values[:, 2 * group : 2 * group + 2], alone.values)
+    weights = torch.randn(2, 6, 5)
+    (out.values * weights).sum().backward()
+    torch.testing.assert_close(z.grad, weights)
+    before = [part.codebook.clone() for part in product.parts]
+    product(z, draws(count=2))
+    assert all(not torch.equal(part.codebook, old) for part, old in zip(product.parts, before, strict=True))
+
+
+def test_groups_that_do_not_divide_the_width_are_one_line() -> None:
+    with pytest.raises(UserError, match=r"groups=3.*dim=64"):
+        build_quantizer(QuantizerSize(groups=3))
+    assert type(build_quantizer(QuantizerSize())) is Quantizer

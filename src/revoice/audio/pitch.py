@@ -1,6 +1,7 @@
-"""Fundamental frequency on the frames of a spec, by WORLD's estimators (Morise), and SpeechSplit's normalization."""
+"""Fundamental frequency on the frames of a spec, by WORLD's estimators or RAPT, and SpeechSplit's normalization."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -8,8 +9,9 @@ from revoice.audio.io import resample
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError, choices
 
-METHODS = ("dio", "harvest")
+METHODS = ("dio", "harvest", "rapt")
 ANALYSIS_RATE = 5512  # Hz that `pitch_for` analyses at: a quarter of 22.05 kHz, plenty for f0 up to 600 Hz
+RAPT_BEGINS = 0.0075  # seconds
 UNVOICED = -1e10  # SpeechSplit's mark in log-f0 contours
 
 
@@ -52,28 +54,47 @@ def pitch(
         sample_rate: Hz.
         hop: samples between frames.
         n_frames: T.
-        method: "dio" (DIO refined by StoneMask: fast) or "harvest" (slower, fewer unvoiced errors).
+        method: "dio" (WORLD's DIO refined by StoneMask: fast), "harvest" (WORLD's; slower, fewer unvoiced errors) or
+            "rapt" (Talkin 1995, by SPTK: what SpeechSplit was published with; always at `sample_rate`).
         floor: lowest f0 searched, Hz.  ceil: highest.
         offset: sample on which frame 0 is centered (`spec.frame_offset`).
         rate: Hz to resample to before the search, which is then faster; None searches at `sample_rate`.
     """
     if method not in METHODS:
         raise choices(method, METHODS, "pitch method")
-    at = min(rate or sample_rate, sample_rate)
+    require_method(method)
+    at = sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)
     if not 0 < floor < ceil <= at / 2:
         raise UserError(f"pitch range {floor:g}..{ceil:g} Hz: expected 0 < floor < ceil <= {at / 2:g}")
-    import pyworld
-
-    period = 1000.0 * hop / sample_rate
     x = np.ascontiguousarray(samples[offset:], dtype=np.float64)
     x = resample(np.pad(x, (0, max(0, (n_frames + 1) * hop - len(x)))), sample_rate, at)
-    if method == "dio":
-        f0, times = pyworld.dio(x, at, f0_floor=floor, f0_ceil=ceil, frame_period=period)
-        f0 = pyworld.stonemask(x, f0, times, at)
-    else:
-        f0, _ = pyworld.harvest(x, at, f0_floor=floor, f0_ceil=ceil, frame_period=period)
+    f0 = _rapt(x, at, hop, floor, ceil) if method == "rapt" else _world(x, at, method, hop / sample_rate, floor, ceil)
     f0 = np.where(np.isfinite(f0) & (f0 > 0), f0, 0.0)[:n_frames].astype(np.float32)
     return Pitch(f0, f0 > 0)
+
+
+def require_method(method: str) -> None:
+    """Raise a `UserError` where the method needs a package that is not installed."""
+    if method == "rapt" and find_spec("pysptk") is None:
+        raise UserError("pitch by rapt needs pysptk: pip install 'revoice[rapt]', or take dio or harvest")
+
+
+def _world(x: np.ndarray, rate: int, method: str, period: float, floor: float, ceil: float) -> np.ndarray:
+    import pyworld
+
+    step = 1000.0 * period
+    if method == "harvest":
+        return pyworld.harvest(x, rate, f0_floor=floor, f0_ceil=ceil, frame_period=step)[0]
+    f0, times = pyworld.dio(x, rate, f0_floor=floor, f0_ceil=ceil, frame_period=step)
+    return pyworld.stonemask(x, f0, times, rate)
+
+
+def _rapt(x: np.ndarray, rate: int, hop: int, floor: float, ceil: float) -> np.ndarray:
+    import pysptk
+
+    # SPTK's contour begins half a window in, whatever the hop: so much silence centers its first frame on sample 0
+    samples = np.pad(x, (round(RAPT_BEGINS * rate), 0)).astype(np.float32) * 32768  # in steps of 16 bits
+    return pysptk.rapt(samples, rate, hop, min=floor, max=ceil, otype="f0")
 
 
 def pitch_for(

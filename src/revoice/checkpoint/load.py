@@ -20,10 +20,11 @@ from revoice.atomic import digest
 from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import CHECKSUM, KEY, Description, checksum, spec_facts
+from revoice.checkpoint.fit import require_fit, sketch, widened
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import defaults
-from revoice.untrusted import read_safetensors, read_torch, refused, require_file, require_fit, sketch, widened
+from revoice.untrusted import read_safetensors, read_torch, refused, require_file
 from revoice.vocoders.base import VOCODERS
 
 DEFAULT = "default"  # the name of the converter that ships

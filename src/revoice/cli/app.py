@@ -22,7 +22,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from revoice.audio.presets import config_dir
-from revoice.cli.help import asked
 from revoice.cli.quoting import PATH_KEYS, by_todays_names, quote_arguments, with_trained_vocoder, without_dashes
 from revoice.errors import UserError, choices, is_text, one_line, printable
 
@@ -30,6 +29,7 @@ from revoice.errors import UserError, choices, is_text, one_line, printable
 OmegaConf.register_new_resolver("floordiv", lambda a, b: int(a) // int(b), replace=True)
 _LONGEST = 2000  # letters of a message
 Task = Callable[[dict[str, Any], Path], Any]
+QUESTIONS = {"--help", "-h", "--version"}  # what is answered instead of running
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what a user can mend, wherever it strikes
 
 
@@ -72,8 +72,10 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         for argument in sys.argv[1:]:
             if not is_text(argument):
                 raise UserError(f"{printable(argument)}: this name is not valid UTF-8: rename the file")
-        if (answer := asked(sys.argv[1:], config_name)) is not None:
-            print(answer)
+        if QUESTIONS & {*sys.argv[1:]}:
+            from revoice.cli.help import answer
+
+            print(answer(sys.argv[1:], config_name))
             return None
         sys.argv = [
             sys.argv[0],

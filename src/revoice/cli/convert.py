@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ from revoice.cli.app import device, required, run, several, to_json
 from revoice.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from revoice.cli.watch import Watcher
     from revoice.conversion.converter import Converter
     from revoice.conversion.jobs import Result
     from revoice.conversion.outputs import Job, Sources, Target
@@ -79,10 +81,10 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
+    if not converter.spec.phase:  # which needs no vocoder
+        print(spoken(converter), file=sys.stderr, flush=True)
     began = time.perf_counter()
     result = _convert(converter, jobs, targets, values.get("workers"))
-    if not converter.spec.phase:  # which needs no vocoder
-        print(spoken(converter), file=sys.stderr)
     _tell(result, jobs, time.perf_counter() - began)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
 
@@ -123,7 +125,6 @@ def _convert(
     converter: "Converter", jobs: "list[Job]", targets: "Target | dict[Path, Target]", workers: int | None
 ) -> "Result":
     """Every job, voice by voice, in this process or in several that share all of them."""
-    from revoice.cli.watch import Watcher
     from revoice.conversion.jobs import Result, bar, convert_files
     from revoice.conversion.outputs import Target
 
@@ -141,9 +142,20 @@ def _convert(
     with bar(len(jobs), show) as advance:
         for target, own in groups.values():
             # one bar at a time: of the files, or of the iterations of a single one
-            with Watcher(converter, target.clips, show and len(jobs) == 1) as watcher:
+            with _watched(converter, target, show and len(jobs) == 1) as watcher:
                 whole.add(convert_files(converter, own, target, controls, watch=watcher, advance=advance))
     return whole
+
+
+def _watched(converter: "Converter", target: "Target", show: bool) -> "AbstractContextManager[Watcher | None]":
+    """Who watches the model, if there is anything to be seen."""
+    from revoice.models.base import IteratingModel
+
+    if not isinstance(converter.model, IteratingModel):
+        return nullcontext()
+    from revoice.cli.watch import Watcher
+
+    return Watcher(converter.model, target.clips, show)
 
 
 def _processes(converter: "Converter", workers: int | None, jobs: int) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from revoice.evaluation.evaluate import Evaluation
     from revoice.evaluation.phone_error import PhoneProtocol
     from revoice.evaluation.privacy.session import Found, PrivacyProtocol
-    from revoice.evaluation.protocol import ConversionSettings
+    from revoice.evaluation.protocol_file import ConversionSettings
     from revoice.studies.gram_protocol import GramProtocol, Identification
 
 ERRORS = ("converted", "copy", "source")
@@ -64,7 +64,7 @@ def check_loggers(given: Any) -> None:
 
 def stored(values: dict[str, Any]) -> "ConversionSettings":
     """The settings of `evaluation=conversion`; a file of a protocol that cannot be read is refused."""
-    from revoice.evaluation.protocol import ConversionSettings
+    from revoice.evaluation.protocol_file import ConversionSettings
     from revoice.settings import from_mapping
 
     return from_mapping(ConversionSettings, values.get("evaluation") or {}, "evaluation")

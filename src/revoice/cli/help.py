@@ -29,13 +29,9 @@ class Setting(NamedTuple):
     comment: str
 
 
-def asked(arguments: Sequence[str], config_name: str) -> str | None:
-    """What to print instead of running, if `--help` or `--version` is among the arguments; None if neither is."""
-    if "--version" in arguments:
-        return f"revoice {__version__}"
-    if "--help" in arguments or "-h" in arguments:
-        return help_text(config_name, arguments)
-    return None
+def answer(arguments: Sequence[str], config_name: str) -> str:
+    """What to print instead of running, where `--version` or else `--help` is among the arguments."""
+    return f"revoice {__version__}" if "--version" in arguments else help_text(config_name, arguments)
 
 
 def help_text(config_name: str, arguments: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import described
 from revoice.checkpoint.vocoder import check_vocoder
 from revoice.conversion.adaptation import Adaptation, Steps
-from revoice.conversion.converter import Converter, load
+from revoice.conversion.converter import Converter
+from revoice.conversion.load import load
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import accepted

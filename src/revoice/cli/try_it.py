@@ -39,7 +39,7 @@ def check(values: dict[str, Any]) -> TryConfig:
 def task(values: dict[str, Any], folder: Path) -> Path:
     """Convert one clip, print where it is, how similar the voices are and what was heard; returns the folder."""
     from revoice.audio.io import write_audio
-    from revoice.conversion.converter import load
+    from revoice.conversion.load import load
 
     check(values)
     if bool(values["src"]) != bool(values["tgt"]):

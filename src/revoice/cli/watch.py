@@ -6,23 +6,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from revoice.conversion.converter import Converter
 from revoice.conversion.outputs import Job, made_here
 from revoice.errors import UserError
-from revoice.models.base import Progress
+from revoice.models.base import IteratingModel, Progress
 
 
 class Watcher:
-    """Watches a model while it converts; of models that do not iterate nothing is seen.
+    """Watches a model while it converts.
 
     Args:
-        converter: whose model.
+        model: that converts.
         references: the target's clips.
         show: whether to draw a progress bar, on standard error.
     """
 
-    def __init__(self, converter: Converter, references: Sequence[Path], show: bool) -> None:
-        self.model, self.references, self.show = converter.model, references, show
+    def __init__(self, model: IteratingModel, references: Sequence[Path], show: bool) -> None:
+        self.model, self.references, self.show = model, references, show
         self.seen: list[Progress] = []
         self.bar: Any = None
 

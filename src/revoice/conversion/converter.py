@@ -1,67 +1,26 @@
 """Source clip + target clips -> converted clip, by a loaded model and a vocoder."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from revoice.audio.features import extract
-from revoice.audio.io import Audio, AudioError, fingerprint, read_audio, resample
+from revoice.audio.io import Audio, AudioError
 from revoice.audio.loudness import follow_level, loudness_db, match_loudness
-from revoice.audio.speaker import speaker_encoder
-from revoice.audio.spec import FeatureSpec
-from revoice.audio.trim import read_speech
-from revoice.checkpoint.load import DEFAULT, Loaded, load_model
-from revoice.checkpoint.vocoder import FOUND, load_vocoder
+from revoice.checkpoint.load import Loaded
 from revoice.conversion.adaptation import Adaptation, Voice, adapted
 from revoice.conversion.chunks import WHOLE, Clip, Recording, fit
-from revoice.data.fields.base import FIELDS, build_field
-from revoice.data.fields.f0 import F0
-from revoice.data.fields.paired import Paired
+from revoice.conversion.hearing import Heard, Hearing
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.base import Controls, ConversionModel
-from revoice.nn.pitch import log_level, log_spread
 from revoice.vocoders.base import VOCODERS, Vocoder
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of a clip before its features are.
-
-    Attributes:
-        f0: (T,) Hz.  level, spread: of its pitch, see `Batch`.  embedding: of the speaker (256,).
-        name: what is drawn for the whole recording is tied to.
-    """
-
-    f0: np.ndarray | None = None
-    level: Tensor | None = None
-    spread: Tensor | None = None
-    embedding: Tensor | None = None
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A chunk of a recording, ready to be said in another voice.
-
-    Attributes:
-        source: the recording.
-        own: what is heard of it, as recorded.  clip: the same at the model's rate.
-        batch: what the model sees of it, a batch of one.
-    """
-
-    source: Recording
-    own: Audio
-    clip: Audio
-    batch: Batch
-
-
-class Converter:
+class Converter(Hearing):
     """Converts voices with one model.
 
     Args:
@@ -83,20 +42,13 @@ class Converter:
         adaptation: Adaptation | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.loaded, self.spec, self.device = loaded, loaded.spec, torch.device(device)
         if not isinstance(loaded.model, ConversionModel):
             needs = loaded.model.needs.format(path=loaded.path)
             wanted = f"it lacks {needs}" if needs else "give a conversion model"
             raise UserError(f"{loaded.path} holds a {loaded.model.name}, which converts nothing: {wanted}")
-        self.model: ConversionModel = loaded.model.to(self.device).eval()
-        how = loaded.description.fields.get("f0", {})
-        self.f0 = cast(F0, FIELDS.build("f0", how, {"spec": self.spec}, what="fields.f0"))
-        paired = [label for label in self.model.requires.of_clip if label.startswith("paired:")]
-        self.paired: Paired | None = None
-        if paired:
-            levels = [level for level in loaded.description.levels if level is not None]
-            made = cast(Paired, build_field(paired[0], self.spec, loaded.description.fields))
-            self.paired = made.settled(float(np.exp(np.mean(levels))) if levels else None)
+        where = torch.device(device)
+        super().__init__(loaded.model.to(where).eval(), loaded.spec, loaded.description, where)
+        self.loaded = loaded
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()
@@ -134,19 +86,6 @@ class Converter:
         said = ((heard, self.say(heard.batch, voice, controls)[0]) for heard in self.hear(source))
         return self.joined(source, said, self.tempo(source, voice, controls))
 
-    def hear(self, source: Recording) -> Iterator[Heard]:
-        """Every chunk of a recording, analyzed; what belongs to the whole of it is known before the first.
-
-        Their `Batch.id` is one for all chunks of a recording, another for another: what may be drawn by.
-        """
-        self._require_frames(source.size / source.rate, source.name)
-        known = [Known()] if source.whole else self._known(source)
-        name = ""
-        for own, about in zip(source.chunks(), known, strict=True):
-            clip = self.audio(own)
-            name = name or fingerprint(clip.samples)
-            yield Heard(source, own, clip, replace(self.analyzed(clip, replace(about, name=name)), id=(name,)))
-
     def tempo(self, source: Recording, voice: Voice, controls: Controls) -> float:
         """How many times as long as a recording its conversion becomes; `AudioError` if it is too long for that."""
         frames = self.spec.frames(round(source.cuts[-1] / source.rate * self.spec.sample_rate))
@@ -170,43 +109,6 @@ class Converter:
         rate = max(1, round(self.spec.sample_rate * tempo))
         return source.joined((_leveled(heard, samples, tempo) for heard, samples in said), rate)
 
-    def _known(self, source: Recording) -> list[Known]:
-        """What belongs to the whole recording, for each chunk: none has a voice or a level of pitch of its own."""
-        contours: list[np.ndarray] = []
-        voices: list[Tensor] = []
-        for heard in source.chunks():
-            clip = self.audio(heard)
-            if "f0" in self.model.requires.of_clip:
-                contours.append(self.f0.contour(clip.samples))
-            if "embedding" in self.model.requires.of_clip:
-                voices.append(speaker_encoder(str(self.device)).embed([clip])[0])
-        whole = torch.from_numpy(np.concatenate(contours)) if contours else None
-        level, spread = (None, None) if whole is None else (log_level(whole), log_spread(whole))
-        voice = torch.nn.functional.normalize(torch.stack(voices).mean(0), dim=0) if voices else None
-        about = Known(
-            level=None if level is None else level.to(self.device),
-            spread=None if spread is None else spread.to(self.device),
-            embedding=voice,
-        )
-        return [replace(about, f0=contour) for contour in contours] or [about] * (len(source.cuts) - 1)
-
-    def audio(self, clip: Clip) -> Audio:
-        """A clip at the model's sample rate."""
-        rate = self.spec.sample_rate
-        if isinstance(clip, Audio):
-            return Audio(resample(clip.samples, clip.sample_rate, rate), rate)
-        return read_audio(Path(clip).expanduser(), rate)
-
-    def heard(self, clip: Clip) -> Audio:
-        """A recording at its own rate; `AudioError` if it is broken, silent, or too short for a single frame."""
-        audio, _ = read_speech(clip)
-        self._require_frames(audio.seconds, "a recording" if isinstance(clip, Audio) else str(clip))
-        return audio
-
-    def _require_frames(self, seconds: float, name: str) -> None:
-        if self.spec.frames(int(seconds * self.spec.sample_rate)) < 1:
-            raise AudioError(f"{name}: is too short, {1000 * seconds:.1f} ms")
-
     def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
         """A voice from one or more recordings of it: they are analyzed, and the model is adapted to them.
 
@@ -225,12 +127,6 @@ class Converter:
         references = self.references(several)
         return Voice(references, self.model, adapted(self.model, references, self.adaptation, self.spec))
 
-    def references(self, clips: Sequence[Clip]) -> list[Batch]:
-        """Reference clips as the model sees them, silent ends trimmed as in training."""
-        if not clips:
-            raise UserError("no target clip: expected at least one recording of the target voice, e.g. tgt=b.wav")
-        return [self.analyzed(self._trimmed(clip)) for clip in clips]
-
     def _speaker(self, name: Clip) -> Batch:
         known = self.loaded.description.speakers
         if isinstance(name, Audio) or str(name) not in known:
@@ -240,29 +136,6 @@ class Converter:
         levels = self.loaded.description.levels
         level = torch.tensor(levels[row], device=self.device) if levels and levels[row] is not None else None
         return Batch.of_clip(nothing, speaker=torch.tensor(row, device=self.device), level=level)
-
-    def analyzed(self, clip: Audio, known: Known | None = None) -> Batch:
-        """What the model requires of a clip at its rate, by the functions of preparation, unless it is known."""
-        waveform, known = torch.from_numpy(clip.samples).to(self.device), known or Known()
-        features, wanted = extract(waveform, self.spec), self.model.requires.of_clip
-        f0, voice = known.f0, known.embedding
-        if f0 is None and "f0" in wanted:
-            f0 = self.f0.contour(clip.samples)
-        if voice is None and "embedding" in wanted:
-            voice = speaker_encoder(str(self.device)).embed([clip])[0]
-        paired = None
-        if self.paired is not None:
-            copy = self.paired.of(clip.samples, known.name)
-            paired = torch.from_numpy(copy.T[:, : features.shape[1]]).to(self.device)
-        return Batch.of_clip(
-            features,
-            paired=paired,
-            waveform=waveform if "waveform" in wanted else None,
-            f0=None if f0 is None else torch.from_numpy(f0[: features.shape[1]]).to(self.device),
-            embedding=voice,
-            level=known.level,
-            spread=known.spread,
-        )
 
     def say(self, clips: Batch, voice: Voice, controls: Controls) -> np.ndarray:
         """Samples (B, S) of what analyzed clips say, at the vocoder's own level."""
@@ -295,11 +168,6 @@ class Converter:
             "adaptation": asdict(self.adaptation) if self.model.adapts else None,
         }  # fmt: skip
 
-    def _trimmed(self, clip: Clip) -> Audio:
-        # trimmed at the file's own rate and then resampled, as in preparation
-        audio, _ = read_speech(self.heard(clip), self.loaded.description.trim_db)
-        return self.audio(Recording(audio).speech())
-
 
 def _leveled(heard: Heard, samples: np.ndarray, tempo: float) -> np.ndarray:
     """Samples as loud as their source, and `tempo` times as long."""
@@ -313,37 +181,3 @@ def _leveled(heard: Heard, samples: np.ndarray, tempo: float) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise AudioError(f"{source.name}: its conversion has samples that are not finite")
     return samples / max(1.0, float(np.abs(samples).max(initial=0.0)))
-
-
-def load(
-    checkpoint: str | Path = DEFAULT,
-    device: str | torch.device = "cpu",
-    vocoder: Vocoder | Mapping[str, Any] | None = None,
-    adapt: int | Mapping[str, Any] | Adaptation | None = None,
-    settings: Mapping[str, Any] | None = None,
-    *,
-    model: str | None = None,
-    features: FeatureSpec | None = None,
-    controls: Mapping[str, Any] | None = None,
-) -> Converter:
-    """`revoice.load().convert("a.wav", "b.wav")`: the one place where a converter is made of what somebody asks for.
-
-    Args:
-        checkpoint: a run folder, `.ckpt` or `.safetensors`; by default the converter that ships. Also the name of a
-            model that needs no training: `revoice.load("random_cnn", settings={"kernel": "3x1"})`.
-        device: where to run.
-        vocoder: of the model's features, or its settings, e.g. `{"name": "griffin_lim", "iterations": 100}` or
-            `{"ckpt": "outputs/train/vocos/RUN"}`; None: the vocoder.ckpt or vocoder.safetensors that lies beside the
-            checkpoint, else Griffin-Lim.
-        adapt: steps on the target's clips, or settings of `Adaptation`; None or 0: none.
-        settings, model, features: of a model that needs no training, see `load_model`.
-        controls: of the model, where a conversion does not say, e.g. `{"strength": 0.7}`.
-
-    Raises:
-        UserError: there is no such model, it converts nothing, or a setting is none of its own.
-    """
-    how = None if adapt is None else Adaptation.of(adapt)
-    loaded = load_model(checkpoint, device, model, settings, features)
-    if not isinstance(vocoder, Vocoder):
-        vocoder = load_vocoder(vocoder or {"name": FOUND}, loaded.spec, device, loaded)
-    return Converter(loaded, vocoder, device, how, controls)

@@ -15,7 +15,8 @@ from pydantic import Field as Bounded
 
 from revoice.audio.io import Audio
 from revoice.audio.spec import FeatureSpec
-from revoice.conversion.converter import Converter, load
+from revoice.conversion.converter import Converter
+from revoice.conversion.load import load
 from revoice.data.fields.base import FIELDS
 from revoice.data.fields.clip import Clip
 from revoice.data.fields.features import Features

@@ -17,7 +17,8 @@ from revoice.atomic import digest, write_text
 from revoice.audio.io import AudioError, probe_audio, write_blocks
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.chunks import WHOLE, Recording
-from revoice.conversion.converter import Converter, Heard
+from revoice.conversion.converter import Converter
+from revoice.conversion.hearing import Heard
 from revoice.conversion.outputs import Job, Target, is_finished
 from revoice.data.read.batch import Batch
 from revoice.errors import is_text, printable

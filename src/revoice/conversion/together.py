@@ -10,7 +10,8 @@ from torch import Tensor
 from revoice.audio.io import Audio
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.chunks import Recording
-from revoice.conversion.converter import Converter, Heard
+from revoice.conversion.converter import Converter
+from revoice.conversion.hearing import Heard
 from revoice.data.read.batch import Batch
 from revoice.models.base import Controls
 

@@ -114,7 +114,7 @@ class DataSetup(ABC):
         made: Mapping[str, Field] | None = None,
     ) -> "DataModule":
         """Prepare what is missing, and the batches of it; `made` are fields by label that somebody's network makes."""
-        from revoice.data.datamodule import VoiceDataModule
+        from revoice.data.memory import VoiceDataModule
         from revoice.data.read.stream.module import StreamDataModule
 
         made = made or {}

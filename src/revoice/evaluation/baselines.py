@@ -10,7 +10,7 @@ import numpy as np
 
 from revoice.audio.io import Audio
 from revoice.errors import choices
-from revoice.evaluation.evaluate import Request, Vocode
+from revoice.evaluation.conversions import Request, Vocode
 
 RATE = 16000
 

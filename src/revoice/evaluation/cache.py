@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from revoice.atomic import replacing
 from revoice.audio.io import Audio
 from revoice.data.corpora.manifest import Row
-from revoice.evaluation.evaluate import Request
+from revoice.evaluation.conversions import Request
 from revoice.evaluation.recognition import Recognizer, Transcript
 from revoice.evaluation.verification import Verifier
 from revoice.foreign import parse_json

@@ -1,19 +1,14 @@
 """Convert, measure, summarize."""
 
 import math
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-import numpy as np
-
-from revoice.audio.io import Audio, read_audio
-from revoice.data.corpora.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest
+from revoice.evaluation.conversions import Convert, Memory, Vocode, convert_all
 from revoice.evaluation.examples import Example, choose_examples
 from revoice.evaluation.flags import Flag, flags
-from revoice.evaluation.mcd import PEAK_MIN, SECONDS_MIN
-from revoice.evaluation.memory import peak
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
 from revoice.evaluation.metrics.naturalness import Naturalness
 from revoice.evaluation.metrics.speaker import SpeakerSimilarity
@@ -24,35 +19,6 @@ from revoice.evaluation.summary import Record, Summary, summarize
 from revoice.evaluation.verification import VERIFIERS, Verifier
 from revoice.evaluation.voice_map import VoiceMap
 from revoice.evaluation.workers import Workers
-
-
-class Request(NamedTuple):
-    """A conversion to make.
-
-    Attributes:
-        source: what is to be said.  references: clips of the target voice.
-        speaker: name of that voice, for systems that know it.
-        truth: that voice saying the same, for baselines alone.
-    """
-
-    source: Audio
-    references: list[Audio]
-    speaker: str
-    truth: Audio | None = None
-
-
-class Memory(Protocol):
-    """What a system said before, so that it need not say it again."""
-
-    def recall(self, request: Request) -> tuple[Audio, float] | None:
-        """The conversion and the seconds that it took; None if it is not known."""
-
-    def keep(self, request: Request, said: Audio, seconds: float) -> None:
-        """Remember a conversion."""
-
-
-Convert = Callable[[list[Request]], Sequence[Audio]]
-Vocode = Callable[[Audio], Audio]
 
 DEFAULT_METRICS = ("speaker", "words", "spectral", "sound", "naturalness", "speed")
 SECOND = "second_"  # before the columns of a second judge
@@ -194,94 +160,6 @@ def run(
         flags={g: flags([record for record, _ in both], summaries[g], errors) for g, both in by_group.items()},
         voices={g: judges[0].places([result for _, result in both]) for g, both in by_group.items()} if judges else {},
     )
-
-
-def convert_all(
-    trials: Sequence[Trial],
-    convert: Convert,
-    vocode: Vocode,
-    manifest: Manifest,
-    batch_size: int = 16,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    copies_sources: bool = False,
-    device: str = "cpu",
-    memory: Memory | None = None,
-) -> list[Result]:
-    """All conversions first, with nothing else running, so that their time is theirs; then the copies, each once."""
-    recordings: dict[str, Audio] = {}
-
-    def read(row: Row) -> Audio:
-        if row.id not in recordings:
-            recordings[row.id] = read_audio(manifest.file(row))
-        return recordings[row.id]
-
-    def asked(trial: Trial) -> Request:
-        truth = read(trial.true_target) if trial.true_target else None
-        return Request(read(trial.source), [read(row) for row in trial.references], trial.target, truth)
-
-    converted: dict[int, tuple[Audio, float]] = {}
-    for i, trial in enumerate(trials if memory else ()):
-        known = memory.recall(asked(trial)) if memory else None
-        if known is not None:
-            converted[i] = known
-    # clips of like length share a batch, and within it those of one source
-    new = [i for i in range(len(trials)) if i not in converted]
-    order = sorted(new, key=lambda i: (read(trials[i].source).seconds, trials[i].source.id))
-    with peak(device) as needed:
-        for at in range(0, len(order), batch_size):
-            batch = order[at : at + batch_size]
-            requests = [asked(trials[i]) for i in batch]
-            begin = time.perf_counter()
-            outcomes = convert(requests)
-            wall = time.perf_counter() - begin
-            assert len(outcomes) == len(batch), f"{len(batch)} conversions asked for, {len(outcomes)} came"
-            share = wall / sum(request.source.seconds for request in requests)
-            for i, outcome, request in zip(batch, outcomes, requests, strict=True):
-                converted[i] = (outcome, share * request.source.seconds)
-                if memory:
-                    memory.keep(request, *converted[i])
-            progress("converting", len(trials) - len(order) + at + len(batch), len(trials))
-    wanted = {trial.true_target.id: trial.true_target for trial in trials if trial.true_target}
-    wanted |= {trial.source.id: trial.source for trial in trials if copies_sources}
-    copies: dict[str, Audio] = {}
-    for done, (key, row) in enumerate(wanted.items(), start=1):
-        copies[key] = vocode(read(row))
-        progress("resynthesizing", done, len(wanted))
-    used = needed.megabytes if order else float("nan")
-    return [_result(trial, read, copies, used, *converted[i]) for i, trial in enumerate(trials)]
-
-
-def _result(
-    trial: Trial,
-    read: Callable[[Row], Audio],
-    copies: Mapping[str, Audio],
-    peak_mb: float,
-    converted: Audio,
-    wall: float,
-) -> Result:
-    source, truth = read(trial.source), trial.true_target
-    return Result(
-        trial=trial,
-        source=source,
-        references=tuple(read(row) for row in trial.references),
-        converted=converted,
-        true_target=read(truth) if truth else None,
-        ceiling=copies[truth.id] if truth else None,
-        source_copy=copies.get(trial.source.id),
-        seconds=source.seconds,
-        wall_seconds=wall,
-        failed=_failure(converted),
-        peak_mb=peak_mb,
-    )
-
-
-def _failure(clip: Audio) -> str:
-    """Why a converted clip cannot be measured, "" if it can."""
-    if not np.isfinite(clip.samples).all():
-        return "samples that are not finite"
-    if clip.seconds < SECONDS_MIN:
-        return "no sound"
-    return "silence" if np.abs(clip.samples).max() < PEAK_MIN else ""
 
 
 def _measure(results: Sequence[Result], metrics: Sequence[Metric], columns: Sequence[Column]) -> list[Record]:

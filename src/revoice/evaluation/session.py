@@ -5,27 +5,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from revoice.atomic import REPORT, sums_of
-from revoice.audio.io import Audio, AudioError
-from revoice.conversion.adaptation import Voice
 from revoice.conversion.converter import Converter
-from revoice.conversion.together import convert_together
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
 from revoice.evaluation.baselines import BASELINES, convert_by
 from revoice.evaluation.cache import Cache, Conversions, RememberingRecognizer, RememberingVerifier
 from revoice.evaluation.compare import Differences, differences
-from revoice.evaluation.evaluate import DEFAULT_METRICS, Convert, Evaluation, Request, build_metrics, run
+from revoice.evaluation.conversions import convert_batch
+from revoice.evaluation.evaluate import DEFAULT_METRICS, Evaluation, build_metrics, run
 from revoice.evaluation.listeners import choose
 from revoice.evaluation.metrics.base import Metric
-from revoice.evaluation.protocol import Chosen, load_protocol, save_protocol
+from revoice.evaluation.protocol import Chosen
 from revoice.evaluation.protocol import Protocol as Protocol
 from revoice.evaluation.protocol import trials_for as trials_for
 from revoice.evaluation.protocol import usable_trials as usable_trials
+from revoice.evaluation.protocol_file import load_protocol, save_protocol
 from revoice.evaluation.report import write_metrics, write_report, write_trials
 from revoice.evaluation.results import write_latex, write_table
 from revoice.evaluation.verification import VERIFIERS, second_verifier
@@ -235,36 +233,6 @@ def _identity(converter: Converter) -> dict[str, Any]:
     where = converter.device
     device = torch.cuda.get_device_name(where) if where.type == "cuda" else str(where)
     return {**converter.describe(), "controls": asdict(converter.controls({})), "device": device}
-
-
-def convert_batch(converter: Converter) -> Convert:
-    """What `evaluate.run` wants of a system; a target voice is analyzed once."""
-    by_name, by_nothing = converter.model.target == "speaker", converter.model.target == "none"
-    made: dict[tuple[int, ...] | str, tuple[list[Audio], Voice]] = {}  # by the identity of clips, which it keeps alive
-
-    def voice(request: Request) -> Voice:
-        key = request.speaker if by_name else () if by_nothing else tuple(map(id, request.references))
-        if key not in made:
-            told = request.speaker if by_name else [] if by_nothing else request.references
-            made[key] = request.references, converter.voice(told)
-        return made[key][1]
-
-    def convert(requests: list[Request]) -> list[Audio]:
-        asked = [(request.source, voice(request)) for request in requests]
-        try:
-            return convert_together(converter, asked)
-        except AudioError:  # one of them: which?
-            return [_alone(converter, *one) for one in asked]
-
-    return convert
-
-
-def _alone(converter: Converter, source: Audio, voice: Voice) -> Audio:
-    """One conversion; nothing finite where it fails, which the report counts."""
-    try:
-        return converter.convert(source, voice)
-    except AudioError:
-        return Audio(np.full(1, np.nan, np.float32), converter.spec.sample_rate)
 
 
 class _Bar:

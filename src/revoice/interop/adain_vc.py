@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from revoice.checkpoint.fit import require_finite, sketch
 from revoice.checkpoint.load import unwrapped
 from revoice.errors import UserError
 from revoice.interop.published import require_same
 from revoice.models.adain_vc import AdaINVC
 from revoice.models.base import MODELS
-from revoice.untrusted import read_small, read_torch, refused, require_bounded, require_finite, sketch
+from revoice.untrusted import read_small, read_torch, refused, require_bounded
 
 # published name -> ours; {i} is an index, kept unless a factor and offset are given
 _RENAMES = (

@@ -5,11 +5,12 @@ from pathlib import Path
 from torch import Tensor
 
 from revoice.checkpoint.description import KEY
+from revoice.checkpoint.fit import require_fit, widened
 from revoice.checkpoint.load import unwrapped
 from revoice.critics.base import Critic
 from revoice.errors import UserError
 from revoice.interop.hifigan import CRITICS, critics_of
-from revoice.untrusted import read_safetensors, read_torch, refused, require_fit, widened
+from revoice.untrusted import read_safetensors, read_torch, refused
 
 
 def read_critic(file: Path, label: str, critic: Critic) -> dict[str, Tensor]:

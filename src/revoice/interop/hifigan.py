@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.fit import widened
 from revoice.checkpoint.load import unwrapped
 from revoice.critics.period import PeriodCritic
 from revoice.critics.scale import ScaleCritic
 from revoice.errors import UserError
 from revoice.interop.published import WEIGHT_NORM, load_renamed, renamed, with_norms
 from revoice.settings import Factors, checked
-from revoice.untrusted import widened
 from revoice.vocoders.hifigan import HiFiGAN
 
 _GENERATOR = (

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.fit import require_fit, sketch, widened
 from revoice.checkpoint.load import unwrapped
 from revoice.critics.base import CRITICS, Critic
 from revoice.errors import UserError
 from revoice.interop.pickled import Pickled, read_pickled, state_of
 from revoice.models.base import MODELS, Trainable
-from revoice.untrusted import read_safetensors, read_torch, refused, require_fit, sketch, widened
+from revoice.untrusted import read_safetensors, read_torch, refused
 from revoice.vocoders.base import VOCODERS, Vocoder
 
 M = TypeVar("M", bound=nn.Module)

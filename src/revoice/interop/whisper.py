@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from revoice.checkpoint.fit import require_fit, sketch, widened
 from revoice.errors import UserError
 from revoice.interop.ctranslate import is_model_bin, read_model_bin
 from revoice.models.whisper import Whisper
-from revoice.untrusted import read_safetensors, read_torch, refused, require_fit, sketch, widened
+from revoice.untrusted import read_safetensors, read_torch, refused
 
 HEAD = 64  # channels of a head, in every size that was published
 _PREFIXES = ("model.encoder.", "encoder.", "")

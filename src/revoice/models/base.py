@@ -106,7 +106,6 @@ class ConversionModel(Trainable):
     scales: ClassVar[tuple[str, ...]] = ()
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()
-    watch: Callable[[Progress], None] | None = None  # called while a conversion by many iterations is under way
 
     @classmethod
     def typed_controls(cls, settings: Mapping[str, Any]) -> Any:
@@ -243,3 +242,13 @@ class Standardizer(nn.Module):
     def inverse(self, standardized: Tensor) -> Tensor:
         """(B, F, T) standardized -> features."""
         return standardized * self.std[:, None] + self.mean[:, None]
+
+
+class IteratingModel(ConversionModel):
+    """A model that converts by many iterations, which somebody may want to watch.
+
+    Attributes:
+        watch: told where a conversion is, again and again; None: nobody.
+    """
+
+    watch: Callable[[Progress], None] | None = None

@@ -1,6 +1,6 @@
 """Vector quantization (van den Oord, Vinyals, Kavukcuoglu, arXiv:1711.00937) and what keeps its codebook alive."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from revoice.errors import UserError
 from revoice.nn.collective import gathered, summed
 from revoice.nn.draws import Draws
-from revoice.settings import Fraction, NotNegative, Whole, Width, settings
+from revoice.settings import Count, Fraction, NotNegative, Whole, Width, settings
 
 _LLOYD = 10  # rounds of k-means at the start
 
@@ -21,6 +22,8 @@ class QuantizerSize:
 
     Attributes:
         codebook_size: K.  dim: D.
+        groups: vectors are cut into so many parts, each with a codebook of its own (product quantization, as in
+            vq-wav2vec, arXiv:1910.05453): K ** groups combinations.
         learn: "ema": codes are moving averages of the vectors they stand for (van den Oord et al., appendix A.1);
             "loss": they follow the gradient of the codebook loss.
         decay: of the moving averages.
@@ -35,6 +38,7 @@ class QuantizerSize:
 
     codebook_size: Annotated[Whole, Field(ge=2, le=1 << 20)] = 256
     dim: Width = 64
+    groups: Count = 1
     learn: Literal["ema", "loss"] = "ema"
     decay: Fraction = 0.99
     eps: NotNegative = 1e-5
@@ -49,7 +53,7 @@ class Quantized:
     """What a quantizer makes of vectors (B, D, T).
 
     Attributes:
-        codes: (B, T) int64.
+        codes: (B, T) int64, (B, T, G) of G > 1 groups.
         values: (B, D, T), the codes' vectors, with the gradient of what was quantized (straight-through).
         codebook: mean squared distance that moves the codes (without gradient where they are moving averages).
         commitment: mean squared distance that moves the encoder.
@@ -166,6 +170,32 @@ class Quantizer(nn.Module):
             self.codebook.data.copy_(torch.where(dead[:, None], everything[chosen], self.codebook))
             self.sums.copy_(torch.where(dead[:, None], everything[chosen], self.sums))
             self.counts.masked_fill_(dead, 1.0)
+
+
+class ProductQuantizer(nn.Module):
+    """A `Quantizer` for each of the parts that vectors are cut into; distances and perplexity are means over them."""
+
+    def __init__(self, size: QuantizerSize) -> None:
+        super().__init__()
+        if size.dim % size.groups:
+            raise UserError(f"quantizer.groups={size.groups}: expected a divisor of quantizer.dim={size.dim}")
+        own = replace(size, dim=size.dim // size.groups, groups=1)
+        self.parts = nn.ModuleList(Quantizer(own) for _ in range(size.groups))
+
+    def forward(self, z: Tensor, draws: Draws | None = None) -> Quantized:
+        """Quantize (B, D, T), see `Quantizer`."""
+        pieces = z.chunk(len(self.parts), dim=1)
+        found = [part(piece, draws) for part, piece in zip(self.parts, pieces, strict=True)]
+        return Quantized(
+            torch.stack([one.codes for one in found], dim=-1),
+            torch.cat([one.values for one in found], dim=1),
+            *(torch.stack([getattr(one, n) for one in found]).mean() for n in ("codebook", "commitment", "perplexity")),
+        )
+
+
+def build_quantizer(size: QuantizerSize) -> Quantizer | ProductQuantizer:
+    """One quantizer, or one for each group."""
+    return Quantizer(size) if size.groups == 1 else ProductQuantizer(size)
 
 
 def jitter(codes: Tensor, chance: float, draws: Draws) -> Tensor:

@@ -9,6 +9,7 @@ import revoice.conversion.generated
 import revoice.conversion.posteriors  # noqa: F401  a field
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import spec_facts
+from revoice.checkpoint.fit import sketch
 from revoice.checkpoint.load import find_checkpoint
 from revoice.checkpoint.vocoder import check_vocoder
 from revoice.conversion.adaptation import Adaptation, Steps
@@ -31,7 +32,6 @@ from revoice.training.parts import merged
 from revoice.training.plan import check_plan
 from revoice.training.schedule import Phases
 from revoice.training.trainer import TrainerSettings, place
-from revoice.untrusted import sketch
 from revoice.vocoders.base import VOCODERS
 
 LARGEST_MODEL = 20_000_000_000  # parameters; one machine holds no larger one

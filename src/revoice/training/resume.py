@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from revoice.checkpoint.description import KEY, Description
+from revoice.checkpoint.fit import require_fit
 from revoice.checkpoint.load import find_checkpoint, read_checkpoint, weights_in
 from revoice.data.datamodule import DataModule
 from revoice.errors import UserError, one_line
 from revoice.models.base import Trainable
 from revoice.training.stop import Stop
-from revoice.untrusted import refused, require_fit
+from revoice.untrusted import refused
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field as Bounded
 
-from revoice.audio.pitch import ANALYSIS_RATE, pitch_for
+from revoice.audio.pitch import ANALYSIS_RATE, pitch_for, require_method
 from revoice.audio.spec import FeatureSpec
 from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.data.fields.clip import Clip
@@ -24,19 +24,20 @@ class F0(Field):
 
     Attributes:
         spec: gives the frames.
-        method: "dio" (with StoneMask) or "harvest".
+        method: "dio" (with StoneMask), "harvest", or "rapt" (`pip install 'revoice[rapt]'`).
         floor, ceil: search range in Hz.
         rate: Hz that clips are resampled to for the search; None searches at the spec's rate.
     """
 
     spec: FeatureSpec
-    method: Literal["dio", "harvest"] = "dio"
+    method: Literal["dio", "harvest", "rapt"] = "dio"
     floor: Hertz = 60.0
     ceil: Hertz = 600.0
     rate: Annotated[Whole, Bounded(ge=1000, le=192_000)] | None = ANALYSIS_RATE
     dtype = "float32"
 
     def __post_init__(self) -> None:
+        require_method(self.method)
         if not self.floor < self.ceil:
             raise UserError(f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected floor < ceil")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import spec_facts
+from revoice.checkpoint.fit import require_fit, sketch
 from revoice.errors import UserError
 from revoice.interop.importers import IMPORTERS, Imported, published_file
 from revoice.interop.published import read_weights
@@ -18,7 +19,7 @@ from revoice.models.base import MODELS
 from revoice.models.speechsplit import SpeechSplit
 from revoice.models.speechsplit.model import GENERATOR, PITCH
 from revoice.nn.voice_code import EMBEDDING
-from revoice.untrusted import refused, require_fit, sketch
+from revoice.untrusted import refused
 
 _NAMES = {GENERATOR: "generator (660000-G.ckpt)", PITCH: "F0 converter (640000-P.ckpt)"}
 _LOST = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.mistakes import LARGEST
-from revoice.models.base import MODELS, Controls, ConversionModel, Progress, Requires
+from revoice.models.base import MODELS, Controls, IteratingModel, Progress, Requires
 from revoice.models.random_cnn.features import Channels, KernelSize, Layers, LeftOut, RandomFeatures, kernel_size
 from revoice.models.random_cnn.search import Objective, Search, Style, minimize, observe
 from revoice.settings import Count, NotNegative, Positive, Share, Whole, Width, settings
@@ -61,7 +61,7 @@ class TransferControls(Controls):
 
 
 @MODELS.register("random_cnn")
-class RandomCNN(ConversionModel):
+class RandomCNN(IteratingModel):
     """A spectrogram is optimized until a frozen random CNN sees the content's structure and the target's texture.
 
     Args:

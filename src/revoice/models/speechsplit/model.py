@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import MODELS, Coder, Requires, Sampler, require_frames
+from revoice.models.base import MODELS, Requires, Sampler, require_frames
+from revoice.models.speechsplit.contours import ContourCoder
 from revoice.models.speechsplit.networks import DecoderSize, Encoders, Generator, PitchConverter
 from revoice.models.speechsplit.panel import ENCODERS, MEASURED, measured
 from revoice.models.speechsplit.swap import SpeechSplitControls, Swap
 from revoice.nn.adain import instance_norm
 from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
 from revoice.nn.draws import Draws
-from revoice.nn.pitch_classes import LEAST, UNTOLD, UNVOICED, classes, normalized, one_hot, pitch_statistics
+from revoice.nn.pitch_classes import UNTOLD, UNVOICED, classes, normalized, one_hot
 from revoice.nn.random_resampling import LONGEST, drawn
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.nn.voice_code import EMBEDDING, VoiceKind
@@ -33,7 +34,7 @@ _OFF = 0.5  # how far silence may be from 0 and full scale from 1: what lies out
 
 
 @MODELS.register("speechsplit")
-class SpeechSplit(Coder):
+class SpeechSplit(ContourCoder):
     """The generator G and the pitch converter P, which learn in turns of their own.
 
     G rebuilds a mel from its codes (mean square error, what is padded included, as published). P gives a contour the
@@ -66,7 +67,6 @@ class SpeechSplit(Coder):
     preset = "speechsplit_16k"
     stands_on: tuple[str, ...] = ("resemblyzer",)
     may_change = ("frames", "shortest", "padded", "resample", "lacks", "sampler")
-    speaker_pitch = True
     measured = MEASURED
 
     def __init__(
@@ -90,7 +90,7 @@ class SpeechSplit(Coder):
         lacks: Literal["", "generator", "pitch"] = "",
         sampler: Sampler = "by_speaker",
     ) -> None:
-        super().__init__()
+        super().__init__(n_speakers or 0)
         sizes = encoders or Encoders()
         self.steps = math.lcm(*(each.every for each in (sizes.content, sizes.rhythm, sizes.pitch)))
         self.frames, self.shortest, self.padded = frames, shortest, padded
@@ -119,10 +119,6 @@ class SpeechSplit(Coder):
             n_features, sizes.rhythm, sizes.pitch, converter or DecoderSize(hidden=256, layers=2)
         )
         self.width = width
-        self.speaker_statistics: Tensor  # (speakers, 2), mean and deviation of log-f0; a deviation of -1: unknown
-        self.corpus_statistics: Tensor  # (2,), of all of them
-        self.register_buffer("speaker_statistics", -torch.ones(max(n_speakers or 0, 1), 2))
-        self.register_buffer("corpus_statistics", torch.tensor([5.0, 0.3]))
 
     def _check(self, voice: str, n_speakers: int | None) -> None:
         if self.padded % self.steps or self.padded < self.frames:
@@ -206,32 +202,6 @@ class SpeechSplit(Coder):
         rows = F.one_hot(batch.speaker.clamp(min=0), self.width).to(batch.features.dtype)
         return rows.masked_fill((batch.speaker < 0)[:, None], 1 / self.width)
 
-    def statistics(self, batch: Batch) -> Tensor:
-        """Mean and deviation (B, 2) of log-f0 that contours are told in."""
-        return self.of_corpus(len(batch)) if self.relative == "corpus" else self.of_voice(batch)
-
-    def of_corpus(self, count: int) -> Tensor:
-        """(B, 2), of all training speakers."""
-        return self.corpus_statistics.expand(count, -1)
-
-    def of_voice(self, batch: Batch) -> Tensor:
-        """(B, 2): of the speaker where it is one of training, else of the clip itself, else of all speakers."""
-        known = self.known_pitch(batch)
-        return torch.where(known.isfinite(), known, self.of_corpus(len(batch)))
-
-    def known_pitch(self, batch: Batch) -> Tensor:
-        """(B, 2), as `of_voice`, but nan where neither speaker nor clip tells it."""
-        found = torch.full_like(self.of_corpus(len(batch)), math.nan)
-        if batch.f0 is not None:
-            found = pitch_statistics(batch.f0)
-        if batch.level is not None and batch.spread is not None:
-            whole = torch.stack([batch.level, batch.spread], dim=1).to(found.dtype)
-            found = torch.where(whole.isfinite(), whole, found)
-        if batch.speaker is not None:
-            rows = self.speaker_statistics[batch.speaker.clamp(min=0)]
-            found = torch.where(((batch.speaker >= 0) & (rows[:, 1] >= 0))[:, None], rows, found)
-        return found
-
     @torch.no_grad()
     def convert(self, source: Batch, targets: list[Batch], controls: SpeechSplitControls) -> Tensor:
         """Features (B, F, T) with the chosen aspects of the target; T is the target's where its rhythm is taken."""
@@ -255,16 +225,6 @@ class SpeechSplit(Coder):
         """Refuse features that are not decibels of mels about between 0 (silence) and 1 (full scale)."""
         if spec.scale != "db" or not spec.mels or abs(spec.silence) > _OFF or abs(spec.add - 1) > _OFF:
             raise UserError("model=speechsplit takes mels in decibels, scaled to 0..1: features=speechsplit_16k")
-
-    def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
-        """Take mean and deviation of log-f0 (speakers, 2) of the training speakers; `fresh`: also for the corpus."""
-        unknown = ~statistics.isfinite().all(1)
-        self.speaker_statistics = statistics.masked_fill(unknown[:, None], -1.0).to(self.corpus_statistics)
-        known = statistics[~unknown]
-        if fresh and len(known):
-            mean, deviation = known.unbind(1)
-            whole = (deviation.square().mean() + mean.var(correction=0)).sqrt()
-            self.corpus_statistics.copy_(torch.stack([mean.mean(), whole.clamp(min=LEAST)]))
 
     def mel(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(B, F, T) -> within [0, 1], silence behind the lengths, filled up to a length that the encoders take."""

@@ -17,13 +17,14 @@ from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.converter import Converter
 from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
+from revoice.evaluation.conversions import convert_batch
 from revoice.evaluation.evaluate import run
 from revoice.evaluation.listeners import DEFAULT, check_recognizer
 from revoice.evaluation.metrics.base import Metric
 from revoice.evaluation.metrics.words import Words
 from revoice.evaluation.pairs import Trial, pick_trials, said
 from revoice.evaluation.protocol import Protocol
-from revoice.evaluation.session import convert_batch, judges
+from revoice.evaluation.session import judges
 from revoice.evaluation.workers import Workers
 from revoice.models.base import ConversionModel
 from revoice.settings import Count, Given, Seed, Word
