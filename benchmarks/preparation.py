@@ -4,6 +4,8 @@
 
 Decoding, trimming, resampling, features and writing are included; starting and ending the worker processes is not.
 Machines are not equally fast from one minute to the next: one worker and several take turns, and the medians count.
+On a machine that is busy with something else only the processor's own time of the one process says something:
+`--repeats 0` leaves the workers out.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -25,7 +28,7 @@ from revoice.data.prepare.shards import ShardWriter
 from revoice.data.prepare.workers import ordered_map
 
 RATE = 48000
-FIELDS = (("features",), ("features", "f0", "embedding"))
+FIELDS = (("features",), ("features", "f0"), ("features", "f0", "embedding"))
 CHUNK = 16
 
 
@@ -55,8 +58,15 @@ def corpus(folder: Path, minutes: float) -> tuple[list[Path], float]:
     return made, total
 
 
-def prepare(files: list[Path], labels: tuple[str, ...], workers: int, out: Path) -> float:
-    """Seconds of audio per second, from the first chunk that is done to the last."""
+class Speed(NamedTuple):
+    """Seconds of audio per second by the clock, and per second of this process's processor."""
+
+    clock: float
+    processor: float
+
+
+def prepare(files: list[Path], labels: tuple[str, ...], workers: int, out: Path) -> Speed:
+    """From the first chunk that is done to the last."""
     spec = load_preset("mel_22k")
     fields = tuple(build_field(label, spec) for label in labels)
     chunks = [
@@ -64,7 +74,7 @@ def prepare(files: list[Path], labels: tuple[str, ...], workers: int, out: Path)
         for i in range(0, len(files), CHUNK)
     ]
     writers = [ShardWriter(out / field.folder, 0, field.label) for field in fields]
-    seconds, began, ended = 0.0, 0.0, 0.0
+    seconds, began, ended = 0.0, _now(), _now()
     warm = 2 * max(workers, 1)
     with closing(ordered_map(compute_chunk, chunks, workers, rescue_chunk)) as results:
         for number, outcomes in enumerate(results):
@@ -72,13 +82,17 @@ def prepare(files: list[Path], labels: tuple[str, ...], workers: int, out: Path)
                 for field, writer in zip(fields, writers, strict=True):
                     writer.add(outcome.id, outcome.arrays[field.label], outcome.seconds, outcome.start)
             if number == warm:
-                began = time.perf_counter()
+                began = _now()
             elif number > warm:
                 seconds += sum(outcome.seconds for outcome in outcomes)
-            ended = time.perf_counter()
+            ended = _now()
     for writer in writers:
         writer.close()
-    return seconds / (ended - began)
+    return Speed(*(seconds / (after - before) for before, after in zip(began, ended, strict=True)))
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def main() -> None:
@@ -94,13 +108,16 @@ def main() -> None:
         print(f"{len(files)} files, {seconds / 60:.1f} min of {RATE} Hz FLAC")
         for labels in FIELDS:
             one = prepare(files, labels, 0, folder / "one")
-            print(f"{' + '.join(labels):<28} one process {one:>6.0f} x real time", flush=True)
+            own = f"{one.processor:.0f} x by its processor ({3600 / one.processor:.1f} s an hour of speech)"
+            print(f"{' + '.join(labels):<28} one process {one.clock:>6.0f} x real time by the clock, {own}", flush=True)
             turns = []
             for _ in range(options.repeats):
-                turns.append([prepare(files, labels, n, folder / f"w{n}") for n in (1, options.workers)])
+                turns.append([prepare(files, labels, n, folder / f"w{n}").clock for n in (1, options.workers)])
                 print(f"{'':<28} 1 worker {turns[-1][0]:>6.0f} x, {options.workers} workers {turns[-1][1]:>6.0f} x, "
                       f"ratio {turns[-1][1] / turns[-1][0]:.2f}", flush=True)  # fmt: skip
             ratios = [several / alone for alone, several in turns]
+            if not ratios:
+                continue
             print(f"{'':<28} median ratio {statistics.median(ratios):.2f} of {len(ratios)}", flush=True)
 
 

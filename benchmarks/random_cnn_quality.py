@@ -36,6 +36,7 @@ from revoice.evaluation.listeners import DEFAULT, build_recognizer
 from revoice.evaluation.pairs import Trial
 from revoice.evaluation.recognition import mean_rate
 from revoice.evaluation.session import Protocol, usable_trials
+from revoice.evaluation.training_voices import TrainingVoices
 from revoice.models.random_cnn.model import TransferControls
 
 SPEC, MEL = load_preset("log1p_22k"), load_preset("mel_22k")
@@ -112,7 +113,8 @@ def main() -> None:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         data: Any = OmegaConf.to_container(compose("evaluate", options.data).data, resolve=True)
     manifest = build(data).manifest()
-    trials = usable_trials(manifest, Protocol(groups=("unseen",), voices=options.voices), [], options.seed)["unseen"]
+    how = Protocol(groups=("unseen",), voices=options.voices)
+    trials = usable_trials(manifest, how, TrainingVoices(), options.seed).trials["unseen"]
     judge = Judge(manifest, trials)
     systems: dict[str, Make] = {
         "source as it is": lambda source, target: source,

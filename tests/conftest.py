@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests run at once as there are cores: also of what they start
 
 
 def shared_dir() -> Path | None:

@@ -1,19 +1,15 @@
 """The benchmarks of training run, on a CPU too."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.conftest import ROOT
+from tests.forks import run_script
 
 
 def output(script: str, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    command = [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    done = run_script(ROOT / "benchmarks" / script, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_steps_are_timed_in_every_precision() -> None:

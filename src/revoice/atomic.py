@@ -14,6 +14,7 @@ from revoice.errors import UserError
 
 REPORT = "metrics.json"  # the record of an evaluation's folder
 SUMS = "files_sha256"  # in it: of the files beside it
+_BEGUN = "being written"  # in their place: whatever lies there is ours
 _RECORD = 1 << 22  # bytes; ours are some thousands
 _EARLIER = ("features", "systems", "evaluation", "phone_error")  # one of them is in a report of versions without sums
 
@@ -111,6 +112,11 @@ def sums_of(folder: Path, names: Collection[str]) -> dict[str, Any]:
     return {SUMS: {name: digest(folder / name) for name in names}}
 
 
+def claim(folder: Path) -> None:
+    """Before the first file of a report: a kill leaves none of which `require_ours` would not know whose it is."""
+    write_text(folder / REPORT, json.dumps({SUMS: _BEGUN}) + "\n")
+
+
 def require_ours(folder: Path, names: Collection[str]) -> None:
     """Refuse to write a report where a file of that name lies that revoice did not make, or that was edited since.
 
@@ -123,6 +129,8 @@ def require_ours(folder: Path, names: Collection[str]) -> None:
     """
     record = read_record(folder / REPORT, ()) or {}
     sums = record.get(SUMS)
+    if sums == _BEGUN:
+        return
     if isinstance(sums, Mapping):
         foreign = [name for name in names if lexists(folder / name) and sums.get(name) != digest(folder / name)]
     else:

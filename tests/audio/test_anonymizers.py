@@ -74,6 +74,30 @@ def test_every_rate(name: str, rate: int) -> None:
     assert made.shape == (int(0.4 * rate),) and 0.001 < np.abs(made).max() < 3
 
 
+@pytest.mark.parametrize(("rate", "period"), [(22050, 10.0), (44100, 5.0)])
+def test_pitch_stays_in_time_to_the_end(rate: int, period: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame is 220.5 samples."""
+    for part in ("cheaptrick", "d4c"):  # not looked at here, and slow
+        monkeypatch.setattr(f"pyworld.{part}", lambda samples, f0, *others, **more: np.zeros((len(f0), 5)))
+    truth = 150 + 30 * np.sin(2 * np.pi * np.arange(30 * rate) / rate)
+    phase = 2 * np.pi * np.cumsum(truth) / rate
+    f0 = analyzed(0.1 * sum(np.sin(k * phase) / k for k in range(1, 5)), rate, period)[0]
+    frames = np.arange(len(f0) * 9 // 10, len(f0) - 20)
+    assert np.abs(f0[frames] - truth[(frames * 220.5).astype(int)]).max() < 2
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 15000])
+def test_low_rates_are_analyzed_alike_every_time(rate: int) -> None:
+    """D4C by itself reads beyond the spectrum below 15.8 kHz."""
+    clip, found = buzz(rate=rate, seconds=0.5).astype(np.float64), []
+    for fill in (0.0, 1e3, 1e9):
+        np.full(200_000, fill)  # what the memory held before
+        found.append(analyzed(clip, rate, 10.0))
+    assert all(np.array_equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+    _, envelope, aperiodicity = found[0]
+    assert envelope.shape == aperiodicity.shape and np.median(aperiodicity[:, :30]) < 0.1
+
+
 def test_a_copy_in_16_bits_draws_alike() -> None:
     clip = buzz()
     stored = np.round(clip * 32767).astype("<i2") / 32767

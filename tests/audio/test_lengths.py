@@ -1,5 +1,6 @@
 """Recordings whose length is not what their headers say, or of which a decoder leaves something out in silence."""
 
+import errno
 import importlib.util
 import io
 import struct
@@ -143,6 +144,13 @@ def test_oggs_end_with_their_last_page(tmp_path: Path, suffix: str) -> None:
         assert read_audio(written(tmp_path / f"a.{suffix}", whole + junk)).seconds == pytest.approx(2.0, abs=0.01)
 
 
+def test_an_ogg_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.ogg", encoded("ogg", 16000))
+    read_audio(path)
+    monkeypatch.setattr("revoice.audio.ogg._is_whole", lambda page: pytest.fail("its pages are looked at again"))
+    assert len(read_audio(path, start=0.5, seconds=0.5).samples) == 8000
+
+
 @pytest.mark.parametrize("share", [-1.0, -0.98])
 def test_channels_that_cancel_each_other_out_are_heard(tmp_path: Path, share: float) -> None:
     left = voice(1.0)
@@ -197,6 +205,17 @@ def test_without_its_reader_a_phone_recording_is_told(tmp_path: Path, monkeypatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(AudioError, match=r"\.m4a is read by PyAV.*revoice\[formats\].*ffmpeg -i"):
         read_audio(tmp_path / "a.m4a")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_a_full_temporary_disk_is_not_the_recording_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = m4a(tmp_path / "a.m4a")
+    with monkeypatch.context() as full:
+        full.setattr("revoice.audio.ffmpeg.TemporaryFile", lambda: open("/dev/full", "r+b", buffering=0))
+        with pytest.raises(AudioError, match="No space left on device in the temporary folder") as caught:
+            read_audio(path)
+        assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.ENOSPC
+    assert read_audio(path).seconds > 1
 
 
 def test_every_kind_of_recording_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -89,6 +89,23 @@ def test_wrong_settings_are_one_line_errors():
         pitch(np.zeros(1600), 16000, 160, 11, floor=500, ceil=100)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"rate": 1000}, {"ceil": 4000.0, "rate": 7999}, {"ceil": 3000.0}, {"floor": 700.0}],
+)
+def test_a_search_that_is_impossible_is_refused_before_any_work(settings):
+    with pytest.raises(UserError, match="0 < floor < ceil <="):
+        F0(load_preset("mel_22k"), **settings)
+    F0(load_preset("mel_22k"), ceil=4000.0, rate=None)
+
+
+def test_a_hop_that_is_no_whole_number_of_samples_stays_in_time():
+    wave, truth = glide(22050, seconds=4.0)
+    found = pitch(wave, 22050, 220.5, 400, rate=5512)
+    at = np.arange(100, 380)
+    assert np.abs(found.f0[at] - truth[np.round(at * 220.5).astype(int)]).max() < 0.6
+
+
 def test_normalized_contours():
     contour = np.array([np.log(100), UNVOICED, np.log(200), np.log(150)])
     statistics = log_f0_statistics(contour)

@@ -132,7 +132,7 @@ def test_train_with_every_group(base: dict[str, Any], tmp_path: Path) -> None:
         if config["data"]["name"] == "mixture":
             config["data"]["parts"] = {"a": corpora[0]["data"], "b": corpora[-1]["data"]}
         if config["data"]["name"] == "speeds":
-            config["data"]["corpus"]["of"] = {"name": "folder", "root": str(tmp_path)}
+            config["data"]["corpus"]["of"] = {"name": "folder", "root": str(tmp_path), "splits": {}}
         config["data"]["root"] = str(tmp_path)
     del next(config for config in corpora if config["data"]["name"] == "mixture")["data"]["root"]
     for config in corpora:

@@ -1,12 +1,25 @@
 """What commands write, where, and what they refuse before the work; what they leave behind."""
 
 import json
+from itertools import count
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+import revoice
+from revoice.atomic import digest, require_ours, sums_of, write_text
 from revoice.audio.io import read_audio, write_audio
+from revoice.cli.convert import default_out, note_skipped
+from revoice.cli.watch import Watcher
+from revoice.conversion.jobs import Result, Skipped, convert_files
+from revoice.conversion.outputs import Job, Target
+from revoice.errors import UserError
+from revoice.evaluation.aspects import MEASURES, Matrix
+from revoice.evaluation.aspects_report import write_aspects
+from revoice.evaluation.report import write_metrics
 from tests.conftest import TINY
+from tests.hostile import RATE, voice
 
 
 def refused(result: tuple[int, str, str], words: str) -> None:
@@ -43,6 +56,44 @@ def test_a_folder_goes_on_where_it_stopped_and_says_so(command, trained: Path, c
     assert status == 0 and "2 converted, 0 skipped" in out and len(list((tmp_path / "o").glob("*.wav"))) == 2
 
 
+def test_the_same_command_goes_on_in_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = {"src": "clips", "tgt": ["b.wav"], "out": None, "workers": None, "controls": {"strength": 0.8}}
+    first = default_out(values)
+    first = first.with_name("2020-01-01_00-00-00" + first.name[-9:])
+    first.mkdir(parents=True)
+    assert default_out(values) == default_out({**values, "workers": 2}) == first
+    assert default_out({**values, "controls": {"strength": 0.5}}) != first
+
+
+def test_a_picture_of_the_users_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter(f"PNG {number}".encode() for number in count())
+    monkeypatch.setattr("revoice.evaluation.transfer_picture.transfer_picture", lambda *_: next(drawn))
+    write_audio(tmp_path / "a.wav", voice(0.3), RATE)
+    converter = revoice.load("random_cnn", settings={"channels": 2})
+    job, target = Job(tmp_path / "a.wav", tmp_path / "o.wav"), Target([tmp_path / "a.wav"], "a")
+    picture = tmp_path / "o.png"
+
+    def convert(seed: int) -> str:
+        with Watcher(converter.model, target.clips, show=False) as watcher:
+            result = convert_files(
+                converter, [job], target, converter.controls({"iterations": 2, "seed": seed}), watch=watcher
+            )
+        assert result.written
+        return capsys.readouterr().err
+
+    assert "not drawn" not in convert(1)
+    picture.write_bytes(b"mine")
+    for seed in (2, 3):  # also after a run in which it was there
+        assert "not drawn" in convert(seed) and picture.read_bytes() == b"mine"
+    picture.unlink()
+    for seed in (4, 5):  # ours is replaced
+        assert "not drawn" not in convert(seed) and picture.read_bytes().startswith(b"PNG")
+    assert json.loads((tmp_path / "o.json").read_text())["picture_sha256"] == digest(picture)
+
+
 def test_a_list_of_skipped_sources_replaces_nobodys_file(command, trained: Path, clips: Path, tmp_path: Path) -> None:
     (clips / "c.wav").write_text("not audio")
     (tmp_path / "o").mkdir()
@@ -55,6 +106,36 @@ def test_a_list_of_skipped_sources_replaces_nobodys_file(command, trained: Path,
     assert json.loads((tmp_path / "o" / "skipped.json").read_text()) == {"mine": True}
     assert len(json.loads((tmp_path / "o" / "skipped_2.json").read_text())) == 1
     assert not (tmp_path / "o" / "skipped_3.json").exists()
+
+
+def test_sources_are_listed_as_skipped_until_they_are_mended(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    broken = [write_text(tmp_path / name, "") or tmp_path / name for name in ("a.wav", "b.wav")]
+    jobs = [Job(source, out / "deep" / f"{source.stem}.wav") for source in broken]
+    note_skipped(out, jobs, Result(skipped=[Skipped(str(source), "broken") for source in broken]))
+    assert len(json.loads((out / "skipped.json").read_text())) == 2
+    note_skipped(out, jobs[:1], Result(written=[jobs[0].out]))  # mended, and asked for alone
+    assert [item["source"] for item in json.loads((out / "skipped.json").read_text())] == [str(broken[1])]
+    broken[1].unlink()
+    note_skipped(out, jobs[:1], Result(kept=[jobs[0].out]))
+    assert not (out / "skipped.json").exists()
+
+
+def test_a_report_that_was_killed_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(UserError, match="report.html in that folder"):
+        require_ours(tmp_path, ("report.html",))
+    (tmp_path / "report.html").unlink()
+    ways = {"rhythm": dict.fromkeys(MEASURES, 0.1)}
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("revoice.evaluation.aspects_report.write_metrics", Mock(side_effect=KeyboardInterrupt))
+        write_aspects(tmp_path, {"a": Matrix(ways, ways, {"rhythm": {}}, {}, 1)}, {})
+    assert (tmp_path / "report.html").exists()
+    require_ours(tmp_path, ("report.html",))
+    write_metrics(tmp_path / "metrics.json", sums_of(tmp_path, ("report.html",)))
+    (tmp_path / "report.html").write_text("with remarks of mine")
+    with pytest.raises(UserError, match="report.html in that folder"):
+        require_ours(tmp_path, ("report.html",))
 
 
 def test_outputs_are_tried_before_the_work(command, trained: Path, clip: str, tmp_path: Path) -> None:

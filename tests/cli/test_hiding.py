@@ -164,7 +164,7 @@ def test_files_with_a_voice_each_share_one_bar_and_one_set_of_processes(monkeypa
         advance()
         return Result([job.out for job in jobs])
 
-    def side_by_side(converter, pairs, controls, workers, show) -> Result:
+    def side_by_side(converter, pairs, controls, workers, show, watched) -> Result:
         assert [target.label for _, target in pairs] == ["0", "1", "2"]
         seen.append((len(pairs), workers))
         return Result()

@@ -30,6 +30,20 @@ def test_awkward_names_arrive_as_typed(key: str, name: str) -> None:
     assert through_hydra(f"{key}={name}") == name
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "evaluation.protocol",
+        "evaluation.cache",
+        "metrics.second_verifier.path",
+        "model.content_from",
+        "model.codes.ckpt",
+    ],
+)
+def test_places_in_groups_arrive_as_typed(key: str) -> None:
+    assert through_hydra(f"{key}=my run (2)/[a].json") == "my run (2)/[a].json"
+
+
 def test_lists_are_lists_of_names() -> None:
     assert through_hydra("tgt=[b.wav,it's.wav,take (1).wav,225]") == ["b.wav", "it's.wav", "take (1).wav", "225"]
     assert through_hydra("tgt=['a, b.wav',c.wav]") == ["a, b.wav", "c.wav"]

@@ -76,8 +76,12 @@ def test_conversions_inside_the_sources_are_not_converted_again(converter: Conve
     assert not again.written and names(again.kept) == ["a_to_b.wav"] and contents(clips) == before
     assert find_sources([str(clips)], out).left_out == 1
     assert find_sources([str(out / "a_to_b.wav")], out).left_out == 0  # named
-    with pytest.raises(UserError, match="no audio file found but 1 conversions in"):
+    with pytest.raises(UserError, match="no audio file found but 1 conversions"):
         find_sources([str(out)], out)
+    other = tmp_path / "other"
+    assert find_sources([str(clips)], other).left_out == 1  # an earlier conversion, into another folder
+    assert find_sources([str(clips), str(out)], other).left_out == 0
+    assert find_sources([str(out)], other).left_out == 0  # a second time, on purpose
     write(out / "of_my_own.wav")  # in that folder, and not revoice's
     assert names(run(converter, [clips], [target], out).written) == ["of_my_own_to_b.wav"]
 

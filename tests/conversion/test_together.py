@@ -13,6 +13,7 @@ from revoice.conversion import jobs
 from revoice.conversion.converter import Converter
 from revoice.conversion.jobs import Result, convert_files
 from revoice.conversion.outputs import find_sources, find_target, plan
+from revoice.evaluation.conversions import Request, convert_batch
 
 RATE = 16000
 
@@ -47,14 +48,14 @@ def test_a_folder_gives_the_waveforms_of_single_conversions(
 ) -> None:  # fmt: skip
     checkpoint = request.getfixturevalue("trained") if which == "trained" else DEFAULT
     converter = revoice.load(checkpoint, vocoder={"name": "griffin_lim", "iterations": iterations})
-    sizes, say = [], converter.say
+    sizes, speech = [], converter.speech
 
     def counted(clips, voice, controls):
         sizes.append(len(clips))
-        return say(clips, voice, controls)
+        return speech(clips, voice, controls)
 
     with monkeypatch.context() as patch:
-        patch.setattr(converter, "say", counted)
+        patch.setattr(converter, "speech", counted)
         patch.setattr(jobs, "TOGETHER", 4)
         result = run(converter, folder, tmp_path)
     assert sorted(sizes) == [1, 1, 1, 3, 4], "a second: four and one; one and a half: three, and the pause; another"
@@ -68,6 +69,18 @@ def test_a_folder_gives_the_waveforms_of_single_conversions(
         assert off.max() < (1e-3 if iterations else 1e-4) and np.sqrt(np.mean(off**2)) < 1e-4, path.name
         if path.name in ("4_to_4.wav", "pause_to_4.wav"):  # what was converted alone
             assert off.max() <= 2**-15
+
+
+def test_an_evaluation_says_what_a_folder_says(folder: Path, tmp_path: Path) -> None:
+    converter = revoice.load(vocoder={"name": "griffin_lim", "iterations": 0})
+    written = run(converter, folder, tmp_path).written[:4]
+    sources = [json.loads(path.with_suffix(".json").read_text())["source"] for path in written]
+    assert [Path(source).name for source in sources] == ["0.wav", "2.wav", "3.wav", "6.wav"], "one group"
+    target = [read_audio(folder / "4.wav")]
+    made = convert_batch(converter)([Request(read_audio(source), target, "") for source in sources])
+    for path, clip in zip(written, made, strict=True):
+        clip.save(tmp_path / "evaluated.wav")
+        assert (tmp_path / "evaluated.wav").read_bytes() == path.read_bytes()
 
 
 def test_a_search_takes_its_files_one_by_one(folder: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_every_config_builds(name: str, tmp_path: Path) -> None:
         assert list(setup.parts) == ["a", "b"] and setup.shares() is None
         return
     if name == "speeds":
-        config["corpus"]["of"] = {"name": "folder", "root": str(tmp_path)}
+        config["corpus"]["of"] = {"name": "folder", "root": str(tmp_path), "splits": {}}
     setup = build({**config, "root": str(tmp_path)})
     assert setup.corpus.name == config["name"] and setup.batch_size > 0
     assert {"name", "root", "batch_size", "corpus", "splits", "prepare"} <= set(config)

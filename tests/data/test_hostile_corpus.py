@@ -28,6 +28,7 @@ from revoice.data.read.packed import PackedField
 from revoice.data.read.store import MemoryStore
 from revoice.errors import UserError
 from revoice.evaluation.session import Protocol, usable_trials
+from revoice.evaluation.training_voices import TrainingVoices
 from revoice.models.base import Requires
 from tests.conftest import compose_config
 from tests.hostile import RATE, REFUSED, USABLE, full_after, voice, write_hostile, write_ordinary, write_usable
@@ -318,7 +319,7 @@ def test_an_evaluation_takes_recordings_that_can_be_read(
     config = compose_config("prepare", "data=folder", folder=tmp_path)["data"] | {"root": str(hostile)}
     manifest = build(config).manifest()
     assert not any("\\xe9" in row.path for row in manifest)  # known to be of no use
-    trials = usable_trials(manifest, Protocol(voices=3, sentences_per_pair=4), ["nobody"])
+    trials = usable_trials(manifest, Protocol(voices=3, sentences_per_pair=4), TrainingVoices()).trials
     chosen = [trial for group in trials.values() for trial in group]
     names = {Path(row.path).name for t in chosen for row in (t.source, *t.references)}
     assert chosen and not names & set(REFUSED) and "not evaluated: " in caplog.text

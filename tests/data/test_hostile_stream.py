@@ -106,6 +106,9 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a field is null": lambda v: v["fields"].update(f0=None),
     "folder is a number": lambda v: v["fields"]["f0"].update(folder=3),
     "folder elsewhere": lambda v: v["fields"]["f0"].update(folder="/nowhere"),
+    "folder on another host": lambda v: v["fields"]["f0"].update(folder="../../../evil/x"),
+    "folder of codes": lambda v: v["fields"]["f0"].update(folder="../%2e%2e%2fx"),
+    "folder of dots": lambda v: v["fields"]["f0"].update(folder="../.."),
     "type of texts": lambda v: v["fields"]["f0"].update(dtype="<U9"),
     "type of objects": lambda v: v["fields"]["f0"].update(dtype="O"),
     "type of nothing": lambda v: v["fields"]["f0"].update(dtype="bogus"),
@@ -133,6 +136,10 @@ def test_an_index_that_no_preparation_writes_is_refused(change: str, index: Path
     ("change", "told"),
     [
         ("no frames", "fields.f0.per_frame=0: expected a number above 0, or null"),
+        (
+            "folder on another host",
+            "fields.f0.folder=../../../evil/x: expected ../NAME, a folder beside that of the index",
+        ),
         ("type of texts", "fields.f0.dtype=<U9: expected a type of numbers, e.g. float16"),
         ("speakers of numbers", "speakers=[1,2]: expected a list of names, each once"),
         ("facts below nought", "facts.train=-1: expected a whole number from 0"),

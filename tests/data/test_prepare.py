@@ -1,10 +1,10 @@
+import errno
 import hashlib
 import json
 import math
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import soundfile
 from data_helpers import speakers_folder, tone, touch, write_tone
 
 from revoice.audio.features import extract
-from revoice.audio.io import read_audio
+from revoice.audio.io import AudioError, read_audio
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.manifest import Manifest
@@ -146,6 +146,31 @@ def test_nothing_usable_names_the_reasons_and_is_tried_again(tmp_path: Path) -> 
         run(tmp_path / "corpus", tmp_path / "out")
 
 
+def test_what_wants_pyav_is_tried_again_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = speakers_folder(tmp_path / "corpus", speakers=1, clips=2)
+    touch(root / "s0" / "memo.m4a", "no audio")
+    for place in ("revoice.audio.ffmpeg", "revoice.data.prepare.selection"):
+        monkeypatch.setattr(f"{place}.available", lambda: False)
+    assert "PyAV, which is not installed" in run(root, tmp_path / "out").rejected[0].reason
+    for place in ("revoice.audio.ffmpeg", "revoice.data.prepare.selection"):
+        monkeypatch.setattr(f"{place}.available", lambda: True)
+    monkeypatch.setattr("revoice.audio.ffmpeg._decoded", lambda path, size, changed: (root / "s0/clip0.wav").open("rb"))
+    assert not run(root, tmp_path / "out").rejected
+
+
+def test_a_disk_that_is_full_elsewhere_condemns_no_recording(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: Path, trim_db: float | None) -> None:
+        raise AudioError(f"{file}: not readable") from OSError(errno.ENOSPC, "No space left on device in /tmp")
+
+    with monkeypatch.context() as full:
+        full.setattr("revoice.data.prepare.compute.load_clip", refuse)
+        with pytest.raises(UserError, match="failed: No space left on device in /tmp; whole shards are kept"):
+            run(corpus, tmp_path)
+    assert not run(corpus, tmp_path).rejected
+
+
 def test_lost_utterances_are_noticed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run(corpus, tmp_path).folders["features"]
     whole = tree(tmp_path)
@@ -199,31 +224,27 @@ def test_a_field_object_from_elsewhere(corpus: Path, tmp_path: Path) -> None:
     assert prepared.folders["codes:abc"].name.startswith("codes-abc-")
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {here!r})
-if __name__ == "__main__":
-    from test_prepare import Slow, run
-    from revoice.data.prepare import selection
-    selection.CHUNK = 1
-    run(Path({root!r}), Path({out!r}), ("features", Slow(pause={pause})), workers={workers}, shard_utterances=3)
-"""
+def prepare_slowly(root: Path, out: Path, pause: float, workers: int) -> None:
+    os.setsid()  # a group of its own: whom it leaves behind is found
+    module.CHUNK = 1
+    run(root, out, ("features", Slow(pause=pause)), workers=workers, shard_utterances=3)
 
 
-def start(tmp_path: Path, root: Path, out: Path, pause: float, workers: int) -> subprocess.Popen:
-    here = str(Path(__file__).parent)
-    script = tmp_path / f"script{time.monotonic_ns()}.py"
-    script.write_text(SCRIPT.format(here=here, root=str(root), out=str(out), pause=pause, workers=workers))
-    return subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, start_new_session=True, text=True)
+def start(root: Path, out: Path, pause: float, workers: int) -> multiprocessing.Process:
+    from tests.forks import FORK  # here: workers, which look for `Slow` in this file, need none of it
+
+    process = FORK.Process(target=prepare_slowly, args=(root, out, pause, workers))
+    process.start()
+    return process  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(("kill", "workers"), [(signal.SIGTERM, 0), (signal.SIGKILL, 2)])
 def test_an_interrupted_preparation_is_taken_up(corpus: Path, tmp_path: Path, kill: int, workers: int) -> None:
-    process = start(tmp_path, corpus, tmp_path / "out", pause=0.3, workers=workers)
+    process = start(corpus, tmp_path / "out", pause=0.3, workers=workers)
     until(lambda: list((tmp_path / "out").rglob(".shard-000001.tar.*.part")))
-    process.send_signal(kill)
-    process.wait(timeout=120)
+    os.kill(process.pid, kill)
+    process.join(120)
+    assert process.exitcode == -kill
     until(lambda: not alive(process.pid))  # its workers end with it
     assert not list((tmp_path / "out").rglob("index.json"))
     whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tar")}
@@ -236,8 +257,10 @@ def test_an_interrupted_preparation_is_taken_up(corpus: Path, tmp_path: Path, ki
 
 
 def test_two_processes_at_once(corpus: Path, tmp_path: Path) -> None:
-    processes = [start(tmp_path, corpus, tmp_path / "out", pause=0.05, workers=0) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0], processes[0].stderr.read()
+    processes = [start(corpus, tmp_path / "out", pause=0.05, workers=0) for _ in range(2)]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
     run(corpus, tmp_path / "alone", ("features", Slow()), shard_utterances=3)
     assert tree(tmp_path / "out") == tree(tmp_path / "alone")
 

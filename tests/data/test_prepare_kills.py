@@ -11,11 +11,8 @@ from data_helpers import speakers_folder, touch
 from test_prepare import alive, run, tree, until
 
 from revoice.data.prepare import selection as module
+from tests.forks import FORK
 
-FORK = multiprocessing.get_context("forkserver")  # has imported everything once: an attempt starts at once
-FORK.set_forkserver_preload(
-    ["revoice.data.prepare.preparation", "revoice.data.fields.features", "revoice.data.fields.f0"]
-)
 FIELDS = ("features", "f0", "waveform")
 
 

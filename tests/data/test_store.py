@@ -13,8 +13,10 @@ from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
+from revoice.data.read.mixture import Mixed, MixedStore, held
 from revoice.data.read.packed import PackedField
-from revoice.data.read.store import MemoryStore
+from revoice.data.read.sampler import CropSampler
+from revoice.data.read.store import MemoryStore, room_on
 from revoice.errors import UserError
 
 SPEC = load_preset("mel_22k")
@@ -56,6 +58,24 @@ def test_gather_equals_the_naive_loop(prepared: Prepared, field: str, device: st
     assert crops.dtype == expected.dtype and crops.is_contiguous() and torch.equal(crops, expected)
     assert crops.dtype == (torch.int64 if field == "codes:abc" else torch.float32)
     assert crops.shape == {"features": (40, 80, 40), "waveform": (40, 40 * 256)}.get(field, (40, 40))
+
+
+def test_a_corpus_is_a_mixture_of_one(prepared: Prepared) -> None:
+    store = held(prepared, ("train",), ["features"])
+    assert isinstance(store, MemoryStore) and store.shares == (1.0,) and not store.sources.any()
+    two = held(Mixed({"a": prepared, "b": prepared}, (0.25, 0.75)), ("train",), ["features"])
+    assert two.shares == (0.25, 0.75) and np.bincount(two.sources).tolist() == [len(store), len(store)]
+    assert [row.id for row in two.rows[: len(store)]] == [f"a--{row.id}" for row in store.rows]
+    for each in (store, two):
+        assert torch.equal(each.utterance("features", len(each) - 1), store.utterance("features", len(store) - 1))
+    speakers = np.unique([row.speaker for row in store.rows], return_inverse=True)[1]
+    how = {"batch_size": 16, "frames": 8, "reference": 4, "mode": "by_speaker"}
+    plain = CropSampler(store.positions("train"), store.lengths, speakers, **how).draw(3)
+    mixed = CropSampler(
+        store.positions("train"), store.lengths, speakers, sources=store.sources, shares=store.shares, **how
+    ).draw(3)
+    for name, drawn in vars(plain).items():
+        np.testing.assert_array_equal(drawn, getattr(mixed, name))
 
 
 def test_utterances_are_those_of_the_files(prepared: Prepared) -> None:
@@ -134,3 +154,27 @@ def test_padding_of_features_with_phase_is_a_whole_frame_of_silence(tmp_path: Pa
     crop = store.crops("features", np.array([0]), np.array([2]), length)
     assert torch.equal(crop[0, :, -1], torch.tensor(spec.silence_frame)) and 0.5 in spec.silence_frame
     assert torch.equal(crop[0, :, :-2], store.utterance("features", 0)[:, 2:])
+
+
+def test_the_parts_of_a_mixture_share_the_room_on_a_device(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed = Mixed({"a": prepared, "b": prepared, "c": prepared}, (0.5, 0.25, 0.25))
+    size = MemoryStore(prepared).bytes
+    monkeypatch.setattr("revoice.data.read.mixture.room_on", lambda device: 2.5 * size)
+    store = held(mixed, (), list(prepared.folders), "cpu")
+    assert isinstance(store, MixedStore) and [part.mapped for part in store._stores] == [False, False, True]
+
+
+def test_half_of_a_gpu_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (100, 200))
+    assert room_on("cuda:0") == 50 and room_on("cpu") == room_on(None) == float("inf")
+
+
+def test_a_part_of_a_mixture_that_is_too_short_is_named(prepared: Prepared) -> None:
+    store = held(Mixed({"a": prepared, "b": prepared}, (0.5, 0.5)), ("train",), ("features",))
+    assert isinstance(store, MixedStore)
+    positions = np.arange(len(store))
+    store.require_long(positions, 8)
+    store.lengths[store.sources == 1] = 7
+    with pytest.raises(UserError, match="data.parts.b: none of its .* training utterances has the 8 frames"):
+        store.require_long(positions, 8)
+    store.require_long(positions, 10_000)  # all are shorter

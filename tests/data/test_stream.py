@@ -288,6 +288,18 @@ def test_one_shard_is_enough_to_go_on(copy: Stream, left: int) -> None:
     assert len(heard) == copy.counts[left] and not heard & lost
 
 
+def test_a_group_without_labels_is_replaced(copy: Stream) -> None:
+    copy = replace(copy, shards=copy.shards[:4])
+    labeled = needs(labels=("gender",))
+    with pytest.raises(UserError, match="does not tell the gender, which this model learns from"):
+        batches(module(copy, shards=1, requires=labeled), 1)
+    file = Path(copy.address, f"{Path(copy.shards[2][0]).stem}.jsonl")
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    file.write_text("".join(json.dumps([*line[:2], 0, *line[3:]]) + "\n" for line in lines), encoding="utf-8")
+    heard = {id for batch in batches(module(copy, shards=1, requires=labeled), 8) for id in batch.id}
+    assert heard == {line[0] for line in lines}
+
+
 def test_a_shorter_list_of_utterances_is_damage(copy: Stream, caplog: pytest.LogCaptureFixture) -> None:
     for name, _ in copy.shards:
         Path(copy.address, f"{Path(name).stem}.jsonl").write_text("")

@@ -14,6 +14,7 @@ from test_prepare import SPEC, run
 from revoice.data.fields.base import Field
 from revoice.data.prepare import selection as module
 from revoice.data.prepare.workers import ordered_map
+from revoice.errors import UserError
 
 
 def square_or_die(task: tuple[int, Path | None]) -> int:
@@ -62,3 +63,23 @@ def test_a_file_that_crashes_the_decoder_is_rejected(
     assert [(r.path, r.reason) for r in prepared.rejected] == [("s1/deadly.wav", "crashes the process that reads it")]
     assert len(prepared.manifest) == 6 and "a worker process died" in caplog.text
     assert not list((tmp_path / "out").rglob("*.part"))
+
+
+class Hungry(Deadly):
+    """A field for which the memory does not suffice."""
+
+    def compute(self, clips) -> list:
+        if any(len(clip.audio.samples) == 4000 for clip in clips):
+            raise MemoryError
+        return super().compute(clips)
+
+
+def test_a_file_that_memory_does_not_suffice_for_is_rejected(tmp_path: Path) -> None:
+    root = speakers_folder(tmp_path / "corpus", speakers=1, clips=2)
+    soundfile.write(root / "s0" / "long.wav", tone(0.25), 16000)
+    with pytest.raises(UserError, match="needs more memory than there is: .*data.prepare.workers=1") as caught:
+        run(root, tmp_path / "out", (Hungry(),), workers=0)
+    assert "\n" not in str(caught.value)
+    prepared = run(root, tmp_path / "out", (Hungry(),), workers=1)
+    assert [(r.path, r.reason) for r in prepared.rejected] == [("s0/long.wav", "needs more memory than there is")]
+    assert len(prepared.manifest) == 2

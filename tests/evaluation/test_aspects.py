@@ -19,10 +19,12 @@ from revoice.evaluation.aspects import (
     Matrix,
     _apart,
     _Clips,
+    _ways,
     measure,
     parallel_trials,
 )  # fmt: skip
 from revoice.evaluation.aspects_report import lines, picture, write_aspects
+from revoice.evaluation.training_voices import TrainingVoices
 from revoice.evaluation.verification import Verifier
 from revoice.models.base import StyleControls
 
@@ -58,6 +60,19 @@ def test_measures_know_their_own_aspect() -> None:
     assert slow["pitch median"] < 30
 
 
+def test_where_source_and_target_do_not_differ_there_is_no_way_to_go(tmp_path: Path) -> None:
+    start, end = {"timbre": 0.5, "duration": 0.012, "phone timing": 0.0}, dict.fromkeys(MEASURES, 0.0)
+    end |= {"timbre": 0.1, "duration": 0.0119}
+    ways = _ways({"timbre": 0.3, "duration": 0.05, "phone timing": 0.1}, start, end)
+    assert ways["timbre"] == pytest.approx(0.5) and np.isnan([ways["duration"], ways["phone timing"]]).all()
+    ways = dict.fromkeys(MEASURES, 0.5) | {"duration": float("nan")}
+    matrix = Matrix({"rhythm": dict.fromkeys(MEASURES, 0.1)}, {"rhythm": ways}, {"rhythm": {}}, {}, 6)
+    write_aspects(tmp_path, {"a": matrix}, {})
+    assert "–<small>0.1 s" in (tmp_path / "report.html").read_text(encoding="utf-8") and "–" in lines(matrix)[1]
+    found = json.loads((tmp_path / "metrics.json").read_text())["systems"]["a"]["ways"]["rhythm"]
+    assert found["duration"] is None and found["timbre"] == 0.5
+
+
 def test_a_model_that_swaps_nothing_is_refused() -> None:
     converter: Any = SimpleNamespace(model=SimpleNamespace(name="vqvae"))
     converter.model.Controls = StyleControls
@@ -71,7 +86,7 @@ def test_only_pairs_that_say_the_same_are_measured() -> None:
         for voice in "ab" for n in range(4)
     ]  # fmt: skip
     with pytest.raises(UserError, match="two unseen voices say"):
-        parallel_trials(Manifest("x", Path(), tuple(rows)), AspectProtocol(voices=2), [], 0)
+        parallel_trials(Manifest("x", Path(), tuple(rows)), AspectProtocol(voices=2), TrainingVoices(), 0)
 
 
 def test_the_report_holds_every_number(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -47,31 +49,38 @@ def conversions(voices: int, sentences: int = 20) -> tuple[np.ndarray, np.ndarra
     return pairs[:, 0], pairs[:, 1], unordered % sentences
 
 
-def coverage(spread: tuple[float, float, float, float], voices: int = 8, repeats: int = 150) -> tuple[float, float]:
-    """How often the interval over voices and utterances holds the truth, and one over pairs of voices alone.
+Draw = Callable[[], list[float]]
+
+
+def noisy(spread: tuple[float, float, float, float], voices: int) -> Draw:
+    """Draws values of all conversions whose mean is truly 0.
 
     Args:
         spread: standard deviations of what a source, a target, a sentence and a single conversion add.
     """
     draws, (source, target, said) = np.random.default_rng(5), conversions(voices)
-    hits = [0, 0]
-    for repeat in range(repeats):
+
+    def draw() -> list[float]:
         of_source, of_target = draws.normal(0, spread[0], voices), draws.normal(0, spread[1], voices)
         values = of_source[source] + of_target[target] + draws.normal(0, spread[2], 20)[said]
-        values = values + draws.normal(0, spread[3], len(values))
-        found = Resampling(list(source), list(target), list(said), seed=repeat).interval(list(values))
-        pairs = interval(list(values), list(zip(source, target, strict=True)), seed=repeat)
-        hits[0] += found.low <= 0 <= found.high
-        hits[1] += pairs.low <= 0 <= pairs.high
-    return hits[0] / repeats, hits[1] / repeats
+        return list(values + draws.normal(0, spread[3], len(values)))
+
+    return draw
 
 
 @pytest.mark.parametrize("spread", [(1, 1, 0, 0.5), (0.5, 0.5, 0.5, 0.5), (0, 1, 0.3, 0.3)])
 def test_the_interval_holds_the_truth_about_95_times_of_100(spread, monkeypatch) -> None:
     monkeypatch.setattr("revoice.evaluation.bootstrap.RESAMPLES", 300)
-    both, pairs_alone = coverage(spread)
-    assert 0.89 <= both <= 1.0
-    assert pairs_alone < 0.8  # a voice in many pairs is not many voices
+    draw, (source, target, said) = noisy(spread, 8), conversions(8)
+    hits = [0, 0]
+    for repeat in range(150):
+        values = draw()
+        found = Resampling(list(source), list(target), list(said), seed=repeat).interval(values)
+        pairs = interval(values, list(zip(source, target, strict=True)), seed=repeat)
+        hits[0] += found.low <= 0 <= found.high
+        hits[1] += pairs.low <= 0 <= pairs.high
+    assert 0.89 <= hits[0] / 150 <= 1.0
+    assert hits[1] / 150 < 0.8  # a voice in many pairs is not many voices
 
 
 @pytest.mark.slow
@@ -86,16 +95,23 @@ def test_the_interval_holds_the_truth_about_95_times_of_100(spread, monkeypatch)
     ],
 )
 def test_coverage(spread, least, most, voices) -> None:
-    found, pairs_alone = coverage(spread, voices, repeats=600)
-    print(f"{voices} voices, {spread}: {found:.3f}, over pairs alone {pairs_alone:.3f}")
-    assert least <= found <= most
+    draw, (source, target, said) = noisy(spread, voices), conversions(voices)
+    hits = 0
+    for seed in range(6):  # the weights do not depend on the values: a hundred of these share those
+        drawn = Resampling(list(source), list(target), list(said), seed=seed)
+        found = [drawn.interval(draw()) for _ in range(100)]
+        hits += sum(low <= 0 <= high for low, high in found)
+    print(f"{voices} voices, {spread}: {hits / 600:.3f}")
+    assert least <= hits / 600 <= most
 
 
 def test_a_voice_alone_on_one_side_is_not_drawn() -> None:
     values = np.random.default_rng(0).normal(0, 1, 12)
     one = Resampling([f"s{i}" for i in range(12)], ["t"] * 12, ["u"] * 12)
     low, high = one.interval(list(values))
-    assert one.voices == 12 and high - low == pytest.approx(2 * 2.2 * values.std(ddof=1) / np.sqrt(12), rel=0.15)
+    assert one.voices(np.ones(12, bool)) == 12 and high - low == pytest.approx(
+        2 * 2.2 * values.std(ddof=1) / np.sqrt(12), rel=0.15
+    )
     assert Resampling(["s"] * 3, ["t"] * 3, ["a", "b", "c"]).interval([1.0, 2.0, 3.0]) is None
     assert Resampling([], [], []).interval([]) is None
 
@@ -118,3 +134,27 @@ def test_p_values() -> None:
     assert np.mean(np.array(none) < 0.05) <= 0.1 and np.median(none) > 0.3
     assert drawn.p_value(list(1.0 + draws.normal(0, 0.1, 56))) < 1e-4
     assert drawn.p_value([0.0] * 56) == 1.0 and drawn.p_value([0.5] * 56) == 0.0
+
+
+def test_voices_without_a_number_are_no_degrees_of_freedom() -> None:
+    source, target, said = conversions(8)
+    drawn = Resampling(list(source), list(target), list(said))
+    between = {(0, 1), (1, 0)}  # one pair of voices
+    pair = [
+        1.0 + 0.01 * i if (a, b) in between else np.nan for i, (a, b) in enumerate(zip(source, target, strict=True))
+    ]
+    assert np.isnan(drawn.p_value(pair)) and drawn.interval(pair) is None and np.isnan(drawn.error(pair))
+    few = [float(a + b) if max(a, b) < 4 else np.nan for a, b in zip(source, target, strict=True)]
+    alone = [i for i, value in enumerate(few) if np.isfinite(value)]
+    own = Resampling(list(source[alone]), list(target[alone]), list(said[alone]))
+    assert drawn.interval(few) == pytest.approx(own.interval([few[i] for i in alone]), rel=0.05)
+    weights = [float(np.isfinite(value)) for value in few]
+    assert drawn.interval([1.0 if np.isnan(v) else v for v in few], weights) == drawn.interval(few)
+
+
+def test_a_share_of_all_or_none_is_not_certain() -> None:
+    source, target, said = conversions(8)
+    drawn = Resampling(list(source), list(target), list(said))
+    assert drawn.interval([1.0] * 56, share=True) == pytest.approx((0.6756, 1.0), abs=1e-3)
+    assert drawn.interval([0.0] * 56, share=True) == pytest.approx((0.0, 0.3244), abs=1e-3)
+    assert drawn.interval([1.0] * 55 + [0.0], share=True) == drawn.interval([1.0] * 55 + [0.0])

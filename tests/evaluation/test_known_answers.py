@@ -1,5 +1,6 @@
 """Systems whose worth is known: each scores where it must, and what is wrong with it is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from recognizer_helpers import Bands
 from revoice.audio.io import Audio, read_audio, resample
 from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
-from revoice.evaluation.baselines import BASELINES, check_baselines, convert_by
+from revoice.evaluation.baselines import BASELINES, check_baselines, convert_by, spoken
 from revoice.evaluation.evaluate import Evaluation, run
 from revoice.evaluation.flags import flags
 from revoice.evaluation.likeness import flatness_db, likeness
@@ -20,6 +21,9 @@ from revoice.evaluation.metrics.spectral import Spectral
 from revoice.evaluation.metrics.speed import Speed
 from revoice.evaluation.metrics.words import Words
 from revoice.evaluation.pairs import pick_trials
+from revoice.evaluation.protocol import Chosen, Protocol
+from revoice.evaluation.report import write_report
+from revoice.evaluation.session import _with_possible
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,30 @@ def test_the_true_target_is_the_ceiling(table: dict[str, Evaluation]) -> None:
     unseen = table["target"].summaries["unseen"]
     assert unseen["cosine_target"] == pytest.approx(unseen["cosine_ceiling"], abs=1e-3)
     assert unseen["mcd_converted"] == pytest.approx(0.0, abs=1e-6) and unseen["closer_to_target"] == 1.0
+
+
+def test_without_its_own_recording_a_target_says_nothing(corpus: Manifest, tmp_path: Path) -> None:
+    """What it cannot say is no failure of its own: it is left out of every mean."""
+    trials = pick_trials(corpus, "unseen", speakers=4)[:4]
+    half = {"unseen": [replace(trial, true_target=None) if i % 2 else trial for i, trial in enumerate(trials)]}
+    metrics = [SpeakerSimilarity(Timbre(), corpus), Words(Bands(), corpus), Spectral(), Sound(), Speed()]
+    possible = BASELINES["target"].possible
+    found = run(half, convert_by("target", copy), copy, corpus, metrics, name="target", possible=possible)
+    unseen = found.summaries["unseen"]
+    assert unseen["trials"] == 4 and unseen["failed"] == 0 and unseen["counts"]["closer_to_target"] == 2
+    assert unseen["closer_to_target"] == 1.0 and "silence" not in named(found)
+    assert [record["true_target"] is None for record in found.records["unseen"]] == [False, True, False, True]
+    assert [("cosine_target" in record) for record in found.records["unseen"]] == [True, False, True, False]
+    write_report(page := tmp_path / "half.html", [found], "half", {})
+    assert "no usable sound" not in page.read_text()
+
+
+def test_baselines_without_anything_to_say_are_left_out(corpus: Manifest, caplog: pytest.LogCaptureFixture) -> None:
+    trials = {"unseen": [replace(trial, true_target=None) for trial in pick_trials(corpus, "unseen", speakers=4)]}
+    trials["seen"] = pick_trials(corpus, "seen", speakers=2)
+    assert list(spoken("target", trials)) == ["seen"] and spoken("source", trials) == trials
+    kept, chosen = _with_possible(Protocol(baselines=("source", "target")), Chosen({"unseen": trials["unseen"]}))
+    assert kept.baselines == ("source",) and "baseline target: " in chosen.left_out[0] and "target" in caplog.text
 
 
 def test_the_source_is_the_floor(table: dict[str, Evaluation]) -> None:

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import load_checkpoint
 from revoice.checkpoint.save import save
 from revoice.cli import evaluate, export
-from revoice.data.corpora.manifest import Row
+from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
-from revoice.evaluation.phone_error import Heard, PhoneErrors, PhoneProtocol
+from revoice.evaluation.phone_error import Heard, PhoneErrors, PhoneProtocol, phone_errors
+from revoice.evaluation.phone_error import save as save_errors
 from revoice.models.base import MODELS
 from tests.conftest import TINY, compose_config
 
@@ -39,6 +41,17 @@ def test_errors_are_counted_over_all_phones() -> None:
     assert found["copy_per"] == pytest.approx(4 / 6, abs=1e-4)
     assert found["copy_change"] == pytest.approx(2 / 6, abs=1e-4), "two of the six that are heard in the originals"
     assert found["per_95"][0] <= found["per"] <= found["per_95"][1]
+
+
+def test_where_nothing_is_said_or_heard_nothing_is_perfect(recognizer: Path, tmp_path: Path) -> None:
+    found = PhoneErrors([heard("a", "", "")], 1.0)
+    assert math.isnan(found.summary()["per"])
+    save_errors(found, "a", {}, tmp_path, 0)
+    assert json.loads((tmp_path / "metrics.json").read_text())["phone_error"]["a"]["per"] is None
+    row = Row(id="a", path="a.wav", speaker="a", split="test_unseen", phones=(("p", 0.1),))
+    (tmp_path / "a.wav").write_text("no sound")
+    with pytest.raises(UserError, match=r"none of 1 recordings of x can be heard: .*a\.wav"):
+        phone_errors(load_checkpoint(recognizer), Manifest("x", tmp_path, (row,)), PhoneProtocol(), progress=False)
 
 
 def test_the_command_measures_and_export_remembers(workplace: Path, recognizer: Path, tmp_path: Path) -> None:

@@ -1,21 +1,27 @@
 """Protocols as files: handed over, given back, and refused when they do not fit."""
 
 import json
-import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from test_pairs import check
 from test_pairs import corpus as made
 
+from revoice.audio.io import write_audio
 from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.evaluation.pairs import pick_trials
-from revoice.evaluation.protocol import Protocol, trials_for
+from revoice.evaluation.protocol import Protocol, needed, trials_for, usable_trials
 from revoice.evaluation.protocol_file import load_protocol, save_protocol
 from revoice.evaluation.session import evaluate_systems
+from revoice.evaluation.training_voices import TrainingVoices
+
+SEEN = TrainingVoices(*2 * [frozenset(f"s{i:02}" for i in range(6))])
+HERE = TrainingVoices(*2 * [frozenset({"emma", "finn"})])
 
 
 @pytest.fixture()
@@ -45,16 +51,46 @@ def test_another_corpus_is_refused(corpus: Manifest, stored: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_recording_that_cannot_be_read_leaves_its_trials_out(corpus: Manifest, stored: Path, tmp_path: Path) -> None:
-    for row in corpus:
-        os.makedirs(tmp_path / "copy", exist_ok=True)
-        (tmp_path / "copy" / row.path).write_bytes(corpus.file(row).read_bytes())
-    moved = replace(corpus, root=tmp_path / "copy")
+@pytest.fixture()
+def moved(corpus: Manifest, tmp_path: Path) -> Manifest:
+    """The corpus in a folder of its own, where recordings can be broken."""
+    shutil.copytree(corpus.root, tmp_path / "copy")
+    return replace(corpus, root=tmp_path / "copy")
+
+
+def test_a_recording_that_cannot_be_read_leaves_its_trials_out(moved: Manifest, stored: Path, tmp_path: Path) -> None:
     lost = load_protocol(stored, moved).trials["unseen"][0].source
     (tmp_path / "copy" / lost.path).write_bytes(b"no sound")
     found = load_protocol(stored, moved)
     assert 0 < found.count < 14 and len(found.left_out) == 1 and lost.path in found.left_out[0]
-    assert all(trial.source != lost for trials in found.trials.values() for trial in trials)
+    assert lost.id not in needed(found.trials)
+
+
+def test_a_voice_is_enrolled_without_a_clip_that_cannot_be_read(moved: Manifest, stored: Path) -> None:
+    before = load_protocol(stored, moved)
+    trials = [trial for each in before.trials.values() for trial in each]
+    spoken = {row for t in trials for row in (t.source, *t.references, t.true_target)}
+    lost = next(row for t in trials for row in t.enrol_source if len(t.enrol_source) > 1 and row not in spoken)
+    write_audio(moved.file(lost), np.zeros(16000, np.float32), 16000)
+    found = load_protocol(stored, moved)
+    assert found.count == before.count and "enrollment clips of" in found.left_out[0] and lost.path in found.left_out[0]
+    assert lost.id not in needed(found.trials)
+
+
+def test_a_trial_that_enrolls_nobody_is_left_out(moved: Manifest, stored: Path) -> None:
+    (first, *_) = load_protocol(stored, moved).trials["unseen"]
+    for row in first.enrol_source:
+        moved.file(row).write_bytes(b"no sound")
+    found = load_protocol(stored, moved)
+    assert found.count < 14 and first.source not in [trial.source for trial in found.trials["unseen"]]
+
+
+def test_clips_that_enroll_are_looked_at_before_the_work(moved: Manifest) -> None:
+    trials = usable_trials(moved, Protocol(voices=4), HERE).trials
+    lost = trials["unseen"][0].enrol_target[0]
+    moved.file(lost).write_bytes(b"no sound")
+    again = usable_trials(moved, Protocol(voices=4), HERE)
+    assert lost.id not in needed(again.trials) and again.left_out[0].startswith("1 recordings: ")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +114,7 @@ def test_files_that_are_none(corpus: Manifest, stored: Path, change, words: str)
 
 
 def test_voices_that_a_table_lacks_are_refused_before_the_work(corpus: Manifest, stored: Path, tmp_path: Path) -> None:
-    table = SimpleNamespace(description=SimpleNamespace(speakers=["emma", "finn"]))
+    table = SimpleNamespace(description=SimpleNamespace(speakers=["emma", "finn"], data={}))
     system = SimpleNamespace(loaded=table, model=SimpleNamespace(target="speaker"))
     with pytest.raises(UserError, match=r"mine speaks with .* 4 of the 6 .*\(anna, bert, cleo\)") as error:
         evaluate_systems({"mine": system}, corpus, Protocol(), tmp_path, stored=stored)  # type: ignore[dict-item]
@@ -125,7 +161,7 @@ def test_parallel_pairs_have_true_targets() -> None:
 def test_the_knn_vc_protocol() -> None:
     """The same utterances of every source go to every target, which lends all the clips that enrolment can spare."""
     protocol = Protocol(groups="unseen", voices=40, sentences_per_pair=3, same_sources=True, references="all")
-    trials = trials_for(made(unseen=6), protocol, trained_on=[f"s{i:02}" for i in range(6)])["unseen"]
+    trials = trials_for(made(unseen=6), protocol, trained_on=SEEN)["unseen"]
     assert len(trials) == 6 * 5 * 3
     said = {}
     for trial in trials:
@@ -138,5 +174,5 @@ def test_the_knn_vc_protocol() -> None:
 
 def test_k_shot() -> None:
     for count in (1, 3, 5):
-        trials = trials_for(made(), Protocol(references=count), trained_on=[])["unseen"]
+        trials = trials_for(made(), Protocol(references=count), trained_on=TrainingVoices())["unseen"]
         assert {len(trial.references) for trial in trials} == {count}

@@ -172,7 +172,7 @@ def test_metrics_file(evaluation: Evaluation, tmp_path: Path) -> None:
     write_metrics(path, {**payload, **evaluation.summaries})
     found = json.loads(path.read_text(encoding="utf-8"))
     assert found["bad"] == [None, [None, 3]] and found["wall_seconds"] == 1.5 and found["path"] == "ä"
-    assert found["unseen"]["pairs"] == 12 and len(found["seen"]["ci"]["cosine_target"]) == 2
+    assert found["unseen"]["pairs"] == 12 and len(found["unseen"]["ci"]["cosine_target"]) == 2
     assert [file.name for file in path.parent.iterdir()] == ["metrics.json"]
 
 

@@ -1,10 +1,16 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from evaluation_helpers import RATE, VOICES, speak
 
 from revoice.audio.io import Audio, read_audio, resample
 from revoice.errors import UserError
+from revoice.evaluation.listeners import Choice
 from revoice.evaluation.verification import VERIFIERS, Verifier, enrol, judge
+from revoice.evaluation.workers import Workers
 
 
 def test_enrolment_and_verdict() -> None:
@@ -56,6 +62,24 @@ def test_who_judges_beside_resemblyzer(tmp_path, monkeypatch, caplog) -> None:
     with pytest.raises(UserError, match="experiment=verifier_real"):
         verification.second_verifier("voiceprint", [])
     assert verification.second_verifier("resemblyzer", [])[0].name == "resemblyzer"
+
+
+def test_judges_run_where_the_systems_do(corpus, monkeypatch) -> None:
+    from revoice.evaluation import session
+
+    asked = []
+
+    def note(*given, **_):
+        asked.append(given[-1])
+        return SimpleNamespace(name="fake"), ""
+
+    monkeypatch.setattr(session, "choose", lambda *given: asked.append(given[-1]) or Choice(None, None))
+    monkeypatch.setattr(session, "second_verifier", note)
+    monkeypatch.setattr(session.VERIFIERS, "build", lambda name, given, facts: note(facts["device"])[0])
+    model = SimpleNamespace(stands_on=("resemblyzer",), requires=SimpleNamespace(fields=()))
+    systems: Any = {"mine": SimpleNamespace(model=model, device=torch.device("cuda", 1))}
+    session.judges(systems, corpus, session.Protocol(), Workers(0), names=("speaker",))
+    assert asked == 3 * ["cuda:1"]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_rates_by_hand(corpus: Manifest, trials: dict) -> None:
     assert [r["cer_copy"] for r in records][:2] == [0.0, 0.5]
     assert summary["cer_converted"] == pytest.approx((1 + 2 + 0) / (4 + 2 + 8))  # long sources count more
     assert summary["cer_copy"] == pytest.approx(1 / 14)
-    assert summary["counts"]["cer_converted"] == 3 and len(summary["ci"]["cer_converted"]) == 2
+    assert summary["counts"]["cer_converted"] == 3 and summary["ci"]["cer_converted"] is None
     said = "words 3"
     assert records[0]["text"] == f"words <{said[-1]}>" or records[0]["text"].startswith("words")
     assert records[0]["heard_source"] == "abcd" and records[0]["heard_converted"] == "abxd"
@@ -79,7 +79,8 @@ def test_a_silent_conversion_where_nothing_is_known_to_be_said(corpus: Manifest,
     assert math.isnan(summary["cer_text"]) and summary["counts"]["cer_text"] == 0
 
 
-def test_nothing_converted_and_everything_lost(corpus: Manifest, trials: dict) -> None:
+def test_nothing_converted_and_everything_lost(corpus: Manifest) -> None:
+    trials = {"unseen": pick_trials(corpus, "unseen", speakers=4)}
     kept = evaluated(corpus, trials, [Words(Bands(), corpus)]).summaries["unseen"]
     lost = evaluated(corpus, trials, [Words(Bands(), corpus)], backwards).summaries["unseen"]
     assert kept["cer_converted"] == kept["cer_copy"] == 0.0 < 0.3 < lost["cer_converted"]

@@ -1,10 +1,8 @@
 """Runs that SIGKILL ends at random moments, on one process or two, and what a resumed one makes of them."""
 
-import multiprocessing
 import os
 import random
 import signal
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -12,48 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import TINY, compose_config
+from revoice.training.run import train
+from tests.conftest import ADAIN, TINY, VQVAE, compose_config
+from tests.forks import end, start
 from tests.integration.adversarial import config as adversarial
 
 KILLS = 20
-FORK = multiprocessing.get_context("forkserver")  # has imported everything once: an attempt starts at once
-FORK.set_forkserver_preload(["revoice.training.run", "tests.integration.test_kills"])
 SETTINGS = ["max_iterations=12", "trainer.val_every=2"]
 ADVERSARIAL = "two critics, three phases"
-MODELS = {"adain_vc_small": [], "vqvae_small": ["model.quantizer.codebook_size=16"], ADVERSARIAL: []}
-
-
-def run_rank(config: dict[str, Any], folder: Path, rank: int, world: int, port: int) -> None:
-    """One process of a run, placed as torchrun places it."""
-    from revoice.training.run import train
-
-    torch.set_num_threads(1)
-    if world > 1:
-        facts = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
-        facts |= {"MASTER_ADDR": "127.0.0.1", "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
-        os.environ.update({name: str(value) for name, value in facts.items()})
-    with open(folder.parent / f"{folder.name}.log", "a") as log:
-        os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
-        train(config, folder)
-
-
-def start(config: dict[str, Any], folder: Path) -> list[Any]:
-    world = config["trainer"]["devices"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = [
-        FORK.Process(target=run_rank, args=(config, folder, rank, world, port), daemon=True) for rank in range(world)
-    ]
-    for rank in ranks:
-        rank.start()
-    return ranks
-
-
-def end(ranks: list[Any], limit: float = 200.0) -> None:
-    for rank in ranks:
-        rank.join(limit)
-    assert [rank.exitcode for rank in ranks] == [0] * len(ranks)
+MODELS = {  # few channels: what is tried is when a run ends, and an attempt is then over soon
+    "adain_vc_small": ADAIN, "vqvae_small": [*VQVAE, "model.quantizer.codebook_size=16"], ADVERSARIAL: [],
+}  # fmt: skip
 
 
 def last(folder: Path) -> dict[str, Any]:
@@ -86,12 +53,12 @@ def test_killed_and_resumed_ends_where_the_whole_run_ends(
     if model == ADVERSARIAL:
         config = adversarial(workplace, *SETTINGS, f"trainer.devices={processes}")
     else:
-        settings = [f"model={model}", "debug=tiny", "logger=none", "trainer=cpu", f"trainer.devices={processes}", *TINY]
-        config = compose_config("train", *settings, *SETTINGS, *MODELS[model], folder=workplace)
+        settings = [*MODELS[model], "debug=tiny", "logger=none", "trainer=cpu", f"trainer.devices={processes}", *TINY]
+        config = compose_config("train", *settings, *SETTINGS, folder=workplace)
     config["ckpt_path"] = "auto"
-    end(start(config, tmp_path / "warm"))  # prepares the data
+    end(start(train, config, tmp_path / "warm"))  # prepares the data
     began = time.monotonic()
-    end(start(config, tmp_path / "whole"))
+    end(start(train, config, tmp_path / "whole"))
     seconds = time.monotonic() - began
     expected = last(tmp_path / "whole")
     assert expected["global_step"] == 12
@@ -100,7 +67,7 @@ def test_killed_and_resumed_ends_where_the_whole_run_ends(
     resumed_at = []
     for number in range(KILLS):
         folder = tmp_path / f"killed_{number}"
-        ranks = start(config, folder)
+        ranks = start(train, config, folder)
         time.sleep(moments.uniform(0.0, seconds))
         for rank in ranks:
             rank.kill()
@@ -108,7 +75,7 @@ def test_killed_and_resumed_ends_where_the_whole_run_ends(
         saved = (folder / "checkpoints" / "last.ckpt").is_file()
         resumed_at.append(last(folder)["global_step"] if saved else 0)  # never half written
         if resumed_at[-1] < 12:
-            end(start(config, folder))
+            end(start(train, config, folder))
         got = last(folder)
         for part in ("global_step", "state_dict", "optimizer_states", "lr_schedulers", "schedule"):
             assert_same(got[part], expected[part], part)
@@ -118,7 +85,7 @@ def test_killed_and_resumed_ends_where_the_whole_run_ends(
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_signal_saves_and_stops_all_processes(processes: int, workplace: Path, tmp_path: Path) -> None:
-    settings = ["model=adain_vc_small", "debug=tiny", "logger=none", "trainer=cpu", f"trainer.devices={processes}"]
+    settings = [*ADAIN, "debug=tiny", "logger=none", "trainer=cpu", f"trainer.devices={processes}"]
     endless = [
         *settings,
         "max_iterations=100000",
@@ -127,7 +94,7 @@ def test_a_signal_saves_and_stops_all_processes(processes: int, workplace: Path,
         *TINY,
     ]
     config = compose_config("train", *endless, folder=workplace) | {"ckpt_path": "auto"}
-    ranks = start(config, tmp_path / "run")
+    ranks = start(train, config, tmp_path / "run")
     log = tmp_path / "run.log"
     while not log.is_file() or "iteration " not in log.read_text():
         time.sleep(0.1)
@@ -137,14 +104,12 @@ def test_a_signal_saves_and_stops_all_processes(processes: int, workplace: Path,
     stopped = last(tmp_path / "run")["global_step"]
     assert 0 < stopped < 100000
     config["max_iterations"] = stopped + 2
-    end(start(config, tmp_path / "run"))
+    end(start(train, config, tmp_path / "run"))
     assert last(tmp_path / "run")["global_step"] == stopped + 2
 
 
 def test_the_time_limit_is_counted_anew_by_a_resumed_run(workplace: Path, tmp_path: Path) -> None:
-    from revoice.training.run import train
-
-    settings = ["model=adain_vc_small", "debug=tiny", "logger=none", "max_iterations=100000", *TINY]
+    settings = [*ADAIN, "debug=tiny", "logger=none", "max_iterations=100000", *TINY]
     endless = [*settings, "trainer.val_every=100000", "trainer.max_time='00:00:00:02'"]
     config = compose_config("train", *endless, folder=workplace) | {"ckpt_path": "auto"}
     first = train(config, tmp_path / "run")
@@ -156,7 +121,6 @@ def test_the_time_limit_is_counted_anew_by_a_resumed_run(workplace: Path, tmp_pa
 
 def test_a_failed_run_gives_the_signals_back(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from revoice.training.module import VoiceModule
-    from revoice.training.run import train
 
     def fail(self: VoiceModule, batch: Any, index: int) -> None:
         assert signal.getsignal(signal.SIGTERM) is not before
@@ -164,7 +128,7 @@ def test_a_failed_run_gives_the_signals_back(workplace: Path, tmp_path: Path, mo
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(VoiceModule, "training_step", fail)
-    config = compose_config("train", "model=adain_vc_small", "debug=tiny", "logger=none", *TINY, folder=workplace)
+    config = compose_config("train", *ADAIN, "debug=tiny", "logger=none", *TINY, folder=workplace)
     with pytest.raises(RuntimeError, match="power cut"):
         train(config, tmp_path / "run")
     assert signal.getsignal(signal.SIGTERM) is before

@@ -7,12 +7,13 @@ import importlib.util
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, Any
 
 import numpy as np
 import soundfile
 
+from revoice.audio.disk import Disk
 from revoice.errors import UserError
 
 BY_FFMPEG: tuple[str, ...] = (".m4a", ".mp4", ".aac", ".amr", ".3gp", ".wma", ".webm", ".mka")
@@ -21,13 +22,19 @@ _SHORT = 0.1  # seconds that may be missing of what the file says: encoders pad
 _MOST = 1 << 30  # samples of all channels (4 GiB): a small file may hold days of silence
 
 
+def available() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
 def decoded(path: Path) -> IO[bytes]:
     """A sound file (W64, 32-bit floats) of what a recording holds, at its beginning.
 
     Raises:
         UserError: PyAV is missing, or the file is no such recording, damaged or truncated.
+        OSError: the disk of the temporary file is full.
     """
-    if importlib.util.find_spec("av") is None:
+    if not available():
         raise UserError(
             f"{path.suffix} is read by PyAV, which is not installed: pip install 'revoice[formats]', or "
             f"ffmpeg -i in{path.suffix} out.wav"
@@ -43,18 +50,23 @@ def _decoded(path: Path, size: int, changed: int) -> IO[bytes]:
     import av
 
     out = TemporaryFile()
+    disk = Disk(out)
     with path.open("rb") as file:
         try:
             with av.open(file, options={"format_whitelist": _READERS, "protocol_whitelist": ""}) as container:
-                _write(container, out)
+                _write(container, disk)
         except (av.FFmpegError, ValueError, OverflowError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"not readable as audio ({getattr(error, 'strerror', None) or error})") from error
+        finally:
+            if disk.error:
+                full = disk.error
+                raise OSError(full.errno, f"{full.strerror} in the temporary folder {gettempdir()}") from full
     return out
 
 
-def _write(container: Any, out: IO[bytes]) -> None:
+def _write(container: Any, out: Disk) -> None:
     if not container.streams.audio:
         raise UserError("has no sound in it")
     stream = container.streams.audio[0]

@@ -4,11 +4,10 @@ import base64
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
 
 import numpy as np
 import soundfile
@@ -16,10 +15,10 @@ import soxr
 
 from revoice.atomic import replacing
 from revoice.audio.decoding import AudioError, mean_channel, opened, reason_of
+from revoice.audio.disk import Disk
 from revoice.audio.ffmpeg import BY_FFMPEG
 from revoice.errors import choices
 
-T = TypeVar("T")
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")  # written, and read
 RECORDINGS: tuple[str, ...] = (*AUDIO_SUFFIXES, ".oga", ".aifc", ".au", ".caf", ".w64", *BY_FFMPEG)  # read
 
@@ -186,7 +185,7 @@ def audio_writer(
         raise choices(suffix, AUDIO_SUFFIXES, "audio suffix")
     container, kind = _CONTAINERS.get(suffix, suffix[1:].upper()), _SUBTYPES.get(suffix, subtype)
     with replacing(path) as file:
-        disk = _Disk(file)
+        disk = Disk(file)
         try:
             sound = soundfile.SoundFile(disk, "w", sample_rate, channels, kind, format=container)
         except (soundfile.LibsndfileError, ValueError) as error:
@@ -197,37 +196,6 @@ def audio_writer(
         finally:
             if disk.error:
                 raise disk.error
-
-
-class _Disk:
-    """A file for libsndfile, which does not tell of a full disk: this remembers the first error."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def read(self, size: int) -> bytes:
-        """Some bytes."""
-        return self._do(lambda: self._file.read(size), b"")
-
-    def write(self, data: bytes) -> int:
-        """Bytes written."""
-        return self._do(lambda: self._file.write(data), 0)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """The new position."""
-        return self._do(lambda: self._file.seek(offset, whence), 0)
-
-    def tell(self) -> int:
-        """The position."""
-        return self._do(self._file.tell, 0)
-
-    def _do(self, action: Callable[[], T], otherwise: T) -> T:
-        try:
-            return otherwise if self.error else action()
-        except OSError as error:
-            self.error = error
-            return otherwise
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:

@@ -5,6 +5,7 @@ An Ogg file is a row of pages, each with a checksum and a number (RFC 3533); the
 
 import struct
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 from revoice.errors import UserError
@@ -21,13 +22,19 @@ def require_whole(path: Path) -> None:
     Raises:
         UserError: a damaged or missing page, a missing end, or a second recording behind the first.
     """
+    found = path.stat()
+    _require_whole(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # a long recording is opened once for each of its parts
+def _require_whole(path: Path, size: int, changed: int) -> None:
     data = path.read_bytes()
     place, numbers, ended = 0, dict[int, int](), set[int]()
     while place < len(data):
-        size = _page_size(data, place)
-        if size is None and ended and ended == numbers.keys():
+        page = _page_size(data, place)
+        if page is None and ended and ended == numbers.keys():
             return  # something else behind the last page
-        if size is None or not _is_whole(data[place : place + size]):
+        if page is None or not _is_whole(data[place : place + page]):
             raise UserError(f"damaged or truncated at byte {place} of {len(data)}: {_REWRITE}")
         _, _, kind, _, stream, number, _, _ = _HEAD.unpack_from(data, place)
         if kind & _FIRST and ended:
@@ -37,7 +44,7 @@ def require_whole(path: Path) -> None:
         numbers[stream] = number
         if kind & _LAST:
             ended.add(stream)
-        place += size
+        place += page
     if ended != numbers.keys():
         raise UserError(f"truncated, its last page is missing: {_REWRITE}")
 

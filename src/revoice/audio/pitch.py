@@ -1,5 +1,6 @@
 """Fundamental frequency on the frames of a spec, by WORLD's estimators or RAPT, and SpeechSplit's normalization."""
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -39,7 +40,7 @@ class LogF0Statistics:
 def pitch(
     samples: np.ndarray,
     sample_rate: int,
-    hop: int,
+    hop: float,
     n_frames: int,
     method: str = "dio",
     floor: float = 60.0,
@@ -52,7 +53,7 @@ def pitch(
     Args:
         samples: (S,) mono.
         sample_rate: Hz.
-        hop: samples between frames.
+        hop: samples between frames; a whole number for rapt.
         n_frames: T.
         method: "dio" (WORLD's DIO refined by StoneMask: fast), "harvest" (WORLD's; slower, fewer unvoiced errors) or
             "rapt" (Talkin 1995, by SPTK: what SpeechSplit was published with; always at `sample_rate`).
@@ -60,23 +61,29 @@ def pitch(
         offset: sample on which frame 0 is centered (`spec.frame_offset`).
         rate: Hz to resample to before the search, which is then faster; None searches at `sample_rate`.
     """
-    if method not in METHODS:
-        raise choices(method, METHODS, "pitch method")
-    require_method(method)
-    at = sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)
-    if not 0 < floor < ceil <= at / 2:
-        raise UserError(f"pitch range {floor:g}..{ceil:g} Hz: expected 0 < floor < ceil <= {at / 2:g}")
+    at = searched_at(sample_rate, method, floor, ceil, rate)
     x = np.ascontiguousarray(samples[offset:], dtype=np.float64)
-    x = resample(np.pad(x, (0, max(0, (n_frames + 1) * hop - len(x)))), sample_rate, at)
-    f0 = _rapt(x, at, hop, floor, ceil) if method == "rapt" else _world(x, at, method, hop / sample_rate, floor, ceil)
+    x = resample(np.pad(x, (0, max(0, math.ceil((n_frames + 1) * hop) - len(x)))), sample_rate, at)
+    if method == "rapt":
+        f0 = _rapt(x, at, int(hop), floor, ceil)
+    else:
+        f0 = _world(x, at, method, hop / sample_rate, floor, ceil)
     f0 = np.where(np.isfinite(f0) & (f0 > 0), f0, 0.0)[:n_frames].astype(np.float32)
     return Pitch(f0, f0 > 0)
 
 
-def require_method(method: str) -> None:
-    """Raise a `UserError` where the method needs a package that is not installed."""
+def searched_at(sample_rate: int, method: str, floor: float, ceil: float, rate: int | None) -> int:
+    """The rate in Hz that `pitch` searches at; a `UserError` where it cannot search so."""
+    if method not in METHODS:
+        raise choices(method, METHODS, "pitch method")
     if method == "rapt" and find_spec("pysptk") is None:
         raise UserError("pitch by rapt needs pysptk: pip install 'revoice[rapt]', or take dio or harvest")
+    at = sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)
+    if not 0 < floor < ceil <= at / 2:
+        raise UserError(
+            f"pitch range {floor:g}..{ceil:g} Hz, searched at {at} Hz: expected 0 < floor < ceil <= {at / 2:g}"
+        )
+    return at
 
 
 def _world(x: np.ndarray, rate: int, method: str, period: float, floor: float, ceil: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from revoice.evaluation.aspects import AspectProtocol, Matrix, measure, parallel
 from revoice.evaluation.aspects_report import FILES, lines, write_aspects
 from revoice.evaluation.listeners import choose
 from revoice.evaluation.protocol import Protocol
+from revoice.evaluation.training_voices import training_voices
 from revoice.evaluation.verification import VERIFIERS
 from revoice.settings import from_mapping
 
@@ -27,12 +28,12 @@ def evaluate_aspects(how: AspectProtocol, values: dict[str, Any], out: Path) -> 
     names = system_names([(Path(path), one.model.name) for path, one in zip(paths, made, strict=True)])
     who = from_mapping(Protocol, values["metrics"], "metrics")
     stands_on = {name: one.model.stands_on for name, one in zip(names, made, strict=True)}
-    listening = choose(who.recognizer, who.second_recognizer, stands_on)
+    listening = choose(who.recognizer, who.second_recognizer, stands_on, where)
     recognizers = [each for each in (listening.first, listening.second) if each is not None]
     manifest = build(values["data"]).manifest()
-    trained_on = sorted({name for one in made for name in one.loaded.description.speakers})
+    trained_on = training_voices([one.loaded.description for one in made], manifest)
     trials = parallel_trials(manifest, how, trained_on, int(values["seed"]))
-    verifier = VERIFIERS.build("resemblyzer", {}, {"device": "cpu"})
+    verifier = VERIFIERS.build("resemblyzer", {}, {"device": where})
     found = {}
     for name, converter in zip(names, made, strict=True):
         found[name] = measure(converter, trials, manifest, verifier, recognizers)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from hashlib import sha256
 from itertools import count
+from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -66,8 +68,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     from revoice.conversion.outputs import check_out, find_sources, plan
 
     where = device(values["device"])
-    default = Path("outputs") / "convert" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    out = check_out(str(values["out"] or default))
+    out = check_out(str(values["out"] or default_out(values)))
     ckpt = values.get("ckpt") or (None if values.get("model") else DEFAULT)
     converter = None if ckpt else from_settings(values, where)
     found = find_sources(several(sources), out)
@@ -77,7 +78,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     targets = _targets(values, converter, found, out)
     jobs = plan(found, targets, out, values["name"])
     if found.left_out:
-        print(f"{found.left_out} conversions in {out} are no sources: name them to convert them again", file=sys.stderr)
+        print(f"{found.left_out} conversions are no sources: name them to convert them again", file=sys.stderr)
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
@@ -85,8 +86,18 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
         print(spoken(converter), file=sys.stderr, flush=True)
     began = time.perf_counter()
     result = _convert(converter, jobs, targets, values.get("workers"))
-    _tell(result, jobs, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    note_skipped(out.parent if jobs[0].out == out else out, jobs, result)
+    _tell(result, jobs, seconds)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
+
+
+def default_out(values: dict[str, Any]) -> Path:
+    """`outputs/convert/DATE_TIME_REQUEST`: of the first time that the same was asked for, so that it goes on there."""
+    asked = {key: value for key, value in values.items() if key not in ("out", "device", "workers")}
+    mark = sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    above, now = Path("outputs") / "convert", datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return max((path for path in above.glob(f"*_{mark}") if path.is_dir()), default=above / f"{now}_{mark}")
 
 
 def spoken(converter: "Converter") -> str:
@@ -134,7 +145,7 @@ def _convert(
     if count := _processes(converter, workers, len(jobs)):
         from revoice.conversion.side_by_side import convert_side_by_side
 
-        return convert_side_by_side(converter, pairs, controls, count, show)
+        return convert_side_by_side(converter, pairs, controls, count, show, _watched)
     groups: dict[int, tuple[Target, list[Job]]] = {}
     for job, target in pairs:
         groups.setdefault(id(target), (target, []))[1].append(job)
@@ -147,7 +158,7 @@ def _convert(
     return whole
 
 
-def _watched(converter: "Converter", target: "Target", show: bool) -> "AbstractContextManager[Watcher | None]":
+def _watched(converter: "Converter", target: "Target", show: bool = False) -> "AbstractContextManager[Watcher | None]":
     """Who watches the model, if there is anything to be seen."""
     from revoice.models.base import IteratingModel
 
@@ -167,7 +178,7 @@ def _processes(converter: "Converter", workers: int | None, jobs: int) -> int:
 
 
 def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
-    """Print what came of it; what was skipped is recorded beside the outputs."""
+    """Print what came of it."""
     for path in (job.out for job in jobs if job.out in {*result.written, *result.kept}):
         print(path)
     if result.kept:
@@ -175,10 +186,8 @@ def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
             f"{len(result.kept)} of {len(jobs)} were there, made by the same model and settings: not converted again",
             file=sys.stderr,
         )
-    if result.skipped:
-        for skipped in result.skipped:
-            print(f"skipped: {skipped.reason}", file=sys.stderr)
-        write_text(_record(jobs[0].out.parent), to_json([vars(s) for s in result.skipped]))
+    for skipped in result.skipped:
+        print(f"skipped: {skipped.reason}", file=sys.stderr)
     if not result.written and not result.kept:
         raise UserError(
             result.skipped[0].reason if len(result.skipped) == 1 else f"none of {len(jobs)} sources could be converted"
@@ -189,6 +198,18 @@ def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
             f"{len(result.written)} converted{kept}, {len(result.skipped)} skipped, "
             f"{result.seconds / seconds:.1f}x real time"
         )
+
+
+def note_skipped(folder: Path, jobs: "list[Job]", result: "Result") -> None:
+    """List the sources that were skipped; an earlier one stays listed until it is converted, or gone."""
+    path, asked = _record(folder), {printable(str(job.source)) for job in jobs}
+    listed = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    skipped = [item for item in listed if item["source"] not in asked and lexists(item["source"])]
+    skipped += [vars(one) for one in result.skipped]
+    if skipped:
+        write_text(path, to_json(skipped))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _record(folder: Path) -> Path:
@@ -202,7 +223,8 @@ def _record(folder: Path) -> Path:
         except (OSError, ValueError, RecursionError):
             continue
         if isinstance(listed, list) and all(
-            isinstance(item, dict) and {*item} == {"source", "reason"} for item in listed
+            isinstance(item, dict) and {*item} == {"source", "reason"} and isinstance(item["source"], str)
+            for item in listed
         ):
             return path
     raise AssertionError

@@ -70,7 +70,6 @@ def check(values: dict[str, Any]) -> "PrepareConfig":
 def _prepare(values: dict[str, Any]) -> None:
     from revoice.atomic import require_writable
     from revoice.data.config import build
-    from revoice.data.read.mixture import Mixed
     from revoice.data.read.stream.writer import write_stream
 
     config, setup = check(values), build(values["data"])
@@ -85,7 +84,7 @@ def _prepare(values: dict[str, Any]) -> None:
             return
     prepared = setup.prepare(spec, fields, out)
     manifest = prepared.manifest
-    parts = list(prepared.parts.values()) if isinstance(prepared, Mixed) else [prepared]
+    parts = list(prepared.parts.values())
     splits = {name: len(manifest.select(name)) for name in ("train", "val", "test_seen", "test_unseen")}
     hours = sum(row.seconds for row in manifest) / 3600
     print(f"{len(manifest)} utterances of {len(manifest.speakers)} speakers, {hours:.2f} h: {splits}")

@@ -18,7 +18,8 @@ PATH_KEYS = frozenset(
      "data.streaming.address", "data.prepare.fields.posteriors.teacher", "facts", "paths.data_dir",
      "paths.output_dir", "paths.prepared_dir", "vocoder.ckpt", "data.generated_by", "voices.pool", "voices.ckpt",
      "metrics.recognizer.path", "metrics.recognizer.command",
-     "metrics.second_recognizer.path", "metrics.second_recognizer.command"}
+     "metrics.second_recognizer.path", "metrics.second_recognizer.command", "metrics.second_verifier.path",
+     "evaluation.protocol", "evaluation.cache", "model.content_from", "model.codes.ckpt"}
 )  # fmt: skip
 _SWEEP = re.compile(r"^(choice|range|interval|glob|shuffle|sort|tag|str)\(.*\)$")  # Hydra's own functions stay Hydra's
 _PART = re.compile(r"^data\.parts\.\w+\.")

@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Sequence
+from os.path import lexists
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from revoice.conversion.outputs import Job, made_here
+from revoice.atomic import digest
+from revoice.conversion.outputs import PICTURE, Job, made_here
 from revoice.errors import UserError
 from revoice.models.base import IteratingModel, Progress
 
@@ -36,9 +38,10 @@ class Watcher:
         self._close()
 
     def begin(self, job: Job) -> None:
-        """Before a job: nothing is seen of it yet; a picture that somebody else made is not to be replaced."""
+        """Before a job: nothing is seen of it yet; a picture that is not as it was drawn here is not to be replaced."""
         self.seen = []
-        self.free = not job.out.with_suffix(".png").exists() or made_here(job.out) is not None
+        picture, known = job.out.with_suffix(".png"), (made_here(job.out) or {}).get(PICTURE)
+        self.free = not lexists(picture) or (known is not None and known == digest(picture))
 
     def done(self, job: Job) -> None:
         """After a job: draw `<output>.png` and say what the losses are, on standard error."""
@@ -58,8 +61,9 @@ class Watcher:
             print(f"{job.out.with_suffix('.png')}: not drawn: {error}", file=sys.stderr)
 
     def _draw(self, job: Job) -> None:
-        from revoice.atomic import replacing
+        from revoice.atomic import replacing, write_text
         from revoice.audio.io import read_audio
+        from revoice.conversion.jobs import text_of
         from revoice.evaluation.media import SECONDS_MAX
         from revoice.evaluation.transfer_picture import transfer_picture
 
@@ -67,6 +71,9 @@ class Watcher:
         clips = {title: read_audio(file, seconds=SECONDS_MAX) for title, file in files.items()}
         with replacing(job.out.with_suffix(".png")) as picture:
             picture.write(transfer_picture(self.seen, clips))
+        if record := made_here(job.out):
+            known = {**record, PICTURE: digest(job.out.with_suffix(".png"))}
+            write_text(job.out.with_suffix(".json"), text_of(known))
 
     def _step(self, step: Progress) -> None:
         self.seen.append(step)

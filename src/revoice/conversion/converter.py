@@ -1,7 +1,7 @@
 """Source clip + target clips -> converted clip, by a loaded model and a vocoder."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,37 @@ from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.base import Controls, ConversionModel
 from revoice.vocoders.base import VOCODERS, Vocoder
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What a model says of clips, before a vocoder makes it audible.
+
+    Attributes:
+        features: (B, F, T).  f0: (B, T) Hz, if it is known.
+        like: samples (B, S) whose phases the vocoder starts from, if they are near its own.
+    """
+
+    features: Tensor
+    f0: Tensor | None
+    like: Tensor | None
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of an item of each, () of what is absent: what a vocoder can say at once is equal in them."""
+        return tuple(() if x is None else tuple(x.shape[1:]) for x in (self.features, self.f0, self.like))
+
+    @staticmethod
+    def join(several: "Sequence[Speech]") -> "Speech":
+        """The items of all, whose `shapes` are equal."""
+        if len(several) == 1:
+            return several[0]
+        features, f0, like = (
+            None if each[0] is None else torch.cat(each)
+            for each in zip(*((one.features, one.f0, one.like) for one in several), strict=True)
+        )
+        assert features is not None
+        return Speech(features, f0, like)
 
 
 class Converter(Hearing):
@@ -83,8 +114,12 @@ class Converter(Hearing):
 
     def stream(self, source: Recording, voice: Voice, controls: Controls) -> Iterator[np.ndarray]:
         """The conversion of a recording, block after block, with memory for one chunk."""
-        said = ((heard, self.say(heard.batch, voice, controls)[0]) for heard in self.hear(source))
+        said = ((heard, self._say(heard.batch, voice, controls)) for heard in self.hear(source))
         return self.joined(source, said, self.tempo(source, voice, controls))
+
+    def _say(self, clip: Batch, voice: Voice, controls: Controls) -> np.ndarray:
+        speech = self.speech(clip, voice, controls)
+        return self.vocode(speech.features, speech.f0, speech.like)[0]
 
     def tempo(self, source: Recording, voice: Voice, controls: Controls) -> float:
         """How many times as long as a recording its conversion becomes; `AudioError` if it is too long for that."""
@@ -137,14 +172,15 @@ class Converter(Hearing):
         level = torch.tensor(levels[row], device=self.device) if levels and levels[row] is not None else None
         return Batch.of_clip(nothing, speaker=torch.tensor(row, device=self.device), level=level)
 
-    def say(self, clips: Batch, voice: Voice, controls: Controls) -> np.ndarray:
-        """Samples (B, S) of what analyzed clips say, at the vocoder's own level."""
-        with torch.no_grad():
-            model = voice.speaker(controls.share)
-            features = model.convert(clips, voice.references, controls)
-            like = clips.waveform if model.keeps_phase(controls) else None
-            return self.vocode(features, model.pitch(clips, voice.references, controls), like)
+    @torch.no_grad()
+    def speech(self, clips: Batch, voice: Voice, controls: Controls) -> Speech:
+        """What the model says of analyzed clips."""
+        model = voice.speaker(controls.share)
+        features = model.convert(clips, voice.references, controls)
+        like = clips.waveform if model.keeps_phase(controls) else None
+        return Speech(features, model.pitch(clips, voice.references, controls), like)
 
+    @torch.no_grad()
     def vocode(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> np.ndarray:
         """Features (B, F, T) and, if known, their pitch (B, T) and samples (B, S) of phases near theirs -> (B, S)."""
         return self.vocoder(features, f0=f0, like=like).float().cpu().numpy()

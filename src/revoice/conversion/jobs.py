@@ -10,7 +10,6 @@ from os.path import abspath, lexists
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from torch import Tensor
 
 from revoice.atomic import digest, write_text
@@ -18,9 +17,8 @@ from revoice.audio.io import AudioError, probe_audio, write_blocks
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.chunks import WHOLE, Recording
 from revoice.conversion.converter import Converter
-from revoice.conversion.hearing import Heard
-from revoice.conversion.outputs import Job, Target, is_finished
-from revoice.data.read.batch import Batch
+from revoice.conversion.outputs import PICTURE, Job, Target, is_finished, made_here
+from revoice.conversion.together import Said, say_together
 from revoice.errors import is_text, printable
 from revoice.models.base import Controls
 
@@ -62,15 +60,6 @@ class Result:
         self.seconds += other.seconds
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What is said in the only chunk of a file, samples at the vocoder's level, and the seconds that it took."""
-
-    heard: Heard
-    samples: np.ndarray
-    spent: float
-
-
 def voice_of(converter: Converter, target: Target) -> Voice:
     """A target as a model hears it, with the embedding that it brings."""
     voice = converter.voice(list(target.clips))
@@ -88,12 +77,13 @@ def convert_files(
     show: bool = False,
     watch: Watch | None = None,
     advance: Callable[[], None] | None = None,
+    hear: Callable[[Converter, Target], Voice] = voice_of,
 ) -> Result:
     """Convert every job; a broken source is skipped and recorded, a broken target stops everything.
 
     Beside each output a JSON file says how it was made. One that says the same as it would now is left as it is.
     `watch` is told of each job, and of each that succeeded, `advance` of each that is over: it stands for the bar that
-    `show` asks for. Files of equal length are converted together.
+    `show` asks for. Files of equal length are converted together. `hear` gives the voice, if anything is left to do.
     """
     result, voice = Result(), None
     about = {
@@ -113,13 +103,14 @@ def convert_files(
                     todo[job] = facts
             if not todo:
                 continue
-            voice = voice or voice_of(converter, target)
-            said = _say_together(converter, [*todo], voice, controls)
-            for job, facts in todo.items():
+            voice = voice or hear(converter, target)
+            # a single file is read and said when its turn comes
+            said = say_together(converter, [(job.source, voice) for job in todo], controls) if len(todo) > 1 else [None]
+            for (job, facts), one in zip(todo.items(), said, strict=True):
                 if watch:
                     watch.begin(job)
                 try:
-                    seconds = _write(converter, job, facts, voice, controls, said.get(job))
+                    seconds = _write(converter, job, facts, voice, controls, one)
                 except AudioError as error:
                     result.skipped.append(Skipped(printable(str(job.source)), printable(str(error))))
                 else:
@@ -156,29 +147,9 @@ def _frames(converter: Converter, job: Job) -> int:
     return 0 if about.seconds > WHOLE else converter.spec.frames(round(about.seconds * converter.spec.sample_rate))
 
 
-def _say_together(converter: Converter, jobs: Sequence[Job], voice: Voice, controls: Controls) -> "dict[Job, _Said]":
-    """What is said in the files of several jobs, at once in those that are alike.
-
-    A convolution or a norm over time hears padding, so that clips of unlike lengths would change each other. Left out
-    are files of several chunks, and those that cannot be read.
-    """
-    if len(jobs) < 2:
-        return {}
-    began, heard = time.perf_counter(), dict[Any, dict[Job, Heard]]()
-    for job in jobs:
-        try:
-            recording = Recording(job.source)
-            if recording.whole:
-                one = next(converter.hear(recording))
-                heard.setdefault(one.batch.shapes, {})[job] = one
-        except AudioError:
-            continue
-    said: dict[Job, tuple[Heard, np.ndarray]] = {}
-    for alike in heard.values():
-        samples = converter.say(Batch.join([one.batch for one in alike.values()]), voice, controls)
-        said |= {job: (one, row) for (job, one), row in zip(alike.items(), samples, strict=True)}
-    spent = (time.perf_counter() - began) / max(1, len(said))
-    return {job: _Said(one, samples, spent) for job, (one, samples) in said.items()}
+def _alone(converter: Converter, job: Job, voice: Voice, controls: Controls) -> Said:
+    recording = Recording(job.source)
+    return Said(converter.stream(recording, voice, controls), recording.whole)
 
 
 @contextmanager
@@ -191,7 +162,7 @@ def _claimed(job: Job, about: Mapping[str, Any]) -> Iterator[Path]:
         raise AudioError(f"{job.source}: its name is not valid UTF-8: rename it")
     beside = job.out.with_suffix(".json")
     before = beside.read_text(encoding="utf-8") if beside.exists() else None
-    write_text(beside, _text(about))
+    write_text(beside, text_of(about))
     try:
         yield beside
     except BaseException:
@@ -202,30 +173,27 @@ def _claimed(job: Job, about: Mapping[str, Any]) -> Iterator[Path]:
         raise
 
 
-def _text(record: Mapping[str, Any]) -> str:
+def text_of(record: Mapping[str, Any]) -> str:
+    """What the JSON beside an output holds."""
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
 def _write(
-    converter: Converter, job: Job, facts: Mapping[str, Any], voice: Voice, controls: Controls, said: "_Said | None"
+    converter: Converter, job: Job, facts: Mapping[str, Any], voice: Voice, controls: Controls, said: Said | None
 ) -> float:
     """Write the output and the record beside it; returns the seconds of the output."""
+    before = made_here(job.out) or {}
+    facts = {**facts, **({PICTURE: before[PICTURE]} if PICTURE in before else {})}  # which is there still
     with _claimed(job, facts) as beside:
         began, rate = time.perf_counter(), converter.spec.sample_rate
-        if said is None:
-            recording = Recording(job.source)
-            blocks = converter.stream(recording, voice, controls)
-        else:
-            recording = said.heard.source
-            tempo = converter.tempo(recording, voice, controls)
-            blocks = converter.joined(recording, [(said.heard, said.samples)], tempo)
-        seconds = write_blocks(job.out, blocks, rate) / rate
-        spent = time.perf_counter() - began + (said.spent if said else 0.0)
+        said = said or _alone(converter, job, voice, controls)
+        seconds = write_blocks(job.out, said.blocks, rate) / rate
+        spent = time.perf_counter() - began + said.spent
         record = {
-            **facts, "seconds": round(seconds, 3), "chunked": not recording.whole,
+            **facts, "seconds": round(seconds, 3), "chunked": not said.whole,
             "real_time_factor": round(spent / seconds, 4), "output_sha256": digest(job.out),
         }  # fmt: skip
-        write_text(beside, _text(record))
+        write_text(beside, text_of(record))
     return float(record["seconds"])
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = "{source}_to_{target}"
+PICTURE = "picture_sha256"  # in the JSON beside an output: of the picture beside it
 _LONGEST = 200  # bytes of a name, of the 255 that a file system takes
 
 
@@ -69,14 +70,13 @@ def find_sources(texts: Sequence[str], out: Path) -> Sources:
 
     Args:
         texts: files, folders and globs as typed; a name that exists is never taken for a glob.
-        out: conversions that lie there are no sources, unless they are named.
+        out: conversions that lie there are no sources, unless they are named; nor are those anywhere else in a folder
+            (or among what a glob finds) in which there are recordings, too.
     """
     pairs, ours = _without_ours(texts, out)
     if not pairs:
         looked = f"(looked for {' '.join(RECORDINGS)})"
-        raise UserError(
-            f"src={','.join(texts)}: no audio file found {f'but {ours} conversions in {out}' if ours else looked}"
-        )
+        raise UserError(f"src={','.join(texts)}: no audio file found {f'but {ours} conversions' if ours else looked}")
     return Sources(pairs, ours)
 
 
@@ -208,14 +208,17 @@ def _label(names: Sequence[str]) -> str:
 
 
 def _without_ours(texts: Sequence[str], out: Path) -> tuple[list[tuple[Path, Path]], int]:
-    """What `_expand` finds but for conversions that lie in `out` and are not named, and how many these are."""
-    found = [pair for text in texts for pair in _expand(text)]
+    """What `_expand` finds but for conversions that are not named, and how many these are; see `find_sources`."""
     named, there = {realpath(_path(text)) for text in texts}, realpath(out)
-    ours = {
-        file for file, _ in found
-        if realpath(file) not in named and Path(realpath(file)).is_relative_to(there) and made_here(file) is not None
-    }  # fmt: skip
-    return [(file, base) for file, base in found if file not in ours], len(ours)
+    kept, left = list[tuple[Path, Path]](), set[Path]()
+    for text in texts:
+        found = [*_expand(text)]
+        ours = {file for file, _ in found if realpath(file) not in named and made_here(file) is not None}
+        if len(ours) == len({file for file, _ in found}):  # nothing else: they are meant, but for what is being made
+            ours = {file for file in ours if Path(realpath(file)).is_relative_to(there)}
+        kept += [pair for pair in found if pair[0] not in ours]
+        left |= ours
+    return kept, len(left - {file for file, _ in kept})
 
 
 def _expand(text: str) -> Iterator[tuple[Path, Path]]:

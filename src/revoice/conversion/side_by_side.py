@@ -1,25 +1,31 @@
 """Many files in several processes, each with the model: for models that compute on one core of a CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import get_context
 from typing import NamedTuple
 
+from revoice.conversion.adaptation import Voice
 from revoice.conversion.converter import Converter
-from revoice.conversion.jobs import Result, bar, convert_files
+from revoice.conversion.jobs import Result, Watch, bar, convert_files, voice_of
 from revoice.conversion.outputs import Job, Target
 from revoice.data.prepare.workers import start_worker, usable_cpus
 from revoice.errors import UserError
 from revoice.models.base import Controls
 
+Watched = Callable[[Converter, Target], AbstractContextManager[Watch | None]]
+
 
 class _Work(NamedTuple):
     converter: Converter
     controls: Controls
+    watched: Watched | None
 
 
 _work: _Work | None = None  # of this process
+_last: tuple[object, Voice] | None = None  # the voice that this process spoke with before, and whose it is
 
 
 def processes(converter: Converter, asked: int | None, jobs: int) -> int:
@@ -41,15 +47,26 @@ def processes(converter: Converter, asked: int | None, jobs: int) -> int:
 
 
 def convert_side_by_side(
-    converter: Converter, jobs: Sequence[tuple[Job, Target]], controls: Controls, workers: int, show: bool = False
+    converter: Converter,
+    jobs: Sequence[tuple[Job, Target]],
+    controls: Controls,
+    workers: int,
+    show: bool = False,
+    watched: Watched | None = None,
 ) -> Result:
     """What `convert_files` does, in `workers` processes, each file into a voice of its own; the outputs are the same.
+
+    Args:
+        converter, jobs, controls: as there, each job with its target.
+        workers: how many processes.
+        show: a bar.
+        watched: who watches the model of a process, for each job; a function of a module, which the process imports.
 
     Raises:
         UserError: a process died.
     """
     whole, context = Result(), get_context("spawn")
-    given = (_Work(converter, controls),)
+    given = (_Work(converter, controls, watched),)
     with bar(len(jobs), show) as advance, ProcessPoolExecutor(workers, context, _begin, given) as pool:
         try:
             for one in pool.map(_convert, jobs):
@@ -74,4 +91,15 @@ def _begin(work: _Work) -> None:
 
 def _convert(job: tuple[Job, Target]) -> Result:
     assert _work is not None
-    return convert_files(_work.converter, [job[0]], job[1], _work.controls)
+    with _work.watched(_work.converter, job[1]) if _work.watched else nullcontext() as watch:
+        return convert_files(_work.converter, [job[0]], job[1], _work.controls, watch=watch, hear=_voice)
+
+
+def _voice(converter: Converter, target: Target) -> Voice:
+    """`voice_of`, once for all files in a row that are converted into it: a voice may have to be adapted to."""
+    global _last
+    given = None if target.embedding is None else target.embedding.numpy().tobytes()
+    whose = (target.label, tuple(target.clips), given)
+    if _last is None or _last[0] != whose:
+        _last = whose, voice_of(converter, target)
+    return _last[1]

@@ -128,7 +128,7 @@ def _mixture(c: _Mixture) -> MixtureSetup:
         own = {key: checked(Given, part.get(key) or {}, f"data.parts.{name}.{key}") for key in everywhere}
         both = {key: {**own[key], **given} for key, given in everywhere.items()}
         more = {"stream": c.stream, "device": None, "generated_by": c.generated_by}
-        parts[name] = _corpus({**part, **both, **more}, f"data.parts.{name}")
+        parts[name] = _corpus({**_of_all(part, everywhere["splits"]), **both, **more}, f"data.parts.{name}")
     first, *others = parts.values()
     for name in ("trim_db", "fields"):
         if any(getattr(part.preparation, name) != getattr(first.preparation, name) for part in others):
@@ -137,6 +137,16 @@ def _mixture(c: _Mixture) -> MixtureSetup:
         parts=parts, weights=_weights(c.weights, list(parts)), preparation=first.preparation,
         batch_size=c.batch_size, device=c.device, stream=c.stream, streaming=streaming,
     )  # fmt: skip
+
+
+def _of_all(part: dict[str, Any], splits: Mapping[str, Any]) -> dict[str, Any]:
+    """The part; if it is made of another corpus, the splits of all parts hold for that one too."""
+    corpus = part.get("corpus")
+    of = corpus.get("of") if isinstance(corpus, Mapping) else None
+    own = of.get("splits") if isinstance(of, Mapping) else None
+    if not splits or not isinstance(own, Mapping) or not isinstance(of, Mapping) or not isinstance(corpus, Mapping):
+        return part
+    return {**part, "corpus": {**corpus, "of": {**of, "splits": {**own, **splits}}}}
 
 
 def _given(settings: Mapping[str, Any] | None) -> dict[str, Any]:

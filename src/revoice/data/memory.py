@@ -13,10 +13,10 @@ from revoice.data.prepare.preparation import Prepared
 from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.facts import Facts
 from revoice.data.read.gather import labeled, labels_of
-from revoice.data.read.mixture import Mixed, MixedStore
+from revoice.data.read.mixture import Mixed, MixedStore, held
 from revoice.data.read.packed import Statistics
 from revoice.data.read.sampler import Crops, CropSampler
-from revoice.data.read.store import MemoryStore
+from revoice.data.read.store import Held
 from revoice.data.read.tables import PitchLevels, Tables
 from revoice.errors import UserError
 from revoice.nn.draws import Draws
@@ -38,7 +38,7 @@ class VoiceDataModule(DataModule):
         rank, world_size: this process among all; None asks `torch.distributed`.
     """
 
-    store: MemoryStore | MixedStore
+    store: Held
 
     def __init__(
         self,
@@ -51,8 +51,7 @@ class VoiceDataModule(DataModule):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        kind = MixedStore if isinstance(prepared, Mixed) else MemoryStore
-        store = kind(prepared, ("train", "val"), labels_of(requires), device)  # type: ignore[arg-type]
+        store = held(prepared, ("train", "val"), labels_of(requires), device)
         train = store.positions("train")
         if not len(train):
             raise UserError(f"no training utterances among the {len(prepared.manifest)} prepared: lower data.splits.*")
@@ -104,6 +103,8 @@ class VoiceDataModule(DataModule):
                 f"of none of the {len(everything)} training utterances the {label} is known, which this model learns "
                 f"from: give data that says it, as a CSV with the columns path,speaker,{','.join(self.requires.labels)}"
             )
+        if isinstance(self.store, MixedStore):
+            self.store.require_long(train, self.requires.minimum)
         # in order: all of one gender, then all of the next
         groups = self._places["gender"].numpy() if self.requires.sampler == "in_order" else self.speaker_of
         sampler = CropSampler(
@@ -116,8 +117,8 @@ class VoiceDataModule(DataModule):
             mode=self.requires.sampler,
             reference=self.requires.reference,
             seed=self.seed,
-            sources=self.store.sources[train] if isinstance(self.store, MixedStore) else None,
-            shares=self.store.shares if isinstance(self.store, MixedStore) else None,
+            sources=self.store.sources[train],
+            shares=self.store.shares,
         )
         if sampler.left_out:
             log.info(

@@ -11,7 +11,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.base import Corpus
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.corpora.splits import Splits
-from revoice.data.fields.base import Field, build_field
+from revoice.data.fields.base import Field, field_of
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare, prepare_share
 from revoice.data.read.batch import Requires
 from revoice.data.read.gather import labels_of
@@ -180,8 +180,7 @@ class CorpusSetup(DataSetup):
                 f"the stream {stream.address} was trimmed at {stream.trim_db} dB, data.prepare.trim_db={how.trim_db}: "
                 f"add data.prepare.trim_db={'null' if stream.trim_db is None else stream.trim_db}"
             )
-        for f in fields:
-            wanted = f if isinstance(f, Field) else build_field(f, spec, how.fields)
+        for wanted in (field_of(f, spec, how.fields) for f in fields):
             made = stream.fields.get(wanted.label, {}).get("parameters", wanted.parameters())
             different = [k for k, v in wanted.parameters().items() if made.get(k, v) != v]
             if different:

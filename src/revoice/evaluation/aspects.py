@@ -5,8 +5,9 @@ a conversion has gone is told as a share of the way from the source (through fea
 (likewise): 0 is where the source was, 1 is the target. Of every conversion the error rate stands beside it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -22,10 +23,12 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation.pairs import Trial, pick_trials
 from revoice.evaluation.recognition import SHORT, Recognizer, error_rate
+from revoice.evaluation.training_voices import TrainingVoices, sorted_out
 from revoice.evaluation.verification import Verifier, enrol
 from revoice.nn.alignment import align
 from revoice.settings import Count, settings
 
+log = logging.getLogger(__name__)
 NOTHING, COPY = "nothing swapped", "source, vocoder alone"
 CONVERSIONS: dict[str, dict[str, Any]] = {
     NOTHING: {"aspects": ()},
@@ -41,6 +44,7 @@ CONVERSIONS: dict[str, dict[str, Any]] = {
 MEASURES = ("timbre", "pitch median", "pitch contour", "duration", "phone timing")
 UNITS = ("1 - cosine", "cents", "cents", "s", "s")
 _SPEC, _CEPSTRA = "speechsplit_16k", 20
+_LEAST = 0.1  # of the source's distance: below it there is no way to have gone a share of
 
 
 @settings
@@ -74,7 +78,7 @@ class Matrix:
 
     Attributes:
         distances: by conversion, of `MEASURES`; those of `COPY` are the source's.
-        ways: the same as shares of the way to the target.
+        ways: the same as shares of the way to the target; nan where source and target hardly differ.
         errors: rate by conversion and recognizer.
         contours: the pitch converter's, and the source's at the target's mean, against the target's: cents, and shares
             of frames that one alone takes for voiced.
@@ -88,14 +92,15 @@ class Matrix:
     trials: int
 
 
-def parallel_trials(manifest: Manifest, protocol: AspectProtocol, trained_on: Sequence[str], seed: int) -> list[Trial]:
+def parallel_trials(manifest: Manifest, protocol: AspectProtocol, trained_on: TrainingVoices, seed: int) -> list[Trial]:
     """Trials of unseen voices of which the target says the same sentence.
 
     Raises:
         UserError: the corpus has none.
     """
-    if not set(trained_on) & set(manifest.speakers):  # all of it is unseen
-        manifest = manifest.with_rows(replace(row, split="test_unseen") for row in manifest)
+    manifest, gone = sorted_out(manifest, trained_on)
+    if "unseen" in gone:
+        log.warning("not evaluated as %s", gone["unseen"])
     found = pick_trials(
         manifest, "unseen", speakers=protocol.voices, sentences_per_pair=protocol.sentences_per_pair, seed=seed
     )
@@ -126,10 +131,7 @@ def measure(
         made[name] = [converter.convert(clips.audio(t.source), voices[_truth(t).id], **controls) for t in trials]
     distances = {name: _distances(sounds, trials, clips) for name, sounds in made.items()}
     start, end = distances[COPY], _distances([copies[_truth(t).id] for t in trials], trials, clips)
-    ways = {
-        name: {key: (start[key] - value) / max(start[key] - end[key], 1e-9) for key, value in found.items()}
-        for name, found in distances.items()
-    }
+    ways = {name: _ways(found, start, end) for name, found in distances.items()}
     errors = _errors(made, trials, clips, recognizers)
     return Matrix(distances, ways, errors, _contours(converter, trials, clips), len(trials))
 
@@ -176,6 +178,13 @@ def _distances(made: Sequence[Audio], trials: Sequence[Trial], clips: _Clips) ->
         for clip, trial in zip(made, trials, strict=True)
     ]
     return {name: float(np.nanmean([each[i] for each in found])) for i, name in enumerate(MEASURES)}
+
+
+def _ways(found: Mapping[str, float], start: Mapping[str, float], end: Mapping[str, float]) -> dict[str, float]:
+    """Distances as shares of the way; nan where the source is hardly farther from the target than the target's copy."""
+    far = {key: start[key] - end[key] for key in found}
+    known = {key: far[key] > max(_LEAST * start[key], 1e-6) for key in found}
+    return {key: (start[key] - value) / far[key] if known[key] else np.nan for key, value in found.items()}
 
 
 def _apart(clip: Sound, target: Sound, voice: NDArray[np.float32]) -> list[float]:

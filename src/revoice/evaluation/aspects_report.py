@@ -1,7 +1,7 @@
 """What `evaluation=aspects` leaves: `metrics.json` and `report.html`, with a picture of the matrix."""
 
 import base64
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from html import escape
@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from revoice.atomic import REPORT, sums_of, write_text
+from revoice.atomic import REPORT, claim, sums_of, write_text
 from revoice.evaluation.aspects import COPY, MEASURES, UNITS, Matrix
 from revoice.evaluation.page import facts_list, page
 from revoice.evaluation.pictures import GRAY, new_figure, to_png
+from revoice.evaluation.report import write_metrics
 
 FILES = ("report.html",)  # beside `metrics.json`
 _HOW = (
     "<p>Shares of the way from the source to the target, both through the same features and vocoder: 0 is where the "
     "source was, 1 is the target. An aspect that is swapped alone should bring its own measures beyond 0.5 and leave "
-    "the others below 0.25. Small: the mean distance to the target. Error rates: against what the same recognizer "
-    "hears in the source; that of the source through the vocoder alone is the best that can be.</p>"
+    "the others below 0.25. A dash: source and target hardly differ in it. Small: the mean distance to the target. "
+    "Error rates: against what the same recognizer hears in the source; that of the source through the vocoder alone "
+    "is the best that can be.</p>"
 )
 
 
@@ -28,9 +30,10 @@ def write_aspects(out: Path, found: Mapping[str, Matrix], facts: Mapping[str, An
     """Write the files into a folder."""
     sections = "".join(_section(name, matrix, len(found) > 1) for name, matrix in found.items())
     body = f"<h1>Aspects of speech, swapped</h1>{facts_list(facts)}{_HOW}{sections}"
+    claim(out)
     write_text(out / "report.html", page("Aspects of speech, swapped", body))
     systems = {name: asdict(matrix) for name, matrix in found.items()}
-    write_text(out / REPORT, json.dumps({**facts, "systems": systems, **sums_of(out, FILES)}, indent=2) + "\n")
+    write_metrics(out / REPORT, {**facts, "systems": systems, **sums_of(out, FILES)})
 
 
 def lines(matrix: Matrix) -> list[str]:
@@ -39,7 +42,7 @@ def lines(matrix: Matrix) -> list[str]:
     rows = [f"{'':24}" + "".join(f"{head:>18}" for head in heads)]
     for name, ways in matrix.ways.items():
         values = [*ways.values(), *matrix.errors[name].values()]
-        rows.append(f"{name:24}" + "".join(f"{value:18.2f}" for value in values))
+        rows.append(f"{name:24}" + "".join(f"{_share(value):>18}" for value in values))
     return rows + [f"{name:42}{value:.2f}" for name, value in matrix.contours.items()]
 
 
@@ -51,7 +54,7 @@ def picture(matrix: Matrix) -> bytes:
     panel = figure.add_axes((0.25, 0.02, 0.73, 0.8))
     panel.imshow(np.clip(values, 0, 1), cmap="Oranges", vmin=0, vmax=1.2, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        panel.text(column, row, f"{value:.2f}", ha="center", va="center", color="black", fontsize=9)
+        panel.text(column, row, _share(value), ha="center", va="center", color="black", fontsize=9)
     panel.set_xticks(range(len(MEASURES)), MEASURES, color=GRAY)
     panel.set_yticks(range(len(names)), names, color=GRAY)
     panel.xaxis.tick_top()
@@ -79,7 +82,13 @@ def _row(name: str, matrix: Matrix) -> str:
     cells = ""
     for measure, unit in zip(MEASURES, UNITS, strict=True):
         distance = f"{matrix.distances[name][measure]:.3g} {unit}"
-        cells += f'<td class="n" data-head="{measure}">{matrix.ways[name][measure]:.2f}<small>{distance}</small></td>'
+        cells += (
+            f'<td class="n" data-head="{measure}">{_share(matrix.ways[name][measure])}<small>{distance}</small></td>'
+        )
     for key, value in matrix.errors[name].items():
         cells += f'<td class="n" data-head="{escape(key)}">{value:.3f}</td>'
     return f"<tr><th>{escape(name)}</th>{cells}</tr>"
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"

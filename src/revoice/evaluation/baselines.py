@@ -11,8 +11,7 @@ import numpy as np
 from revoice.audio.io import Audio
 from revoice.errors import choices
 from revoice.evaluation.conversions import Request, Vocode
-
-RATE = 16000
+from revoice.evaluation.pairs import Trial
 
 
 @dataclass(frozen=True)
@@ -22,14 +21,21 @@ class Baseline:
     Attributes:
         explain: what it does.
         say: a request, and features and vocoder of a real system -> the "conversion".
+        parallel: it needs the target's own recording of the sentence.
     """
 
     explain: str
     say: Callable[[Request, Vocode], Audio]
+    parallel: bool = False
+
+    def possible(self, trial: Trial) -> bool:
+        """Whether it has anything to say."""
+        return trial.true_target is not None or not self.parallel
 
 
 def _target(request: Request, vocode: Vocode) -> Audio:
-    return request.truth if request.truth is not None else Audio(np.zeros(0, np.float32), RATE)
+    assert request.truth is not None, "asked for where there is none"
+    return request.truth
 
 
 def _silence(request: Request, vocode: Vocode) -> Audio:
@@ -62,7 +68,7 @@ def _garbage(request: Request, vocode: Vocode) -> Audio:
 BASELINES: Mapping[str, Baseline] = {
     "source": Baseline("the untouched source: the floor of similarity, perfect words", lambda r, vocode: r.source),
     "copy": Baseline("the source through features and vocoder", lambda r, vocode: vocode(r.source)),
-    "target": Baseline("the target's own recording of the sentence: the ceiling", _target),
+    "target": Baseline("the target's own recording of the sentence: the ceiling", _target, parallel=True),
     "reference": Baseline("the clip that was given as the target's voice, whatever was to be said", _reference),
     "silence": Baseline("silence", _silence),
     "noise": Baseline("white noise as loud as the source", _noise),
@@ -76,6 +82,11 @@ def check_baselines(names: tuple[str, ...]) -> tuple[str, ...]:
         if name not in BASELINES:
             raise choices(name, BASELINES, "baseline (metrics.baselines)")
     return names
+
+
+def spoken(name: str, trials: Mapping[str, Sequence[Trial]]) -> dict[str, Sequence[Trial]]:
+    """The groups of trials in which a baseline has something to say."""
+    return {group: each for group, each in trials.items() if any(map(BASELINES[name].possible, each))}
 
 
 def convert_by(name: str, vocode: Vocode) -> Callable[[list[Request]], Sequence[Audio]]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 2000
+_Z2 = 1.959964**2  # the square of the normal distribution's 97.5 % point
 
 
 class Interval(NamedTuple):
@@ -63,8 +64,10 @@ class Resampling:
     weight (exponential, mean 1), and a conversion weighs as much as its three together, multiplied (Owen and Eckles,
     "Bootstrapping data arrays of arbitrary order", Annals of Applied Statistics 2012). A voice keeps its weight
     whether it is source or target. The spread of the weighted means is the standard error; the interval is Student's,
-    with one degree of freedom less than there are voices. Where voices or sentences matter it covers about 95 %
-    (`tests/evaluation/test_bootstrap.py` counts); where nothing but noise differs, it is wider than it need be.
+    with one degree of freedom less than there are voices in the trials that have the number (of sources or of targets,
+    whichever are fewer; fewer than three say nothing: both directions of a pair have their weight in common). Where
+    voices or sentences matter it covers about 95 % (`tests/evaluation/test_bootstrap.py` counts); where nothing but
+    noise differs, it is wider than it need be.
 
     Args:
         sources, targets: (n,) voices of each conversion.
@@ -77,8 +80,7 @@ class Resampling:
     ) -> None:
         draws = np.random.default_rng(seed)
         sides = [_places(sources), _places(targets)]
-        several = [places for places, side in zip(sides, (sources, targets), strict=True) if len(set(side)) > 1]
-        self.voices = min((len(set(places)) for places in several), default=0)  # of the side with fewer
+        self.sides = [np.array(places, int) for places in sides]
         both = _places([*sources, *targets])
         own = draws.exponential(size=(RESAMPLES, len(set(both))))
         weight = np.ones((RESAMPLES, len(sources)))
@@ -90,43 +92,71 @@ class Resampling:
             weight *= draws.exponential(size=(RESAMPLES, len(set(said))))[:, said]
         self.weight: NDArray[np.float64] = weight
 
+    def voices(self, used: NDArray[np.bool_]) -> int:
+        """How many voices the used trials (n,) have, on the side with fewer of them; a side with one only is fixed."""
+        several = [n for n in (len(np.unique(side[used])) for side in self.sides) if n > 1]
+        return min(several, default=0)
+
     def error(self, values: ArrayLike, weights: ArrayLike | None = None) -> float:
         """Standard error of the weighted mean of values (n,), without those that are not finite; nan if unknown."""
-        value = np.asarray(values, float)
-        used = np.isfinite(value)
-        if self.voices < 2 or not used.any():
-            return float("nan")
-        weight = self.weight[:, used]
-        if weights is not None:
-            weight = weight * np.asarray(weights, float)[used]
-        # weights that sum to one are a little too even: their spread is that of n + 1 voices, and the truth's of n - 1
-        correction = np.sqrt((self.voices + 1) / (self.voices - 1))
-        with np.errstate(invalid="ignore"):
-            return float((weight @ value[used] / weight.sum(1)).std() * correction)
+        return self._seen(values, weights).error
 
-    def interval(self, values: Sequence[float], weights: Sequence[float] | None = None) -> Interval | None:
-        """95 % interval of the weighted mean, not beyond the smallest and the largest value; None with one voice."""
-        used = [i for i, value in enumerate(values) if np.isfinite(value)]
-        error = self.error(values, weights)
-        if not np.isfinite(error):
+    def interval(
+        self, values: Sequence[float], weights: Sequence[float] | None = None, share: bool = False
+    ) -> Interval | None:
+        """95 % interval of the weighted mean, not beyond the smallest and the largest value; None below three voices.
+
+        Args:
+            values: (n,) numbers; those that are not finite are left out.
+            weights: (n,), default 1.
+            share: whether every value is 0 or 1. Where all are the same, nothing is spread, and the interval is
+                Wilson's (1927) of as many trials as there are voices: 8 of 8 may be two thirds of all voices.
+        """
+        seen = self._seen(values, weights)
+        if not np.isfinite(seen.error):
             return None
-        finite = [values[i] for i in used]
-        mean = weighted_mean(finite, None if weights is None else [weights[i] for i in used])
-        reach = _student(self.voices - 1) * error
-        return Interval(float(max(mean - reach, min(finite))), float(min(mean + reach, max(finite))))
+        if share and seen.low == seen.high:
+            reach = _Z2 / (seen.voices + _Z2)
+            return Interval(max(seen.low - reach, 0.0), min(seen.high + reach, 1.0))
+        reach = _student(seen.voices - 1) * seen.error
+        return Interval(float(max(seen.mean - reach, seen.low)), float(min(seen.mean + reach, seen.high)))
 
     def p_value(self, differences: Sequence[float], weights: Sequence[float] | None = None) -> float:
         """How likely a mean difference this far from 0 is, were there none; two-sided; nan if that cannot be told."""
         from scipy.stats import t
 
-        used = [i for i, value in enumerate(differences) if np.isfinite(value)]
-        error = self.error(differences, weights)
-        if not np.isfinite(error):
+        seen = self._seen(differences, weights)
+        if not np.isfinite(seen.error):
             return float("nan")
-        mean = weighted_mean([differences[i] for i in used], None if weights is None else [weights[i] for i in used])
-        if error < 1e-12:
-            return 1.0 if abs(mean) < 1e-12 else 0.0
-        return float(2 * t.sf(abs(mean) / error, self.voices - 1))
+        if seen.error < 1e-12:
+            return 1.0 if abs(seen.mean) < 1e-12 else 0.0
+        return float(2 * t.sf(abs(seen.mean) / seen.error, seen.voices - 1))
+
+    def _seen(self, values: ArrayLike, weights: ArrayLike | None) -> "_Seen":
+        value = np.asarray(values, float)
+        weight = np.ones(len(value)) if weights is None else np.asarray(weights, float)
+        used = np.isfinite(value) & (weight > 0)
+        voices = self.voices(used)
+        if voices < 3:
+            nan = float("nan")
+            return _Seen(voices, nan, nan, nan, nan)
+        value, weight = value[used], weight[used]
+        drawn = self.weight[:, used] * weight
+        # weights that sum to one are a little too even: their spread is that of n + 1 voices, and the truth's of n - 1
+        correction = np.sqrt((voices + 1) / (voices - 1))
+        with np.errstate(invalid="ignore"):
+            error = float((drawn @ value / drawn.sum(1)).std() * correction)
+        return _Seen(voices, float(np.average(value, weights=weight)), error, float(value.min()), float(value.max()))
+
+
+class _Seen(NamedTuple):
+    """What there is of a number: its mean, the standard error of that, and the smallest and largest value."""
+
+    voices: int
+    mean: float
+    error: float
+    low: float
+    high: float
 
 
 def _places(names: Sequence[object]) -> list[int]:

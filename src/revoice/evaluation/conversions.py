@@ -9,7 +9,7 @@ import numpy as np
 from revoice.audio.io import Audio, AudioError, read_audio
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.converter import Converter
-from revoice.conversion.together import convert_together
+from revoice.conversion.together import Said, say_together
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.evaluation.mcd import PEAK_MIN, SECONDS_MIN
 from revoice.evaluation.memory import peak
@@ -137,6 +137,7 @@ def _failure(clip: Audio) -> str:
 def convert_batch(converter: Converter) -> Convert:
     """What `evaluate.run` wants of a system; a target voice is analyzed once."""
     by_name, by_nothing = converter.model.target == "speaker", converter.model.target == "none"
+    controls = converter.controls({})
     made: dict[tuple[int, ...] | str, tuple[list[Audio], Voice]] = {}  # by the identity of clips, which it keeps alive
 
     def voice(request: Request) -> Voice:
@@ -148,17 +149,14 @@ def convert_batch(converter: Converter) -> Convert:
 
     def convert(requests: list[Request]) -> list[Audio]:
         asked = [(request.source, voice(request)) for request in requests]
-        try:
-            return convert_together(converter, asked)
-        except AudioError:  # one of them: which?
-            return [_alone(converter, *one) for one in asked]
+        return [_audio(said, converter.spec.sample_rate) for said in say_together(converter, asked, controls)]
 
     return convert
 
 
-def _alone(converter: Converter, source: Audio, voice: Voice) -> Audio:
-    """One conversion; nothing finite where it fails, which the report counts."""
+def _audio(said: Said, rate: int) -> Audio:
+    """A conversion; nothing finite where it fails, which the report counts."""
     try:
-        return converter.convert(source, voice)
+        return Audio(np.concatenate([*said.blocks]), rate)
     except AudioError:
-        return Audio(np.full(1, np.nan, np.float32), converter.spec.sample_rate)
+        return Audio(np.full(1, np.nan, np.float32), rate)

@@ -107,6 +107,7 @@ def run(
     device: str = "cpu",
     memory: Memory | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    possible: Callable[[Trial], bool] = lambda trial: True,
 ) -> Evaluation:
     """Evaluate one system.
 
@@ -125,32 +126,36 @@ def run(
         device: whose memory is looked at.
         memory: of earlier conversions; None converts everything.
         progress: called with (stage, done, total).
+        possible: whether the system has anything to say to a trial; where it has not, nothing is measured or counted.
     """
     flat = [(group, trial) for group, group_trials in trials.items() for trial in group_trials]
     copies = any(metric.copies_sources for metric in metrics)
-    results = convert_all(
-        [trial for _, trial in flat], convert, vocode, manifest, batch_size, progress, copies, device, memory
-    )
+    wanted = [trial for _, trial in flat if possible(trial)]
+    results = convert_all(wanted, convert, vocode, manifest, batch_size, progress, copies, device, memory)
     columns = tuple(column for metric in metrics for column in metric.columns)
     progress("measuring", 0, len(results))
-    records = _measure(results, metrics, columns)
+    measured = zip(_measure(results, metrics, columns), results, strict=True)
     progress("measuring", len(results), len(results))
+    records: dict[str, list[Record]] = {group: [] for group in trials}
     by_group: dict[str, list[tuple[Record, Result]]] = {group: [] for group in trials}
-    for (group, _), record, result in zip(flat, records, results, strict=True):
-        by_group[group].append((record, result))
+    for group, trial in flat:
+        if possible(trial):
+            by_group[group].append(next(measured))
+            records[group].append(by_group[group][-1][0])
+        else:
+            records[group].append(_facts(trial))
     listeners = tuple(metric.listener(stands_on) for metric in metrics if isinstance(metric, Words))
-    summaries = {group: summarize([record for record, _ in both], columns, seed) for group, both in by_group.items()}
+    summaries = {group: summarize(own, columns, seed) for group, own in records.items()}
     judges = [metric for metric in metrics if isinstance(metric, SpeakerSimilarity)]
     for group, summary in summaries.items():
-        own = [record for record, _ in by_group[group]]
         summary["recognizer"] = None
         summary |= {f"{listener.prefix}recognizer": listener.facts(summary) for listener in listeners}
-        summary |= {f"{judge.prefix}verifier": judge.facts(own, seed) for judge in judges}
+        summary |= {f"{judge.prefix}verifier": judge.facts(records[group], seed) for judge in judges}
     errors = [listener.key("converted") for listener in sorted(listeners, key=lambda listener: listener.circular)]
     return Evaluation(
         name=name,
         columns=columns,
-        records={group: [record for record, _ in both] for group, both in by_group.items()},
+        records=records,
         summaries=summaries,
         examples={group: choose_examples(both) for group, both in by_group.items()},
         verifier=verifier,
@@ -176,11 +181,16 @@ def _measure(results: Sequence[Result], metrics: Sequence[Metric], columns: Sequ
         # what could be measured of no other conversion says nothing of those that failed either
         and (not whole or any(math.isfinite(own.get(column.key, math.nan)) for own in values))
     }
-    return [_facts(result) | (failed if result.failed else next(measured)) for result in results]
+    return [
+        _facts(result.trial)
+        | {"seconds": result.seconds, "wall_seconds": result.wall_seconds, "failed": result.failed}
+        | (failed if result.failed else next(measured))
+        for result in results
+    ]
 
 
-def _facts(result: Result) -> dict[str, Any]:
-    trial = result.trial
+def _facts(trial: Trial) -> dict[str, Any]:
+    """What is known of a trial that nothing was converted in."""
     return {
         "source": trial.source.id,
         "source_speaker": trial.source.speaker,
@@ -194,7 +204,7 @@ def _facts(result: Result) -> dict[str, Any]:
         "text": trial.source.text,
         "references": [row.id for row in trial.references],
         "true_target": trial.true_target.id if trial.true_target else None,
-        "seconds": result.seconds,
-        "wall_seconds": result.wall_seconds,
-        "failed": result.failed,
+        "seconds": trial.source.seconds,
+        "wall_seconds": math.nan,
+        "failed": "",
     }

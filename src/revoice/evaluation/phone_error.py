@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from revoice.atomic import REPORT, sums_of, write_text
+from revoice.atomic import REPORT, claim, sums_of
 from revoice.audio.features import extract
 from revoice.audio.io import AudioError, resample
 from revoice.audio.pitch import pitch_for
@@ -21,6 +21,7 @@ from revoice.data.fields.clip import Clip, load_clip
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError, choices
 from revoice.evaluation.bootstrap import interval
+from revoice.evaluation.report import write_metrics
 from revoice.foreign import write_csv
 from revoice.models.phones import Recognizer
 from revoice.nn.edits import edits
@@ -86,7 +87,7 @@ class PhoneErrors:
         """Error rates with 95 % intervals (speakers are drawn) and counts.
 
         per: against what is said.  copy_per: likewise, of the copies.  copy_change: the copies against what is heard
-        in the originals.
+        in the originals. Each is nan where there are no phones.
         """
         found: dict[str, Any] = {
             "clips": len(self.clips), "speakers": len({clip.row.speaker for clip in self.clips}),
@@ -105,7 +106,7 @@ class PhoneErrors:
         used = [(clip, w, n) for clip, w, n in counts if n]
         values, weights = [w / n for _, w, n in used], [float(n) for _, _, n in used]
         between = interval(values, [clip.row.speaker for clip, _, _ in used], weights, seed)
-        known = {name: round(wrong / max(total, 1), 4)}
+        known = {name: round(wrong / total, 4) if total else float("nan")}
         return known | ({f"{name}_95": [round(v, 4) for v in between]} if between else {})
 
 
@@ -126,7 +127,7 @@ def phone_errors(
         progress: whether a bar is shown.
 
     Raises:
-        UserError: no recognizer, or no recording of which it is known what is said.
+        UserError: no recognizer, or no recording of which it is known what is said and which can be heard.
     """
     rows = _chosen(manifest, protocol)
     said = phones_said(rows, protocol.accent)
@@ -145,6 +146,10 @@ def phone_errors(
             bar.advance(1, clip.audio.seconds)
     for path, why in unusable.items():
         log.warning("passed over: %s: %s", path, why)
+    if not clips:
+        raise UserError(
+            f"none of {len(rows)} recordings of {manifest.corpus} can be heard: {next(iter(unusable.values()))}"
+        )
     return PhoneErrors(clips, seconds, unusable)
 
 
@@ -194,14 +199,12 @@ def _copy(clip: Clip, vocoder: Vocoder) -> tuple[np.ndarray, int]:
 
 def save(found: PhoneErrors, name: str, about: Mapping[str, Any], out: Path, seed: int) -> dict[str, Any]:
     """Leave `metrics.json` (for `revoice-export facts=`) and `clips.csv`; returns the summary."""
-    import json
-
     summary = found.summary(seed)
     lines = [
         [clip.row.id, clip.row.speaker, *(" ".join(p or []) for p in (clip.said, clip.heard, clip.copy))]
         for clip in found.clips
     ]
+    claim(out)
     write_csv(out / "clips.csv", [["id", "speaker", "said", "heard", "copy"], *lines])
-    text = json.dumps({"phone_error": {name: summary}, **about, **sums_of(out, FILES)}, indent=2)
-    write_text(out / REPORT, text + "\n")
+    write_metrics(out / REPORT, {"phone_error": {name: summary}, **about, **sums_of(out, FILES)})
     return summary

@@ -1,8 +1,7 @@
 """Which conversions an evaluation makes, chosen from a corpus by settings."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +14,7 @@ from revoice.errors import UserError, choices
 from revoice.evaluation.baselines import check_baselines
 from revoice.evaluation.listeners import AUTO, DEFAULT, check_recognizer
 from revoice.evaluation.pairs import GROUPS, Kinds, Trial, pick_trials
+from revoice.evaluation.training_voices import TrainingVoices, sorted_out
 from revoice.evaluation.verification import check_verifier
 from revoice.settings import Count, Flag, Given, Names, Processes, Word, Words, settings
 
@@ -77,13 +77,15 @@ class Chosen:
 
     Attributes:
         trials: by group.
-        left_out: how many trials of a protocol's file have recordings that cannot be read, and why.
+        left_out: which voices, recordings and trials are not among them, and why.
         source: what they come from, for the report.
+        remarks: what is to be kept in mind of them.
     """
 
     trials: Trials
     left_out: tuple[str, ...] = ()
     source: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -92,18 +94,17 @@ class Chosen:
 
 
 def trials_for(
-    manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0, closed: str = ""
+    manifest: Manifest, protocol: Protocol, trained_on: TrainingVoices, seed: int = 0, closed: str = ""
 ) -> Trials:
-    """Trials by group. A corpus that shares no voice with the training data is unseen as a whole.
+    """Trials by group. A corpus without a voice that was trained on is unseen as a whole, see `sorted_out`.
 
     `closed` names a system that can speak with the voices of its table alone, if there is one.
 
     Raises:
         UserError: no group is possible; the message says what the corpus lacks.
     """
-    foreign = not set(trained_on) & set(manifest.speakers)
-    if foreign:
-        manifest = manifest.with_rows(replace(row, split="test_unseen") for row in manifest)
+    foreign = not trained_on.some
+    manifest, gone = sorted_out(manifest, trained_on)
     trials: Trials = {}
     reason: UserError | None = None
     for group in protocol.groups:
@@ -120,7 +121,7 @@ def trials_for(
             )  # fmt: skip
         except UserError as error:
             log.warning("%s voices are not evaluated: %s", group, error)
-            reason = error
+            reason = UserError(f"{error}; not {gone[group]}") if group in gone else error
     if not trials:
         whose = f"{closed} speaks with the voices of its table alone" if closed else "the corpus has no training voice"
         raise reason or UserError(f"nothing to evaluate: {whose}; groups asked for: {', '.join(protocol.groups)}")
@@ -128,9 +129,12 @@ def trials_for(
 
 
 def usable_trials(
-    manifest: Manifest, protocol: Protocol, trained_on: Sequence[str], seed: int = 0, closed: str = ""
-) -> Trials:
+    manifest: Manifest, protocol: Protocol, trained_on: TrainingVoices, seed: int = 0, closed: str = ""
+) -> Chosen:
     """`trials_for` of the recordings that can be read: one that cannot is told, and another takes its place."""
+    gone = [note for group, note in sorted_out(manifest, trained_on)[1].items() if group in protocol.groups]
+    for note in gone:
+        log.warning("not evaluated as %s", note)
     heard: dict[str, str] = {}  # by utterance id: why it is of no use, "" if it is
     while True:
         trials = trials_for(manifest, protocol, trained_on, seed, closed)
@@ -140,14 +144,17 @@ def usable_trials(
             if heard[row.id]:
                 log.warning("not evaluated: %s", heard[row.id])
         if not any(heard[row.id] for row in new):
-            return trials
+            useless = [why for why in heard.values() if why]
+            lost = [f"{len(useless)} recordings: {'; '.join(useless)}"] if useless else []
+            return Chosen(trials, (*gone, *lost))
         manifest = manifest.with_rows(row for row in manifest if not heard.get(row.id))
 
 
 def needed(trials: Trials) -> dict[str, Row]:
-    """Every utterance that trials are made of, by its id."""
+    """Every utterance that trials are made of and judged by, by its id."""
     chosen = [trial for group in trials.values() for trial in group]
-    return {row.id: row for t in chosen for row in (t.source, *t.references, t.true_target) if row is not None}
+    rows = [row for t in chosen for row in (t.source, *t.references, t.true_target, *t.enrol_target, *t.enrol_source)]
+    return {row.id: row for row in rows if row is not None}
 
 
 def problem_of(file: Path) -> str:

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import field
+from collections.abc import Container, Mapping
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation.pairs import GROUPS, Trial
 from revoice.evaluation.protocol import Chosen, Trials, needed, problem_of
+from revoice.evaluation.training_voices import TrainingVoices, doubts
 from revoice.foreign import parse_json
 from revoice.settings import Given, Natural, Place, Word, from_mapping, settings
 
@@ -112,10 +113,11 @@ def read_protocol(path: Path) -> _File:
     return found
 
 
-def load_protocol(path: Path, manifest: Manifest, trained_on: Sequence[str] = ()) -> Chosen:
+def load_protocol(path: Path, manifest: Manifest, trained_on: TrainingVoices | None = None) -> Chosen:
     """The trials of a file, in a corpus that has its recordings.
 
-    Trials with a recording that cannot be read are left out and told: the others stay the same for everybody.
+    Trials with a recording that cannot be read are left out and told: the others stay the same for everybody. Where it
+    is one of several that enroll a voice, the trial goes without it.
 
     Raises:
         UserError: the corpus lacks recordings, or the voices of a trial contradict each other.
@@ -125,22 +127,36 @@ def load_protocol(path: Path, manifest: Manifest, trained_on: Sequence[str] = ()
     trials: Trials = {}
     for group, lines in stored.trials.items():
         trials[group] = [_trial(from_mapping(_Line, line, "protocol"), rows, path, stored) for line in lines]
-    used = {row.speaker for group in trials.get("unseen", []) for row in (group.source, *group.references)}
-    if known := sorted(used & set(trained_on)):
-        log.warning("voices that the protocol calls unseen have names of training voices: %s", ", ".join(known[:5]))
+    voices = {g: {row.speaker for t in each for row in (t.source, *t.references)} for g, each in trials.items()}
+    remarks = doubts(voices.get("unseen", ()), voices.get("seen", ()), trained_on) if trained_on else ()
+    for remark in remarks:
+        log.warning("%s", remark)
     problems = {key: why for key, row in needed(trials).items() if (why := problem_of(manifest.file(row)))}
-    kept: Trials = {}
-    for group, each in trials.items():
-        kept[group] = [t for t in each if not problems.keys() & needed({"": [t]}).keys()]
+    kept = {group: [whole for t in each if (whole := _without(t, problems))] for group, each in trials.items()}
     lost = sum(map(len, trials.values())) - sum(map(len, kept.values()))
-    if lost:
-        log.warning("%d of the protocol's trials are left out: %s", lost, "; ".join(problems.values()))
+    parts = [f"{lost} trials"] if lost else []
+    if fewer := sum(t not in trials[group] for group, each in kept.items() for t in each):
+        parts.append(f"enrollment clips of {fewer} trials")
+    left = tuple(f"{part}: {'; '.join(problems.values())}" for part in [" and ".join(parts)] if part)
+    for note in left:
+        log.warning("left out of the protocol: %s", note)
     if not any(kept.values()):
         raise UserError(
             f"evaluation.protocol={path}: none of its recordings can be read: {next(iter(problems.values()))}"
         )
-    left = (f"{lost} trials: {'; '.join(problems.values())}",) if lost else ()
-    return Chosen({g: t for g, t in kept.items() if t}, left, f"{path.name} (sha256 {digest(path.expanduser())})")
+    source = f"{path.name} (sha256 {digest(path.expanduser())})"
+    return Chosen({g: t for g, t in kept.items() if t}, left, source, remarks)
+
+
+def _without(trial: Trial, useless: Container[str]) -> Trial | None:
+    """A trial that does without recordings of no use; None if it cannot."""
+    needs = (trial.source, *trial.references, *((trial.true_target,) if trial.true_target else ()))
+    target, source = (
+        tuple(row for row in rows if row.id not in useless) for rows in (trial.enrol_target, trial.enrol_source)
+    )
+    if not (target and source) or any(row.id in useless for row in needs):
+        return None
+    return replace(trial, enrol_target=target, enrol_source=source)
 
 
 def _trial(line: _Line, rows: Mapping[str, Row], path: Path, stored: _File) -> Trial:

@@ -26,8 +26,8 @@ from revoice.evaluation.tables import (
 from revoice.foreign import write_csv
 
 TITLES = {
-    "unseen": ("Unseen voices", "Neither the voices nor the sentences were in training."),
-    "seen": ("Seen voices", "The voices were in training, the sentences were not."),
+    "unseen": ("Unseen voices", "Neither the voices nor the sentences were in training, as far as is known."),
+    "seen": ("Seen voices", "The voices were in training, the sentences were not, as far as is known."),
 }
 TILES = (
     "closer_to_target", "cosine_target", "cer_converted", "per_converted", "second_cer_converted",

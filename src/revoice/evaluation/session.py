@@ -1,18 +1,19 @@
 """Checkpoints against a corpus: the conversions, who judges them, and the files that are left."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from revoice.atomic import REPORT, sums_of
+from revoice.atomic import REPORT, claim, sums_of
 from revoice.conversion.converter import Converter
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.progress import Progress
 from revoice.errors import UserError
-from revoice.evaluation.baselines import BASELINES, convert_by
+from revoice.evaluation.baselines import BASELINES, convert_by, spoken
 from revoice.evaluation.cache import Cache, Conversions, RememberingRecognizer, RememberingVerifier
 from revoice.evaluation.compare import Differences, differences
 from revoice.evaluation.conversions import convert_batch
@@ -26,10 +27,12 @@ from revoice.evaluation.protocol import usable_trials as usable_trials
 from revoice.evaluation.protocol_file import load_protocol, save_protocol
 from revoice.evaluation.report import write_metrics, write_report, write_trials
 from revoice.evaluation.results import write_latex, write_table
+from revoice.evaluation.training_voices import training_voices
 from revoice.evaluation.verification import VERIFIERS, second_verifier
 from revoice.evaluation.workers import Workers
 from revoice.version import __version__
 
+log = logging.getLogger(__name__)
 PROTOCOL = "protocol.json"
 FILES = ("report.html", "trials.csv", "metrics.csv", "table.tex", PROTOCOL)  # beside `metrics.json`
 
@@ -60,18 +63,20 @@ def evaluate_systems(
         cache: folder for what is found out, so that it need not be found out again; None: nothing is kept.
         show: a progress bar.
     """
-    speakers = sorted({name for c in converters.values() for name in c.loaded.description.speakers})
+    known = training_voices([c.loaded.description for c in converters.values()], manifest)
     closed = next((name for name, c in converters.items() if c.model.target == "speaker"), "")
     if stored is not None:
-        chosen = load_protocol(stored, manifest, speakers)
+        chosen = load_protocol(stored, manifest, known)
     else:
-        chosen = Chosen(usable_trials(manifest, protocol, speakers, seed, closed))
+        chosen = usable_trials(manifest, protocol, known, seed, closed)
     _require_voices(converters, chosen)
+    protocol, chosen = _with_possible(protocol, chosen)
     memory = Cache(cache) if cache else None
     evaluations, remark = _run_all(converters, manifest, protocol, chosen, seed, memory, show)
     compared = compare_systems(evaluations, seed)
     listed = list(evaluations.values())
     facts = _facts(converters, manifest, protocol, chosen)
+    claim(folder)
     write_report(folder / "report.html", listed, "Voice conversion report", facts, remark, compared,
                  _configs(converters, protocol, seed))  # fmt: skip
     save_protocol(folder / PROTOCOL, chosen.trials, manifest, _about(protocol, seed, chosen))
@@ -79,7 +84,8 @@ def evaluate_systems(
     write_table(folder / "metrics.csv", listed)
     write_latex(folder / "table.tex", listed, compared)
     payload = _payload(evaluations, converters, extra or {}) | {"differences": _plain_differences(compared)}
-    write_metrics(folder / REPORT, {**payload, "left_out": list(chosen.left_out), **sums_of(folder, FILES)})
+    told = {"left_out": list(chosen.left_out), "remarks": list(chosen.remarks)}
+    write_metrics(folder / REPORT, {**payload, **told, **sums_of(folder, FILES)})
     return evaluations
 
 
@@ -93,6 +99,16 @@ def _require_voices(converters: Mapping[str, Converter], chosen: Chosen) -> None
                 f"{name} speaks with the voices of its table alone, and {len(lacking)} of the {len(wanted)} target "
                 f"voices are not among them ({', '.join(lacking[:3])}): leave it out, or choose other trials"
             )
+
+
+def _with_possible(protocol: Protocol, chosen: Chosen) -> tuple[Protocol, Chosen]:
+    """Without the baselines that have nothing to say, which is told."""
+    mute = [name for name in protocol.baselines if not spoken(name, chosen.trials)]
+    left = tuple(f"baseline {name}: no target voice was recorded saying a source's sentence" for name in mute)
+    for note in left:
+        log.warning("left out: %s", note)
+    kept = tuple(name for name in protocol.baselines if name not in mute)
+    return replace(protocol, baselines=kept), replace(chosen, left_out=(*chosen.left_out, *left))
 
 
 def _run_all(
@@ -119,8 +135,8 @@ def _run_all(
         for name in protocol.baselines:
             title = f"({name})"
             evaluations[title] = run(
-                chosen.trials, convert_by(name, vocode), vocode, manifest, metrics, name=title, seed=seed,
-                progress=_Bar(title, show),
+                spoken(name, chosen.trials), convert_by(name, vocode), vocode, manifest, metrics, name=title, seed=seed,
+                progress=_Bar(title, show), possible=BASELINES[name].possible,
             )  # fmt: skip
     return evaluations, remark
 
@@ -143,12 +159,14 @@ def judges(
         memory: of what was found out before.
         names: which metrics; None: all.
     """
+    device = str(next(iter(converters.values())).device)
     listening = choose(
-        protocol.recognizer, protocol.second_recognizer, {name: c.model.stands_on for name, c in converters.items()}
-    )
+        protocol.recognizer, protocol.second_recognizer, {name: c.model.stands_on for name, c in converters.items()},
+        device,
+    )  # fmt: skip
     circular = [name for name, converter in converters.items() if knows_verifier(converter)]
-    second, remark = second_verifier(protocol.second_verifier, circular)
-    first = VERIFIERS.build("resemblyzer", {}, {"device": "cpu"})
+    second, remark = second_verifier(protocol.second_verifier, circular, device)
+    first = VERIFIERS.build("resemblyzer", {}, {"device": device})
     ears = [listening.first, listening.second]
     if memory:
         first, second = RememberingVerifier(first, memory), RememberingVerifier(second, memory) if second else None
@@ -200,7 +218,8 @@ def _facts(
         "protocol": chosen.source or f"chosen by the settings below; {PROTOCOL} gives the same pairs to others",
         "vocoder": next(iter(converters.values())).vocoder.name, "revoice": __version__,
     }  # fmt: skip
-    return facts | ({"left out": list(chosen.left_out)} if chosen.left_out else {})
+    told = {"left out": list(chosen.left_out), "remarks": list(chosen.remarks)}
+    return facts | {title: lines for title, lines in told.items() if lines}
 
 
 def _configs(converters: Mapping[str, Converter], protocol: Protocol, seed: int) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _summary(records: Sequence[Record], columns: Sequence[Column], seed: int) ->
         weights = record_weights(records, column.weight) if column.weight else None
         used = [i for i, value in enumerate(values) if math.isfinite(value)]
         finite = [values[i] for i in used]
-        found = drawn.interval(values, weights)
+        found = drawn.interval(values, weights, column.share)
         summary[column.key] = weighted_mean(finite, None if weights is None else [weights[i] for i in used])
         intervals[column.key] = list(found) if found else None
         counts[column.key] = len(used)

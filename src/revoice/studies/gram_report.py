@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from revoice.atomic import REPORT, sums_of, write_text
+from revoice.atomic import REPORT, claim, sums_of, write_text
 from revoice.evaluation.bootstrap import RESAMPLES
 from revoice.evaluation.media import png_uri
 from revoice.evaluation.page import facts_list, page
@@ -31,6 +31,7 @@ def write_identification(folder: Path, found: Identification) -> None:
         for outcome in found.outcomes
         for guess in outcome.guesses
     ]  # fmt: skip
+    claim(folder)
     write_rows(folder / "predictions.csv", rows)
     write_text(folder / "report.html", page(TITLE, _body(found)))
     write_metrics(folder / REPORT, {**_payload(found), **sums_of(folder, FILES)})

@@ -77,6 +77,9 @@ def test_tab_separated(tmp_path: Path) -> None:
         ("path,speaker\na.wav,\n", "line 2"),
         ("path,speaker,split\na.wav,x,trane\n", "did you mean 'train'"),
         ("", "header path,speaker"),
+        ('path,speaker,text\na.wav,x,hi\n\nb.wav,x,"Hello there\nc.wav,x,bye\n', "from line 4 on .*a quote"),
+        ('path,speaker,text\na.wav,x,"Hello there\nb.wav,x,"Bye"\n', "from line 2 on .*a quote"),
+        ('path,speaker,"text\na.wav,x,hi\n', "from line 1 on .*a quote"),
     ],
 )
 def test_bad_csv(tmp_path: Path, text: str, message: str) -> None:
@@ -92,3 +95,31 @@ def test_missing_csv_and_missing_root(tmp_path: Path) -> None:
         Folder(None).manifest()
     with pytest.raises(UserError, match="is a file"):
         Folder(touch(tmp_path / "a.wav")).manifest()
+
+
+def test_a_speaker_is_unseen_only_if_all_lines_say_test(tmp_path: Path) -> None:
+    splits = {"ann": ("", "", "test"), "bob": ("val", "test"), "eve": ("test", "test"), "mia": ("test_unseen", "test")}
+    lines = [f"{name}{n}.wav,{name},{split}" for name, own in splits.items() for n, split in enumerate(own)]
+    touch(tmp_path / "clips.csv", "\n".join(["path,speaker,split", *lines]))
+    found = {row.path: row.split for row in Folder(tmp_path / "clips.csv").manifest()}
+    assert found["ann0.wav"] == "" and found["ann2.wav"] == found["bob1.wav"] == "test_seen"
+    assert {found["eve0.wav"], found["eve1.wav"], found["mia0.wav"], found["mia1.wav"]} == {"test_unseen"}
+
+
+def test_recordings_beside_the_speakers_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("ann/a.wav", "b.wav", "c.flac", "speakers.csv", ".d.wav"):
+        touch(tmp_path / name)
+    with caplog.at_level("INFO", logger="revoice"):
+        assert len(Folder(tmp_path).manifest()) == 1
+    assert "left out: 2 files beside the speakers" in caplog.text
+
+
+def test_linked_folders_are_read_once_and_lead_to_no_other_speaker(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    for path in (root / "ann" / "z" / "1.wav", root / "bob" / "2.wav", tmp_path / "elsewhere" / "deep" / "3.wav"):
+        touch(path)
+    links = {"ann/up": "..", "ann/loop": ".", "ann/again": "z", "ann/day": "../../elsewhere", "eve": "../elsewhere"}
+    for name, target in {**links, "ann/z/back": "../..", "ann/dead": "nowhere"}.items():
+        (root / name).symlink_to(target)
+    found = {row.path for row in Folder(root).manifest()}
+    assert found == {"ann/z/1.wav", "ann/day/deep/3.wav", "bob/2.wav", "eve/deep/3.wav"}

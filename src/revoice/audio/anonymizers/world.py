@@ -7,15 +7,17 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from revoice.audio.anonymization import ANONYMIZERS, Anonymizer, Drawn, Signal, between
+from revoice.audio.io import resample
 from revoice.audio.pitch import ANALYSIS_RATE, pitch
 from revoice.settings import Flag, NotNegative, Seed, Share
 
 FLOOR = 71.0  # Hz: of f0; WORLD sizes its windows by it
+_D4C_HZ = 7900.0  # up to which D4C looks whether a frame is voiced
 _MOST = 4.6  # natural logarithm of power: 20 dB, by which a band is raised or lowered at most
 _POINTS = 8  # of the random curve, equally far on the mel scale
 _GRID_MS, _GRID_HZ = 5.0, 15.625  # frames and bins that the published blur counts in: 16 kHz, transforms of 1024
 DEFAULT: dict[str, Any] = {  # by measurement, docs/privacy.md: what hides most for the fewest words
-    "name": "world", "f0_range": (80.0, 240.0), "envelope_stretch": (1.13, 1.23), "envelope_either": True,
+    "name": "world", "f0_range": (80.0, 240.0), "envelope_stretch": (1.20, 1.33), "envelope_either": True,
     "envelope_level": 1.0, "envelope_color": 8.0,
 }  # fmt: skip
 Amount = Annotated[NotNegative, Field(le=100)]
@@ -125,17 +127,23 @@ def analyzed(samples: Signal, sample_rate: int, period: float) -> tuple[Signal, 
     """f0 (T,) in Hz, power envelope (T, bins) and aperiodicity (T, bins), a frame every `period` ms."""
     import pyworld
 
-    hop = sample_rate * period / 1000.0
+    hop = sample_rate * period / 1000.0  # not whole at 22.05 kHz
     times = np.arange(int(len(samples) / hop) + 1) * period / 1000.0
-    f0 = _contour(samples, sample_rate, period, len(times))
+    f0 = pitch(samples, sample_rate, hop, len(times), floor=FLOOR, ceil=600.0, rate=ANALYSIS_RATE).f0.astype(np.float64)
     envelope = pyworld.cheaptrick(samples, f0, times, sample_rate, f0_floor=FLOOR)
-    return f0, envelope, pyworld.d4c(samples, f0, times, sample_rate)
+    return f0, envelope, _aperiodicity(samples, sample_rate, f0, times, envelope.shape[1])
 
 
-def _contour(samples: Signal, sample_rate: int, period: float, frames: int) -> Signal:
-    rate = min(ANALYSIS_RATE, sample_rate)
-    hop = round(sample_rate * period / 1000.0)
-    return pitch(samples, sample_rate, hop, frames, floor=FLOOR, ceil=600.0, rate=rate).f0.astype(np.float64)
+def _aperiodicity(samples: Signal, sample_rate: int, f0: Signal, times: np.ndarray, bins: int) -> Signal:
+    """(T, bins) by D4C, which sums up power up to 7.9 kHz, beyond its memory where a spectrum ends below."""
+    import pyworld
+
+    finer = 1
+    while sample_rate * finer < 2 * _D4C_HZ:
+        finer *= 2  # a power of two, as WORLD's transforms are
+    rate = sample_rate * finer
+    samples = np.ascontiguousarray(resample(samples, sample_rate, rate))
+    return pyworld.d4c(samples, f0, times, rate, fft_size=2 * (bins - 1) * finer)[:, :bins]
 
 
 def leveled(envelope: Signal, sample_rate: int) -> Signal:

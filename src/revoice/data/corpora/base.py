@@ -98,7 +98,7 @@ class Corpus(ABC):
             held = f"{self.root} holds nothing of that layout{f', but {others}' if others else ''}"
             raise self.problem(f"{self.root} is empty" if empty else held)
         if self.passed_over:
-            log.info("%s: left out, since they are no recordings: %s", self.root, _told(self.passed_over))
+            log.info("%s: left out: %s", self.root, _told(self.passed_over))
         named = [_named(row) for row in rows]
         return Manifest(self.name, self.folder, ()).with_rows(_told_apart(self._wanted(named)))
 

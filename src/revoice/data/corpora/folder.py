@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from revoice.audio.io import RECORDINGS
@@ -27,7 +28,8 @@ class Folder(Corpus):
     """Reads `SPEAKER/**/*.{wav,flac,mp3,...}` with an optional `.txt` of the same name, or a CSV.
 
     The CSV has a header; `path` (relative to the CSV's folder, or absolute) and `speaker` are needed, `COLUMNS` lists
-    what else is read. Its `split` (train, val, test_seen, test_unseen, or just test) wins over the drawn one.
+    what else is read. Its `split` (train, val, test_seen, test_unseen, or just test) wins over the drawn one; `test`
+    is `test_unseen` of speakers who have no other lines.
 
     Args:
         root: the folder of speakers, or a .csv or .tsv file.
@@ -67,6 +69,8 @@ class Folder(Corpus):
         speakers = list(visible(self.root))
         if not speakers and any(visible(self.root, RECORDINGS)):
             raise self.problem(f"{self.root} holds files but no speaker subfolders")
+        if beside := sum(not path.is_dir() for path in visible(self.root, RECORDINGS)):
+            self.passed_over["beside the speakers"] = beside
         for speaker in speakers:
             unreadable: list[OSError] = []
             for path in sorted(self._below(speaker, unreadable.append)):
@@ -80,18 +84,24 @@ class Folder(Corpus):
 
     def _below(self, folder: Path, tell: Callable[[OSError], None]) -> Iterator[Path]:
         """All that is called like a recording and not hidden; `tell` of folders nobody may read, count other files."""
-        for place, folders, files in os.walk(folder, onerror=tell):
+        tops, seen = [folder], {_identity(self.root)}  # a link may lead back to where the walk came from, or has been
+        for place, folders, files in chain.from_iterable(os.walk(top, onerror=tell) for top in tops):
+            if _identity(place) in seen:
+                folders.clear()
+                continue
+            seen.add(_identity(place))
             for name in folders + files:
                 suffix = os.path.splitext(name)[1].lower()
                 if not name.startswith(".") and suffix in RECORDINGS:
                     yield Path(place, name)
                 elif not name.startswith(".") and name in files and suffix != TEXT:
                     self.passed_over[suffix or "without a suffix"] += 1
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            tops += (link for name in folders if (link := Path(place, name)).is_symlink())  # not walked from here
 
     def _from_csv(self, table: Path) -> Iterator[Row]:
         lines = [line for line in _read_csv(table) if line.get("path")]
-        learned = {line["speaker"] for line in lines if line.get("split") == "train"}
+        learned = {line["speaker"] for line in lines if line.get("split") not in ("test", "test_unseen")}
         for line in lines:
             split = line.get("split", "")
             if split == "test":
@@ -112,6 +122,11 @@ class Folder(Corpus):
             )
 
 
+def _identity(folder: str | Path) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
 def _turned(path: str, folder: Path) -> str:
     """A path as it is; one written on Windows with the slashes that lead to a file."""
     turned = path.replace("\\", "/")
@@ -127,26 +142,35 @@ def _read_csv(table: Path) -> Iterator[dict[str, str]]:
         )
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=lambda mark: (mark in first, -first.find(mark)))  # the first of them that is there
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
-    header = [(name or "").strip().lower() for name in reader.fieldnames or []]
+    lines = _lines(text, delimiter, table)
+    header = [name.strip().lower() for name in next(lines)[1]]
     if missing := [name for name in ("path", "speaker") if name not in header]:
         raise UserError(
             f"folder: {table} has no column '{missing[0]}' but {one_line(first, 80)!r}; expected a header with "
             f"path,speaker (and, if known: {','.join(COLUMNS[2:])})"
         )
-    reader.fieldnames = header
-    for number, line in enumerate(_lines(reader, table), start=2):
-        values = {key: (value or "").strip() for key, value in line.items() if isinstance(key, str) and key in COLUMNS}
+    for number, cells in lines:
+        line = zip_longest(header, cells[: len(header)], fillvalue="")
+        values = {key: value.strip() for key, value in line if key in COLUMNS}
         if values["path"] and not values["speaker"]:
             raise UserError(f"folder: line {number} of {table} has no speaker; expected path,speaker")
         yield values
 
 
-def _lines(reader: csv.DictReader, table: Path) -> Iterator[dict[str, str]]:
+def _lines(text: str, delimiter: str, table: Path) -> Iterator[tuple[int, list[str]]]:
+    """Where each row begins, and its cells; a quote that stays open, which would swallow all further rows, is told."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    begins = 1
     try:
-        yield from reader
+        for cells in reader:
+            if cells:
+                yield begins, cells
+            begins = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"folder: {table} is not a readable CSV near line {reader.line_num} ({error})") from error
+        raise UserError(
+            f"folder: {table} is not a readable CSV from line {begins} on ({error}): a quote that opens a cell must "
+            "close it, and those inside are doubled"
+        ) from error
 
 
 def _id(path: str) -> str:

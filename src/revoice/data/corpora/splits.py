@@ -187,12 +187,6 @@ def unit(row: Row) -> str:
     return row.sentence or row.id
 
 
-def held_out_sentences(manifest: Manifest) -> set[str]:
-    """Sentence ids of the test rows that no train or val row says: "unseen sentences" for an evaluation."""
-    taught = {row.sentence for row in manifest if row.split in ("train", "val")}
-    return {row.sentence for row in manifest if row.sentence and row.split.startswith("test")} - taught
-
-
 def _take(names: list[str], count: int, clips: dict[str, Counter[str]], left: Counter[str]) -> list[str]:
     """The first `count` names that leave every speaker at least one clip; `left` is brought up to date."""
     taken: list[str] = []

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field as Bounded
 
-from revoice.audio.pitch import ANALYSIS_RATE, pitch_for, require_method
+from revoice.audio.pitch import ANALYSIS_RATE, pitch_for, searched_at
 from revoice.audio.spec import FeatureSpec
 from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.data.fields.clip import Clip
-from revoice.errors import UserError
 from revoice.settings import Number, Whole
 
 Hertz = Annotated[Number, Bounded(ge=10, le=4000)]  # the search takes windows of some periods of the lowest
@@ -37,9 +36,7 @@ class F0(Field):
     dtype = "float32"
 
     def __post_init__(self) -> None:
-        require_method(self.method)
-        if not self.floor < self.ceil:
-            raise UserError(f"pitch range {self.floor:g}..{self.ceil:g} Hz: expected floor < ceil")
+        searched_at(self.spec.sample_rate, self.method, self.floor, self.ceil, self.rate)
 
     def parameters(self) -> dict[str, Any]:
         """Frame positions and search settings."""

@@ -1,5 +1,6 @@
 """The work of a preparation worker: decode some utterances once and compute every field that is wanted of them."""
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,6 +13,7 @@ from revoice.data.fields.base import Field
 from revoice.data.fields.clip import Clip, load_clip
 
 T = TypeVar("T")
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)  # a full disk, too many open files
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,17 @@ def compute_chunk(chunk: Chunk) -> list[Outcome]:
 
 
 def rescue_chunk(chunk: Chunk, attempt: Callable[[Chunk], list[Outcome] | None]) -> list[Outcome]:
-    """Outcomes of a chunk that killed its worker: one utterance at a time, and the one to blame is rejected."""
+    """Outcomes of a chunk that killed its worker, or that it has no memory for: one utterance at a time.
+
+    The one to blame is rejected.
+    """
     outcomes = []
     for id, path, file in chunk.utterances:
         one = replace(chunk, utterances=((id, path, file),))
-        outcomes += attempt(one) or [_rejected(one, id, path, "crashes the process that reads it")]
+        try:
+            outcomes += attempt(one) or [_rejected(one, id, path, "crashes the process that reads it")]
+        except MemoryError:
+            outcomes.append(_rejected(one, id, path, "needs more memory than there is"))
     return outcomes
 
 
@@ -106,12 +114,18 @@ def _stored(f: Field, array: np.ndarray) -> np.ndarray | str:
 
 
 def _attempt(action: Callable[[], T]) -> T | str:
-    """The result of `action`, or its error as one line. A missing package or memory is not the utterance's fault."""
+    """The result of `action`, or its error as one line.
+
+    A missing package or memory and a full disk are not the utterance's fault: those are raised.
+    """
     try:
         return action()
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # one bad file among thousands must not end hours of work
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE:
+            raise cause from None
         return _line(str(error)) or type(error).__name__
 
 

@@ -9,7 +9,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.base import Corpus
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.corpora.splits import Splits
-from revoice.data.fields.base import Field, build_field
+from revoice.data.fields.base import Field, field_of
 from revoice.data.files import is_locked, locked, read_lines, remove_parts
 from revoice.data.prepare.selection import Selection
 from revoice.data.prepare.shards import shard_path
@@ -58,6 +58,16 @@ class Prepared:
     spec: FeatureSpec
     folders: dict[str, Path]
     rejected: tuple[Rejected, ...]
+
+    @property
+    def parts(self) -> dict[str, "Prepared"]:
+        """A mixture of one, see `revoice.data.read.mixture.Mixed`."""
+        return {self.manifest.corpus: self}
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """All of the draws."""
+        return (1.0,)
 
     @property
     def manifest_file(self) -> Path:
@@ -181,7 +191,7 @@ def _task(
     """The fields, the utterances with their splits, and the folder of the corpus."""
     if not fields:
         raise UserError("fields=[]: expected at least one, e.g. fields=[features]")
-    wanted = [f if isinstance(f, Field) else build_field(f, spec, how.fields) for f in fields]
+    wanted = [field_of(f, spec, how.fields) for f in fields]
     manifest = (splits or Splits()).assign(corpus.manifest())
     return wanted, manifest, Path(out_dir).expanduser().absolute() / manifest.corpus
 

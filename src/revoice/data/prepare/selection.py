@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from revoice.audio.ffmpeg import BY_FFMPEG, available
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.fields.base import Field
 from revoice.data.files import content_hashes, write_json, write_lines
@@ -178,12 +179,17 @@ def shuffled(id: str) -> bytes:
 
 
 def _name(manifest: Manifest, trim_db: float | None, shard_utterances: int) -> str:
-    """12 hex digits over what is in the chosen files and how it is cut and sharded."""
+    """12 hex digits over what is in the chosen files and how it is cut and sharded.
+
+    And over whether some cannot be read for want of PyAV: their rejection must not outlast its installation.
+    """
     lines = [
         f"trim {trim_db}",
         f"shuffled shards of {shard_utterances}",
         *(f"{row.id} {row.sha256}" for row in manifest),
     ]
+    if any(Path(row.path).suffix.lower() in BY_FFMPEG for row in manifest) and not available():
+        lines.append("without PyAV")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 

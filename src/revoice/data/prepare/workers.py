@@ -37,17 +37,18 @@ def ordered_map(
     """`map(function, tasks)` with `workers` fresh processes, or in this one if `workers` is 0.
 
     torch computes with one thread per worker, and also in process: results do not depend on `workers`. When a worker
-    dies (a decoder crashed, or the system ran out of memory), what was waiting is done by one process alone.
+    dies (a decoder crashed, or the system ran out of memory) or has no memory left, what was waiting is done by one
+    process alone.
 
     Args:
         function: a picklable function.
         tasks: what to call it with.
         workers: processes.
         rescue: called with a task that killed even that process, and a function that does a smaller task there (None:
-            it died again); returns the result.
+            it died again; `MemoryError`: it had no memory for that either); returns the result.
 
     Raises:
-        UserError: no worker process can live here.
+        UserError: no worker process can live here, or this one has no memory left.
     """
     if workers == 0:
         yield from _in_process(function, tasks)
@@ -67,7 +68,7 @@ def ordered_map(
                 yield _first(waiting)
                 waiting.popleft()
             return
-        except BrokenProcessPool:
+        except (BrokenProcessPool, MemoryError):
             log.warning("a worker process died (a crash, or out of memory): doing again what it did, in one process")
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -75,7 +76,10 @@ def ordered_map(
             while waiting:
                 task, future = waiting.popleft()
                 done = future and future.done() and not future.cancelled() and not future.exception()
-                found = future.result() if future and done else alone.attempt(task)
+                try:
+                    found = future.result() if future and done else alone.attempt(task)
+                except MemoryError:
+                    found = None
                 yield rescue(task, alone.attempt) if found is None else found
         if not alone.deaths and workers > 1:
             workers //= 2
@@ -90,7 +94,7 @@ class _Alone:
         self._pool: ProcessPoolExecutor | None = None
 
     def attempt(self, task: Any) -> Any:
-        """The result; None if the process died of it."""
+        """The result; None if the process died of it, a `MemoryError` if it had not enough memory."""
         if self._pool is None:
             self._pool = _pool(1)
             try:
@@ -105,6 +109,9 @@ class _Alone:
             self.deaths += 1
             self.close()
             return None
+        except MemoryError:
+            self.deaths += 1
+            raise
 
     def close(self) -> None:
         """End the process."""
@@ -129,6 +136,11 @@ def _in_process(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Ge
         torch.set_num_threads(1)
         try:
             result = function(task)
+        except MemoryError as error:
+            raise UserError(
+                "the preparation needs more memory than there is: cut the longest recordings into shorter ones, or "
+                "type data.prepare.workers=1, which leaves out those that are too long"
+            ) from error
         finally:
             torch.set_num_threads(threads)
         yield result

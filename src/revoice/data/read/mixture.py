@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.corpora.manifest import Manifest, Row
+from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.preparation import Prepared, Rejected
 from revoice.data.read.columns import Column, Columns
 from revoice.data.read.packed import Statistics
-from revoice.data.read.store import MemoryStore
+from revoice.data.read.store import Held, MemoryStore, room_on
+from revoice.errors import UserError
 
 
 def told_apart(speakers: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
@@ -81,33 +82,28 @@ class Mixed:
         return tuple(one for part in self.parts.values() for one in part.rejected)
 
 
-class MixedStore(Columns):
-    """Several `MemoryStore`s behind each other. A batch is gathered in one indexing step for each of them.
+class MixedStore(Held):
+    """Several stores behind each other. A batch is gathered in one indexing step for each of them.
+
+    Args:
+        stores: by the name of their part.
+        manifest: of all parts, named apart by `combined`.
+        shares: see `Mixed`.
 
     Attributes:
-        sources: (N,) int64, which part each utterance belongs to.
-        shares: see `Mixed`.
+        names: of the parts.
     """
 
-    def __init__(
-        self,
-        mixed: Mixed,
-        splits: Sequence[str] = (),
-        fields: Sequence[str] | None = None,
-        device: str | torch.device | None = None,
-    ) -> None:
-        stores = [MemoryStore(part, splits, fields, device) for part in mixed.parts.values()]
-        named = {row.id: row for row in (mixed.manifest.select(*splits) if splits else mixed.manifest)}
-        rows: list[Row] = []
-        for name, store in zip(mixed.parts, stores, strict=True):
-            rows += [named[f"{name}--{row.id}"] for row in store.rows]
+    def __init__(self, stores: Mapping[str, MemoryStore], manifest: Manifest, shares: tuple[float, ...]) -> None:
+        named = {row.id: row for row in manifest}
+        rows = [named[f"{name}--{row.id}"] for name, store in stores.items() for row in store.rows]
         super().__init__(rows, {})
-        self.lengths = np.concatenate([store.lengths for store in stores])
-        self.device = stores[0].device
-        self.sources = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
-        self.shares = mixed.shares
-        self._stores = stores
-        self._offset = np.concatenate([[0], np.cumsum([len(store) for store in stores])])
+        self.names, self._stores = tuple(stores), [*stores.values()]
+        sizes = [len(store) for store in self._stores]
+        self.lengths = np.concatenate([store.lengths for store in self._stores])
+        self.device = self._stores[0].device
+        self.sources, self.shares = np.repeat(np.arange(len(sizes)), sizes), shares
+        self._offset = np.concatenate([[0], np.cumsum(sizes)])
 
     @property
     def bytes(self) -> int:
@@ -133,6 +129,16 @@ class MixedStore(Columns):
         """Mean and deviation of the training features, each part with its share."""
         return pooled([store.statistics() for store in self._stores], self.shares)
 
+    def require_long(self, positions: np.ndarray, minimum: int) -> None:
+        """A `UserError` if of some part nothing is as long as `minimum` frames, so that it would not be drawn from."""
+        long, sources = self.lengths[positions] >= minimum, self.sources[positions]
+        for source in np.unique(sources) if long.any() else ():
+            if not long[sources == source].any():
+                raise UserError(
+                    f"data.parts.{self.names[source]}: none of its {(sources == source).sum()} training utterances has "
+                    f"the {minimum} frames that the model needs: leave it out, or give it longer ones"
+                )
+
     def _each(self, utterances: np.ndarray, cut: Callable[[MemoryStore, np.ndarray, np.ndarray], Tensor]) -> Tensor:
         chosen = np.asarray(utterances, dtype=np.int64)
         found: Tensor | None = None
@@ -145,6 +151,19 @@ class MixedStore(Columns):
             found[torch.from_numpy(rows).to(self.device)] = piece.to(self.device)
         assert found is not None
         return found
+
+
+def held(
+    prepared: Prepared | Mixed, splits: Sequence[str], fields: Sequence[str], device: str | torch.device | None = None
+) -> Held:
+    """What was prepared, in memory, see `MemoryStore`; a mixture of one is a corpus as it is."""
+    stores, room = dict[str, MemoryStore](), room_on(device)  # which all parts share
+    for name, part in prepared.parts.items():
+        stores[name] = MemoryStore(part, splits, fields, device, room)
+        room -= 0 if stores[name].mapped else stores[name].bytes
+    if len(stores) == 1:
+        return next(iter(stores.values()))
+    return MixedStore(stores, prepared.manifest, prepared.shares)
 
 
 def shares_of(weights: Sequence[float]) -> tuple[float, ...]:

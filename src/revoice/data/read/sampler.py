@@ -44,7 +44,7 @@ class CropSampler:
             then again, within one batch), "in_order" (speaker after speaker, batch after batch, and again).
         reference: length of the reference crop.
         seed: of the draws.
-        sources: (N,) which of several corpora each utterance belongs to; a speaker belongs to one.
+        sources: (N,) which corpus each utterance belongs to, a speaker to one; None: all to the same.
         shares: how often each corpus is drawn from; they add up to 1.
 
     >>> import numpy as np
@@ -67,7 +67,7 @@ class CropSampler:
         reference: int = 0,
         seed: int = 0,
         sources: np.ndarray | None = None,
-        shares: Sequence[float] | None = None,
+        shares: Sequence[float] = (1.0,),
     ) -> None:
         if mode not in MODES:
             raise choices(mode, MODES, "sampler")
@@ -86,7 +86,8 @@ class CropSampler:
         )
         self._first, self._count = first[self._speaker], count[self._speaker]
         self._speakers = (first, count)
-        self._corpora = None if sources is None else _Corpora(sources[long][order], self._speaker, shares or ())
+        mixed = sources if len(shares) > 1 else None
+        self._corpora = None if mixed is None else _Corpora(mixed[long][order], self._speaker, shares)
         self.batch_size, self.frames, self.mode, self.reference, self.seed = batch_size, frames, mode, reference, seed
 
     def draw(self, iteration: int) -> Crops:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Sequence
 
@@ -20,8 +21,24 @@ log = logging.getLogger(__name__)
 RESERVE = 0.5  # of the device's free memory must stay free for the model
 
 
-class MemoryStore(Columns):
-    """Utterances of some splits, with all their fields.
+class Held(Columns):
+    """Prepared utterances in memory, of one corpus or of several.
+
+    Attributes:
+        sources: (N,) int64, which corpus each utterance belongs to.
+        shares: of the draws that each corpus gets, adding up to 1.
+    """
+
+    sources: np.ndarray
+    shares: tuple[float, ...]
+
+    def statistics(self) -> Statistics:
+        """Mean and deviation per channel over the training features."""
+        raise NotImplementedError
+
+
+class MemoryStore(Held):
+    """Utterances of some splits of one corpus, with all their fields.
 
     Args:
         prepared: what `prepare` returned.
@@ -29,6 +46,10 @@ class MemoryStore(Columns):
         fields: labels of the fields to read; None reads every field prepared.
         device: where the arrays live. None maps the files into memory (shared by processes, read on demand), "cpu"
             copies them into memory, a CUDA device copies them there if they take at most half of its free memory.
+        room: bytes that may be taken of the device; None: `room_on` it.
+
+    Attributes:
+        mapped: whether the files are mapped, as they are too if the device has no room for them.
     """
 
     def __init__(
@@ -37,6 +58,7 @@ class MemoryStore(Columns):
         splits: Sequence[str] = (),
         fields: Sequence[str] | None = None,
         device: str | torch.device | None = None,
+        room: float | None = None,
     ) -> None:
         labels = list(prepared.folders) if fields is None else list(fields)
         for label in labels:
@@ -45,7 +67,8 @@ class MemoryStore(Columns):
         manifest = prepared.manifest.select(*splits) if splits else prepared.manifest
         self.spec = prepared.spec
         self._packed = {label: PackedField(prepared.folders[label]) for label in labels}
-        where = self._choose(device, len(manifest))
+        where = self._choose(device, len(manifest), room)
+        self.mapped = where is None
         self._position = {
             label: np.array([packed.place[row.id] for row in manifest], dtype=np.int64)
             for label, packed in self._packed.items()
@@ -56,6 +79,7 @@ class MemoryStore(Columns):
             data = data if where is None else data.clone().to(where)
             columns[label] = Column(data, packed.offsets[place], packed.offsets[place + 1], packed.index)
         super().__init__(manifest.rows, columns)
+        self.sources, self.shares = np.zeros(len(self), dtype=np.int64), (1.0,)
 
     def statistics(self, field: str = "features", split: str = "train") -> Statistics:
         """Mean and deviation per channel over all frames of a split; computed once per set of utterances."""
@@ -72,19 +96,32 @@ class MemoryStore(Columns):
         write_json(path, {"mean": found.mean.tolist(), "std": found.std.tolist(), "utterances": len(chosen)})
         return found
 
-    def _choose(self, device: str | torch.device | None, utterances: int) -> torch.device | None:
+    def _choose(self, device: str | torch.device | None, utterances: int, room: float | None) -> torch.device | None:
         """Where to copy the arrays; None: leave them mapped."""
         size = sum(packed.array.nbytes for packed in self._packed.values())
-        chosen = None if device is None else torch.device(device)
-        if chosen is not None and chosen.type == "cuda" and chosen.index is None:  # each process its own
-            rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
-            chosen = torch.device("cuda", rank % max(torch.cuda.device_count(), 1))
-        if chosen is not None and chosen.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(chosen)
-            if size > (1 - RESERVE) * free:
-                log.info("data (%.0f MB) does not fit into half of %s's free %.0f MB", size / 1e6, chosen, free / 1e6)
-                chosen = None
+        chosen = _own(device)
+        room = room_on(chosen) if room is None else room
+        if chosen is not None and size > room:
+            log.info("data (%.0f MB) does not fit into %s, where it may take %.0f MB", size / 1e6, chosen, room / 1e6)
+            chosen = None
         where = "memory-mapped files" if chosen is None else f"memory of {chosen}"
         parts = ", ".join(f"{label} {p.array.nbytes / 1e6:.1f} MB" for label, p in self._packed.items())
         log.info("reading %d utterances from %s: %s", utterances, where, parts)
         return chosen
+
+
+def room_on(device: str | torch.device | None) -> float:
+    """Bytes that data may take of a device: of a GPU's free memory all but `RESERVE`."""
+    chosen = _own(device)
+    if chosen is None or chosen.type != "cuda":
+        return math.inf
+    return (1 - RESERVE) * torch.cuda.mem_get_info(chosen)[0]
+
+
+def _own(device: str | torch.device | None) -> torch.device | None:
+    """The device with its number: "cuda" is another one for each process."""
+    chosen = None if device is None else torch.device(device)
+    if chosen is not None and chosen.type == "cuda" and chosen.index is None:
+        rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+        return torch.device("cuda", rank % max(torch.cuda.device_count(), 1))
+    return chosen

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from revoice.atomic import REPORT, replacing, sums_of, write_text
+from revoice.atomic import REPORT, claim, replacing, sums_of, write_text
 from revoice.evaluation.bootstrap import Interval
 from revoice.evaluation.eer import RESAMPLES
 from revoice.evaluation.media import png_uri
@@ -25,6 +25,7 @@ NAMES = {"ignorant": "Ignorant", "semi_informed": "Semi-informed", "informed": "
 
 def write_privacy(folder: Path, found: Found, seed: int) -> dict[str, Any]:
     """Write the files into a folder, the picture if a recognizer listened; returns what is in `metrics.json`."""
+    claim(folder)
     write_rows(folder / "methods.csv", [_row(outcome, found) for outcome in found.outcomes])
     write_csv(folder / "clips.csv", _clips(found))
     if found.outcomes[0].words:

@@ -44,6 +44,9 @@ _Utterances = Annotated[int, Strict(), Field(ge=0, le=10**9)]
 _Shards = Annotated[
     tuple[tuple[_Shard, _Utterances], ...], Expected("a list, each the name of a shard and its number of utterances")
 ]
+_Folder = Annotated[  # another host, bucket or folder is not for a stranger to name
+    _Text, Field(pattern=r"^\.\./[A-Za-z0-9_-][A-Za-z0-9._-]*$"), Expected("../NAME, a folder beside that of the index")
+]
 _Type = Annotated[_Text, AfterValidator(_of_numbers), Expected("a type of numbers, e.g. float16")]
 
 
@@ -60,7 +63,7 @@ class StoredField:
         parameters: what it was computed with.
     """
 
-    folder: _Text
+    folder: _Folder
     per_frame: Annotated[_Real, Field(gt=0)] | None
     padding: _Real | tuple[_Real, ...]
     scale: _Real | None

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,32 +101,38 @@ class Reading:
     def _order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.stream.shards))
 
-    def _store(self, epoch: int, number: int, shards: np.ndarray) -> Columns:
-        """The utterances of a group; if none of its shards can be read, those of the next shards that can.
+    def _store(
+        self, epoch: int, number: int, shards: np.ndarray
+    ) -> tuple[Columns, dict[str, torch.Tensor], np.ndarray]:
+        """The utterances of a group, and those of them that have the labels that the model needs.
+
+        If none of its shards can be read, or none of it is labeled, it is those of the next shards instead.
 
         The group keeps its number, which is its place in the order of the epoch, and its count of items: a run that
         resumes there or behind it meets the same ones. All shards may stand in, not only those of this reader, which
         perhaps has no other.
         """
-        labels = labels_of(self.requires)
-        try:
-            return self.stream.read(shards.tolist(), labels)
-        except Unreadable:
-            behind = np.roll(self._order(epoch), -number - 1)
-            for first in range(0, len(behind), self.shards):
-                with suppress(Unreadable):
-                    return self.stream.read(behind[first : first + self.shards].tolist(), labels, stand_in=True)
-            raise
+        labels, unread = labels_of(self.requires), list[Unreadable]()
+        behind = np.roll(self._order(epoch), -number - 1)
+        others = [behind[first : first + self.shards] for first in range(0, len(behind), self.shards)]
+        for turn, some in enumerate([shards, *others]):
+            try:
+                store = self.stream.read(some.tolist(), labels, stand_in=turn > 0)
+            except Unreadable as error:
+                unread.append(error)
+                continue
+            places = {label: torch.from_numpy(found) for label, found in self.tables.index(store.rows).items()}
+            chosen = labeled(places, self.requires, np.arange(len(store)))
+            if len(chosen):
+                return store, places, chosen
+        if len(unread) > len(others):
+            raise unread[0]
+        label = " and ".join(self.requires.labels)
+        raise UserError(f"{self.stream.address}: does not tell the {label}, which this model learns from")
 
     def _read(self, epoch: int, number: int, shards: np.ndarray, count: int) -> Group:
-        store = self._store(epoch, number, shards)
-        places = self.tables.index(store.rows)
+        store, places, chosen = self._store(epoch, number, shards)
         mode = "each" if self.requires.sampler == "uniform" else self.requires.sampler
-        known = {label: torch.from_numpy(found) for label, found in places.items()}
-        chosen = labeled(known, self.requires, np.arange(len(store)))
-        if not len(chosen):
-            label = " and ".join(self.requires.labels)
-            raise UserError(f"{self.stream.address}: does not tell the {label}, which this model learns from")
         sampler = CropSampler(
             chosen,
             store.lengths[chosen],
@@ -139,7 +144,7 @@ class Reading:
             reference=self.requires.reference,
             seed=int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]),
         )
-        return Group(store, {k: torch.from_numpy(v) for k, v in places.items()}, sampler.draw(number))
+        return Group(store, places, sampler.draw(number))
 
 
 class _Tap:
