@@ -8,6 +8,10 @@ and spectrum of true recordings, brought to equal lengths; it knows nothing of c
     source      the recording as it is            transform   WORLD: mean and range of pitch moved as the styles differ
     copy        of the source, by codes alone     scaling     codes times factors, those that sound most like the style
     true        a recording in that style         codegan     codes rewritten
+    ideal       that, by codes alone              told        codes rewritten, told in which style the source is
+
+`transform` knows the style of its source, too. `ideal` is what rewriting could reach at most with such codes, such a
+decoder and such a vocoder, had it the durations as well.
 """
 
 import argparse
@@ -30,9 +34,11 @@ from revoice.data.config import build
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, mean_rate
 from revoice.evaluation.styles import StyleListener, cents_apart, contour, prosody
+from revoice.models.codegan import CodeGAN
 
-SYSTEMS = ("source", "copy", "true", "transform", "scaling", "codegan")
+SYSTEMS = ("source", "copy", "true", "ideal", "transform", "scaling", "codegan", "told")
 FACTORS = (0.1, 0.5, 0.75, 1.25, 1.5, 2.0, 3.0)  # of codes that are tried
+SCALED = {"pitch": "pitch_code", "rhythm": "rhythm_code", "energy": "energy_code"}  # by the names of their controls
 System = Callable[[Row, str], Audio]
 
 
@@ -150,11 +156,29 @@ def by_codes(bench: Bench, converter: Converter, controls: dict[str, dict[str, A
     return lambda row, style: converter.convert(bench.clip(row), own, **controls[style])
 
 
+def ideal(bench: Bench, converter: Converter) -> System:
+    """The true recording through the codes."""
+    own = Voice([], converter.model, None)
+    return lambda row, style: converter.convert(bench.clip(bench.by[row.speaker, row.sentence, style]), own)
+
+
+def rewritten(bench: Bench, converter: Converter, strength: float, told: bool) -> System:
+    """The model's emotions; `told`: it knows the source's."""
+    own = Voice([], converter.model, None)
+
+    def speak(row: Row, style: str) -> Audio:
+        known = {"source_emotion": row.emotion} if told else {}
+        return converter.convert(bench.clip(row), own, emotion=style, strength=strength, **known)
+
+    return speak
+
+
 def factors(bench: Bench, converter: Converter, clips: int) -> dict[str, dict[str, Any]]:
-    """For each style the factor on pitch or rhythm codes that makes neutral training clips most certain to be of it."""
+    """For each style the factor on one kind of codes that makes neutral training clips most certain to be of it."""
+    assert isinstance(converter.model, CodeGAN)
     own = Voice([], converter.model, None)
     found: dict[str, dict[str, Any]] = {}
-    tried = [{}, *({name: f} for name in ("pitch_code", "rhythm_code") for f in FACTORS)]
+    tried = [{}, *({SCALED[n]: f} for n in converter.model.rewritten if n in SCALED for f in FACTORS)]
     scores: dict[int, dict[str, float]] = {}
     neutral = [row for row in bench.train if row.emotion == "neutral"]
     chosen = neutral[:: max(1, len(neutral) // clips)][:clips]
@@ -176,6 +200,7 @@ def main() -> None:
     parser.add_argument("--voices", type=int, default=8)
     parser.add_argument("--sentences", type=int, default=5)
     parser.add_argument("--tries", type=int, default=12, help="clips by which factors on codes are chosen")
+    parser.add_argument("--strength", type=float, default=1.0, help="of codes that are rewritten")
     parser.add_argument("--systems", nargs="+", default=[*SYSTEMS], choices=SYSTEMS)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -192,7 +217,9 @@ def main() -> None:
         "true": lambda: TRUE,
         "transform": lambda: transform(bench),
         "scaling": lambda: by_codes(bench, converter, factors(bench, converter, given.tries)),
-        "codegan": lambda: by_codes(bench, converter, {style: {"emotion": style} for style in bench.styles}),
+        "ideal": lambda: ideal(bench, converter),
+        "codegan": lambda: rewritten(bench, converter, given.strength, told=False),
+        "told": lambda: rewritten(bench, converter, given.strength, told=True),
     }
     rows: dict[str, dict[str, float]] = {}
     for name in given.systems:  # each line when it is known

@@ -201,6 +201,10 @@ class Coder(ConversionModel):
         """Features (B, F, T) of codes and what tells the voice (B, D)."""
         raise NotImplementedError
 
+    def contour(self, codes: SpeechCodes) -> Tensor | None:
+        """f0 (B, T) in Hz that codes stand for, 0 where unvoiced; None if they do not tell it exactly."""
+        return None
+
     def told(self, batch: Batch) -> Tensor:
         """What tells the voice (B, D) of clips."""
         raise NotImplementedError

@@ -1,7 +1,8 @@
 """CodeGAN: codes of one emotion rewritten to another, by StarGAN (arXiv:1711.09020) over sequences.
 
 It stands on a frozen model that takes speech apart (SpeechSplit): the codes of pitch and rhythm are rewritten, those of
-what is said stay, and the model speaks with both. As many codes come out as went in, so durations do not change.
+what is said stay, and the model speaks with both. Loudness over time may be a code too: no decoder has to be told of
+it, since a change is a gain. As many codes come out as went in, so durations do not change.
 """
 
 import math
@@ -14,33 +15,22 @@ import torch.nn.functional as F
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
+from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch, Requires, Sampler
 from revoice.errors import UserError, choices
-from revoice.models.base import MODELS, Coder, Controls, ConversionModel, Strength
+from revoice.models.base import MODELS, Controls, ConversionModel, Strength
+from revoice.models.codegan.coder import Codes, stood_on
+from revoice.models.codegan.energy import EVERY, energy, gain, require_log
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize, averaged, held
 from revoice.nn.labels import energy_distance_by
 from revoice.nn.speech_codes import SpeechCodes
-from revoice.settings import Count, Frames, Given, Number, Place, Width, Word, one_or_more, settings
+from revoice.settings import Count, Frames, Number, Width, Word, one_or_more, settings
 from revoice.trainable import MODEL, Play
 
-Aspect = Literal["pitch", "rhythm", "content"]
+Aspect = Literal["pitch", "rhythm", "content", "energy"]
 Aspects = Annotated[tuple[Aspect, ...], BeforeValidator(one_or_more), Field(min_length=1)]
 Factor = Annotated[Number, Field(ge=-10, le=10)]
 PUBLISHED = 66  # channels of pitch and rhythm together, where no model is given
-
-
-@settings
-class Codes:
-    """The model whose codes are rewritten.
-
-    Attributes:
-        ckpt: its checkpoint; only looked at where training starts.
-        model: its name in the registry.  arguments: its settings.  Both come from the checkpoint.
-    """
-
-    ckpt: Place | None = None
-    model: Word | None = None
-    arguments: Given | None = None
 
 
 @settings
@@ -49,14 +39,19 @@ class CodeGANControls(Controls):
 
     Attributes:
         emotion: to be spoken with, one of those that were trained on; None: as the source is spoken.
+        source_emotion: which one the source is spoken with, or the target's clips, whose level of pitch it then has;
+            None: nobody knows. Told, the mean of the codes moves as the two emotions differ, else to where the emotion
+            is in a voice whose clips are usually as high as this one.
         strength: how far to go there: 0 stays as it is, 1 goes all the way.
-        pitch_code, rhythm_code: factors on the codes, a cheap change of style; 0.1 on the pitch flattens.
+        pitch_code, rhythm_code, energy_code: factors on the codes, a cheap change of style; 0.1 on the pitch flattens.
     """
 
     emotion: Word | None = None
+    source_emotion: Word | None = None
     strength: Strength = 1.0
     pitch_code: Factor = 1.0
     rhythm_code: Factor = 1.0
+    energy_code: Factor = 1.0
 
 
 @MODELS.register("codegan")
@@ -72,7 +67,7 @@ class CodeGAN(ConversionModel):
     Args:
         emotions: their names, in the order of the tables of the data.
         codes: `Codes`.
-        rewritten: which of "pitch", "rhythm", "content" are.
+        rewritten: which of "pitch", "rhythm", "content", and "energy", of log-magnitudes alone, are.
         generator: `GeneratorSize`.
         frames: training crop.
         sampler: "uniform" over utterances or "by_speaker".
@@ -107,7 +102,7 @@ class CodeGAN(ConversionModel):
             )
         self.emotions, self.rewritten = tuple(emotions), rewritten
         facts = {"n_features": n_features, "sample_rate": sample_rate, "hop": hop}
-        self.coder = _coder(codes or Codes(), facts)
+        self.coder = stood_on(codes or Codes(), facts)
         heard: tuple[str, ...] = ("features", "f0", "embedding")
         if self.coder is not None:
             self.coder.requires_grad_(False).eval()
@@ -120,7 +115,8 @@ class CodeGAN(ConversionModel):
         )  # fmt: skip
         self.channels = PUBLISHED
         if self.coder is not None:
-            self.channels = sum(self.coder.code_widths[name] for name in rewritten)
+            widths = {**self.coder.code_widths, "energy": 1}
+            self.channels = sum(widths[name] for name in rewritten)
         self.judged = {"channels": self.channels, "classes": len(self.emotions)}
         self.generator = CodeGenerator(self.channels, len(self.emotions), generator or GeneratorSize())
         self.shares: Tensor  # of the emotions in the training data
@@ -169,24 +165,59 @@ class CodeGAN(ConversionModel):
     def convert(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor:
         """Features (B, F, T) of the sources in another emotion, in the targets' voice or, without any, their own."""
         assert self.coder is not None
-        voice = self.coder.told(source)
+        voice = self.coder.told_by(targets).expand(len(source), -1) if targets else self.coder.told(source)
+        new = self._rewritten(source, targets, controls)
+        made = self.coder.speak(new, voice)
+        if new.energy is None:
+            return made
+        lengths = torch.full((len(made),), made.shape[-1], device=made.device)
+        return made + gain(energy(made, lengths, new.energy.shape[1]), new.energy, made.shape[-1])[:, None]
+
+    @torch.no_grad()
+    def pitch(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor | None:
+        """The contours (B, T) that the codes say, if energy is rewritten too and the model of the codes can tell."""
+        if "energy" not in self.rewritten:  # what was trained before energy was a code is vocoded as it was
+            return None
+        assert self.coder is not None
+        without = "" if "content" in self.rewritten else "content"
+        return self.coder.contour(self._rewritten(source, targets, controls, without))
+
+    def _rewritten(
+        self, source: Batch, targets: list[Batch], controls: CodeGANControls, without: str = ""
+    ) -> SpeechCodes:
+        assert self.coder is not None
         if targets:
-            voice = self.coder.told_by(targets).expand(len(source), -1)
             source = self._at_the_level_of(targets, source)
-        return self.coder.speak(self.rewrite(self.coder.codes(source), controls), voice)
+        return self.rewrite(self._with_energy(self.coder.codes(source, without), source), controls)
 
     def rewrite(self, codes: SpeechCodes, controls: CodeGANControls) -> SpeechCodes:
         """Codes of another emotion, then scaled, as the controls say."""
         if controls.emotion is not None:
             own = self._sequence(codes)
-            place = torch.full((len(own),), self.emotions.index(controls.emotion), device=own.device)
-            codes = self._put_back(codes, torch.lerp(own, self.generator(own, place), controls.strength))
-        return codes.scaled(pitch=controls.pitch_code, rhythm=controls.rhythm_code)
+            made = self._spoken(own, controls.emotion)
+            if controls.source_emotion is not None:
+                # normalization hides the mean of its input from the generator: what it gives is an emotion's usual one
+                made = made + (own - self._spoken(own, controls.source_emotion)).mean(2, keepdim=True)
+            codes = self._put_back(codes, torch.lerp(own, made, controls.strength))
+        return codes.scaled(pitch=controls.pitch_code, rhythm=controls.rhythm_code, energy=controls.energy_code)
+
+    def _spoken(self, own: Tensor, emotion: str) -> Tensor:
+        place = torch.full((len(own),), self.emotions.index(emotion), device=own.device)
+        made: Tensor = self.generator(own, place)
+        return made
 
     def check_controls(self, controls: CodeGANControls) -> None:
-        """Refuse an emotion that was not trained on."""
-        if controls.emotion is not None and controls.emotion not in self.emotions:
-            raise choices(controls.emotion, self.emotions, "emotion that this codegan was trained on")
+        """Refuse emotions that were not trained on, and a factor on codes that it does not have."""
+        for emotion in (controls.emotion, controls.source_emotion):
+            if emotion is not None and emotion not in self.emotions:
+                raise choices(emotion, self.emotions, "emotion that this codegan was trained on")
+        if controls.energy_code != 1.0 and "energy" not in self.rewritten:
+            raise UserError("energy_code: this codegan has no such code: train with model.rewritten=[pitch,energy]")
+
+    def set_features(self, spec: FeatureSpec) -> None:
+        """Refuse features that energy cannot be told from, where it is a code."""
+        if "energy" in self.rewritten:
+            require_log(spec)
 
     def set_labels(self, counts: Mapping[str, Tensor]) -> None:
         """Emotions as often as in the training data."""
@@ -205,7 +236,15 @@ class CodeGAN(ConversionModel):
             known = torch.where((batch.speaker >= 0)[:, None], known, torch.nan)
             batch = replace(batch, level=known[:, 0], spread=known[:, 1])
         without = "" if "content" in self.rewritten else "content"
-        return self.coder.codes(replace(batch, speaker=None), without)
+        return self._with_energy(self.coder.codes(replace(batch, speaker=None), without), batch)
+
+    def _with_energy(self, codes: SpeechCodes, batch: Batch) -> SpeechCodes:
+        """With loudness over time, if that is rewritten, in as many steps as the melody needs."""
+        if "energy" not in self.rewritten:
+            return codes
+        assert self.coder is not None
+        steps = -(-codes.pitch.shape[1] * self.coder.code_frames["pitch"] // EVERY)
+        return replace(codes, energy=energy(batch.features, batch.lengths, steps))
 
     def _at_the_level_of(self, targets: list[Batch], source: Batch) -> Batch:
         """The sources with the pitch of the targets' voice."""
@@ -232,30 +271,10 @@ class CodeGAN(ConversionModel):
     def _times(self) -> dict[str, int]:
         """How often each code that is rewritten is held: at the rate of the fastest, or one that all of them divide."""
         assert self.coder is not None
-        frames = {name: self.coder.code_frames[name] for name in self.rewritten}
+        every = {**self.coder.code_frames, "energy": EVERY}
+        frames = {name: every[name] for name in self.rewritten}
         shared = math.gcd(*frames.values())
         return {name: each // shared for name, each in frames.items()}
-
-
-def _coder(codes: Codes, facts: Mapping[str, int]) -> Coder | None:
-    """The model of the codes, not yet with its weights; None while it is not known."""
-    if codes.model is None:
-        return None
-    kind = MODELS.get(codes.model)
-    if not issubclass(kind, Coder):
-        raise UserError(f"model {codes.model} has no codes: expected one that takes speech apart, as speechsplit does")
-    given = codes.arguments or {}
-    for name, said in facts.items():
-        if given.get(name, said) != said:
-            raise UserError(f"model.codes.arguments.{name}={given[name]}: the features have {said}")
-    made = MODELS.build(codes.model, given, facts, what="model.codes.arguments")
-    assert isinstance(made, Coder)
-    if made.target == "speaker":
-        raise UserError(
-            f"model.codes: this {codes.model} speaks with the voices of its table alone, which emotions may not be "
-            "recorded of: train it with model.voice=embedding"
-        )
-    return made
 
 
 def _summary(codes: Tensor) -> Tensor:

@@ -190,9 +190,17 @@ class RecSyn(Coder):
 
     def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
         """Features (B, F, T) of codes and of what `told` gave."""
-        code, voiced, level = codes.content.transpose(1, 2).split([self.neck_channels, 1, 1], dim=1)
-        f0 = contour(codes.pitch, level[:, 0, 0], voiced[:, 0])
+        code = codes.content[..., : self.neck_channels].transpose(1, 2)
+        f0 = self._contour(codes)
         return self.standardizer.inverse(self.decoder(code, f0, voice))[..., : codes.frames]
+
+    def contour(self, codes: SpeechCodes) -> Tensor:
+        """The melody at its level, in the frames that the codes say are voiced."""
+        return self._contour(codes)[:, : codes.frames]
+
+    def _contour(self, codes: SpeechCodes) -> Tensor:
+        voiced, level = codes.content[..., -2], codes.content[:, 0, -1]
+        return contour(codes.pitch, level, voiced)
 
     def told(self, batch: Batch) -> Tensor:
         """Voice codes (B, D)."""

@@ -1,0 +1,70 @@
+"""By what the classifier of styles goes, and what codes of one kind or another could change of its verdict.
+
+    python benchmarks/emotion_oracle.py [data=... data.root=FOLDER] [--voices 4 --sentences 5]
+
+No model is asked: the numbers of a source clip (`evaluation.styles.prosody`) are replaced, one group after the other,
+by those of the true recording of the same sentence by the same voice in the wanted style, and the classifier is asked
+again. A group that changes nothing is not worth a code; one without which nothing is right cannot be left out.
+"""
+
+import argparse
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from emotions import Bench
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from revoice.audio.presets import config_dir
+from revoice.data.config import build
+from revoice.evaluation.styles import prosody
+
+GROUPS = {
+    "pitch level": [0], "pitch range": [1, 2, 3], "pitch slope": [4], "voiced share": [5],
+    "energy": [6, 7, 8, 9, 10], "spectrum step": [11], "spectrum": [12, 13, 14, 15, 16, 17, 18, 19, 20],
+}  # fmt: skip
+PITCH = ("pitch level", "pitch range", "pitch slope")
+TAKEN = [
+    (), *((name,) for name in GROUPS), PITCH, (*PITCH, "energy"), (*PITCH, "energy", "spectrum"), tuple(GROUPS)
+]  # fmt: skip
+
+
+def main() -> None:
+    """Print the weights, the confusions and the oracle."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="of data")
+    parser.add_argument("--voices", type=int, default=4)
+    parser.add_argument("--sentences", type=int, default=5)
+    given = parser.parse_args()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        composed = compose("prepare", ["data=synthetic_emotions", *given.overrides])
+    config: Any = OmegaConf.to_container(composed, resolve=True)
+    bench = Bench(build(config["data"]).manifest(), given.voices, given.sentences)
+    pairs = bench.pairs()
+    wanted, speakers = np.array([style for *_, style in pairs]), [source.speaker for source, *_ in pairs]
+    source = np.stack([prosody(bench.clip(row)) for row, _, _ in pairs])
+    true = np.stack([prosody(bench.clip(row)) for _, row, _ in pairs])
+    weights = bench.listener.model.named_steps["logisticregression"].coef_
+    print(f"{len(bench.voices)} voices, {len(pairs)} pairs")
+    print("weights, the length of each group's:")
+    for name, places in GROUPS.items():
+        print(f"    {name:<16}{np.linalg.norm(weights[:, places]):6.2f}")
+    print("true recordings are taken for:")
+    told = bench.listener.tell(true, speakers)
+    for style in bench.styles:
+        print(f"    {style:<16}{dict(Counter(t for t, w in zip(told, wanted, strict=True) if w == style))}")
+    print(
+        f"sources with numbers of the true recording, style right: {'all':>8}"
+        + "".join(f"{s:>9}" for s in bench.styles)
+    )
+    for names in TAKEN:
+        mixed, places = source.copy(), [place for name in names for place in GROUPS[name]]
+        mixed[:, places] = true[:, places]
+        right = np.array(bench.listener.tell(mixed, speakers)) == wanted
+        shares = [right.mean(), *(right[wanted == style].mean() for style in bench.styles)]
+        print(f"    {', '.join(names) or 'none':<76}" + "".join(f"{share:9.3f}" for share in shares))
+
+
+if __name__ == "__main__":
+    main()
