@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
+from revoice.atomic import Disk
 from revoice.errors import UserError
 
 BY_FFMPEG: tuple[str, ...] = (".m4a", ".mp4", ".aac", ".amr", ".3gp", ".wma", ".webm", ".mka")

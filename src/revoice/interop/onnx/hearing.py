@@ -28,6 +28,8 @@ from revoice.nn.whisper import POSITIONS, RATE, WhisperEncoder
 class Resampling(nn.Module):
     """`torchaudio.functional.resample` as a convolution with a stride."""
 
+    kernel: Tensor
+
     def __init__(self, rate: int, wanted: int) -> None:
         super().__init__()
         made = torchaudio.transforms.Resample(rate, wanted)
@@ -52,6 +54,9 @@ class Spectrogram(nn.Module):
     >>> Spectrogram(load_preset("whisper_16k"))(torch.zeros(1, 1600)).shape
     torch.Size([1, 80, 11])
     """
+
+    basis: Tensor
+    mel: Tensor
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
