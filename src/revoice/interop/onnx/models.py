@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.interop.onnx.graph import LONGEST, SHORTEST, Graph, Variadic
+from revoice.interop.onnx.graph import LONGEST, Graph, Variadic
 from revoice.interop.onnx.hearing import Listening, longest_of
 from revoice.models.base import ConversionModel
 from revoice.nn.content import RecognizedContent
@@ -19,8 +19,9 @@ OUTSIDE = {  # models that take clips, and why there is no graph of them
     "codegan": "whose codes are rewritten to an emotion, which a graph is not asked for",
     "pix2pix": "which hears an anonymized copy of the source and seeks phases, both outside of its network",
     "random_cnn": "which searches for every clip anew",
+    "speechsplit": "whose steps depend on the clips",
 }
-INSTEAD = "take recsyn, adain_vc, vqvae or speechsplit"
+INSTEAD = "take recsyn, adain_vc or vqvae"
 
 
 class _Conversion(Variadic):
@@ -63,13 +64,12 @@ def model_graph(model: nn.Module, spec: FeatureSpec) -> Graph:
     shapes = _shapes(model, spec)
     if others := [field for field in model.requires.of_clip if f"source_{field}" not in shapes]:
         raise UserError(f"no graph of {name}, which asks for the {others[0]} of a clip: {INSTEAD}")
-    shortest = max(SHORTEST, getattr(model, "padded", 0))  # what is shorter some models fill up
     heard = [each for each in model.children() if isinstance(each, RecognizedContent)]
     longest = min([LONGEST, *(longest_of(each) for each in heard)])
-    used = _used(Graph(_Conversion(model, list(shapes), spec.channels), shapes, "features", shortest=shortest))
+    used = _used(Graph(_Conversion(model, list(shapes), spec.channels), shapes, "features"))
     asked = {name: shape for name, shape in shapes.items() if name in used}
     module, truth = (_Conversion(each, list(asked), spec.channels) for each in (_traceable(model), model))
-    return Graph(module, asked, "features", truth, shortest, longest)
+    return Graph(module, asked, "features", truth, longest=longest)
 
 
 def _shapes(model: ConversionModel, spec: FeatureSpec) -> dict[str, tuple[Any, ...]]:
