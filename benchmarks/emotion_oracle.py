@@ -53,7 +53,7 @@ def main() -> None:
     print("true recordings are taken for:")
     told = bench.listener.tell(true, speakers)
     for style in bench.styles:
-        print(f"    {style:<16}{dict(Counter(t for t, w in zip(told, wanted, strict=True) if w == style))}")
+        print(f"    {style:<16}{dict(Counter(str(t) for t, w in zip(told, wanted, strict=True) if w == style))}")
     print(
         f"sources with numbers of the true recording, style right: {'all':>8}"
         + "".join(f"{s:>9}" for s in bench.styles)
@@ -63,7 +63,7 @@ def main() -> None:
         mixed[:, places] = true[:, places]
         right = np.array(bench.listener.tell(mixed, speakers)) == wanted
         shares = [right.mean(), *(right[wanted == style].mean() for style in bench.styles)]
-        print(f"    {', '.join(names) or 'none':<76}" + "".join(f"{share:9.3f}" for share in shares))
+        print(f"    {', '.join(names) or 'none':<88}" + "".join(f"{share:9.3f}" for share in shares))
 
 
 if __name__ == "__main__":
