@@ -5,12 +5,14 @@ from hypothesis import strategies as st
 
 from revoice.errors import UserError
 from revoice.nn.draws import Draws
-from revoice.nn.quantizer import ProductQuantizer, Quantizer, QuantizerSize, build_quantizer, jitter, kmeans
+from revoice.nn.quantizer import Quantizer, QuantizerSize, jitter, kmeans
 
 
 def made(**settings: object) -> Quantizer:
     torch.manual_seed(0)
-    return Quantizer(QuantizerSize(codebook_size=8, dim=4, **{"init": "normal", "restart": 0.0, **settings})).train()
+    return Quantizer(
+        QuantizerSize(**{"codebook_size": 8, "dim": 4, "init": "normal", "restart": 0.0, **settings})
+    ).train()
 
 
 def draws(iteration: int = 0, count: int = 3) -> Draws:
@@ -139,26 +141,33 @@ def test_wrong_settings_are_one_line(wrong: dict[str, object], words: str) -> No
         QuantizerSize(**wrong)
 
 
-def test_groups_quantize_each_part_of_a_vector_by_a_codebook_of_its_own() -> None:
-    torch.manual_seed(0)
-    product = build_quantizer(QuantizerSize(codebook_size=8, dim=6, groups=3, init="normal", restart=0.0)).train()
-    assert isinstance(product, ProductQuantizer)
-    z = torch.randn(2, 6, 5, requires_grad=True)
-    out = product(z)
-    assert out.codes.shape == (2, 5, 3) and out.values.shape == (2, 6, 5)
-    for group, part in enumerate(product.parts):
-        alone = part(z[:, 2 * group : 2 * group + 2])
-        assert torch.equal(out.codes[..., group], alone.codes)
-        assert torch.equal(out.values[:, 2 * group : 2 * group + 2], alone.values)
-    weights = torch.randn(2, 6, 5)
-    (out.values * weights).sum().backward()
+@pytest.mark.parametrize("settings", [{}, {"metric": "cosine"}, {"init": "kmeans", "restart": 0.1}, {"jitter": 0.5}])
+def test_groups_are_quantizers_of_the_parts_of_a_vector(settings: dict[str, object]) -> None:
+    """Values, gradients and what is learned equal those of one quantizer for each part."""
+    together = made(dim=6, groups=3, **settings)
+    alone = [made(dim=2, **settings) for _ in range(3)]
+    for name in ("codebook", "counts", "sums"):
+        for part, own in zip(alone, getattr(together, name).chunk(3), strict=True):
+            getattr(part, name).copy_(own)
+    for iteration in range(3):
+        z = torch.randn(3, 6, 20)
+        out, parts = (
+            together(z, draws(iteration)),
+            [p(z[:, 2 * i : 2 * i + 2], draws(iteration)) for i, p in enumerate(alone)],
+        )
+        assert torch.equal(out.codes, torch.stack([part.codes for part in parts], dim=-1))
+        torch.testing.assert_close(out.values, torch.cat([part.values for part in parts], dim=1))
+        torch.testing.assert_close(out.commitment, torch.stack([part.commitment for part in parts]).mean())
+        for name in ("codebook", "counts", "sums"):
+            torch.testing.assert_close(getattr(together, name), torch.cat([getattr(part, name) for part in alone]))
+
+
+def test_the_gradient_passes_through_groups_to_their_places() -> None:
+    quantizer, z, weights = made(dim=6, groups=3), torch.randn(2, 6, 5, requires_grad=True), torch.randn(2, 6, 5)
+    (quantizer(z).values * weights).sum().backward()
     torch.testing.assert_close(z.grad, weights)
-    before = [part.codebook.clone() for part in product.parts]
-    product(z, draws(count=2))
-    assert all(not torch.equal(part.codebook, old) for part, old in zip(product.parts, before, strict=True))
 
 
 def test_groups_that_do_not_divide_the_width_are_one_line() -> None:
-    with pytest.raises(UserError, match=r"groups=3.*dim=64"):
-        build_quantizer(QuantizerSize(groups=3))
-    assert type(build_quantizer(QuantizerSize())) is Quantizer
+    with pytest.raises(UserError, match=r"groups=3.*dim=4"):
+        made(groups=3)

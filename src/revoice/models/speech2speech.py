@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS, ConversionModel, Requires, Sampler, require_frames
 from revoice.nn.collective import processes, summed
-from revoice.nn.quantizer import Quantized, QuantizerSize, build_quantizer
+from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.nn.voice_code import VoiceCode, VoiceKind
 from revoice.settings import Depth, Flag, Frames, Natural, Width
 
@@ -117,7 +117,7 @@ class Speech2Speech(ConversionModel):
         self.requires = Requires(fields=("features", *self.voice.fields), frames=frames, minimum=4, sampler=sampler)
         sizes = (channels, residual_channels, residual_layers)
         self.encoder = Encoder(n_features, codes.dim, *sizes, stride=self.stride)
-        self.quantizer = build_quantizer(codes)
+        self.quantizer = Quantizer(codes)
         self.decoder = Decoder(n_features, voice_dim + codes.dim, *sizes)
 
     def encode(self, x: Tensor, batch: Batch | None = None) -> Quantized:

@@ -22,7 +22,7 @@ from revoice.nn.adain import styles_from
 from revoice.nn.adain_decoder import LONGEST_HOP, Decoder, DecoderSize, spread_upsampling
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import Perturb, perturbed
-from revoice.nn.quantizer import Quantized, QuantizerSize, build_quantizer
+from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.nn.voice_code import VoiceCode, VoiceKind
 from revoice.nn.vq_encoder import VQEncoder, VQEncoderSize
 from revoice.settings import Fraction, Frames, Natural, Width
@@ -85,7 +85,7 @@ class VQVAE(ConversionModel):
         fields = ("features", *(("f0",) if size.pitch_bins else ()), *self.voice.fields)
         self.requires = Requires(fields=fields, frames=frames, minimum=self.shortest, sampler=sampler)
         self.standardizer = Standardizer(n_features)
-        self.quantizer = build_quantizer(codes)
+        self.quantizer = Quantizer(codes)
         self.decoder = Decoder(n_features, codes.dim, size, upsample, norm_first=True)
         layers = 2 * len(upsample)
         self.affine = nn.ModuleList(nn.Linear(voice_dim, 2 * size.channels) for _ in range(layers))
@@ -140,8 +140,8 @@ class VQVAE(ConversionModel):
 
     def grow_from(self, other: Trainable) -> None:
         """Take over a published encoder and codebook of the same size, which hear features as they are."""
+        assert isinstance(other.encoder, VQEncoder) and isinstance(other.quantizer, Quantizer), "see `grows_from`"
         for own, published in ((self.encoder, other.encoder), (self.quantizer, other.quantizer)):
-            assert isinstance(published, nn.Module), "see `grows_from`"
             if {n: v.shape for n, v in own.state_dict().items()} != {
                 n: v.shape for n, v in published.state_dict().items()
             }:

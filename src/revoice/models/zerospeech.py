@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from revoice.models.base import MODELS, Requires, Trainable
-from revoice.nn.quantizer import Quantized, QuantizerSize, build_quantizer
+from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.nn.vq_encoder import VQEncoder, VQEncoderSize
 from revoice.settings import Width
 
@@ -28,7 +28,7 @@ class ZeroSpeech(Trainable):
         codes = quantizer or QuantizerSize(codebook_size=512, decay=0.999, init="uniform", restart=0.0, jitter=0.5)
         self.requires = Requires()
         self.encoder = VQEncoder(n_features, codes.dim, encoder or VQEncoderSize(), padded=False)
-        self.quantizer = build_quantizer(codes)
+        self.quantizer = Quantizer(codes)
 
     def forward(self, features: Tensor) -> Quantized:
         """(B, F, T) -> codes (B, (T - 2) / 2): as published, the first convolution is not padded."""

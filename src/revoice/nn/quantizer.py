@@ -1,6 +1,6 @@
 """Vector quantization (van den Oord, Vinyals, Kavukcuoglu, arXiv:1711.00937) and what keeps its codebook alive."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
@@ -70,7 +70,8 @@ class Quantized:
 class Quantizer(nn.Module):
     """Replaces vectors by the nearest of K codes, in float32 whatever the precision of the step.
 
-    All that is counted is counted over all processes, so that every process keeps the same codebook.
+    Each of G groups of D / G channels has K codes of its own: codebook and counts hold the groups' G K codes one
+    after another. All that is counted is counted over all processes, so that every process keeps the same codebook.
     """
 
     codebook: Tensor
@@ -78,12 +79,15 @@ class Quantizer(nn.Module):
     sums: Tensor
     started: Tensor
     used: Tensor
+    first: Tensor
 
     def __init__(self, size: QuantizerSize) -> None:
         super().__init__()
+        if size.dim % size.groups:
+            raise UserError(f"quantizer.groups={size.groups}: expected a divisor of quantizer.dim={size.dim}")
         self.size = size
-        k, d = size.codebook_size, size.dim
-        codebook = torch.randn(k, d) if size.init == "normal" else (torch.rand(k, d) * 2 - 1) / k
+        k, d = size.codebook_size * size.groups, size.dim // size.groups
+        codebook = torch.randn(k, d) if size.init == "normal" else (torch.rand(k, d) * 2 - 1) / size.codebook_size
         if size.metric == "cosine":
             codebook = F.normalize(codebook, dim=1)
         if size.learn == "loss":
@@ -95,39 +99,69 @@ class Quantizer(nn.Module):
         self.register_buffer("started", torch.tensor(size.init != "kmeans"))
         self._ready = False  # known to be started
         self.register_buffer("used", torch.zeros(k), persistent=False)  # since somebody last looked
+        first = torch.arange(0, k, size.codebook_size)[:, None]  # (G, 1): row of the codebook that a group begins at
+        self.register_buffer("first", first, persistent=False)
 
     def forward(self, z: Tensor, draws: Draws | None = None) -> Quantized:
         """Quantize (B, D, T); with `draws`, in training, the codebook learns and codes jitter."""
+        groups, (b, _, t) = self.size.groups, z.shape
         with torch.autocast(z.device.type, enabled=False):
-            vectors = z.float().transpose(1, 2)  # (B, T, D)
+            if groups == 1:
+                vectors = z.float().transpose(1, 2)  # (B, T, D)
+            else:  # (G B, T, D / G): groups stand where items do
+                vectors = z.float().reshape(b, groups, -1, t).permute(1, 0, 3, 2).flatten(0, 1)
             if self.size.metric == "cosine":
                 vectors = F.normalize(vectors, dim=2)
             learning = draws if self.training else None
             if learning is not None:
                 self._start(vectors, learning)
-            codes = self.nearest(vectors)  # (B, T)
-            values = F.embedding(codes, self._codes())  # (B, T, D)
+            codes = self.nearest(vectors)  # (G B, T), those of a group within its own K
+            rows = self._rows(codes)
+            values = F.embedding(rows, self._codes())  # (G B, T, D / G)
             codebook, commitment = F.mse_loss(values, vectors.detach()), F.mse_loss(vectors, values.detach())
-            flat = codes.flatten()  # (B T,) -> counts (K,); torch.bincount would make a GPU wait
+            flat = rows.flatten()  # (G B T,) -> counts (G K,); torch.bincount would make a GPU wait
             count = torch.zeros_like(self.counts).index_add_(0, flat, self.counts.new_ones(()).expand(len(flat)))
             if learning is not None:
                 count = summed(count)
-            share = count / count.sum()
-            perplexity = torch.exp(-(share * (share + 1e-10).log()).sum())
+            each = self._by_group(count)
+            share = each / each.sum(-1, keepdim=True)
+            entropy = -(share * (share + 1e-10).log()).sum()
+            if groups > 1:
+                entropy = entropy / groups
             passed = values
             if learning is not None:
                 if self.size.jitter:
-                    passed = F.embedding(jitter(codes, self.size.jitter, learning), self._codes())
-                self._learn(vectors, codes, count, learning)
+                    moved = jitter(codes.view(groups, b, t).transpose(0, 1), self.size.jitter, learning)
+                    passed = F.embedding(self._rows(moved.transpose(0, 1).reshape(codes.shape)), self._codes())
+                self._learn(vectors, rows, count, learning)
             passed = passed.detach() + (vectors - vectors.detach())  # the value is exactly the code's
-            return Quantized(codes, passed.transpose(1, 2), codebook, commitment, perplexity)
+            if groups == 1:
+                return Quantized(codes, passed.transpose(1, 2), codebook, commitment, torch.exp(entropy))
+            codes = codes.view(groups, b, t).permute(1, 2, 0)
+            passed = passed.view(groups, b, t, -1).permute(1, 0, 3, 2).flatten(1, 2)
+            return Quantized(codes, passed, codebook, commitment, torch.exp(entropy))
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Vectors (..., D) -> codes (...), int64."""
-        table, flat = self._codes().detach(), vectors.detach().flatten(0, -2)  # (K, D), (N, D)
+        """Vectors (G B, T, D / G), group after group -> codes (G B, T), int64."""
+        table, flat = self._codes().detach(), vectors.detach().flatten(0, -2)  # (G K, D / G), (G N, D / G)
         # (N, K), without |vector|^2, which is the same for all codes
-        distance = torch.addmm(table.square().sum(1), flat, table.T, alpha=-2)
-        return distance.argmin(1).view(vectors.shape[:-1])
+        if self.size.groups == 1:
+            distance = torch.addmm(table.square().sum(1), flat, table.T, alpha=-2)
+            return distance.argmin(1).view(vectors.shape[:-1])
+        books = table.view(self.size.groups, self.size.codebook_size, -1)
+        each = flat.view(self.size.groups, -1, flat.shape[1])
+        squares = books.square().sum(2)[:, None]  # (G, 1, K)
+        return torch.baddbmm(squares, each, books.transpose(1, 2), alpha=-2).argmin(2).view(vectors.shape[:-1])
+
+    def _rows(self, codes: Tensor) -> Tensor:
+        """Codes (G B, T) within their groups -> rows of the codebook."""
+        if self.size.groups == 1:
+            return codes
+        return (codes.view(self.size.groups, -1) + self.first).view_as(codes)
+
+    def _by_group(self, count: Tensor) -> Tensor:
+        """A number for each row of the codebook (G K,) -> (G, K), (K,) where there is one group."""
+        return count if self.size.groups == 1 else count.view(self.size.groups, -1)
 
     def _codes(self) -> Tensor:
         return F.normalize(self.codebook, dim=1) if self.size.metric == "cosine" else self.codebook
@@ -139,8 +173,9 @@ class Quantizer(nn.Module):
         self._ready = bool(self.started)  # asked once: a GPU has to be waited for
         if self._ready:
             return
-        everything = gathered(vectors.flatten(0, 1))  # (N, D), N = B T of all processes together
-        codes = kmeans(everything, self.size.codebook_size, draws.order("kmeans", len(everything), vectors.device))
+        everything = [gathered(own.flatten(0, 1)) for own in vectors.chunk(self.size.groups)]  # (N, D), N = B T of all
+        order = draws.order("kmeans", len(everything[0]), vectors.device)
+        codes = torch.cat([kmeans(own, self.size.codebook_size, order) for own in everything])
         self.codebook.data.copy_(codes)
         self.sums.copy_(codes)
         self.started.fill_(True)
@@ -151,61 +186,38 @@ class Quantizer(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     @torch.no_grad()
-    def _learn(self, vectors: Tensor, codes: Tensor, count: Tensor, draws: Draws) -> None:
-        size, flat = self.size, vectors.flatten(0, 1)  # (B T, D)
+    def _learn(self, vectors: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:
+        size, flat = self.size, vectors.flatten(0, 1)  # (G B T, D / G)
         k = size.codebook_size
         self.used += count
         self.counts.lerp_(count, 1 - size.decay)
         if size.learn == "ema":
-            total = summed(torch.zeros_like(self.sums).index_add_(0, codes.flatten(), flat))
+            total = summed(torch.zeros_like(self.sums).index_add_(0, rows.flatten(), flat))
             self.sums.lerp_(total, 1 - size.decay)
-            everyone = self.counts.sum()  # n of the smoothing, counts and smoothed are (K,), sums (K, D)
-            smoothed = (self.counts + size.eps) / (everyone + k * size.eps) * everyone
-            self.codebook.copy_(self.sums / smoothed[:, None])
+            counts = self._by_group(self.counts)
+            everyone = counts.sum(-1, keepdim=True)  # n of the smoothing
+            smoothed = (counts + size.eps) / (everyone + k * size.eps) * everyone
+            self.codebook.copy_(self.sums / smoothed.view(-1, 1))
         if size.restart:
-            everything = gathered(flat)  # (N, D); K of them are chosen, one for each code, used where it is dead
+            each = flat.view(size.groups, -1, flat.shape[1]).transpose(0, 1)  # (B T, G, D / G)
+            everything = gathered(each.flatten(1))  # (N, D); K of them, one for each code, for those that are dead
             order = draws.order("restart", len(everything), flat.device)
             chosen = order[torch.arange(k, device=flat.device) % len(everything)]
+            fresh = everything[chosen].view(k, size.groups, -1).transpose(0, 1).reshape(self.codebook.shape)
             dead = self.counts < size.restart
-            self.codebook.data.copy_(torch.where(dead[:, None], everything[chosen], self.codebook))
-            self.sums.copy_(torch.where(dead[:, None], everything[chosen], self.sums))
+            self.codebook.data.copy_(torch.where(dead[:, None], fresh, self.codebook))
+            self.sums.copy_(torch.where(dead[:, None], fresh, self.sums))
             self.counts.masked_fill_(dead, 1.0)
 
 
-class ProductQuantizer(nn.Module):
-    """A `Quantizer` for each of the parts that vectors are cut into; distances and perplexity are means over them."""
-
-    def __init__(self, size: QuantizerSize) -> None:
-        super().__init__()
-        if size.dim % size.groups:
-            raise UserError(f"quantizer.groups={size.groups}: expected a divisor of quantizer.dim={size.dim}")
-        own = replace(size, dim=size.dim // size.groups, groups=1)
-        self.parts = nn.ModuleList(Quantizer(own) for _ in range(size.groups))
-
-    def forward(self, z: Tensor, draws: Draws | None = None) -> Quantized:
-        """Quantize (B, D, T), see `Quantizer`."""
-        pieces = z.chunk(len(self.parts), dim=1)
-        found = [part(piece, draws) for part, piece in zip(self.parts, pieces, strict=True)]
-        return Quantized(
-            torch.stack([one.codes for one in found], dim=-1),
-            torch.cat([one.values for one in found], dim=1),
-            *(torch.stack([getattr(one, n) for one in found]).mean() for n in ("codebook", "commitment", "perplexity")),
-        )
-
-
-def build_quantizer(size: QuantizerSize) -> Quantizer | ProductQuantizer:
-    """One quantizer, or one for each group."""
-    return Quantizer(size) if size.groups == 1 else ProductQuantizer(size)
-
-
 def jitter(codes: Tensor, chance: float, draws: Draws) -> Tensor:
-    """Codes (B, T), each replaced by its left or right neighbor with half the chance; the ends have one neighbor."""
-    frames = codes.shape[1]
+    """Codes (B, T) or (B, G, T), each replaced by its left or right neighbor with half the chance; ends have one."""
+    frames = codes.shape[-1]
     roll = draws.uniform("jitter", frames, device=codes.device)  # (B, T)
     # below chance / 2: -1, from there to chance: +1, else 0
     step = (roll < chance).long() - 2 * (roll < chance / 2).long()
     place = (torch.arange(frames, device=codes.device) + step).clamp(0, frames - 1)
-    return codes.gather(1, place)
+    return codes.gather(-1, place if codes.dim() == 2 else place[:, None].expand_as(codes))
 
 
 def kmeans(vectors: Tensor, k: int, order: Tensor, rounds: int = _LLOYD) -> Tensor:

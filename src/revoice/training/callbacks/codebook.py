@@ -17,8 +17,6 @@ from revoice.training.reporter import Reporter
 class Codebook:
     """At every validation: `codebook/usage`, the share of codes used in training since the last one, and a picture.
 
-    Of several codebooks the share is the mean, and each has its picture.
-
     Models without a quantizer are left alone.
     """
 
@@ -36,18 +34,14 @@ class _Codebook(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        model = cast(VoiceModule, pl_module).model
-        books = [part for part in model.modules() if isinstance(part, Quantizer) and bool(part.used.any())]
-        usages = [book.used.clone() for book in books]  # equal in all processes
-        for book in books:
-            book.used.zero_()
-        if usages:
-            shares = [(used > 0).float().mean() for used in usages]
-            pl_module.log("codebook/usage", torch.stack(shares).mean(), sync_dist=True)
-        if trainer.is_global_zero:
-            for number, used in enumerate(usages):
-                name = "codebook" if len(usages) == 1 else f"codebook_{number + 1}"
-                self.reporter.image(name, draw(used), trainer.global_step)
+        for name, part in cast(VoiceModule, pl_module).model.named_modules():
+            if isinstance(part, Quantizer) and bool(part.used.any()):
+                used = part.used.clone()  # equal in all processes
+                part.used.zero_()
+                label = "codebook" if name == "quantizer" else f"codebook/{name}"
+                pl_module.log(f"{label}/usage", (used > 0).float().mean(), sync_dist=True)
+                if trainer.is_global_zero:
+                    self.reporter.image(label.replace("/", "_"), draw(used), trainer.global_step)
 
 
 def draw(used: torch.Tensor) -> bytes:
