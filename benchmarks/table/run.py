@@ -1,7 +1,7 @@
 """Train every system of `systems.yaml` on the embedded corpus and evaluate all of them together.
 
     make benchmark-table        or:  python benchmarks/table/run.py [--only NAME ...] [--out FOLDER] [--together 2]
-    python benchmarks/table/run.py --report real data=vctk data.root=FOLDER ...     the same systems on other voices
+    python benchmarks/table/run.py --report real data=vctk data.root=FOLDER      the same systems on other voices
 
 As many systems learn at once as there are cores, each on one of them: small networks gain little from a second. A
 training that is done is not done again, one that was interrupted goes on. `--train trainer.precision=bf16-mixed` is
@@ -83,9 +83,13 @@ def main() -> None:
     with ThreadPoolExecutor(given.together) as pool:
         list(pool.map(lambda name: train(name, learns[name], plan, out), learns))
     checkpoints = [str(out / name) if name in learns else "default" for name in chosen]
-    command = [f"ckpt=[{','.join(checkpoints)}]", *plan["data"].split(), *plan["evaluation"].split()]
+    voices = [] if any(each.startswith("data=") for each in given.more) else plan["data"].split()
+    command = [f"ckpt=[{','.join(checkpoints)}]", *voices, *plan["evaluation"].split()]
+    if not given.only or plan["untrained"] in given.only:
+        command.append(f"model={plan['untrained']}")
     command += [f"out={out / given.report}", f"evaluation.cache={out / 'cache'}", *given.more]
-    subprocess.run([sys.executable, str(ROOT / "evaluate.py"), *command], cwd=ROOT, check=True)
+    last = {each.partition("=")[0]: each for each in command}  # of one key, what was typed
+    subprocess.run([sys.executable, str(ROOT / "evaluate.py"), *last.values()], cwd=ROOT, check=True)
     text = table(out / given.report)
     (out / given.report / "table.md").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -15,15 +17,19 @@ import yaml
 from revoice.cli.sweep import claimed
 from revoice.training.sweep import Job, best_first, draw, read_jobs, swept, write_table
 from tests.conftest import ROOT, TINY, VQVAE
-from tests.forks import run_script
 
 SMALL = [*VQVAE, "debug=tiny", "logger=none", "trainer=cpu", *TINY]
 
 
-def sweep(workplace: Path, name: str, *overrides: str, timeout: float = 250) -> tuple[Path, CompletedProcess]:
+def sweep(
+    workplace: Path, name: str, *overrides: str, timeout: float = 250
+) -> tuple[Path, subprocess.CompletedProcess]:
     folder = workplace / "outputs" / name
-    arguments = ["-m", *overrides, f"hydra.sweep.dir={folder}"]
-    return folder, run_script(ROOT / "train.py", *arguments, cwd=workplace, timeout=timeout)
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *overrides, f"hydra.sweep.dir={folder}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return folder, subprocess.run(
+        command, cwd=workplace, capture_output=True, text=True, timeout=timeout, env=environment
+    )
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -152,15 +158,16 @@ def test_gpus_are_held_by_one_job_at_a_time(tmp_path: Path) -> None:
     assert len(most) == 5 and max(most) == 3
 
 
-def prepare(place: Path, *overrides: str) -> CompletedProcess:
+def prepare(place: Path, *overrides: str) -> subprocess.CompletedProcess:
     """Prepare six clips, one to a shard, by a sweep of shares."""
     for clip in range(6):
         path = place / "voices" / f"s{clip % 2}" / f"{clip}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, 0.1 * np.sin(np.arange(8000) * 0.05 * (clip + 1)), 16000)
-    arguments = ["-m", "data=folder", "data.root=voices", "data.prepare.shard_utterances=1", "data.prepare.workers=0"]
-    environment = {"REVOICE_DATA": str(place / "data")}
-    return run_script(ROOT / "prepare.py", *arguments, *overrides, cwd=place, env=environment)
+    command = [sys.executable, "-m", "revoice.cli.prepare", "-m", "data=folder", "data.root=voices"]
+    command += ["data.prepare.shard_utterances=1", "data.prepare.workers=0", *overrides]
+    environment = {**os.environ, "REVOICE_DATA": str(place / "data")}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=200)
 
 
 @pytest.mark.slow

@@ -27,6 +27,10 @@ def last(folder: Path) -> dict[str, Any]:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
+def reached(folder: Path, iteration: int) -> bool:
+    return (folder / "checkpoints" / "last.ckpt").is_file() and last(folder)["global_step"] >= iteration
+
+
 def assert_same(mine: Any, theirs: Any, where: str = "") -> None:
     """Bit for bit, tensors and numbers and all."""
     if isinstance(theirs, dict):
@@ -68,7 +72,13 @@ def test_killed_and_resumed_ends_where_the_whole_run_ends(
     for number in range(KILLS):
         folder = tmp_path / f"killed_{number}"
         ranks = start(train, config, folder)
-        time.sleep(moments.uniform(0.0, seconds))
+        if number % 2:  # however fast the machine is at the moment: soon after a checkpoint in the midst
+            wanted = moments.randrange(2, 12, 2)
+            while not reached(folder, wanted) and all(rank.is_alive() for rank in ranks):
+                time.sleep(0.005)
+            time.sleep(moments.uniform(0.0, 0.02))
+        else:
+            time.sleep(moments.uniform(0.0, seconds))
         for rank in ranks:
             rank.kill()
             rank.join()

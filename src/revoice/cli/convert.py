@@ -82,6 +82,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
+    _require_speakers(converter, targets)
     if not converter.spec.phase:  # which needs no vocoder
         print(spoken(converter), file=sys.stderr, flush=True)
     began = time.perf_counter()
@@ -130,6 +131,13 @@ def _targets(
         return Target([], name)
     targets = required(values, "tgt", EXAMPLE)
     return find_target(several(targets), out, by_name=converter.model.target == "speaker")
+
+
+def _require_speakers(converter: "Converter", targets: "Target | dict[Path, Target]") -> None:
+    """Refuse a name that the model's table lacks before anything is said of the conversion."""
+    if converter.model.target == "speaker":
+        for target in targets.values() if isinstance(targets, dict) else [targets]:
+            converter.voice(target.clips)
 
 
 def _convert(
