@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = Path(__file__).with_name("systems.yaml")
 SHOWN = {
     "closer_to_target": "closer to the target", "cosine_target": "cosine to the target",
-    "per_converted": "phone errors", "second_cer_converted": "character errors (second)", "mcd_converted": "MCD, dB",
+    "per_converted": "phone errors", "cer_converted": "character errors", "mcd_converted": "MCD, dB",
     "f0_correlation": "f0 correlation", "real_time_factor": "real-time factor",
 }  # fmt: skip
 
