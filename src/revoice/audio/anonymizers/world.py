@@ -17,7 +17,7 @@ _MOST = 4.6  # natural logarithm of power: 20 dB, by which a band is raised or l
 _POINTS = 8  # of the random curve, equally far on the mel scale
 _GRID_MS, _GRID_HZ = 5.0, 15.625  # frames and bins that the published blur counts in: 16 kHz, transforms of 1024
 DEFAULT: dict[str, Any] = {  # by measurement, docs/privacy.md: what hides most for the fewest words
-    "name": "world", "f0_range": (80.0, 240.0), "envelope_stretch": (1.20, 1.33), "envelope_either": True,
+    "name": "world", "f0_range": (80.0, 240.0), "envelope_stretch": (1.13, 1.23), "envelope_either": True,
     "envelope_level": 1.0, "envelope_color": 8.0,
 }  # fmt: skip
 Amount = Annotated[NotNegative, Field(le=100)]
