@@ -73,7 +73,7 @@ type: setup ## check types (mypy)
 bench: setup ## measure every claim of speed in benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-benchmark-table: setup ## train every small system on the embedded corpus and evaluate all together: two hours on two cores
+benchmark-table: setup ## train every small system on the embedded corpus and evaluate all together: an hour or two on a CPU
 	$(BIN)/python benchmarks/table/run.py
 
 lock: ## write requirements.lock anew from pyproject.toml

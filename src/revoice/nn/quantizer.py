@@ -57,7 +57,7 @@ class Quantized:
         values: (B, D, T), the codes' vectors, with the gradient of what was quantized (straight-through).
         codebook: mean squared distance that moves the codes (without gradient where they are moving averages).
         commitment: mean squared distance that moves the encoder.
-        perplexity: exp of the entropy of the batch's codes, of all processes together in training.
+        perplexity: exp of the entropy of the batch's codes (a mean over groups), of all processes together in training.
     """
 
     codes: Tensor
@@ -131,8 +131,7 @@ class Quantizer(nn.Module):
             passed = values
             if learning is not None:
                 if self.size.jitter:
-                    moved = jitter(codes.view(groups, b, t).transpose(0, 1), self.size.jitter, learning)
-                    passed = F.embedding(self._rows(moved.transpose(0, 1).reshape(codes.shape)), self._codes())
+                    passed = F.embedding(self._rows(jitter(codes, self.size.jitter, learning)), self._codes())
                 self._learn(vectors, rows, count, learning)
             passed = passed.detach() + (vectors - vectors.detach())  # the value is exactly the code's
             if groups == 1:
@@ -211,13 +210,18 @@ class Quantizer(nn.Module):
 
 
 def jitter(codes: Tensor, chance: float, draws: Draws) -> Tensor:
-    """Codes (B, T) or (B, G, T), each replaced by its left or right neighbor with half the chance; ends have one."""
-    frames = codes.shape[-1]
+    """Codes (G B, T), each replaced by its left or right neighbor with half the chance; the ends have one neighbor.
+
+    The groups of an item move together.
+    """
+    frames = codes.shape[1]
     roll = draws.uniform("jitter", frames, device=codes.device)  # (B, T)
     # below chance / 2: -1, from there to chance: +1, else 0
     step = (roll < chance).long() - 2 * (roll < chance / 2).long()
     place = (torch.arange(frames, device=codes.device) + step).clamp(0, frames - 1)
-    return codes.gather(-1, place if codes.dim() == 2 else place[:, None].expand_as(codes))
+    if len(codes) > len(place):
+        place = place.repeat(len(codes) // len(place), 1)
+    return codes.gather(1, place)
 
 
 def kmeans(vectors: Tensor, k: int, order: Tensor, rounds: int = _LLOYD) -> Tensor:
