@@ -56,7 +56,7 @@ def padded(x: Tensor, sides: tuple[int, int], mode: str) -> Tensor:
 
 def fitted(x: Tensor, frames: int) -> Tensor:
     """(B, C, T) -> (B, C, frames), cut or the last frame held: by an index, which can be traced for any length."""
-    return x[..., torch.arange(frames, device=x.device).clamp(max=x.shape[-1] - 1)]
+    return x.index_select(-1, torch.arange(frames, device=x.device).clamp(max=x.shape[-1] - 1))
 
 
 def upsampled(x: Tensor, factor: int) -> Tensor:
