@@ -323,6 +323,19 @@ def test_shards_that_do_not_go_together_are_told(tmp_path: Path) -> None:
         MappedField(folder)
 
 
+def test_more_maps_than_the_system_has_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = field_of(tmp_path, {"a": np.zeros((4, 80), np.float16)})
+
+    def refuse(name: str, **how: object) -> torch.Tensor:
+        raise RuntimeError(
+            f"unable to mmap 10240 bytes from file <{name}>: Cannot allocate memory (12)\nException raised"
+        )
+
+    monkeypatch.setattr(torch, "from_file", refuse)
+    with one_line("shard-000000.tar cannot be mapped into memory .*: add data.stream=true, or prepare larger shards"):
+        MappedField(folder)
+
+
 def test_numbers_between_two_places_for_them_are_told(tmp_path: Path) -> None:
     """Which no writer of .npy files makes."""
     folder = field_of(tmp_path, {"a": np.zeros((40, 80), np.float16)})
