@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, each_of, instance_norm, time_statistics
-from revoice.nn.conv import SameConv1d, padded, pixel_shuffle_1d
+from revoice.nn.conv import Pointwise, SameConv1d, padded, pixel_shuffle_1d
 from revoice.nn.draws import Draws
 from revoice.nn.perturb import perturbed
 
@@ -69,6 +69,17 @@ def test_maps_of_one_vector_are_the_same_as_one_product() -> None:
 def test_convolutions_that_share_their_padding_give_the_same_bits(kernel: int) -> None:
     conv, x = SameConv1d(3, 4, kernel), torch.randn(2, 3, 20)
     assert torch.equal(conv(padded(x, (5, 4), "reflect"), (5, 4)), conv(x))
+
+
+def test_a_map_of_channels_is_one_convolution_in_16_bits() -> None:
+    torch.manual_seed(0)
+    each, x = Pointwise(24, 16), torch.randn(3, 24, 9)
+    plain = each(x)
+    assert torch.equal(plain, torch.nn.functional.linear(x.transpose(1, 2), each.weight, each.bias).transpose(1, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = each(x)
+    assert half.dtype == torch.bfloat16 and half.shape == plain.shape
+    torch.testing.assert_close(half.float(), plain, atol=3e-2, rtol=3e-2)
 
 
 def test_time_statistics_round_trip() -> None:

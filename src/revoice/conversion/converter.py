@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from revoice.audio.io import Audio, AudioError
-from revoice.audio.loudness import follow_level, loudness_db, match_loudness
+from revoice.audio.loudness import follow_level, match_level
 from revoice.checkpoint.load import Loaded
 from revoice.conversion.adaptation import Adaptation, Voice, adapted
 from revoice.conversion.chunks import WHOLE, Clip, Recording, fit
@@ -210,8 +210,7 @@ def _leveled(heard: Heard, samples: np.ndarray, tempo: float) -> np.ndarray:
     source, clip = heard.source, heard.clip
     samples = fit(samples, round(len(clip.samples) * tempo))
     if source.untouched or tempo != 1.0:
-        level = loudness_db(heard.own.samples, heard.own.sample_rate)
-        samples = match_loudness(samples, clip.sample_rate, level)
+        samples = match_level(samples, clip.sample_rate, heard.own.samples, heard.own.sample_rate)
     else:
         samples = follow_level(samples, clip.samples, clip.sample_rate)
     if not np.isfinite(samples).all():

@@ -8,13 +8,12 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import (
     Checkpoint,
     EarlyStopping,
-    EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
 )
 
 from revoice.atomic import replacing
-from revoice.settings import Natural, NotNegative, Share, Word
+from revoice.settings import Natural, NotNegative, Word
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.untrusted import read_torch, refused
@@ -123,31 +122,3 @@ class EarlyStop:
     def make(self, run: Run) -> Callback:
         """Lightning's, which looks at every validation."""
         return EarlyStopping(self.monitor, mode=self.mode, patience=self.patience, min_delta=self.min_delta)
-
-
-@CALLBACKS.register("ema")
-class MovingAverage:
-    """Validates with, and keeps in checkpoints, an exponential moving average of the weights from iteration `start`.
-
-    Critics are not averaged: they judge the model as it is.
-    """
-
-    def __init__(self, decay: Share = 0.999, start: Natural = 0) -> None:
-        self.decay, self.start = decay, start
-
-    def make(self, run: Run) -> Callback:
-        """The callback."""
-        return _Average(decay=self.decay, update_starting_at_step=self.start)
-
-
-class _Average(EMAWeightAveraging):
-    """Lightning's, which averages all that a module holds, with the critics as they are."""
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        critics = cast(VoiceModule, pl_module).critics
-        if len(critics) and self._average_model is not None:
-            average: Any = self._average_model.module
-            average.critics.load_state_dict(critics.state_dict())
