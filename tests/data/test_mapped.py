@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
 from revoice.data.fields.features import Features
-from revoice.data.files import write_json, write_lines
+from revoice.data.files import read_lines, write_json, write_lines
 from revoice.data.prepare import places as module
 from revoice.data.prepare.places import PLACES
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
@@ -184,6 +185,22 @@ def test_lines_that_changed_after_the_first_use(corpus: Path, tmp_path: Path) ->
         MemoryStore(found)
 
 
+@pytest.mark.parametrize(
+    "how", [{"first": [10**12] * 7}, {"first": [-640] * 7}, {"row": [80, 10**9]}, {"first": [640]}]
+)
+def test_places_outside_of_the_shard_are_not_believed(how: dict[str, Any], corpus: Path, tmp_path: Path) -> None:
+    """Whoever wrote them: the sum fits."""
+    found = run(corpus, tmp_path)
+    folder, expected = found.folders["features"], by_hand(found.folders["features"])
+    MemoryStore(found)
+    index, lines = (json.loads((folder / "index.json").read_text()), read_lines(folder / "utterances.jsonl"))
+    contents = module.Contents(folder, index, [line["id"] for line in lines], [line["length"] for line in lines])
+    known = module.find_places(contents)
+    known[1] = replace(known[1], **how)
+    write_lines(folder / PLACES, [{**vars(each), "crc32": each.crc(contents)} for each in known])
+    assert same(found, expected) and module.find_places(contents)[1] != known[1]
+
+
 def look_on(folder: Path, begin: Any, told: Any) -> None:
     """What a process says of its first use."""
     begin.wait()
@@ -258,6 +275,9 @@ def test_a_folder_of_somebody_else_is_read(used: bool, caplog: pytest.LogCapture
             with one_line(f"cannot write prepared data to {root}/out/folder .Permission denied.: name another folder"):
                 run(root / "corpus", root / "out", ("features", "f0"))
         assert sorted(root.rglob("*")) == before
+        os.truncate(found.folders["features"] / "shard-000000.tar", 10)
+        with read_only(root), one_line("preparing into .* failed: Permission denied"):
+            run(root / "corpus", root / "out", ("features", "embedding"))
         assert (f"cannot write {PLACES} to" in caplog.text) == (not used)
 
 
@@ -320,6 +340,19 @@ def test_shards_that_do_not_go_together_are_told(tmp_path: Path) -> None:
         MappedField(folder)
     folder = field_of(tmp_path, {"a": np.zeros((4, 80), np.float16), "b": np.zeros((4, 80), np.float32)})
     with one_line(r"shard-000000.tar is damaged .b has rows of \(80,\) float32, expected \(80,\) float16"):
+        MappedField(folder)
+
+
+def test_more_maps_than_the_system_has_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = field_of(tmp_path, {"a": np.zeros((4, 80), np.float16)})
+
+    def refuse(name: str, **how: object) -> torch.Tensor:
+        raise RuntimeError(
+            f"unable to mmap 10240 bytes from file <{name}>: Cannot allocate memory (12)\nException raised"
+        )
+
+    monkeypatch.setattr(torch, "from_file", refuse)
+    with one_line("shard-000000.tar cannot be mapped into memory .*: add data.stream=true, or prepare larger shards"):
         MappedField(folder)
 
 

@@ -99,19 +99,20 @@ def find_places(contents: Contents) -> list[Places]:
 
 def _remembered(contents: Contents) -> dict[str, Places]:
     """Of those shards that are still the same; nothing of a damaged file."""
-    found: dict[str, Places] = {}
+    found, number = dict[str, Places](), 0
     try:
         for line in read_lines(contents.folder / PLACES):
             crc = line.pop("crc32")
             places = Places(**line)
-            if crc != places.crc(contents) or not places.inside(contents):
+            if crc != places.crc(contents) or places.number != number or not places.inside(contents):
                 return {}
+            number += len(places.first)
             with suppress(OSError):  # it is gone
                 if _stamp(contents.folder / places.shard) == (places.size, places.changed):
                     found[places.shard] = places
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return {}
-    return found
+    return found if number == len(contents.ids) else {}
 
 
 def _look(contents: Contents, known: Mapping[str, Places]) -> Iterator[Places]:
@@ -120,10 +121,10 @@ def _look(contents: Contents, known: Mapping[str, Places]) -> Iterator[Places]:
     if unknown := len(set(shards) - known.keys()):
         log.info("looking through %d of %d shards of %s, once", unknown, len(shards), contents.folder)
     for name in shards:
-        places = known.get(name) or _look_through(contents, name, number)
+        places = known.get(name)
+        if places is None or places.number != number:
+            places = _look_through(contents, name, number)
         with damage_told(contents.folder / name):
-            if places.number != number:
-                raise ValueError(f"it begins with utterance {places.number}, expected {number}")
             row = places.row if row is None and places.first else row
             if places.first and places.row != row:
                 raise ValueError(f"it has rows of {places.row}, others of {row}")

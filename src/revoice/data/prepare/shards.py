@@ -19,6 +19,8 @@ from revoice.errors import UserError, one_line
 from revoice.foreign import parse_json
 
 _INDEX = {"per_frame", "padding", "scale", "dtype", "parameters", "trim_db", "shards"}  # what readers ask a field for
+# what reading half a file may raise
+_DAMAGE = (tarfile.TarError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, OSError, MemoryError)
 
 
 class Member(NamedTuple):
@@ -156,16 +158,7 @@ def damage_told(shard: Path) -> Iterator[None]:
     """Turn what reading a damaged shard or its lines raises into one line that names it and says what to do."""
     try:
         yield
-    except (
-        tarfile.TarError,
-        ValueError,
-        LookupError,
-        TypeError,
-        EOFError,
-        OSError,
-        MemoryError,
-        OverflowError,
-    ) as error:
+    except _DAMAGE as error:
         raise UserError(
             f"{shard} is damaged ({one_line(error, 120)}): delete it and index.json beside it, then prepare again"
         ) from error
