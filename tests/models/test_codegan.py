@@ -99,7 +99,7 @@ def test_losses_and_what_the_critic_is_told() -> None:
 def test_the_distance_compares_an_emotion_with_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is rewritten right is at no distance, whichever emotions a batch has."""
     gan, two = model(), replace(batch(2), emotion=torch.tensor([1, 3]))
-    real = gan._sequence(gan._codes(two))
+    real = gan.sequence(gan._codes(two))
     made = {1: real[0], 3: real[1], 0: 9 + real[0], 2: 9 + real[0]}
     right = lambda codes, wanted: torch.stack([made[int(place)] for place in wanted])  # noqa: E731
     monkeypatch.setattr(gan.generator, "forward", right)
@@ -161,7 +161,7 @@ def test_codes_of_any_rates_are_rewritten(pitch: int, rhythm: int, frames: int) 
     gan = model(codes={"model": "speechsplit", "arguments": {**SPLIT, "encoders": encoders}}).eval()
     sum(gan.play(batch()).losses.values()).backward()
     codes = gan.coder.codes(batch(1, frames))
-    back = gan._put_back(codes, gan._sequence(codes))
+    back = gan.put_back(codes, gan.sequence(codes))
     torch.testing.assert_close((back.pitch, back.rhythm), (codes.pitch, codes.rhythm))
     assert gan.convert(batch(1, frames), [], CodeGANControls(emotion="sad")).shape == (1, 80, frames)
 

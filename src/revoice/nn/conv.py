@@ -71,6 +71,11 @@ def padded(x: Tensor, sides: tuple[int, int], mode: str) -> Tensor:
         return F.pad(x, sides, mode=mode)
 
 
+def fitted(x: Tensor, frames: int) -> Tensor:
+    """(B, C, T) -> (B, C, frames), cut or the last frame held: by an index, which can be traced for any length."""
+    return x[..., torch.arange(frames, device=x.device).clamp(max=x.shape[-1] - 1)]
+
+
 def upsampled(x: Tensor, factor: int) -> Tensor:
     """(B, C, T) -> (B, C, T * factor), each frame repeated; in its own precision, too."""
     with torch.autocast(x.device.type, enabled=False) if x.dtype == torch.bfloat16 else nullcontext():

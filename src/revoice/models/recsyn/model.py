@@ -25,6 +25,7 @@ from revoice.models.recsyn.codes import EVERY, contour, levels, melody
 from revoice.models.recsyn.parts import Decoder, DecoderSize, Neck, NeckSize, VoiceEncoder
 from revoice.nn.adain import instance_norm
 from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
+from revoice.nn.conv import fitted
 from revoice.nn.masked import masked_l1
 from revoice.nn.microphone import recorded
 from revoice.nn.remel import require_mels
@@ -192,7 +193,7 @@ class RecSyn(Coder):
         """Features (B, F, T) of codes and of what `told` gave."""
         code = codes.content[..., : self.neck_channels].transpose(1, 2)
         f0 = self._contour(codes)
-        return self.standardizer.inverse(self.decoder(code, f0, voice))[..., : codes.frames]
+        return fitted(self.standardizer.inverse(self.decoder(code, f0, voice)), codes.frames)
 
     def contour(self, codes: SpeechCodes) -> Tensor:
         """The melody at its level, in the frames that the codes say are voiced."""

@@ -233,7 +233,7 @@ class SpeechSplit(ContourCoder):
 
     def fill(self, x: Tensor, value: float = 0.0) -> Tensor:
         """(B, ..., T) filled up to `padded` frames, or a multiple of the encoders' steps."""
-        frames = max(self.padded, -(-x.shape[-1] // self.steps) * self.steps)
+        frames = torch.sym_max(self.padded, (x.shape[-1] + self.steps - 1) // self.steps * self.steps)
         return F.pad(x, (0, frames - x.shape[-1]), value=value)
 
     def heard(self, waveform: Tensor, frames: int) -> Tensor:
