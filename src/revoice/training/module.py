@@ -1,6 +1,6 @@
 """The LightningModule: parts of a network, and critics, that learn in turns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from revoice.training.gradients import Gradients, HalfWeights, half_weights
 from revoice.training.parts import Optimizers, average_gradients, build_optimizers, take_rates
 from revoice.training.plan import check_plan
 from revoice.training.plays import Plays
+from revoice.training.rehearsal import comes_later, rehearse
 from revoice.training.replay import Replay, replay_of
 from revoice.training.schedule import Condition, Due, Phase, Schedule, Turn, everybody, logged_name
 from revoice.training.validation import measured
@@ -163,6 +164,10 @@ class VoiceModule(LightningModule):
         wanted = due.objective.weights
         if part in self.critics:
             return self._adversary(part).learn(play, wanted, batch.draws)
+        return self.losses_of(part, play, wanted)
+
+    def losses_of(self, part: str, play: Play, wanted: Collection[str]) -> dict[str, Tensor]:
+        """A model's part's own losses, and those of its critics that are wanted, unweighted."""
         losses = dict(play.losses)
         for name in self.critics:
             if self._adversary(name).how.of == part:
@@ -255,7 +260,10 @@ class VoiceModule(LightningModule):
         take_rates(self.lr_schedulers(), self._rates)
 
     def on_fit_start(self) -> None:
-        """All processes begin with the same numbers."""
+        """All processes begin with the same numbers; what comes late in the schedule is tried once."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if comes_later(self.schedule.phases) and (sample := data.sample()) is not None:
+            rehearse(self, sample.to(self.device))
         self.halves, self._gradients_of = half_weights(self.model.parts(), self.trainer.precision), {}
         self.replay = replay_of(self, self.graph)
         if processes() > 1:

@@ -173,18 +173,18 @@ class Schedule:
 
     def objective(self, part: str) -> Objective | None:
         """The last weights that a part learns by, by which validation compares iterations; None if it never learns."""
-        found = [
-            objective
-            for phase, objectives in zip(self.phases, self._objectives, strict=True)
-            for turn, objective in zip(phase.turns, objectives, strict=True)
-            if turn.part == part
-        ]
+        turns = [pair for number in range(len(self.phases)) for pair in self.turns(number)]
+        found = [objective for turn, objective in turns if turn.part == part]
         return found[-1] if found else None
+
+    def turns(self, number: int) -> list[tuple[Turn, Objective]]:
+        """Those of a phase, by its number, with their weights."""
+        return list(zip(self.phases[number].turns, self._objectives[number], strict=True))
 
     def due(self, iteration: int) -> list[Due]:
         """The turns of an iteration, counted from 0, in order."""
         at = iteration - self.began
-        pairs = zip(self.phase.turns, self._objectives[self.number], strict=True)
+        pairs = self.turns(self.number)
         return [Due(t, weights, t.part not in self._closed, at) for t, weights in pairs if at % t.every == 0]
 
     def finish(self, iteration: int, metrics: Mapping[str, float]) -> None:
