@@ -12,11 +12,12 @@ from revoice import renamed
 from revoice.checkpoint.description import KEY, Description
 from revoice.data.read.batch import Batch
 from revoice.nn.collective import processes, summed
+from revoice.nn.quantizer import Quantizer
 from revoice.trainable import Play, Trainable
 from revoice.training.adversary import Adversary, draw_critic, others_resting
 from revoice.training.finite import Finite
 from revoice.training.gradients import Gradients, HalfWeights, half_weights
-from revoice.training.parts import Optimizers, average_gradients, build_optimizers, take_rates
+from revoice.training.parts import Optimizers, build_optimizers, take_rates, take_step
 from revoice.training.plan import check_plan
 from revoice.training.plays import Plays
 from revoice.training.rehearsal import comes_later, rehearse
@@ -73,6 +74,7 @@ class VoiceModule(LightningModule):
         default: dict[str, Any] = {name: {"critic": 1} for name in judges} | dict.fromkeys(model.parts(), loss or {})
         phases = schedule or (everybody(judges, model.parts()),)
         self.schedule = Schedule(phases, default)
+        self.quantizers = [each for each in model.modules() if isinstance(each, Quantizer)]
         self.settings, self.overrides = dict(optimizer), dict(optimizers or {})
         self.max_iterations, self.seed, self.clip = max_iterations, seed, clip
         self.graph = graph
@@ -110,6 +112,7 @@ class VoiceModule(LightningModule):
             for number, each in enumerate(due):
                 if each.turn.when is None or self._holds(each.turn.when, logged):
                     logged |= self._take(each, number, plays)
+            plays.settle()
         shown, watched = self._shown(), self.schedule.phase.watched & logged.keys()
         self._newest |= logged  # a part that is not due now was when it learned last
         wanted = self._newest if shown else logged if watched else {}
@@ -180,23 +183,8 @@ class VoiceModule(LightningModule):
 
     def step_part(self, turn: Turn) -> None:
         """Average, clip and apply the gradients of the part whose turn it is."""
-        optimizer = self.optimizer_of(turn.part)
-        weights = [p for group in optimizer.param_groups for p in group["params"]]
-        if all(weight.grad is None for weight in weights):
-            return
-        average_gradients(weights)
-        scaler = self._scaler()
-        if scaler is not None:
-            scaler.unscale_(optimizer)
         clip = self.clip if turn.clip is None else turn.clip
-        if clip:
-            torch.nn.utils.clip_grad_norm_(weights, clip)
-        if scaler is not None:
-            scaler.step(optimizer)
-            scaler.update()
-        else:
-            optimizer.step()
-        torch.clear_autocast_cache()  # it holds the weights of before
+        take_step(self.optimizer_of(turn.part), clip, self._scaler())
 
     def _scaler(self) -> Any:
         """Of float16 alone."""

@@ -187,6 +187,10 @@ class Schedule:
         pairs = self.turns(self.number)
         return [Due(t, weights, t.part not in self._closed, at) for t, weights in pairs if at % t.every == 0]
 
+    def rests(self, part: str) -> bool:
+        """Whether a part does not learn now: it has no turn in this phase, or a gate is closed."""
+        return part in self._closed or all(turn.part != part for turn in self.phase.turns)
+
     def finish(self, iteration: int, metrics: Mapping[str, float]) -> None:
         """Take note of what an iteration measured; the next one may be of another phase."""
         for name in self.phase.watched & metrics.keys():
