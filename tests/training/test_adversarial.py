@@ -168,24 +168,6 @@ def test_mistakes_are_one_line(workplace: Path, tmp_path: Path, change: dict[str
         train({**config(workplace, "max_iterations=2"), **change}, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("turn", "why"),
-    [
-        ({"part": "generator", "losses": {"reconstuction": 1}}, r"schedule\[1\], generator.*reconstruction"),
-        ({"part": "generator", "losses": {"adversarial/patch": 1}}, r"schedule\[1\], generator.*reconstruction"),
-        ({"part": "patch", "losses": {"critic": 1, "class": 1}}, r"schedule\[1\], patch.*tells no classes"),
-    ],
-)
-def test_what_a_later_phase_cannot_do_is_found_before_the_first_iteration(
-    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: dict[str, Any], why: str
-) -> None:
-    monkeypatch.setattr(VoiceModule, "training_step", lambda *_: pytest.fail("it learned"))
-    phases = [SCHEDULE[0], {"turns": [turn, {"part": "listener"}]}]
-    with pytest.raises(UserError, match=why) as error:
-        train(config(workplace, "max_iterations=9", schedule=phases), tmp_path)
-    assert "\n" not in str(error.value)
-
-
 def test_critics_learn_from_stored_samples(workplace: Path, tmp_path: Path, trained: Path) -> None:
     """What a trained model made of each utterance is computed once, found again, and judged."""
     plain = [{"batches": "stored", "turns": [{"part": "patch"}]}]

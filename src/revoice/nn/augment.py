@@ -25,7 +25,8 @@ def resampled(values: Tensor, speed: Tensor) -> Tensor:
 def varied(x: Tensor, lengths: Tensor, draws: Draws) -> Tensor:
     """Log-mels (B, F, T), `lengths` (B,) of them there -> as another vocal tract, line, room and noise would have them.
 
-    Half of each change is left out, so that what is clean stays known.
+    Half of each change is left out, so that what is clean stays known. Who else speaks is the clip before, of those
+    that are given here: of a process's own micro-batch.
     """
     device, bins = x.device, x.shape[1]
     u = draws.uniform("varied", 16, device=device)
@@ -59,7 +60,7 @@ def varied(x: Tensor, lengths: Tensor, draws: Draws) -> Tensor:
     flutter = draws.normal("varied/flutter", bins, x.shape[-1], device=device)
     noise = torch.pow(10.0, (color @ waves)[..., None] / 10 + 0.25 * flutter)
     noise = noise / noise.mean((1, 2), keepdim=True)
-    other = power.roll(1, 0)
+    other = power.roll(1, 0) if len(power) > 1 else torch.zeros_like(power)  # nobody else is there
     other = other / other.mean((1, 2), keepdim=True).clamp(min=1e-12)
     for sound, least, column in ((noise, 5.0, 7), (other, 12.0, 8)):
         ratio = torch.pow(10.0, -(least + 40 * u[:, column]) / 10) * done[:, column - 3]

@@ -106,7 +106,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         )
     if not registry.get(name).trained:
         raise UserError(f"model {name} needs no training: python convert.py model={name} src=a.wav tgt=b.wav")
-    place(run.trainer)  # complain about missing GPUs before preparing for an hour
+    where = place(run.trainer)  # complain about missing GPUs before preparing for an hour
     if run.loss is None and run.schedule is None:
         raise UserError("loss is missing: expected weights of the model's losses, e.g. loss.reconstruction=1")
     if run.loss is not None and not any(weight.value for weight in run.loss.values()):
@@ -118,6 +118,12 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
     for how in (run.optimizers or {}).values():
         build_optimizer(merged(run.optimizer, how), nn.Linear(1, 1))
     critics = {label: check_critic(how, f"critics.{label}") for label, how in run.judges.items()}
+    pieces = where.devices * run.trainer.num_nodes * run.trainer.accumulate
+    if pieces > 1 and (label := next((name for name, how in critics.items() if how.joint), None)):
+        raise UserError(
+            f"critics.{label}.joint=true looks at a batch as a whole, which {pieces} pieces are not: take "
+            "trainer.devices=1 trainer.accumulate=1"
+        )
     for logger, options in (run.logger or {}).items():
         LOGGERS.check(logger, options or {})
     if run.vocoder is not None and not run.trains_vocoder:
