@@ -1,5 +1,6 @@
 """The configuration of a training run, checked from end to end before any work is done."""
 
+import logging
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
@@ -29,11 +30,12 @@ from revoice.training.loggers import LOGGERS
 from revoice.training.objective import Weights
 from revoice.training.optimizers import build_optimizer
 from revoice.training.parts import merged
-from revoice.training.plan import check_plan
+from revoice.training.plan import check_plan, unreached
 from revoice.training.schedule import Phases
 from revoice.training.trainer import TrainerSettings, place
 from revoice.vocoders.base import VOCODERS
 
+log = logging.getLogger(__name__)
 LARGEST_MODEL = 20_000_000_000  # parameters; one machine holds no larger one
 _MOST_TENSORS = 100_000
 SKETCHED = ("neutral", "other")  # emotions of a network that is only drawn
@@ -135,6 +137,8 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         require_encoder(name, values)
         require_codes(name, values)
         parts = _check_sizes(registry, name, values, run.features)
+    if never := unreached(run.schedule or (), run.max_iterations):
+        log.warning("%s", never)
     kind = registry.get(name)
     if run.init_from is None or kind.parts is Trainable.parts:
         logged = check_plan(parts, critics, run.loss, run.schedule, run.optimizers or {}, kind.measured)

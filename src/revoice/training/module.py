@@ -209,6 +209,7 @@ class VoiceModule(LightningModule):
         self.schedule.finish(self.iteration, {name: float(value) for name, value in logged.items()})
         if self.schedule.phase is not phase:
             self._newest = {}
+        self._end_with_the_schedule()
         self._optimizers().step()
         self.lr_schedulers().step()  # type: ignore[union-attr]
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
@@ -226,6 +227,11 @@ class VoiceModule(LightningModule):
         if not self.trainer.sanity_checking and self.schedule.phase.watched:
             found = self.trainer.callback_metrics
             self.schedule.validated(self.iteration, {k: float(v) for k, v in found.items() if k.startswith("val/")})
+            self._end_with_the_schedule()
+
+    def _end_with_the_schedule(self) -> None:
+        if self.schedule.over:
+            self.trainer.should_stop = True
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer with a part for each that learns, and per-iteration learning rates."""

@@ -60,6 +60,24 @@ def check_plan(
     return sorted(set(names))
 
 
+def unreached(schedule: Sequence[Phase], max_iterations: int) -> str | None:
+    """The first phase that a run is over before, in one line; None where each may be reached.
+
+    >>> from revoice.training.schedule import Turn
+    >>> unreached([Phase(turns=(Turn(part="model"),), iterations=9), Phase(turns=(Turn(part="model"),))], 9)
+    'schedule[1] begins after iteration 9 at the earliest, and max_iterations=9: it is never reached'
+    """
+    before = 0
+    for number, phase in enumerate(schedule):
+        if before >= max_iterations:
+            return (
+                f"schedule[{number}] begins after iteration {before} at the earliest, and max_iterations="
+                f"{max_iterations}: it is never reached"
+            )
+        before += phase.iterations if phase.iterations is not None and phase.until is None else 1
+    return None
+
+
 def _says_something(phases: Sequence[Phase], critics: Collection[str], loss: Any) -> bool:
     """Whether any part minimizes a loss of the model's own in the end: `val/loss` is the sum of those."""
     last = {turn.part: turn.losses if turn.losses is not None else loss for phase in phases for turn in phase.turns}

@@ -140,7 +140,10 @@ def _finish(
         "speakers": len(parts.description.speakers), "rejected": parts.data.facts.rejected,
         "version": parts.description.version, "checkpoint": str(best or last),
     }  # fmt: skip
-    if stopped := interrupted or getattr(trainer.early_stopping_callback, "reason", None):
+    ended = f"schedule: its last phase is over at iteration {trainer.global_step} of {trainer.max_steps}"
+    early = getattr(trainer.early_stopping_callback, "reason", None)
+    early = early or (ended if module.schedule.over and trainer.global_step < trainer.max_steps else None)
+    if stopped := interrupted or early:
         metrics |= {"stopped": stopped, "interrupted": interrupted is not None}
     if trainer.is_global_zero:
         write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from revoice.errors import UserError
 from revoice.mistakes import Expected
-from revoice.settings import Count, Natural, NotNegative, Number, Word, checked, from_mapping, settings
+from revoice.settings import Count, Flag, Natural, NotNegative, Number, Word, checked, from_mapping, settings
 from revoice.trainable import MODEL
 from revoice.training.objective import Objective, Weights
 
@@ -100,7 +100,7 @@ class Phase:
 
     Attributes:
         turns: of each iteration, one after the other.
-        iterations: how long it lasts; None until `until`, or to the end of the run.
+        iterations: how long it lasts; None until `until`, or to the end of the run. With the last phase the run ends.
         until: ends it when this holds, e.g. "val/accuracy/patch > 0.9".
         batches: "live" samples, made as the model is now, or "stored" ones that `data.generated_by` made once: critics
             may learn from them alone.
@@ -152,8 +152,11 @@ class Schedule:
     """The phases of a run, and where it is in them.
 
     Args:
-        phases: in order; the last one goes on to the end of the run.
+        phases: in order; the last one goes on to the end of the run, or ends it where it has an end of its own.
         default: weights of a turn that has none, by part.
+
+    Attributes:
+        over: whether the last phase has come to its end.
     """
 
     def __init__(self, phases: Sequence[Phase], default: Mapping[str, Mapping[str, Any]]) -> None:
@@ -163,6 +166,7 @@ class Schedule:
             for phase in self.phases
         ]
         self.number, self.began, self._streak = 0, 0, 0
+        self.over = False
         self._means: dict[str, float] = {}
         self._closed: set[str] = set()
 
@@ -206,7 +210,7 @@ class Schedule:
         """Where it is, plain values."""
         return {
             "phase": self.number, "began": self.began, "streak": self._streak,
-            "means": dict(self._means), "closed": sorted(self._closed),
+            "means": dict(self._means), "closed": sorted(self._closed), "over": self.over,
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -215,6 +219,7 @@ class Schedule:
         if found.phase >= len(self.phases):
             raise UserError(f"the checkpoint is in phase {found.phase + 1}, this schedule has {len(self.phases)}")
         self.number, self.began, self._streak = found.phase, found.began, found.streak
+        self.over = found.over and found.phase + 1 == len(self.phases)
         self._means, self._closed = dict(found.means), set(found.closed) & self.phase.gates.keys()
 
     def _decide(self, values: Mapping[str, float], done: int) -> None:
@@ -231,7 +236,9 @@ class Schedule:
                 self._streak = self._streak + 1 if condition.holds(values[condition.metric]) else 0
         limit = self.phase.iterations
         over = self._streak >= self.phase.patience or (limit is not None and done - self.began >= limit)
-        if over and self.number + 1 < len(self.phases):
+        if over and self.number + 1 == len(self.phases):
+            self.over = True
+        elif over:
             self.number, self.began, self._streak = self.number + 1, done, 0
             self._means, self._closed = {}, set()
             log.info("iteration %d: phase %d of %d begins", done, self.number + 1, len(self.phases))
@@ -246,6 +253,7 @@ class _State:
     streak: Natural
     means: dict[Word, Number]
     closed: tuple[Word, ...]
+    over: Flag = False
 
 
 def logged_name(part: str, name: str, critics: Collection[str], split: str) -> str:

@@ -1,8 +1,13 @@
-"""Early stopping in a run of phases."""
+"""Runs that end before their last iteration, and say why."""
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
+import torch
+
+from revoice.training.config import check
 from revoice.training.run import train
 from tests.integration.adversarial import config
 
@@ -28,3 +33,21 @@ def test_a_run_that_goes_on_waits_as_long_as_was_typed(workplace: Path, tmp_path
     settings["callbacks"]["early_stopping"]["patience"] = 5
     settings["ckpt_path"] = str(tmp_path / "first")
     assert train(settings, tmp_path / "second").metrics["iterations"] == 6
+
+
+@pytest.mark.parametrize("end", [{"iterations": 4}, {"until": "val/generator/reconstruction < 1e6"}])
+def test_the_end_of_the_last_phase_is_the_end_of_the_run(workplace: Path, tmp_path: Path, end: dict[str, Any]) -> None:
+    settings = config(workplace, "max_iterations=9", "trainer.val_every=4", schedule=[{**LEARN, **end}])
+    found = train(settings, tmp_path)
+    assert found.metrics["iterations"] == torch.load(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 4
+    assert found.stopped == "schedule: its last phase is over at iteration 4 of 9"
+
+
+def test_a_phase_that_is_never_reached_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    phases = [{**LEARN, "iterations": 5}, {**LEARN, "until": "val/generator/reconstruction < 1"}, LEARN]
+    for iterations, words in ((5, "schedule[1] begins after iteration 5"), (6, "schedule[2] begins after iteration 6")):
+        check(config(tmp_path, f"max_iterations={iterations}", schedule=phases))
+        assert words in caplog.text and "never reached" in caplog.text
+        caplog.clear()
+    check(config(tmp_path, "max_iterations=7", schedule=phases))
+    assert not caplog.text
