@@ -200,3 +200,13 @@ def test_names_of_espeak_become_phones() -> None:
     assert Phones.from_espeak(["D", "@2", "'eI", "_:", "t#", "@L"]) == ["dh", "ah", "ey", "t", "ah", "l"]
     assert len(INVENTORY) == len(set(INVENTORY)) == 39
     assert phones_of("_|") == phones_of("") == ()
+
+
+def test_a_clip_alone_has_nobody_else_in_the_background() -> None:
+    """Not even itself: its mixture is that of a clip beside silence."""
+    x, lengths = torch.rand(2, 80, 60, generator=torch.Generator().manual_seed(0)), torch.tensor([60, 60])
+    x[1] = -50.0  # silence, which is heard in the first
+    for iteration in range(10):
+        alone = varied(x[:1], lengths[:1], Draws(0, iteration, first=0, count=1, total=2))
+        beside = varied(x, lengths, Draws(0, iteration, first=0, count=2, total=2))[:1]
+        torch.testing.assert_close(alone, beside, rtol=0, atol=1e-6)

@@ -115,7 +115,8 @@ def resampled(values: Tensor, speed: Tensor, axis: int = 2) -> Tensor:
 def varied(x: Tensor, lengths: Tensor, draws: Draws) -> Tensor:
     """Log-mels (B, F, T), `lengths` (B,) of them there -> as another vocal tract, line, room and noise would have them.
 
-    Half of each change is left out, so that what is clean stays known. In the precision of `x`, whatever autocast says.
+    Half of each change is left out, so that what is clean stays known. Who else speaks is the clip before, of those
+    that are given here: of a process's own micro-batch. In the precision of `x`, whatever autocast says.
     """
     with torch.autocast(x.device.type, enabled=False):
         constants = _constants(x.shape[1], x.device)
@@ -128,7 +129,7 @@ def varied(x: Tensor, lengths: Tensor, draws: Draws) -> Tensor:
         wet = echoed(power, amounts.decay, amounts.tail)
         mean = wet.mean((1, 2), keepdim=True) * x.shape[-1] / long.clamp(min=1)
         wet = wet + (mean * amounts.noise) * _noise(constants, x.shape[-1], draws)
-        other = power.roll(1, 0)
+        other = power.roll(1, 0) if len(power) > 1 else torch.zeros_like(power)  # nobody else is there
         wet = wet + (mean * amounts.other) * (other / other.mean((1, 2), keepdim=True).clamp(min=1e-12))
         x = torch.log10(wet.clamp(min=1e-12)) / 4
         # resynthesis: smeared over time and frequency, and rough

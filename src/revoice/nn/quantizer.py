@@ -1,5 +1,6 @@
 """Vector quantization (van den Oord, Vinyals, Kavukcuoglu, arXiv:1711.00937) and what keeps its codebook alive."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -72,6 +73,10 @@ class Quantizer(nn.Module):
 
     Each of G groups of D / G channels has K codes of its own: codebook and counts hold the groups' G K codes one
     after another. All that is counted is counted over all processes, so that every process keeps the same codebook.
+
+    Attributes:
+        follows: in training, codes follow what they stand for "now", "later" (when `settle` is called, what the batches
+            since then brought together counting as one) or "never".
     """
 
     codebook: Tensor
@@ -83,6 +88,8 @@ class Quantizer(nn.Module):
 
     def __init__(self, size: QuantizerSize) -> None:
         super().__init__()
+        self.follows: Literal["now", "later", "never"] = "now"
+        self._noted: list[tuple[Tensor, Tensor, Tensor]] = []  # vectors, rows and counts of batches to follow later
         if size.dim % size.groups:
             raise UserError(f"quantizer.groups={size.groups}: expected a divisor of quantizer.dim={size.dim}")
         self.size = size
@@ -113,7 +120,7 @@ class Quantizer(nn.Module):
             if self.size.metric == "cosine":
                 vectors = F.normalize(vectors, dim=2)
             learning = draws if self.training else None
-            if learning is not None:
+            if learning is not None and self.follows != "never":
                 self._start(vectors, learning)
             still = vectors.detach()
             flat = still.flatten(0, 1)  # (G B T, D / G)
@@ -135,7 +142,7 @@ class Quantizer(nn.Module):
                 if self.size.jitter:
                     moved = self._rows(jitter(codes, self.size.jitter, learning))
                     passed = F.embedding(moved, self._codes().detach())
-                self._learn(flat, rows, count, learning)
+                self._follow(flat, rows, count, learning)
             passed = passed + (vectors - still)  # the value is exactly the code's
             if groups == 1:
                 return Quantized(codes, passed.transpose(1, 2), codebook, commitment, torch.exp(entropy))
@@ -186,6 +193,24 @@ class Quantizer(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._ready = False
         super()._load_from_state_dict(*args, **kwargs)
+
+    def _follow(self, flat: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:
+        if self.follows == "now":
+            self._learn(flat, rows, count, draws)
+        elif self.follows == "later":
+            self._noted.append((flat, rows, count))
+
+    def settle(self, draws: Draws) -> None:
+        """Follow what was noted; `draws` are of any of its batches."""
+        if not self._noted:
+            return
+        vectors, rows, counts = zip(*self._noted, strict=True)
+        self._noted = []
+        self._learn(self._joined(vectors), self._joined(rows), torch.stack(counts).sum(0), draws)
+
+    def _joined(self, batches: Sequence[Tensor]) -> Tensor:
+        """Tensors (G B, ...) behind each other within the groups."""
+        return torch.cat([each.unflatten(0, (self.size.groups, -1)) for each in batches], 1).flatten(0, 1)
 
     @torch.no_grad()
     def _learn(self, flat: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:

@@ -30,8 +30,8 @@ def stft_distance(made: Tensor, real: Tensor, resolutions: Sequence[tuple[int, i
     """Multi-resolution STFT distance (Yamamoto, Song and Kim, arXiv:1910.11480, equations 4 to 6).
 
     The mean over resolutions of the spectral convergence |M - M'| / |M| (Frobenius norms) and the mean absolute
-    difference of natural logarithms, added. |M| counts as that of a clip at -60 dB below full scale at least: divided by
-    that of a silent one, a single segment of a batch would outweigh all others a million times.
+    difference of natural logarithms, added. |M| counts as that of noise at -60 dB below full scale at least: divided by
+    that of a silent clip, a single segment of a batch would outweigh all others a million times.
 
     Args:
         made, real: waveforms (B, S), S more than half the longest frame.
