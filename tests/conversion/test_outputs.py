@@ -21,6 +21,7 @@ from revoice.conversion.outputs import (
     check_out,
     find_sources,
     find_target,
+    is_finished,
     made_here,
     plan,
     require_pattern,
@@ -149,6 +150,22 @@ def test_what_was_said_with_an_embedding_is_said_again_without(
         target = Target([clip], "b", embedding)
         said.append(len(convert_files(converter, [job], target, converter.controls({})).written))
     assert said == [1, 0, 1, 0]
+
+
+def test_a_vocoder_by_another_path_is_the_same(converter: Converter, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.wav")
+    (out,) = run(converter, [source], [source], tmp_path / "o").written
+    record = json.loads(out.with_suffix(".json").read_text())
+    record["vocoder_settings"] = {"projections": "free", "checkpoint": "/here/v.ckpt", "sha256": "1"}
+    write_text(out.with_suffix(".json"), json.dumps(record))
+    about = {key: value for key, value in record.items() if key not in ("seconds", "chunked", "real_time_factor")}
+    for change, same in (
+        ({"checkpoint": "/there/v.ckpt"}, True),
+        ({"sha256": "2"}, False),
+        ({"projections": "x"}, False),
+    ):
+        settings = {**record["vocoder_settings"], **change}
+        assert is_finished(out, {**about, "vocoder_settings": settings}) is same
 
 
 def test_a_kill_leaves_nothing_without_an_owner(

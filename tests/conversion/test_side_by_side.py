@@ -3,16 +3,39 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import revoice
 from revoice.audio.io import write_audio
+from revoice.cli.app import device
+from revoice.cli.convert import _heard_before, _suited
 from revoice.conversion import side_by_side
 from revoice.conversion.converter import Converter
 from revoice.conversion.outputs import Job, Target
 from tests.hostile import RATE, voice
+
+
+def test_what_is_converted_side_by_side_is_placed_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device(_suited({"name": "anonymizer"})) == "cpu"
+    assert device(_suited({"name": "random_cnn"})) == device(_suited(None)) == "cuda"
+
+
+def test_names_of_a_table_are_looked_up_once() -> None:
+    asked = list[object]()
+    converter = SimpleNamespace(
+        model=SimpleNamespace(target="speaker"), voice=lambda clips: asked.append(clips) or clips
+    )
+    targets = {Path(name): Target([Path(name)], name) for name in ("ann", "bob")}
+    for given in (targets, targets[Path("ann")]):
+        hear = _heard_before(converter, given)
+        assert hear is not None and hear(converter, targets[Path("ann")]) == [Path("ann")]
+    assert asked == [[Path("ann")], [Path("bob")], [Path("ann")]]
+    converter.model.target = "clips"
+    assert _heard_before(converter, targets) is None
 
 
 class Told:

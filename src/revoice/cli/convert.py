@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from hashlib import sha256
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from revoice.atomic import write_text
 from revoice.cli.app import device, required, run, several, to_json
+from revoice.cli.quoting import without_dashes
 from revoice.errors import UserError, printable
 
 if TYPE_CHECKING:
     from revoice.cli.watch import Watcher
+    from revoice.conversion.adaptation import Voice
     from revoice.conversion.converter import Converter
     from revoice.conversion.jobs import Result
     from revoice.conversion.outputs import Job, Sources, Target
@@ -67,7 +69,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     from revoice.cli.systems import from_checkpoint, from_settings
     from revoice.conversion.outputs import check_out, find_sources, plan
 
-    where = device(values["device"])
+    where = device(values["device"] or _suited(values.get("model")))
     out = check_out(str(values["out"] or default_out(values)))
     ckpt = values.get("ckpt") or (None if values.get("model") else DEFAULT)
     converter = None if ckpt else from_settings(values, where)
@@ -82,15 +84,23 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
-    _require_speakers(converter, targets)
+    hear = _heard_before(converter, targets)
     if not converter.spec.phase:  # which needs no vocoder
         print(spoken(converter), file=sys.stderr, flush=True)
     began = time.perf_counter()
-    result = _convert(converter, jobs, targets, values.get("workers"))
+    result = _convert(converter, jobs, targets, values.get("workers"), hear)
     seconds = time.perf_counter() - began
     note_skipped(out.parent if jobs[0].out == out else out, jobs, result)
     _tell(result, jobs, seconds)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
+
+
+def _suited(model: dict[str, Any] | None) -> str | None:
+    """The CPU for a model whose files are best converted in processes side by side; None: the best device there is."""
+    from revoice.models.base import MODELS, ConversionModel
+
+    kind = MODELS.get(MODELS.named(model, "model")[0]) if model else None
+    return "cpu" if kind and issubclass(kind, ConversionModel) and kind.side_by_side else None
 
 
 def default_out(values: dict[str, Any]) -> Path:
@@ -133,18 +143,30 @@ def _targets(
     return find_target(several(targets), out, by_name=converter.model.target == "speaker")
 
 
-def _require_speakers(converter: "Converter", targets: "Target | dict[Path, Target]") -> None:
-    """Refuse a name that the model's table lacks before anything is said of the conversion."""
-    if converter.model.target == "speaker":
-        for target in targets.values() if isinstance(targets, dict) else [targets]:
-            converter.voice(target.clips)
+def _heard_before(converter: "Converter", targets: "Target | dict[Path, Target]") -> "Callable[..., Voice] | None":
+    """What gives the voices of a model's table, which are looked up before anything is said; None for recordings.
+
+    Raises:
+        UserError: the table lacks a name.
+    """
+    from revoice.conversion.outputs import Target
+
+    if converter.model.target != "speaker":
+        return None
+    several = [targets] if isinstance(targets, Target) else targets.values()
+    known = {target.label: converter.voice(target.clips) for target in several}
+    return lambda _, target: known[target.label]
 
 
 def _convert(
-    converter: "Converter", jobs: "list[Job]", targets: "Target | dict[Path, Target]", workers: int | None
+    converter: "Converter",
+    jobs: "list[Job]",
+    targets: "Target | dict[Path, Target]",
+    workers: int | None,
+    hear: "Callable[..., Voice] | None" = None,
 ) -> "Result":
-    """Every job, voice by voice, in this process or in several that share all of them."""
-    from revoice.conversion.jobs import Result, bar, convert_files
+    """Every job, voice by voice, in this process or in several that share all of them and hear voices themselves."""
+    from revoice.conversion.jobs import Result, bar, convert_files, voice_of
     from revoice.conversion.outputs import Target
 
     show, controls = sys.stderr.isatty(), converter.controls({})
@@ -162,7 +184,8 @@ def _convert(
         for target, own in groups.values():
             # one bar at a time: of the files, or of the iterations of a single one
             with _watched(converter, target, show and len(jobs) == 1) as watcher:
-                whole.add(convert_files(converter, own, target, controls, watch=watcher, advance=advance))
+                made = convert_files(converter, own, target, controls, False, watcher, advance, hear or voice_of)
+                whole.add(made)
     return whole
 
 
@@ -240,9 +263,19 @@ def _record(folder: Path) -> Path:
 
 def main() -> None:
     """Entry point of `revoice-convert`: settings that are not the command's own are the model's controls."""
-    hides = any(argument.startswith("voice=") for argument in sys.argv[1:])
-    sys.argv = [sys.argv[0], *(_as_control(argument, hides) for argument in with_griffin_lim(sys.argv[1:]))]
+    sys.argv = [sys.argv[0], *as_settings(sys.argv[1:])]
     run("convert", task)
+
+
+def as_settings(arguments: Sequence[str]) -> list[str]:
+    """What was typed, with or without dashes, by the names that the configuration has.
+
+    >>> as_settings(["src=a.wav", "--strength=0.3"])
+    ['src=a.wav', '++controls.strength=0.3']
+    """
+    plain = without_dashes(arguments)
+    hides = any(argument.startswith("voice=") for argument in plain)
+    return [_as_control(argument, hides) for argument in with_griffin_lim(plain)]
 
 
 def with_griffin_lim(arguments: Sequence[str]) -> list[str]:
