@@ -7,13 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from hashlib import sha256
-from itertools import count
-from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from revoice.atomic import write_text
-from revoice.cli.app import device, required, run, several, to_json
+from revoice.cli.app import device, required, run, several
 from revoice.cli.quoting import without_dashes
 from revoice.errors import UserError, printable
 
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
     from revoice.conversion.converter import Converter
     from revoice.conversion.jobs import Result
     from revoice.conversion.outputs import Job, Sources, Target
+    from revoice.conversion.veil import Veil
 
 EXAMPLE = "python convert.py src=a.wav tgt=b.wav"
 UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
@@ -67,6 +65,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
 
     from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import from_checkpoint, from_settings
+    from revoice.conversion.jobs import note_skipped
     from revoice.conversion.outputs import check_out, find_sources, plan
 
     where = device(values["device"] or _suited(values.get("model")))
@@ -78,7 +77,7 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     if not values.get("ckpt") and not values.get("model"):
         print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
     targets = _targets(values, converter, found, out)
-    jobs = plan(found, targets, out, values["name"])
+    jobs = plan(found, targets, out, values["name"], _veil(values, converter))
     if found.left_out:
         print(f"{found.left_out} conversions are no sources: name them to convert them again", file=sys.stderr)
     for job in jobs:
@@ -143,6 +142,15 @@ def _targets(
     return find_target(several(targets), out, by_name=converter.model.target == "speaker")
 
 
+def _veil(values: dict[str, Any], converter: "Converter") -> "Veil | None":
+    """What lies over the records of a command that hides who speaks."""
+    from revoice.conversion.outputs import require_pattern
+    from revoice.conversion.veil import Veil
+
+    hides = values.get("voice") or converter.model.hides or "hidden" in require_pattern(values["name"])
+    return Veil.of_user() if hides else None
+
+
 def _heard_before(converter: "Converter", targets: "Target | dict[Path, Target]") -> "Callable[..., Voice] | None":
     """What gives the voices of a model's table, which are looked up before anything is said; None for recordings.
 
@@ -184,8 +192,8 @@ def _convert(
         for target, own in groups.values():
             # one bar at a time: of the files, or of the iterations of a single one
             with _watched(converter, target, show and len(jobs) == 1) as watcher:
-                made = convert_files(converter, own, target, controls, False, watcher, advance, hear or voice_of)
-                whole.add(made)
+                heard = hear or voice_of
+                whole.add(convert_files(converter, own, target, controls, watch=watcher, advance=advance, hear=heard))
     return whole
 
 
@@ -229,36 +237,6 @@ def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
             f"{len(result.written)} converted{kept}, {len(result.skipped)} skipped, "
             f"{result.seconds / seconds:.1f}x real time"
         )
-
-
-def note_skipped(folder: Path, jobs: "list[Job]", result: "Result") -> None:
-    """List the sources that were skipped; an earlier one stays listed until it is converted, or gone."""
-    path, asked = _record(folder), {printable(str(job.source)) for job in jobs}
-    listed = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    skipped = [item for item in listed if item["source"] not in asked and lexists(item["source"])]
-    skipped += [vars(one) for one in result.skipped]
-    if skipped:
-        write_text(path, to_json(skipped))
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _record(folder: Path) -> Path:
-    """Where the sources that were skipped are listed; a file of that name that is somebody else's is left alone."""
-    for number in count(1):
-        path = folder / (f"skipped_{number}.json" if number > 1 else "skipped.json")
-        try:
-            listed = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return path
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(listed, list) and all(
-            isinstance(item, dict) and {*item} == {"source", "reason"} and isinstance(item["source"], str)
-            for item in listed
-        ):
-            return path
-    raise AssertionError
 
 
 def main() -> None:

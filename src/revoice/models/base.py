@@ -95,6 +95,7 @@ class ConversionModel(Trainable):
         alone: whether it also speaks without any target, in the source's own voice.
         together: whether clips of equal length are quicker converted at once than one after the other.
         side_by_side: whether files are best converted in processes side by side: it computes on one core of a CPU.
+        hides: whether it is there to hide who speaks, so that nothing beside an output may tell it.
         scales: a model with nothing to train is built from its settings alone, for the features `preset` or others of
             one of these scales (none: any).
     """
@@ -103,6 +104,7 @@ class ConversionModel(Trainable):
     alone: ClassVar[bool] = False
     together: ClassVar[bool] = True
     side_by_side: ClassVar[bool] = False
+    hides: ClassVar[bool] = False
     scales: ClassVar[tuple[str, ...]] = ()
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()
