@@ -34,6 +34,12 @@ def test_instance_norm_removes_mean_and_deviation() -> None:
     torch.testing.assert_close(y.std(2, correction=0), torch.ones(2, 3), atol=1e-4, rtol=0)
 
 
+def test_instance_norm_leaves_nothing_of_one_frame() -> None:
+    for kind in (torch.float32, torch.bfloat16):
+        made = instance_norm(torch.full((2, 3, 1), 7.0, dtype=kind))
+        assert made.dtype == kind and made.shape == (2, 3, 1) and not made.any()
+
+
 def test_adain_gives_the_style_and_equals_its_definition() -> None:
     x = torch.randn(2, 3, 40, requires_grad=True)
     style = TimeStatistics(torch.randn(2, 3, 1, requires_grad=True), torch.randn(2, 3, 1, requires_grad=True))

@@ -45,7 +45,12 @@ class Moments:
 
 
 def instance_norm(x: Tensor) -> Tensor:
-    """Remove mean and deviation over time: (B, C, T) -> (B, C, T), statistics in float32 whatever comes in."""
+    """Remove mean and deviation over time: (B, C, T) -> (B, C, T), statistics in float32 whatever comes in.
+
+    Of a single frame nothing is left, which torch would refuse to say.
+    """
+    if x.shape[-1] == 1:
+        return torch.zeros_like(_exact(x))
     with torch.autocast(x.device.type, enabled=False):
         return F.instance_norm(_exact(x), eps=EPS)
 
