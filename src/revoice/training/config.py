@@ -1,5 +1,6 @@
 """The configuration of a training run, checked from end to end before any work is done."""
 
+import logging
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
@@ -29,11 +30,12 @@ from revoice.training.loggers import LOGGERS
 from revoice.training.objective import Weights
 from revoice.training.optimizers import build_optimizer
 from revoice.training.parts import merged
-from revoice.training.plan import check_plan
+from revoice.training.plan import check_plan, unreached
 from revoice.training.schedule import Phases
 from revoice.training.trainer import TrainerSettings, place
 from revoice.vocoders.base import VOCODERS
 
+log = logging.getLogger(__name__)
 LARGEST_MODEL = 20_000_000_000  # parameters; one machine holds no larger one
 _MOST_TENSORS = 100_000
 SKETCHED = ("neutral", "other")  # emotions of a network that is only drawn
@@ -106,7 +108,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         )
     if not registry.get(name).trained:
         raise UserError(f"model {name} needs no training: python convert.py model={name} src=a.wav tgt=b.wav")
-    place(run.trainer)  # complain about missing GPUs before preparing for an hour
+    where = place(run.trainer)  # complain about missing GPUs before preparing for an hour
     if run.loss is None and run.schedule is None:
         raise UserError("loss is missing: expected weights of the model's losses, e.g. loss.reconstruction=1")
     if run.loss is not None and not any(weight.value for weight in run.loss.values()):
@@ -118,6 +120,12 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
     for how in (run.optimizers or {}).values():
         build_optimizer(merged(run.optimizer, how), nn.Linear(1, 1))
     critics = {label: check_critic(how, f"critics.{label}") for label, how in run.judges.items()}
+    pieces = where.devices * run.trainer.num_nodes * run.trainer.accumulate
+    if pieces > 1 and (label := next((name for name, how in critics.items() if how.joint), None)):
+        raise UserError(
+            f"critics.{label}.joint=true looks at a batch as a whole, which {pieces} pieces are not: take "
+            "trainer.devices=1 trainer.accumulate=1"
+        )
     for logger, options in (run.logger or {}).items():
         LOGGERS.check(logger, options or {})
     if run.vocoder is not None and not run.trains_vocoder:
@@ -129,6 +137,8 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         require_encoder(name, values)
         require_codes(name, values)
         parts = _check_sizes(registry, name, values, run.features)
+    if never := unreached(run.schedule or (), run.max_iterations):
+        log.warning("%s", never)
     kind = registry.get(name)
     if run.init_from is None or kind.parts is Trainable.parts:
         logged = check_plan(parts, critics, run.loss, run.schedule, run.optimizers or {}, kind.measured)

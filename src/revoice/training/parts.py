@@ -114,6 +114,30 @@ def merged(settings: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str
     return found
 
 
+def take_step(optimizer: torch.optim.Optimizer, clip: float | None, scaler: Any) -> None:
+    """Average the gradients of an optimizer's weights, clip and apply them; nothing where there are none.
+
+    Args:
+        optimizer: of one part.
+        clip: largest global norm; None and 0 do not clip.
+        scaler: of losses in float16, else None.
+    """
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    if all(weight.grad is None for weight in weights):
+        return
+    average_gradients(weights)
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+    if clip:
+        torch.nn.utils.clip_grad_norm_(weights, clip)
+    if scaler is not None:
+        scaler.step(optimizer)
+        scaler.update()
+    else:
+        optimizer.step()
+    torch.clear_autocast_cache()  # it holds the weights of before
+
+
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """The mean over all processes takes the place of each gradient, in one exchange.
 

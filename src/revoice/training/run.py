@@ -103,8 +103,9 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
             path = str(resume.path) if resume else None
             trainer.fit(module, datamodule=parts.data, ckpt_path=path, weights_only=True)
         outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started, stop.reason)
-        hint = f"{stop.reason}; go on with ckpt_path={folder}" if stop.reason else None
-        return replace(outcome, stopped=hint, by_signal=stop.by_signal)
+        if stop.reason:
+            return replace(outcome, stopped=f"{stop.reason}; go on with ckpt_path={folder}", by_signal=stop.by_signal)
+        return replace(outcome, stopped=outcome.metrics.get("stopped"))
     except torch._dynamo.exc.TorchDynamoException as error:
         why = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"trainer.compile=true: torch.compile fails here ({why[0]}): leave it out") from error
@@ -124,7 +125,7 @@ def _announce(config: Mapping[str, Any], name: str) -> None:
 
 
 def _finish(
-    trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float, stopped: str | None
+    trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float, interrupted: str | None
 ) -> Outcome:
     kept = trainer.checkpoint_callback
     best_path = getattr(kept, "best_model_path", "")
@@ -139,8 +140,11 @@ def _finish(
         "speakers": len(parts.description.speakers), "rejected": parts.data.facts.rejected,
         "version": parts.description.version, "checkpoint": str(best or last),
     }  # fmt: skip
-    if stopped:
-        metrics["stopped"] = stopped
+    ended = f"schedule: its last phase is over at iteration {trainer.global_step} of {trainer.max_steps}"
+    early = getattr(trainer.early_stopping_callback, "reason", None)
+    early = early or (ended if module.schedule.over and trainer.global_step < trainer.max_steps else None)
+    if stopped := interrupted or early:
+        metrics |= {"stopped": stopped, "interrupted": interrupted is not None}
     if trainer.is_global_zero:
         write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return Outcome(folder, best if best and best.is_file() else last, metrics)

@@ -117,6 +117,12 @@ class CodeGAN(ConversionModel):
         if self.coder is not None:
             widths = {**self.coder.code_widths, "energy": 1}
             self.channels = sum(widths[name] for name in rewritten)
+        if not self.channels:
+            assert self.coder is not None
+            raise UserError(
+                f"model.rewritten=[{','.join(rewritten)}]: the codes of this {self.coder.name} have none: expected "
+                f"{', '.join(name for name, width in widths.items() if width)}"
+            )
         self.judged = {"channels": self.channels, "classes": len(self.emotions)}
         self.generator = CodeGenerator(self.channels, len(self.emotions), generator or GeneratorSize())
         self.shares: Tensor  # of the emotions in the training data
@@ -211,10 +217,19 @@ class CodeGAN(ConversionModel):
         return made
 
     def check_controls(self, controls: CodeGANControls) -> None:
-        """Refuse emotions that were not trained on, and a factor on codes that it does not have."""
+        """Refuse emotions that were not trained on, what does nothing without one, and a factor on codes it has not."""
         for emotion in (controls.emotion, controls.source_emotion):
             if emotion is not None and emotion not in self.emotions:
                 raise choices(emotion, self.emotions, "emotion that this codegan was trained on")
+        for name, neutral in (("source_emotion", None), ("strength", 1.0)):
+            if controls.emotion is None and getattr(controls, name) != neutral:
+                raise UserError(
+                    f"{name}: says how to get to another emotion: add emotion={self.emotions[0]}, or leave it out"
+                )
+        if controls.rhythm_code != 1.0 and self.coder is not None and not self.coder.code_widths["rhythm"]:
+            raise UserError(
+                f"rhythm_code: the {self.coder.name} that this codegan stands on has no such code: leave it out"
+            )
         if controls.energy_code != 1.0 and "energy" not in self.rewritten:
             raise UserError("energy_code: this codegan has no such code: train with model.rewritten=[pitch,energy]")
 

@@ -30,15 +30,21 @@ class Codebook:
 class _Codebook(Callback):
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
+        self.used: dict[str, torch.Tensor] = {}  # by label, equal in all processes
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take note before an average of the weights, whose counts are averages too, takes the model's place."""
+        for name, part in cast(VoiceModule, pl_module).model.named_modules():
+            if isinstance(part, Quantizer):
+                label = "codebook" if name == "quantizer" else f"codebook/{name}"
+                self.used[label] = part.used.clone()
+                part.used.zero_()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        for name, part in cast(VoiceModule, pl_module).model.named_modules():
-            if isinstance(part, Quantizer) and bool(part.used.any()):
-                used = part.used.clone()  # equal in all processes
-                part.used.zero_()
-                label = "codebook" if name == "quantizer" else f"codebook/{name}"
+        for label, used in self.used.items():
+            if bool(used.any()):
                 pl_module.log(f"{label}/usage", (used > 0).float().mean(), sync_dist=True)
                 if trainer.is_global_zero:
                     self.reporter.image(label.replace("/", "_"), draw(used), trainer.global_step)
