@@ -77,15 +77,17 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
     vocoder = load_vocoder(run.vocoder, parts.spec) if run.vocoder and not run.trains_vocoder else None
     if vocoder is not None and "sha256" in vocoder.settings:  # which says its samples, and is looked for beside it
         parts.description.data["vocoder"] = {"name": vocoder.name, "sha256": vocoder.settings["sha256"]}
-    val_every = min(parts.trainer.val_every, iterations)
-    known = Run(parts.spec, parts.data.recordings(), reporter, iterations, val_every, vocoder)
-    stop = Stop(parts.trainer.max_time)
-    callbacks = build_callbacks(config.get("callbacks") or {}, known)
-    trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])
     module = VoiceModule(
         parts.model, parts.description, run.loss, run.optimizer, iterations, run.seed,
         run.judges, run.schedule, run.optimizers, run.trainer.clip, run.trainer.graph,
     )  # fmt: skip
+    val_every = min(parts.trainer.val_every, iterations)
+    known = Run(
+        parts.spec, parts.data.recordings(), reporter, parts.model, module.plan, iterations, val_every, vocoder
+    )  # fmt: skip
+    stop = Stop(parts.trainer.max_time)
+    callbacks = build_callbacks(config.get("callbacks") or {}, known)
+    trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])
     if run.init_from and resume is None:
         take_critics(module.critics, run.init_from)
     if parts.trainer.compile:
