@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from revoice.errors import UserError
+from revoice.training.module import VoiceModule
 from revoice.training.parts import build_optimizers
 from revoice.training.run import train
 from tests.integration.adversarial import SCHEDULE, config
@@ -47,3 +48,23 @@ def test_what_needs_a_memory_from_the_start_is_one_line(name: str, more: dict[st
     other = build_optimizers({"name": name, "lr": 0.1, **more}, {}, {"model": weight}, 9)[0]
     with pytest.raises(UserError, match="init_from="):
         other.load_state_dict(saved)
+
+
+def test_the_same_command_may_be_started_when_all_is_done(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends = [{**SCHEDULE[0], "iterations": 2}]
+    for number, more in enumerate(({"schedule": ends}, {"max_iterations": 2})):
+        folder = tmp_path / str(number)
+        settings = {**config(workplace, "max_iterations=4", schedule=[SCHEDULE[2]]), **more, "ckpt_path": "auto"}
+        first = train(settings, folder)
+        before = (folder / "metrics.json").read_text()
+        with monkeypatch.context() as patched, caplog.at_level("INFO"):
+            patched.setattr(VoiceModule, "training_step", lambda *_: pytest.fail("it learned"))
+            again = train(settings, folder)
+        assert (again.metrics, again.checkpoint, again.stopped) == (first.metrics, first.checkpoint, first.stopped)
+        assert "already done" in caplog.text and (folder / "metrics.json").read_text() == before
+        with pytest.raises(UserError, match="raise max_iterations|add a phase"):
+            train({**settings, "ckpt_path": str(folder)}, tmp_path / "other")
+        caplog.clear()
+    assert train({**settings, "max_iterations": 3}, folder).metrics["iterations"] == 3

@@ -32,7 +32,7 @@ from revoice.training.optimizers import build_optimizer
 from revoice.training.parts import merged
 from revoice.training.plan import check_plan, check_slopes, unreached
 from revoice.training.schedule import Phases
-from revoice.training.trainer import TrainerSettings, place
+from revoice.training.trainer import TrainerSettings, place, precision
 from revoice.vocoders.base import VOCODERS
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,7 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
     if not registry.get(name).trained:
         raise UserError(f"model {name} needs no training: python convert.py model={name} src=a.wav tgt=b.wav")
     where = place(run.trainer)  # complain about missing GPUs before preparing for an hour
+    precision(run.trainer, where)
     if run.loss is None and run.schedule is None:
         raise UserError("loss is missing: expected weights of the model's losses, e.g. loss.reconstruction=1")
     if run.loss is not None and not any(weight.value for weight in run.loss.values()):
