@@ -55,6 +55,12 @@ class Judging:
     joint: Flag = False
 
 
+def batchwise(values: Any, what: str) -> bool:
+    """Whether the critic in `{name, setting: ...}` judges an item by the others of its batch, too."""
+    name, given = CRITICS.named(values, what)
+    return CRITICS.get(name).batchwise(given)
+
+
 def check_critic(values: Any, what: str) -> Judging:
     """How the critic in `{name, kind, of, given, setting: ...}` judges; refuses what cannot be built."""
     name, given = CRITICS.named(values, what)

@@ -67,7 +67,7 @@ class VoiceModule(LightningModule):
         self.model, self.description = model, description
         judges = {name: draw_critic(name, how, seed, model.judged) for name, how in (critics or {}).items()}
         self.critics = nn.ModuleDict(judges)
-        check_plan(
+        self.plan = check_plan(  # names of all that will be logged of losses
             list(model.parts()), {name: each.how for name, each in judges.items()}, loss, schedule,
             list(optimizers or {}), model.measured,
         )  # fmt: skip

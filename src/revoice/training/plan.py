@@ -8,6 +8,7 @@ from revoice.training.adversary import OWN, TAUGHT, Judging
 from revoice.training.objective import Objective
 from revoice.training.schedule import Phase, everybody, logged_name
 
+SLOPES = ("penalty", "r1")
 BY_CRITICS = tuple(f"{kind}/" for kind in TAUGHT)
 
 
@@ -58,6 +59,20 @@ def check_plan(
             if metric not in names:
                 raise choices(metric, sorted(set(names)), f"metric that is logged (schedule[{number}])")
     return sorted(set(names))
+
+
+def check_slopes(schedule: Sequence[Phase], batchwise: Collection[str]) -> None:
+    """Refuse a gradient penalty of critics that are `batchwise`: their slope at one item is that of the whole batch.
+
+    Raises:
+        UserError: there is one.
+    """
+    for number, turn in ((number, turn) for number, phase in enumerate(schedule) for turn in phase.turns):
+        if turn.part in batchwise and (name := next((name for name in turn.losses or () if name in SLOPES), None)):
+            raise UserError(
+                f"schedule[{number}], {turn.part}: {name} is of the slope at each item, and under batch normalization "
+                f"there is none: take critics.{turn.part}.norm=instance or spectral, or another critic"
+            )
 
 
 def unreached(schedule: Sequence[Phase], max_iterations: int) -> str | None:
