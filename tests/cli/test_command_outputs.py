@@ -10,9 +10,9 @@ import pytest
 import revoice
 from revoice.atomic import digest, require_ours, sums_of, write_text
 from revoice.audio.io import read_audio, write_audio
-from revoice.cli.convert import default_out, note_skipped
+from revoice.cli.convert import default_out
 from revoice.cli.watch import Watcher
-from revoice.conversion.jobs import Result, Skipped, convert_files
+from revoice.conversion.jobs import Result, Skipped, convert_files, note_skipped
 from revoice.conversion.outputs import Job, Target
 from revoice.errors import UserError
 from revoice.evaluation.aspects import MEASURES, Matrix

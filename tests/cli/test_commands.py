@@ -9,6 +9,7 @@ import pytest
 import revoice
 from revoice.audio.io import read_audio, write_audio
 from revoice.audio.presets import load_preset
+from revoice.checkpoint.load import load_checkpoint
 from revoice.errors import UserError
 from tests.conftest import TINY
 
@@ -159,6 +160,8 @@ def test_fine_tuning_takes_the_checkpoints_sizes(command, trained: Path, clip: s
     assert status == 0, err
     metrics = json.loads((workplace / "outputs" / "tuned" / "metrics.json").read_text())
     assert metrics["parameters"] < 3_000_000 and metrics["speakers"] == 2
+    about, before = load_checkpoint(workplace / "outputs" / "tuned").description, load_checkpoint(trained).description
+    assert about.speakers == ["ann", "bob"] and about.earlier == {"synthetic": before.speakers}
 
 
 def test_preparing_says_what_came_of_it(command) -> None:

@@ -48,6 +48,17 @@ def test_voices_of_mixtures_may_be_known_by_longer_names() -> None:
     assert training_voices([copies], there("vctk", "p1", "p2")).some == {"p1"}
 
 
+def test_voices_of_what_a_system_was_started_from_are_its_own() -> None:
+    tuned = Description(
+        model="a", arguments={}, features={}, speakers=["anna"], data={"corpus": "folder"},
+        earlier={"vctk": ["p1", "p2"], "crema_d": ["1034"]},
+    )  # fmt: skip
+    assert Description.from_dict(tuned.to_dict()).heard == {**tuned.earlier, "folder": ["anna"]}
+    assert training_voices([tuned], there("vctk", "p1", "p3", "1034")).every == {"p1"}
+    assert training_voices([tuned], there("crema_d", "1034", "anna")).every == {"1034", "anna"}
+    assert training_voices([tuned], there("esd", "p1")) == TrainingVoices()
+
+
 def test_seen_are_voices_of_all_systems_and_unseen_of_none() -> None:
     untrained = system(None)
     systems = [system("made", "a", "b"), system("made", "b", "c"), untrained]

@@ -2,11 +2,12 @@
 
 import math
 
+import pytest
 import torch
 
 from revoice.audio.features import FeatureExtractor
 from revoice.audio.presets import load_preset
-from revoice.nn.spectral import RESOLUTIONS, mel_l1, stft_distance
+from revoice.nn.spectral import RESOLUTIONS, magnitudes, mel_l1, stft_distance
 
 
 def noise(seed: int = 0) -> torch.Tensor:
@@ -46,3 +47,26 @@ def test_autocast_changes_nothing() -> None:
     made, real = noise(1), noise()
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(stft_distance(made, real), stft_distance(made.float(), real))
+
+
+def test_a_silent_segment_does_not_outweigh_a_batch() -> None:
+    found = []
+    for silent in (False, True):
+        real = torch.cat([noise(seed) for seed in range(8)])
+        made = (real / 2 + 0.02 * torch.cat([noise(seed) for seed in range(8, 16)])).requires_grad_()
+        real = torch.cat([torch.zeros_like(real[:1]), real[1:]]) if silent else real
+        distance = stft_distance(made, real).mean()
+        (gradient,) = torch.autograd.grad(distance, made)
+        found.append((float(distance.detach()), float(gradient.norm())))
+    assert found[1][0] < 5 * found[0][0] and found[1][1] < 5 * found[0][1]
+
+
+@pytest.mark.parametrize(("level", "counted"), [(2e-3, 2e-3), (1e-4, 1e-3)])
+def test_what_is_silence_is_60_db_below_full_scale(level: float, counted: float) -> None:
+    """Above it a distance is what the formula says; below, it is divided by that of such a noise."""
+    resolution = RESOLUTIONS[1]
+    made, real = (level * each / each.square().mean(1, keepdim=True).sqrt() for each in (noise(1), noise()))
+    ours, theirs = (magnitudes(each, *resolution) for each in (made, real))
+    share = (theirs - ours).norm(dim=(1, 2)) / theirs.norm(dim=(1, 2)) * (level / counted)
+    expected = share + (theirs.log() - ours.log()).abs().mean(dim=(1, 2))
+    torch.testing.assert_close(stft_distance(made, real, [resolution]), expected, rtol=1e-2, atol=0)

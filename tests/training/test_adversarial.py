@@ -287,13 +287,3 @@ def test_a_part_that_learns_now_and_then_is_logged_as_it_was_last(workplace: Pat
     with (tmp_path / "logs" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         found = [line["train/generator/loss"] for line in csv.DictReader(file) if line["train/generator/loss"]]
     assert len(found) == len(set(found)) == 2, "of iterations 3 and 7, learned in 2 and 6"
-
-
-def test_a_run_goes_on_with_another_rate(workplace: Path, tmp_path: Path) -> None:
-    settings = config(workplace, "max_iterations=2", schedule=SCHEDULE[:1])
-    train(settings, tmp_path / "first")
-    settings["optimizer"]["lr"], settings["max_iterations"] = 1e-5, 4
-    train({**settings, "ckpt_path": str(tmp_path / "first")}, tmp_path / "second")
-    parts = last(tmp_path / "second")["optimizer_states"][0]["parts"]
-    rates = {name: state["param_groups"][0]["initial_lr"] for name, state in parts.items()}
-    assert rates == {"generator": 1e-5, "listener": 1e-5, "patch": 6e-3, "plain": 1e-5}

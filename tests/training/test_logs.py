@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import wandb
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from revoice.training.loggers.wandb import run_id
+from revoice.training.callbacks.codebook import draw
+from revoice.training.loggers.tensorboard import TensorBoard
+from revoice.training.loggers.wandb import SamplesLogger, run_id
 from revoice.training.module import VoiceModule
+from revoice.training.reporter import Reporter
 from revoice.training.run import train
 from tests.conftest import ADAIN, TINY, compose_config
 
@@ -79,3 +85,38 @@ def test_the_id_of_a_run_is_read_from_what_wandb_left(tmp_path: Path) -> None:
     twice.mkdir()
     (twice / "run-new-er.wandb").touch()
     assert run_id(tmp_path) == "new-er"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_loggers_are_told_how_it_went(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    told: list[Any] = []
+    monkeypatch.setattr(SamplesLogger, "finalize", lambda self, status: told.append(status))
+    finish = wandb.finish
+    monkeypatch.setattr("wandb.finish", lambda exit_code: (told.append(exit_code), finish(exit_code=exit_code)))
+    config = compose_config("train", *SMALL, "logger=wandb", "max_iterations=2", folder=workplace)
+    config["callbacks"]["samples"] = None
+    if fails:
+        monkeypatch.setattr(VoiceModule, "training_step", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(config, tmp_path)
+    else:
+        train(config, tmp_path)
+    assert told[-2:] == (["failed", 1] if fails else ["success", 0]) and ("success" in told) != fails
+
+
+def test_tensorboard_keeps_the_pictures_of_the_checkpoint_that_a_run_goes_on_from(tmp_path: Path) -> None:
+    """Those of iteration 2 stand at step 1, as its losses do; what an interrupted run logged after it is forgotten."""
+    picture = draw(torch.ones(4))
+    for done, iterations in ((None, (2, 3)), (2, (4,))):
+        logger = TensorBoard().make(tmp_path, "run", done)
+        reporter = Reporter(tmp_path, [logger])
+        for iteration in iterations:
+            logger.log_metrics({"loss": 1.0}, iteration - 1)
+            reporter.image("codes", picture, iteration)
+        logger.finalize("success")
+    found = EventAccumulator(str(tmp_path / "tensorboard"), purge_orphaned_data=True).Reload()
+    assert [each.step for each in found.Images("pictures/codes")] == [1, 3]
+    assert [each.step for each in found.Scalars("loss")] == [1, 3]

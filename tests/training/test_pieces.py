@@ -4,7 +4,7 @@ import torch
 from revoice.errors import UserError
 from revoice.training.objective import Objective
 from revoice.training.optimizers import OPTIMIZERS, build_optimizer, learning_rate_factor
-from revoice.training.trainer import TrainerSettings, place, settings_of
+from revoice.training.trainer import Place, TrainerSettings, place, precision, settings_of
 
 
 def test_objective_weights_and_warms_up() -> None:
@@ -64,3 +64,13 @@ def test_devices() -> None:
         place(TrainerSettings(gpus=0, accelerator="cpu"))
     with pytest.raises(UserError, match="did you mean 'bf16-mixed'"):
         settings_of({"precision": "bf16_mixed"})
+    if not torch.backends.mps.is_available():
+        with pytest.raises(UserError, match="no such device here"):
+            place(TrainerSettings(accelerator="mps"))
+
+
+def test_a_precision_that_the_device_does_not_have_is_refused() -> None:
+    half = TrainerSettings(precision="16-mixed")
+    assert precision(half, Place("cuda", 1)) == "16-mixed"
+    with pytest.raises(UserError, match="trainer.precision=bf16-mixed"):
+        precision(half, Place("cpu", 1))

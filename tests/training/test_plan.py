@@ -47,6 +47,11 @@ def test_the_loss_of_validation_says_something_where_the_model_has_one_of_its_ow
         ({"schedule": [{"turns": [{"part": "generator", "losses": {"adversarial/patsh": 1}}]}]}, "adversarial/patch"),
         ({"schedule": [{"batches": "stored", "turns": [{"part": "generator"}]}]}, "stored samples"),
         ({"schedule": [{"turns": [{"part": "generator"}]}], "loss": {}}, "no losses for generator"),
+        (
+            {"schedule": [{"turns": [{"part": "generator", "losses": {"mel": 0}}]}]},
+            "every loss weight of generator is 0",
+        ),
+        ({"schedule": [{"turns": [{"part": "patch", "losses": {"critic": 0}}]}]}, "every loss weight of patch is 0"),
         ({"optimizers": ["perod"]}, "part that learns"),
         ({"critics": {"patch": Judging(of="pitch")}}, "critics.patch.of"),
     ],

@@ -89,6 +89,23 @@ def test_the_last_phase_does_not_end() -> None:
     assert found.number == 0 and parts(found, 9) == ["model"]
 
 
+def test_with_the_last_phase_the_run_is_over() -> None:
+    found = schedule(THREE[:1])
+    for iteration in range(4):
+        assert not found.over
+        found.finish(iteration, {})
+    assert found.over
+    again = schedule(THREE[:1])
+    again.load_state_dict(found.state_dict())
+    longer = schedule(THREE)
+    longer.load_state_dict(found.state_dict())
+    assert again.over and not longer.over
+    ended = schedule(THREE[1:2])
+    for done in (1, 2):
+        ended.validated(done, {"val/accuracy/patch": 0.95})
+    assert ended.over
+
+
 @pytest.mark.parametrize(
     ("phases", "why"),
     [

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
@@ -33,6 +33,7 @@ class Description:
         fields: settings of the stored fields by kind, e.g. how f0 was searched; conversion computes them alike.
         speakers: names of the training speakers.  levels: their mean log-f0, where f0 is a field of the data.
         data: what it was trained on (corpus, manifest digest, ...).
+        earlier: training speakers of what it was started from and what it stands on, by their corpus ("": unknown).
         version: of revoice.  format: of this description.
     """
 
@@ -44,6 +45,7 @@ class Description:
     speakers: list[Annotated[str, Strict()]] = field(default_factory=list)
     levels: list[Number | None] = field(default_factory=list)
     data: Given = field(default_factory=dict)
+    earlier: dict[str, list[Annotated[str, Strict()]]] = field(default_factory=dict)
     kind: Literal["model", "vocoder", "critics"] = "model"
     version: str = __version__
     format: int = FORMAT
@@ -51,6 +53,12 @@ class Description:
     def __post_init__(self) -> None:
         if self.levels and len(self.levels) != len(self.speakers):
             raise UserError(f"{len(self.speakers)} speakers but {len(self.levels)} levels in the description")
+
+    @property
+    def heard(self) -> dict[str, list[str]]:
+        """All training speakers by their corpus, those of `earlier` among them."""
+        corpus = self.data.get("corpus")
+        return joined([self.earlier, {corpus if isinstance(corpus, str) else "": self.speakers}])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint; tuples become lists."""
@@ -70,6 +78,20 @@ class Description:
         about = from_mapping(cls, known, "the checkpoint's description")
         plain(about.arguments, "the described model", LARGEST)
         return about
+
+
+def joined(heard: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """Speakers by corpus of several systems in one; nobody twice.
+
+    >>> joined([{"vctk": ["p1"]}, {"vctk": ["p2", "p1"], "folder": []}])
+    {'vctk': ['p1', 'p2']}
+    """
+    found: dict[str, dict[str, None]] = {}
+    for each in heard:
+        for corpus, names in each.items():
+            if names:
+                found.setdefault(corpus, {}).update(dict.fromkeys(names))
+    return {corpus: list(names) for corpus, names in found.items()}
 
 
 def spec_facts(spec: FeatureSpec) -> dict[str, int]:

@@ -57,7 +57,7 @@ def _reached(values: dict[str, Any], metrics: dict[str, Any]) -> str:
     """How far the training came, which a slow machine's ends by the clock."""
     done, wanted = metrics["iterations"], int(values["max_iterations"])
     text = f"{done} of {wanted} iterations in {metrics['seconds']:.0f} s"
-    if metrics.get("stopped"):
+    if metrics.get("interrupted"):
         text += f" (trainer.max_time={values['trainer']['max_time']}); the longer, the better: trainer.max_time=null"
     return text
 

@@ -36,7 +36,7 @@ def _job(values: dict[str, Any], folder: Path) -> Trained:
     from revoice.training.sweep import keep_weights
 
     trained = _run_job(values, folder)
-    finished = trained.checkpoint is not None and not trained.metrics.get("stopped")  # else it may be gone on with
+    finished = trained.checkpoint is not None and not trained.metrics.get("interrupted")  # else it may be gone on with
     if finished and values["sweep_keeps"] == "weights":
         keep_weights(folder)
     return trained

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from revoice.atomic import digest
-from revoice.conversion.outputs import PICTURE, Job, made_here
+from revoice.conversion.outputs import PICTURE, Job, made_here, record_of
 from revoice.errors import UserError
 from revoice.models.base import IteratingModel, Progress
 
@@ -73,7 +73,7 @@ class Watcher:
             picture.write(transfer_picture(self.seen, clips))
         if record := made_here(job.out):
             known = {**record, PICTURE: digest(job.out.with_suffix(".png"))}
-            write_text(job.out.with_suffix(".json"), text_of(known))
+            write_text(record_of(job.out), text_of(known))
 
     def _step(self, step: Progress) -> None:
         self.seen.append(step)

@@ -1,8 +1,8 @@
 """What every critic is: a network that scores how real something looks, and shows what it saw on the way."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,11 @@ class Critic(nn.Module):
 
     name: ClassVar[str]
     conditional: ClassVar[bool] = False
+
+    @classmethod
+    def batchwise(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether, by these settings, an item's scores depend on others of its batch: alone it has no slope then."""
+        return False
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Judged:
         """Judge waveforms (B, S) or pictures, as the critic says; `given` only where it is `conditional`."""

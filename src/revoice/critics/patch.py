@@ -1,7 +1,8 @@
 """PatchGAN: the critic of pix2pix (Isola et al., arXiv:1611.07004, section 3.2.2 and appendix 6.1.2)."""
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,11 +26,16 @@ class PatchCritic(Critic):
         given_channels: of what it is judged beside, 0 for nothing.
         width: channels of the first layer; they double with every layer, up to 8 times.
         depth: layers of stride 2; 3 see patches of 70 x 70.
-        norm: between the first and the last layer: "batch" (as published, over all processes), "instance",
-            "spectral" (of the weights: no item depends on another) or "none".
+        norm: between the first and the last layer: "batch" (as published, over all processes; not for gradient
+            penalties), "instance", "spectral" (of the weights) or "none": no item depends on another.
     """
 
     conditional: ClassVar[bool] = True
+
+    @classmethod
+    def batchwise(cls, settings: Mapping[str, Any]) -> bool:
+        """By default and with `norm=batch`."""
+        return settings.get("norm", "batch") == "batch"
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """The conditional critic of VoicePix2Pix, after the Chainer version of pix2pix."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -25,6 +26,11 @@ class TwoStems(Critic):
     """
 
     conditional = True
+
+    @classmethod
+    def batchwise(cls, settings: Mapping[str, Any]) -> bool:
+        """It has a batch normalization, as published."""
+        return True
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Which voices of a corpus systems were trained on, by what their checkpoints say: who is unseen, and who is seen."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from revoice.checkpoint.description import Description
@@ -29,9 +29,9 @@ def training_voices(systems: Iterable[Description], manifest: Manifest) -> Train
 
     Where a checkpoint does not tell its corpus, and where one reads a folder of recordings, the name alone decides. In
     a mixture a voice may carry its corpus's name in front (`revoice.data.read.mixture.told_apart`): then it may be the
-    one that is called so.
+    one that is called so. Voices of checkpoints that one was started from, or stands on, count as its own.
     """
-    found = [_known(about, manifest) for about in systems if about.speakers]
+    found = [_known(heard, manifest) for about in systems if (heard := about.heard)]
     if not found:
         return TrainingVoices()
     return TrainingVoices(
@@ -67,16 +67,19 @@ def doubts(unseen: Collection[str], seen: Collection[str], known: TrainingVoices
     return tuple(found)
 
 
-def _known(about: Description, manifest: Manifest) -> tuple[frozenset[str], frozenset[str]]:
+def _known(heard: Mapping[str, list[str]], manifest: Manifest) -> tuple[frozenset[str], frozenset[str]]:
     """Voices of the corpus that one system may have been trained on, and those that it was."""
-    here, corpus = _corpora(manifest.corpus), about.data.get("corpus")
-    there = _corpora(corpus) if isinstance(corpus, str) else []
-    if there and not set(here) & set(there) and ANYBODY not in (*here, *there):
-        return frozenset(), frozenset()
-    names, voices = set(about.speakers), manifest.speakers
-    ends = {end for name in names for end in _ends(name)} if len(there) > 1 else set()
-    alike = {voice for voice in voices if voice in ends or (len(here) > 1 and not names.isdisjoint(_ends(voice)))}
-    return frozenset(names.intersection(voices) | alike), frozenset(names.intersection(voices))
+    here, voices = _corpora(manifest.corpus), manifest.speakers
+    some, sure = set[str](), set[str]()
+    for corpus, trained in heard.items():
+        there = _corpora(corpus) if corpus else []
+        if there and not set(here) & set(there) and ANYBODY not in (*here, *there):
+            continue
+        names = set(trained)
+        ends = {end for name in names for end in _ends(name)} if len(there) > 1 else set()
+        sure |= names.intersection(voices)
+        some |= {voice for voice in voices if voice in ends or (len(here) > 1 and not names.isdisjoint(_ends(voice)))}
+    return frozenset(some | sure), frozenset(sure)
 
 
 def _corpora(named: str) -> list[str]:

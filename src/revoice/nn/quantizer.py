@@ -1,5 +1,6 @@
 """Vector quantization (van den Oord, Vinyals, Kavukcuoglu, arXiv:1711.00937) and what keeps its codebook alive."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -72,6 +73,10 @@ class Quantizer(nn.Module):
 
     Each of G groups of D / G channels has K codes of its own: codebook and counts hold the groups' G K codes one
     after another. All that is counted is counted over all processes, so that every process keeps the same codebook.
+
+    Attributes:
+        follows: in training, codes follow what they stand for "now", "later" (when `settle` is called, what the batches
+            since then brought together counting as one) or "never".
     """
 
     codebook: Tensor
@@ -83,6 +88,8 @@ class Quantizer(nn.Module):
 
     def __init__(self, size: QuantizerSize) -> None:
         super().__init__()
+        self.follows: Literal["now", "later", "never"] = "now"
+        self._noted: list[tuple[Tensor, Tensor, Tensor]] = []  # vectors, rows and counts of batches to follow later
         if size.dim % size.groups:
             raise UserError(f"quantizer.groups={size.groups}: expected a divisor of quantizer.dim={size.dim}")
         self.size = size
@@ -113,44 +120,47 @@ class Quantizer(nn.Module):
             if self.size.metric == "cosine":
                 vectors = F.normalize(vectors, dim=2)
             learning = draws if self.training else None
-            if learning is not None:
+            if learning is not None and self.follows != "never":
                 self._start(vectors, learning)
-            codes = self.nearest(vectors)  # (G B, T), those of a group within its own K
+            still = vectors.detach()
+            flat = still.flatten(0, 1)  # (G B T, D / G)
+            codes = self.nearest(flat).view(vectors.shape[:-1])  # (G B, T), those of a group within its own K
             rows = self._rows(codes)
             values = F.embedding(rows, self._codes())  # (G B, T, D / G)
-            codebook, commitment = F.mse_loss(values, vectors.detach()), F.mse_loss(vectors, values.detach())
-            flat = rows.flatten()  # (G B T,) -> counts (G K,); torch.bincount would make a GPU wait
-            count = torch.zeros_like(self.counts).index_add_(0, flat, self.counts.new_ones(()).expand(len(flat)))
+            fixed = values.detach()
+            codebook, commitment = F.mse_loss(values, still), F.mse_loss(vectors, fixed)
+            # (G B T,) -> counts (G K,); torch.bincount would make a GPU wait
+            count = torch.zeros_like(self.counts).scatter_(0, rows.flatten(), 1.0, reduce="add")
             if learning is not None:
                 count = summed(count)
             each = self._by_group(count)
-            share = each / each.sum(-1, keepdim=True)
-            entropy = -(share * (share + 1e-10).log()).sum()
+            entropy = torch.special.entr(each / each.sum(-1, keepdim=True)).sum()
             if groups > 1:
                 entropy = entropy / groups
-            passed = values
+            passed = fixed
             if learning is not None:
                 if self.size.jitter:
-                    passed = F.embedding(self._rows(jitter(codes, self.size.jitter, learning)), self._codes())
-                self._learn(vectors, rows, count, learning)
-            passed = passed.detach() + (vectors - vectors.detach())  # the value is exactly the code's
+                    moved = self._rows(jitter(codes, self.size.jitter, learning))
+                    passed = F.embedding(moved, self._codes().detach())
+                self._follow(flat, rows, count, learning)
+            passed = passed + (vectors - still)  # the value is exactly the code's
             if groups == 1:
                 return Quantized(codes, passed.transpose(1, 2), codebook, commitment, torch.exp(entropy))
             codes = codes.view(groups, b, t).permute(1, 2, 0)
             passed = passed.view(groups, b, t, -1).permute(1, 0, 3, 2).flatten(1, 2)
             return Quantized(codes, passed, codebook, commitment, torch.exp(entropy))
 
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Vectors (G B, T, D / G), group after group -> codes (G B, T), int64."""
-        table, flat = self._codes().detach(), vectors.detach().flatten(0, -2)  # (G K, D / G), (G N, D / G)
+    def nearest(self, flat: Tensor) -> Tensor:
+        """Vectors (G N, D / G), group after group, without gradient -> codes (G N,), int64."""
+        table = self._codes().detach()  # (G K, D / G)
         # (N, K), without |vector|^2, which is the same for all codes
         if self.size.groups == 1:
             distance = torch.addmm(table.square().sum(1), flat, table.T, alpha=-2)
-            return distance.argmin(1).view(vectors.shape[:-1])
+            return distance.argmin(1)
         books = table.view(self.size.groups, self.size.codebook_size, -1)
         each = flat.view(self.size.groups, -1, flat.shape[1])
         squares = books.square().sum(2)[:, None]  # (G, 1, K)
-        return torch.baddbmm(squares, each, books.transpose(1, 2), alpha=-2).argmin(2).view(vectors.shape[:-1])
+        return torch.baddbmm(squares, each, books.transpose(1, 2), alpha=-2).argmin(2).flatten()
 
     def _rows(self, codes: Tensor) -> Tensor:
         """Codes (G B, T) within their groups -> rows of the codebook."""
@@ -184,9 +194,27 @@ class Quantizer(nn.Module):
         self._ready = False
         super()._load_from_state_dict(*args, **kwargs)
 
+    def _follow(self, flat: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:
+        if self.follows == "now":
+            self._learn(flat, rows, count, draws)
+        elif self.follows == "later":
+            self._noted.append((flat, rows, count))
+
+    def settle(self, draws: Draws) -> None:
+        """Follow what was noted; `draws` are of any of its batches."""
+        if not self._noted:
+            return
+        vectors, rows, counts = zip(*self._noted, strict=True)
+        self._noted = []
+        self._learn(self._joined(vectors), self._joined(rows), torch.stack(counts).sum(0), draws)
+
+    def _joined(self, batches: Sequence[Tensor]) -> Tensor:
+        """Tensors (G B, ...) behind each other within the groups."""
+        return torch.cat([each.unflatten(0, (self.size.groups, -1)) for each in batches], 1).flatten(0, 1)
+
     @torch.no_grad()
-    def _learn(self, vectors: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:
-        size, flat = self.size, vectors.flatten(0, 1)  # (G B T, D / G)
+    def _learn(self, flat: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:
+        size = self.size
         k = size.codebook_size
         self.used += count
         self.counts.lerp_(count, 1 - size.decay)

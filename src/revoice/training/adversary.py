@@ -23,6 +23,7 @@ from revoice.nn.adversarial import (
     joint_gradient_penalty,
     r1_penalty,
 )  # fmt: skip
+from revoice.nn.collective import processes, summed
 from revoice.nn.draws import Draws
 from revoice.settings import Flag, Place, Word, checked, settings
 from revoice.trainable import MODEL, Play
@@ -52,6 +53,12 @@ class Judging:
     given: Flag = False
     init_from: Place | None = None
     joint: Flag = False
+
+
+def batchwise(values: Any, what: str) -> bool:
+    """Whether the critic in `{name, setting: ...}` judges an item by the others of its batch, too."""
+    name, given = CRITICS.named(values, what)
+    return CRITICS.get(name).batchwise(given)
 
 
 def check_critic(values: Any, what: str) -> Judging:
@@ -144,7 +151,10 @@ class Adversary(nn.Module):
                 f"critics.{self.label}: {who} no classes: leave the losses class and class/{self.label} out"
             )
         weights = None if play.balance is None else play.balance.float()
-        return F.cross_entropy(judged.classes.float(), classes, weights)
+        if weights is None or processes() == 1:
+            return F.cross_entropy(judged.classes.float(), classes, weights)
+        whole = summed(weights[classes].sum()) / processes()  # the mean of all processes' losses is that of one batch
+        return F.cross_entropy(judged.classes.float(), classes, weights, reduction="sum") / whole
 
     def _judge(self, sample: Tensor, play: Play) -> Judged:
         return self.critic(sample, play.given if self.how.given else None)

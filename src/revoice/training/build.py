@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import seed_everything
 
 from revoice.audio.spec import FeatureSpec
-from revoice.checkpoint.description import Description, spec_facts
+from revoice.checkpoint.description import Description, joined, spec_facts
 from revoice.checkpoint.load import Loaded, load_checkpoint
 from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
@@ -48,6 +48,7 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers()), "spec": spec}
     if "emotions" in accepted(registry.get(name)):
         facts["emotions"] = list(setup.emotions())
+    coder: Loaded | None = None
     under = start if start and start.description.model == registry.get(name).grows_from else None
     start = None if under else start
     if start:
@@ -100,7 +101,8 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     model.set_features(spec)
     made_by = encoder if "content" in model.requires.fields else None
     plain = {key: value for key, value in arguments.items() if key != "spec"}
-    description = _description(model, registry.kind, plain, spec, setup, data, made_by)
+    earlier = joined(loaded.description.heard for loaded in (start, under, encoder, coder) if loaded)
+    description = _description(model, registry.kind, plain, spec, setup, data, made_by, earlier)
     return Parts(data, spec, model, description, run.trainer)
 
 
@@ -154,6 +156,7 @@ def _description(
     setup: DataSetup,
     data: DataModule,
     encoder: Loaded | None,
+    earlier: dict[str, list[str]],
 ) -> Description:
     """What checkpoints will say of the model; `encoder` is the file that made its stored content, if any."""
     return Description(
@@ -165,6 +168,7 @@ def _description(
         fields={kind: dict(how) for kind, how in setup.preparation.fields.items()},
         speakers=list(data.tables.speakers),
         levels=data.pitch_levels() if model.target != "clips" else [],
+        earlier=earlier,
         data={
             "corpus": data.facts.corpus,
             "manifest": data.facts.manifest,

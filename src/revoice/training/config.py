@@ -1,6 +1,7 @@
 """The configuration of a training run, checked from end to end before any work is done."""
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from torch import nn
@@ -15,25 +16,26 @@ from revoice.checkpoint.vocoder import check_vocoder
 from revoice.conversion.adaptation import Adaptation, Steps
 from revoice.data.config import Paths
 from revoice.data.config import build as build_data
-from revoice.errors import UserError, choices, one_line
+from revoice.errors import UserError, one_line
 from revoice.evaluation.session import Protocol
 from revoice.models.base import MODELS
 from revoice.registry import Registry
 from revoice.settings import Count, Flag, Given, Place, Seed, Word, from_config, settings
 from revoice.trainable import MODEL, Trainable
-from revoice.training.adversary import check_critic
-from revoice.training.callbacks import CALLBACKS
+from revoice.training.adversary import Judging, batchwise, check_critic
+from revoice.training.callbacks import CALLBACKS, check_monitors
 from revoice.training.codes import require_codes
 from revoice.training.content import require_encoder
 from revoice.training.loggers import LOGGERS
 from revoice.training.objective import Weights
 from revoice.training.optimizers import build_optimizer
 from revoice.training.parts import merged
-from revoice.training.plan import check_plan
+from revoice.training.plan import check_plan, check_slopes, unreached
 from revoice.training.schedule import Phases
-from revoice.training.trainer import TrainerSettings, place
+from revoice.training.trainer import TrainerSettings, place, precision
 from revoice.vocoders.base import VOCODERS
 
+log = logging.getLogger(__name__)
 LARGEST_MODEL = 20_000_000_000  # parameters; one machine holds no larger one
 _MOST_TENSORS = 100_000
 SKETCHED = ("neutral", "other")  # emotions of a network that is only drawn
@@ -106,7 +108,8 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         )
     if not registry.get(name).trained:
         raise UserError(f"model {name} needs no training: python convert.py model={name} src=a.wav tgt=b.wav")
-    place(run.trainer)  # complain about missing GPUs before preparing for an hour
+    where = place(run.trainer)  # complain about missing GPUs before preparing for an hour
+    precision(run.trainer, where)
     if run.loss is None and run.schedule is None:
         raise UserError("loss is missing: expected weights of the model's losses, e.g. loss.reconstruction=1")
     if run.loss is not None and not any(weight.value for weight in run.loss.values()):
@@ -117,39 +120,39 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
     build_optimizer(run.optimizer, nn.Linear(1, 1))
     for how in (run.optimizers or {}).values():
         build_optimizer(merged(run.optimizer, how), nn.Linear(1, 1))
-    critics = {label: check_critic(how, f"critics.{label}") for label, how in run.judges.items()}
+    critics = _check_critics(run, where.devices * run.trainer.num_nodes * run.trainer.accumulate)
     for logger, options in (run.logger or {}).items():
         LOGGERS.check(logger, options or {})
     if run.vocoder is not None and not run.trains_vocoder:
         check_vocoder(run.vocoder)
     _check_checkpoints(run)
     build_data(run.data)
-    parts: Collection[str] = [MODEL]
+    drawn: Trainable | None = None
     if run.init_from is None:  # else they are the checkpoint's
         require_encoder(name, values)
         require_codes(name, values)
-        parts = _check_sizes(registry, name, values, run.features)
+        drawn = _check_sizes(registry, name, values, run.features)
+    if never := unreached(run.schedule or (), run.max_iterations):
+        log.warning("%s", never)
     kind = registry.get(name)
     if run.init_from is None or kind.parts is Trainable.parts:
+        parts = list(drawn.parts()) if drawn else [MODEL]
         logged = check_plan(parts, critics, run.loss, run.schedule, run.optimizers or {}, kind.measured)
-        _check_callbacks(run, logged)
+        made = {name: CALLBACKS.build(name, how) for name, how in (run.callbacks or {}).items() if how is not None}
+        check_monitors(made, logged, kind, drawn)
     return run
 
 
-def _check_callbacks(run: TrainConfig, logged: list[str]) -> None:
-    """Every callback, and that what they watch is measured."""
-    made = {name: CALLBACKS.build(name, how) for name, how in (run.callbacks or {}).items() if how is not None}
-    measured = list(logged)
-    measured += [name for each in made.values() for name in getattr(each, "logs", ())]
-    for name, each in made.items():
-        monitor = getattr(each, "monitor", None)
-        if monitor == "val/loss" and monitor not in measured:
-            raise UserError(
-                f"callbacks.{name}.monitor=val/loss says nothing where no loss of the model's own has a weight in the "
-                f"end: choose another, {', '.join(each for each in measured if not each.startswith('train/'))}"
-            )
-        if monitor is not None and monitor not in measured:
-            raise choices(monitor, measured, f"callbacks.{name}.monitor")
+def _check_critics(run: TrainConfig, pieces: int) -> dict[str, Judging]:
+    """How each judges; a batch comes in so many pieces."""
+    critics = {label: check_critic(how, f"critics.{label}") for label, how in run.judges.items()}
+    check_slopes(run.schedule or (), [name for name, how in run.judges.items() if batchwise(how, f"critics.{name}")])
+    if pieces > 1 and (label := next((name for name, how in critics.items() if how.joint), None)):
+        raise UserError(
+            f"critics.{label}.joint=true looks at a batch as a whole, which {pieces} pieces are not: take "
+            "trainer.devices=1 trainer.accumulate=1"
+        )
+    return critics
 
 
 def _check_checkpoints(run: TrainConfig) -> None:
@@ -160,8 +163,8 @@ def _check_checkpoints(run: TrainConfig) -> None:
             find_checkpoint(run.ckpt_path)
 
 
-def _check_sizes(registry: "Registry[Any]", name: str, values: Mapping[str, Any], spec: FeatureSpec) -> list[str]:
-    """The parts of the network, drawn without memory: what has no sizes that go together, or of a machine, is found."""
+def _check_sizes(registry: "Registry[Any]", name: str, values: Mapping[str, Any], spec: FeatureSpec) -> Trainable:
+    """The network, drawn without memory: what has no sizes that go together, or of a machine, is found."""
     facts = {**spec_facts(spec), "n_speakers": 1, "emotions": list(SKETCHED), "spec": spec}
     try:
         model = sketch(lambda: registry.build(name, values, facts), _MOST_TENSORS)
@@ -175,4 +178,4 @@ def _check_sizes(registry: "Registry[Any]", name: str, values: Mapping[str, Any]
             f"{registry.kind}={name}: these sizes make {count:,} parameters, expected {LARGEST_MODEL:,} at most"
         )
     model.set_features(spec)
-    return list(model.parts())
+    return model

@@ -1,6 +1,6 @@
 """The LightningModule: parts of a network, and critics, that learn in turns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,13 +12,15 @@ from revoice import renamed
 from revoice.checkpoint.description import KEY, Description
 from revoice.data.read.batch import Batch
 from revoice.nn.collective import processes, summed
+from revoice.nn.quantizer import Quantizer
 from revoice.trainable import Play, Trainable
 from revoice.training.adversary import Adversary, draw_critic, others_resting
 from revoice.training.finite import Finite
 from revoice.training.gradients import Gradients, HalfWeights, half_weights
-from revoice.training.parts import Optimizers, average_gradients, build_optimizers, take_rates
+from revoice.training.parts import Optimizers, build_optimizers, take_rates, take_step
 from revoice.training.plan import check_plan
 from revoice.training.plays import Plays
+from revoice.training.rehearsal import comes_later, rehearse
 from revoice.training.replay import Replay, replay_of
 from revoice.training.schedule import Condition, Due, Phase, Schedule, Turn, everybody, logged_name
 from revoice.training.validation import measured
@@ -65,13 +67,14 @@ class VoiceModule(LightningModule):
         self.model, self.description = model, description
         judges = {name: draw_critic(name, how, seed, model.judged) for name, how in (critics or {}).items()}
         self.critics = nn.ModuleDict(judges)
-        check_plan(
+        self.plan = check_plan(  # names of all that will be logged of losses
             list(model.parts()), {name: each.how for name, each in judges.items()}, loss, schedule,
             list(optimizers or {}), model.measured,
         )  # fmt: skip
         default: dict[str, Any] = {name: {"critic": 1} for name in judges} | dict.fromkeys(model.parts(), loss or {})
         phases = schedule or (everybody(judges, model.parts()),)
         self.schedule = Schedule(phases, default)
+        self.quantizers = [each for each in model.modules() if isinstance(each, Quantizer)]
         self.settings, self.overrides = dict(optimizer), dict(optimizers or {})
         self.max_iterations, self.seed, self.clip = max_iterations, seed, clip
         self.graph = graph
@@ -109,6 +112,7 @@ class VoiceModule(LightningModule):
             for number, each in enumerate(due):
                 if each.turn.when is None or self._holds(each.turn.when, logged):
                     logged |= self._take(each, number, plays)
+            plays.settle()
         shown, watched = self._shown(), self.schedule.phase.watched & logged.keys()
         self._newest |= logged  # a part that is not due now was when it learned last
         wanted = self._newest if shown else logged if watched else {}
@@ -163,6 +167,10 @@ class VoiceModule(LightningModule):
         wanted = due.objective.weights
         if part in self.critics:
             return self._adversary(part).learn(play, wanted, batch.draws)
+        return self.losses_of(part, play, wanted)
+
+    def losses_of(self, part: str, play: Play, wanted: Collection[str]) -> dict[str, Tensor]:
+        """A model's part's own losses, and those of its critics that are wanted, unweighted."""
         losses = dict(play.losses)
         for name in self.critics:
             if self._adversary(name).how.of == part:
@@ -175,23 +183,8 @@ class VoiceModule(LightningModule):
 
     def step_part(self, turn: Turn) -> None:
         """Average, clip and apply the gradients of the part whose turn it is."""
-        optimizer = self.optimizer_of(turn.part)
-        weights = [p for group in optimizer.param_groups for p in group["params"]]
-        if all(weight.grad is None for weight in weights):
-            return
-        average_gradients(weights)
-        scaler = self._scaler()
-        if scaler is not None:
-            scaler.unscale_(optimizer)
         clip = self.clip if turn.clip is None else turn.clip
-        if clip:
-            torch.nn.utils.clip_grad_norm_(weights, clip)
-        if scaler is not None:
-            scaler.step(optimizer)
-            scaler.update()
-        else:
-            optimizer.step()
-        torch.clear_autocast_cache()  # it holds the weights of before
+        take_step(self.optimizer_of(turn.part), clip, self._scaler())
 
     def _scaler(self) -> Any:
         """Of float16 alone."""
@@ -216,6 +209,7 @@ class VoiceModule(LightningModule):
         self.schedule.finish(self.iteration, {name: float(value) for name, value in logged.items()})
         if self.schedule.phase is not phase:
             self._newest = {}
+        self._end_with_the_schedule()
         self._optimizers().step()
         self.lr_schedulers().step()  # type: ignore[union-attr]
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
@@ -233,6 +227,11 @@ class VoiceModule(LightningModule):
         if not self.trainer.sanity_checking and self.schedule.phase.watched:
             found = self.trainer.callback_metrics
             self.schedule.validated(self.iteration, {k: float(v) for k, v in found.items() if k.startswith("val/")})
+            self._end_with_the_schedule()
+
+    def _end_with_the_schedule(self) -> None:
+        if self.schedule.over:
+            self.trainer.should_stop = True
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer with a part for each that learns, and per-iteration learning rates."""
@@ -255,7 +254,10 @@ class VoiceModule(LightningModule):
         take_rates(self.lr_schedulers(), self._rates)
 
     def on_fit_start(self) -> None:
-        """All processes begin with the same numbers."""
+        """All processes begin with the same numbers; what comes late in the schedule is tried once."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if comes_later(self.schedule.phases) and (sample := data.sample()) is not None:
+            rehearse(self, sample.to(self.device))
         self.halves, self._gradients_of = half_weights(self.model.parts(), self.trainer.precision), {}
         self.replay = replay_of(self, self.graph)
         if processes() > 1:

@@ -13,6 +13,9 @@ from revoice.nn.collective import processes
 from revoice.training.optimizers import build_optimizer, learning_rate_factor
 
 log = logging.getLogger(__name__)
+_NOT_TYPED = ("params", "lr", "initial_lr")
+_SPEED = ("foreach", "fused", "capturable")  # settings that change no number
+_REMEMBERING = ("amsgrad", "centered", "momentum")  # need what is only kept from the start on
 
 
 class Optimizers(torch.optim.Optimizer):
@@ -43,16 +46,37 @@ class Optimizers(torch.optim.Optimizer):
         return next(iter(states.values())) if len(states) == 1 else {"parts": states}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with what `state_dict` gave; other parts than these are a `UserError`."""
+        """Go on with what `state_dict` gave, by the settings of now (rates: see `take_rates`).
+
+        Raises:
+            UserError: other parts than these, or a setting that needs what the state does not have.
+        """
         states: Any = state.get("parts") if len(self.parts) > 1 else {next(iter(self.parts)): state}
         if not isinstance(states, Mapping) or states.keys() != self.parts.keys():
             raise UserError(f"the checkpoint has no optimizers for the parts {', '.join(self.parts)}")
         for name, each in self.parts.items():
-            each.load_state_dict(states[name])
+            each.load_state_dict(_as_typed(states[name], each, name))
         self._gather()
 
     def _gather(self) -> None:
         self.param_groups = [group for each in self.parts.values() for group in each.param_groups]
+
+
+def _as_typed(state: Mapping[str, Any], optimizer: torch.optim.Optimizer, part: str) -> dict[str, Any]:
+    """The state of an optimizer with the settings of another of its kind in place of those that it was saved with."""
+    groups = []
+    for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        typed = {key: value for key, value in own.items() if key not in _NOT_TYPED}
+        changed = [key for key in typed if key in saved and key not in _SPEED and saved[key] != typed[key]]
+        for key in changed:
+            if key in _REMEMBERING and typed[key] and not saved[key]:
+                raise UserError(
+                    f"optimizer of {part}: {key}={typed[key]} remembers what the checkpoint, made with "
+                    f"{key}={saved[key]}, did not: leave it as it was, or start a new run with init_from="
+                )
+            log.info("optimizer of %s: %s=%s in place of %s", part, key, typed[key], saved[key])
+        groups.append({**saved, **typed})
+    return {**state, "param_groups": groups}
 
 
 def build_optimizers(
@@ -112,6 +136,30 @@ def merged(settings: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str
     if isinstance(settings.get("schedule"), Mapping) and isinstance(override.get("schedule"), Mapping):
         found["schedule"] = {**settings["schedule"], **override["schedule"]}
     return found
+
+
+def take_step(optimizer: torch.optim.Optimizer, clip: float | None, scaler: Any) -> None:
+    """Average the gradients of an optimizer's weights, clip and apply them; nothing where there are none.
+
+    Args:
+        optimizer: of one part.
+        clip: largest global norm; None and 0 do not clip.
+        scaler: of losses in float16, else None.
+    """
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    if all(weight.grad is None for weight in weights):
+        return
+    average_gradients(weights)
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+    if clip:
+        torch.nn.utils.clip_grad_norm_(weights, clip)
+    if scaler is not None:
+        scaler.step(optimizer)
+        scaler.update()
+    else:
+        optimizer.step()
+    torch.clear_autocast_cache()  # it holds the weights of before
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:

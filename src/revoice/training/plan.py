@@ -8,6 +8,7 @@ from revoice.training.adversary import OWN, TAUGHT, Judging
 from revoice.training.objective import Objective
 from revoice.training.schedule import Phase, everybody, logged_name
 
+SLOPES = ("penalty", "r1")
 BY_CRITICS = tuple(f"{kind}/" for kind in TAUGHT)
 
 
@@ -60,6 +61,38 @@ def check_plan(
     return sorted(set(names))
 
 
+def check_slopes(schedule: Sequence[Phase], batchwise: Collection[str]) -> None:
+    """Refuse a gradient penalty of critics that are `batchwise`: their slope at one item is that of the whole batch.
+
+    Raises:
+        UserError: there is one.
+    """
+    for number, turn in ((number, turn) for number, phase in enumerate(schedule) for turn in phase.turns):
+        if turn.part in batchwise and (name := next((name for name in turn.losses or () if name in SLOPES), None)):
+            raise UserError(
+                f"schedule[{number}], {turn.part}: {name} is of the slope at each item, and under batch normalization "
+                f"there is none: take critics.{turn.part}.norm=instance or spectral, or another critic"
+            )
+
+
+def unreached(schedule: Sequence[Phase], max_iterations: int) -> str | None:
+    """The first phase that a run is over before, in one line; None where each may be reached.
+
+    >>> from revoice.training.schedule import Turn
+    >>> unreached([Phase(turns=(Turn(part="model"),), iterations=9), Phase(turns=(Turn(part="model"),))], 9)
+    'schedule[1] begins after iteration 9 at the earliest, and max_iterations=9: it is never reached'
+    """
+    before = 0
+    for number, phase in enumerate(schedule):
+        if before >= max_iterations:
+            return (
+                f"schedule[{number}] begins after iteration {before} at the earliest, and max_iterations="
+                f"{max_iterations}: it is never reached"
+            )
+        before += phase.iterations if phase.iterations is not None and phase.until is None else 1
+    return None
+
+
 def _says_something(phases: Sequence[Phase], critics: Collection[str], loss: Any) -> bool:
     """Whether any part minimizes a loss of the model's own in the end: `val/loss` is the sum of those."""
     last = {turn.part: turn.losses if turn.losses is not None else loss for phase in phases for turn in phase.turns}
@@ -76,17 +109,20 @@ def _losses(
     """What is logged of a turn."""
     if turn.part not in (*critics, *parts):
         raise choices(turn.part, [*critics, *parts], f"part that learns ({where})")
+    losses = turn.losses if turn.losses is not None else {"critic": 1} if turn.part in critics else loss
+    if losses and not any(weight.value for weight in Objective(losses).weights.values()):
+        raise UserError(f"{where}: every loss weight of {turn.part} is 0: set one, or leave the turn out")
     if turn.part in critics:
-        wanted = list(turn.losses or {"critic": 1})
+        wanted = list(losses)
         for name in wanted:
             if name not in OWN:
                 raise choices(name, OWN, f"loss of critic {turn.part} ({where})")
         return [logged_name(turn.part, name, critics, "train") for name in ["loss", *wanted]]
     if stored:
         raise UserError(f"{where}: {turn.part} cannot learn from stored samples, which have no gradient: batches=live")
-    if turn.losses is None and not loss:
+    if not losses:
         raise UserError(f"{where}: no losses for {turn.part}: give the turn its losses, or loss")
-    wanted = list(turn.losses if turn.losses is not None else loss)
+    wanted = list(losses)
     known = [f"{kind}/{label}" for label, how in critics.items() if how.of == turn.part for kind in TAUGHT]
     for name in wanted:
         if name.startswith(BY_CRITICS) and name not in known:

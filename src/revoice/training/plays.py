@@ -1,8 +1,8 @@
 """What the parts of a model make of the batches of an iteration."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -26,6 +26,7 @@ class Plays:
         self.module, self.batches, self.turns, self.seeded = module, batches, turns, seeded
         self._kept: dict[str, Play] = {}
         self._stale = True  # the weights have changed since they were copied
+        self._several = len(batches) > 1
 
     def of(self, number: int, index: int) -> Play:
         """For a turn, by its number, and a micro-batch."""
@@ -34,7 +35,7 @@ class Plays:
             return self._kept[part]
         again = self._again(part, number)
         keep = bool(again) and len(self.batches) == 1
-        with torch.set_grad_enabled(self.turns[number] == part or (keep and part in again)):
+        with torch.set_grad_enabled(self.turns[number] == part or (keep and part in again)), self._following(number):
             play = self._make(part, self.batches[index])
         if keep:
             self._kept[part] = play
@@ -45,6 +46,42 @@ class Plays:
         if part not in self.module.critics:
             self._kept.clear()
             self._stale = True
+            self.settle()
+
+    def settle(self) -> None:
+        """Codes that are moving averages follow the micro-batches together, as they would one batch."""
+        draws = self.batches[0].draws
+        if self._several and draws is not None:
+            for quantizer in self.module.quantizers:
+                quantizer.settle(draws)
+
+    @contextmanager
+    def _following(self, number: int) -> Iterator[None]:
+        """What the model keeps beside its weights moves once for every sample, and not at all where it rests."""
+        part = self._played(self.turns[number])
+        rests = self.module.schedule.rests(part)
+        how: Any = "never" if rests or self._repeated(number) else "later" if self._several else "now"
+        kept = [(each, each.clone()) for each in self.module.model.buffers()] if rests else []
+        for quantizer in self.module.quantizers:
+            quantizer.follows = how
+        try:
+            yield
+        finally:
+            for quantizer in self.module.quantizers:
+                quantizer.follows = "now"
+            with torch.no_grad():
+                for each, before in kept:
+                    each.copy_(before)
+
+    def _repeated(self, number: int) -> bool:
+        """Whether a micro-batch was played for an earlier turn already, by the same weights."""
+        part = self._played(self.turns[number])
+        for earlier in reversed(self.turns[:number] if self._several else ()):
+            if earlier not in self.module.critics:
+                return False
+            if self._played(earlier) == part:
+                return True
+        return False
 
     def _make(self, part: str, batch: Batch) -> Play:
         module = self.module

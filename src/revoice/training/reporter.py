@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 class Reporter:
     """Where callbacks send media.
 
+    Where TensorBoard shows it, it stands at the step of the iteration's losses, which are counted from 0: a run that
+    goes on has what was logged from its first own step on forgotten, and no more.
+
     Args:
         folder: run folder; media land in its `samples/`.
         loggers: the trainer's loggers; those that show media (wandb, TensorBoard) receive a copy.
@@ -35,7 +38,7 @@ class Reporter:
                     key=key, audios=[str(path)], step=iteration, sample_rate=[clip.sample_rate], caption=[name]
                 )
             elif hasattr(logger.experiment, "add_audio"):
-                logger.experiment.add_audio(key, clip.samples, iteration, sample_rate=clip.sample_rate)
+                logger.experiment.add_audio(key, clip.samples, iteration - 1, sample_rate=clip.sample_rate)
         return path
 
     def image(self, name: str, png: bytes, iteration: int) -> Path:
@@ -49,7 +52,7 @@ class Reporter:
             elif hasattr(logger.experiment, "add_image"):
                 from matplotlib.image import imread
 
-                logger.experiment.add_image(key, imread(path)[..., :3], iteration, dataformats="HWC")
+                logger.experiment.add_image(key, imread(path)[..., :3], iteration - 1, dataformats="HWC")
         return path
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], iteration: int) -> None:

@@ -21,21 +21,37 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Resume:
-    """A training checkpoint that was found in order, and the iterations done by then."""
+    """A training checkpoint that was found in order.
+
+    Attributes:
+        path: where it is.  done: the iterations by then.
+        over: whether there is nothing left to do, which is no mistake of `ckpt_path=auto`.
+    """
 
     path: Path
     done: int
+    over: bool = False
 
 
-def resume_from(value: Any, folder: Path, iterations: int, model: Trainable, description: Description) -> Resume | None:
+def resume_from(
+    value: Any, folder: Path, iterations: int, model: Trainable, description: Description, phases: int = 1
+) -> Resume | None:
     """`ckpt_path`: None, a run folder, a file, or a word.
 
     "last" is the newest run beside this one that has a checkpoint; "auto" is this run folder itself if it has a
-    checkpoint, else nothing: what a scheduler may start again and again.
+    checkpoint, else nothing: what a scheduler may start again and again, also when all is done.
+
+    Args:
+        value: of the setting.  folder: of the run.  iterations: of the run.  phases: of its schedule.
+        model, description: what the checkpoint must fit.
+
+    Raises:
+        UserError: a file that is no checkpoint of such a run, or one that is at its end (but for "auto").
     """
     if not value:
         return None
-    if value == "auto":
+    auto = value == "auto"
+    if auto:
         value = folder / "checkpoints" / "last.ckpt"
         if not value.is_file():
             return None
@@ -51,7 +67,9 @@ def resume_from(value: Any, folder: Path, iterations: int, model: Trainable, des
     with refused(path, "training checkpoint that can be resumed"):
         state = read_checkpoint(path)
         done, about = state.get("global_step"), Description.from_dict(state[KEY])
-        if not isinstance(done, int) or done < 0 or "optimizer_states" not in state:
+        schedule = state.get("schedule") or {}
+        ended = bool(schedule.get("over")) and schedule.get("phase") == phases - 1
+        if not isinstance(done, int) or done < 0 or ("optimizer_states" not in state and not auto):
             raise UserError("not a training checkpoint that can be resumed: init_from= starts a new run from it")
     for name in ("model", "arguments", "features"):
         mine, theirs = description.to_dict()[name], getattr(about, name)
@@ -59,10 +77,16 @@ def resume_from(value: Any, folder: Path, iterations: int, model: Trainable, des
             raise UserError(
                 f"ckpt_path={path} was trained with other {name}: give the same model=, features= and settings"
             )
+    if auto and (ended or done >= iterations):
+        return Resume(path, done, over=True)
+    if ended:
+        raise UserError(f"ckpt_path={path}: the last phase of its schedule is over: add a phase to go on")
     if done >= iterations:
         raise UserError(
             f"ckpt_path={path} is at iteration {done}, max_iterations is {iterations}: raise max_iterations to go on"
         )
+    if "optimizer_states" not in state:
+        raise UserError(f"ckpt_path=auto: {path} holds weights alone: init_from= starts a new run from it")
     with refused(path, "training checkpoint that can be resumed"):
         require_fit(model.state_dict(), weights_in(state), description.model)
     log.info("resuming from %s at iteration %d", path, done)

@@ -3,14 +3,15 @@
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
@@ -24,7 +25,7 @@ from revoice.training.config import check
 from revoice.training.loggers import build_loggers
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
-from revoice.training.resume import resume_from, resumed
+from revoice.training.resume import Resume, resume_from, resumed
 from revoice.training.stop import Stop
 from revoice.training.trainer import build_trainer
 
@@ -70,22 +71,27 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
         print(describe(parts, config))
         return Outcome(folder, None, {})
     iterations = run.max_iterations
-    resume = resume_from(config.get("ckpt_path"), folder, iterations, parts.model, parts.description)
+    phases = len(run.schedule or (None,))
+    resume = resume_from(config.get("ckpt_path"), folder, iterations, parts.model, parts.description, phases)
+    if resume is not None and resume.over:
+        return _done_before(folder, resume)
     own = resume is not None and resume.path.resolve().is_relative_to(folder.resolve())
     loggers = build_loggers(config.get("logger") or {}, folder, resume.done if own and resume else None)
     reporter = Reporter(folder, loggers)
     vocoder = load_vocoder(run.vocoder, parts.spec) if run.vocoder and not run.trains_vocoder else None
     if vocoder is not None and "sha256" in vocoder.settings:  # which says its samples, and is looked for beside it
         parts.description.data["vocoder"] = {"name": vocoder.name, "sha256": vocoder.settings["sha256"]}
-    val_every = min(parts.trainer.val_every, iterations)
-    known = Run(parts.spec, parts.data.recordings(), reporter, iterations, val_every, vocoder)
-    stop = Stop(parts.trainer.max_time)
-    callbacks = build_callbacks(config.get("callbacks") or {}, known)
-    trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])
     module = VoiceModule(
         parts.model, parts.description, run.loss, run.optimizer, iterations, run.seed,
         run.judges, run.schedule, run.optimizers, run.trainer.clip, run.trainer.graph,
     )  # fmt: skip
+    val_every = min(parts.trainer.val_every, iterations)
+    known = Run(
+        parts.spec, parts.data.recordings(), reporter, parts.model, module.plan, iterations, val_every, vocoder
+    )  # fmt: skip
+    stop = Stop(parts.trainer.max_time)
+    callbacks = build_callbacks(config.get("callbacks") or {}, known)
+    trainer = build_trainer(parts.trainer, iterations, folder, loggers, [stop, *callbacks])
     if run.init_from and resume is None:
         take_critics(module.critics, run.init_from)
     if parts.trainer.compile:
@@ -93,25 +99,53 @@ def train(config: Mapping[str, Any], folder: Path) -> Outcome:
             for child in network.children():
                 for layer in child if isinstance(child, nn.ModuleList) else [child]:
                     layer.compile()
-    if trainer.is_global_zero:
-        for line in ["", *describe(parts, config).splitlines()]:
-            log.info("%s", line)
-        for logger in loggers:
-            logger.log_hyperparams(_flat(config))
+    with _closing(loggers):
+        if trainer.is_global_zero:
+            for line in ["", *describe(parts, config).splitlines()]:
+                log.info("%s", line)
+            for logger in loggers:
+                logger.log_hyperparams(_flat(config))
+        _fit(trainer, module, parts, resume, stop)
+        outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started, stop.reason)
+    if stop.reason:
+        return replace(outcome, stopped=f"{stop.reason}; go on with ckpt_path={folder}", by_signal=stop.by_signal)
+    return replace(outcome, stopped=outcome.metrics.get("stopped"))
+
+
+def _fit(trainer: Trainer, module: VoiceModule, parts: Parts, resume: Resume | None, stop: Stop) -> None:
     try:
         with resumed(parts.data, resume, stop):
             path = str(resume.path) if resume else None
             trainer.fit(module, datamodule=parts.data, ckpt_path=path, weights_only=True)
-        outcome = _finish(trainer, module, parts, folder, time.perf_counter() - started, stop.reason)
-        hint = f"{stop.reason}; go on with ckpt_path={folder}" if stop.reason else None
-        return replace(outcome, stopped=hint, by_signal=stop.by_signal)
     except torch._dynamo.exc.TorchDynamoException as error:
         why = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"trainer.compile=true: torch.compile fails here ({why[0]}): leave it out") from error
+
+
+@contextmanager
+def _closing(loggers: Sequence[Logger]) -> Iterator[None]:
+    """The loggers are told at the end how it went; a sweep's next job must start a run of its own in wandb."""
+    status = "failed"
+    try:
+        yield
+        status = "success"
     finally:
         for logger in loggers:
-            logger.finalize("success")
-        _finish_wandb(loggers)
+            logger.finalize(status)
+        if any(isinstance(logger, WandbLogger) for logger in loggers):
+            import wandb
+
+            wandb.finish(exit_code=int(status == "failed"))
+
+
+def _done_before(folder: Path, resume: Resume) -> Outcome:
+    """What a run left that came to its end when it was started earlier."""
+    log.info("already done: %s is at iteration %d; raise max_iterations to go on", resume.path, resume.done)
+    kept, told = resume.path.parent / "best.ckpt", folder / "metrics.json"
+    metrics = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else {}
+    if metrics.get("iterations") != resume.done:  # of an earlier end
+        metrics = {"iterations": resume.done}
+    return Outcome(folder, kept if kept.is_file() else resume.path, metrics, metrics.get("stopped"))
 
 
 @rank_zero_only
@@ -124,7 +158,7 @@ def _announce(config: Mapping[str, Any], name: str) -> None:
 
 
 def _finish(
-    trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float, stopped: str | None
+    trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float, interrupted: str | None
 ) -> Outcome:
     kept = trainer.checkpoint_callback
     best_path = getattr(kept, "best_model_path", "")
@@ -139,19 +173,14 @@ def _finish(
         "speakers": len(parts.description.speakers), "rejected": parts.data.facts.rejected,
         "version": parts.description.version, "checkpoint": str(best or last),
     }  # fmt: skip
-    if stopped:
-        metrics["stopped"] = stopped
+    ended = f"schedule: its last phase is over at iteration {trainer.global_step} of {trainer.max_steps}"
+    early = getattr(trainer.early_stopping_callback, "reason", None)
+    early = early or (ended if module.schedule.over and trainer.global_step < trainer.max_steps else None)
+    if stopped := interrupted or early:
+        metrics |= {"stopped": stopped, "interrupted": interrupted is not None}
     if trainer.is_global_zero:
         write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return Outcome(folder, best if best and best.is_file() else last, metrics)
-
-
-def _finish_wandb(loggers: list[Any]) -> None:
-    """A sweep's next job must start a run of its own."""
-    if any(isinstance(logger, WandbLogger) for logger in loggers):
-        import wandb
-
-        wandb.finish()
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

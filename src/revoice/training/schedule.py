@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from revoice.errors import UserError
 from revoice.mistakes import Expected
-from revoice.settings import Count, Natural, NotNegative, Number, Word, checked, from_mapping, settings
+from revoice.settings import Count, Flag, Natural, NotNegative, Number, Word, checked, from_mapping, settings
 from revoice.trainable import MODEL
 from revoice.training.objective import Objective, Weights
 
@@ -100,7 +100,7 @@ class Phase:
 
     Attributes:
         turns: of each iteration, one after the other.
-        iterations: how long it lasts; None until `until`, or to the end of the run.
+        iterations: how long it lasts; None until `until`, or to the end of the run. With the last phase the run ends.
         until: ends it when this holds, e.g. "val/accuracy/patch > 0.9".
         batches: "live" samples, made as the model is now, or "stored" ones that `data.generated_by` made once: critics
             may learn from them alone.
@@ -152,8 +152,11 @@ class Schedule:
     """The phases of a run, and where it is in them.
 
     Args:
-        phases: in order; the last one goes on to the end of the run.
+        phases: in order; the last one goes on to the end of the run, or ends it where it has an end of its own.
         default: weights of a turn that has none, by part.
+
+    Attributes:
+        over: whether the last phase has come to its end.
     """
 
     def __init__(self, phases: Sequence[Phase], default: Mapping[str, Mapping[str, Any]]) -> None:
@@ -163,6 +166,7 @@ class Schedule:
             for phase in self.phases
         ]
         self.number, self.began, self._streak = 0, 0, 0
+        self.over = False
         self._means: dict[str, float] = {}
         self._closed: set[str] = set()
 
@@ -173,19 +177,23 @@ class Schedule:
 
     def objective(self, part: str) -> Objective | None:
         """The last weights that a part learns by, by which validation compares iterations; None if it never learns."""
-        found = [
-            objective
-            for phase, objectives in zip(self.phases, self._objectives, strict=True)
-            for turn, objective in zip(phase.turns, objectives, strict=True)
-            if turn.part == part
-        ]
+        turns = [pair for number in range(len(self.phases)) for pair in self.turns(number)]
+        found = [objective for turn, objective in turns if turn.part == part]
         return found[-1] if found else None
+
+    def turns(self, number: int) -> list[tuple[Turn, Objective]]:
+        """Those of a phase, by its number, with their weights."""
+        return list(zip(self.phases[number].turns, self._objectives[number], strict=True))
 
     def due(self, iteration: int) -> list[Due]:
         """The turns of an iteration, counted from 0, in order."""
         at = iteration - self.began
-        pairs = zip(self.phase.turns, self._objectives[self.number], strict=True)
+        pairs = self.turns(self.number)
         return [Due(t, weights, t.part not in self._closed, at) for t, weights in pairs if at % t.every == 0]
+
+    def rests(self, part: str) -> bool:
+        """Whether a part does not learn now: it has no turn in this phase, or a gate is closed."""
+        return part in self._closed or all(turn.part != part for turn in self.phase.turns)
 
     def finish(self, iteration: int, metrics: Mapping[str, float]) -> None:
         """Take note of what an iteration measured; the next one may be of another phase."""
@@ -202,7 +210,7 @@ class Schedule:
         """Where it is, plain values."""
         return {
             "phase": self.number, "began": self.began, "streak": self._streak,
-            "means": dict(self._means), "closed": sorted(self._closed),
+            "means": dict(self._means), "closed": sorted(self._closed), "over": self.over,
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -211,6 +219,7 @@ class Schedule:
         if found.phase >= len(self.phases):
             raise UserError(f"the checkpoint is in phase {found.phase + 1}, this schedule has {len(self.phases)}")
         self.number, self.began, self._streak = found.phase, found.began, found.streak
+        self.over = found.over and found.phase + 1 == len(self.phases)
         self._means, self._closed = dict(found.means), set(found.closed) & self.phase.gates.keys()
 
     def _decide(self, values: Mapping[str, float], done: int) -> None:
@@ -227,7 +236,9 @@ class Schedule:
                 self._streak = self._streak + 1 if condition.holds(values[condition.metric]) else 0
         limit = self.phase.iterations
         over = self._streak >= self.phase.patience or (limit is not None and done - self.began >= limit)
-        if over and self.number + 1 < len(self.phases):
+        if over and self.number + 1 == len(self.phases):
+            self.over = True
+        elif over:
             self.number, self.began, self._streak = self.number + 1, done, 0
             self._means, self._closed = {}, set()
             log.info("iteration %d: phase %d of %d begins", done, self.number + 1, len(self.phases))
@@ -242,6 +253,7 @@ class _State:
     streak: Natural
     means: dict[Word, Number]
     closed: tuple[Word, ...]
+    over: Flag = False
 
 
 def logged_name(part: str, name: str, critics: Collection[str], split: str) -> str:

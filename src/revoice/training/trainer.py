@@ -95,6 +95,10 @@ def place(settings: TrainerSettings) -> Place:
         wanted = settings.devices or (visible if accelerator == "cuda" else 1)
         if accelerator == "cuda":
             _require_gpus(wanted, visible)
+        if accelerator == "mps" and not torch.backends.mps.is_available():
+            raise UserError(
+                "trainer.accelerator=mps: there is no such device here: train on the CPU with trainer.gpus=0"
+            )
         if accelerator == "mps" and wanted != 1:
             raise UserError(f"trainer.devices={wanted} with trainer.accelerator=mps: there is one such device")
         return Place(accelerator, wanted)
@@ -116,7 +120,12 @@ def _require_gpus(wanted: int, visible: int) -> None:
 
 
 def precision(settings: TrainerSettings, where: Place) -> str:
-    """The configured precision, or the default for the device."""
+    """The configured precision, or the default for the device; a `UserError` where the device does not have it."""
+    if settings.precision == "16-mixed" and where.accelerator == "cpu":
+        raise UserError(
+            "trainer.precision=16-mixed: a CPU does not train in it: expected 32, or bf16-mixed where it has such "
+            "instructions: trainer.precision=bf16-mixed"
+        )
     if settings.precision is not None:
         return settings.precision
     return (

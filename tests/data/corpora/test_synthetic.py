@@ -104,6 +104,19 @@ def test_no_voice_is_named_like_one_of_vctk() -> None:
     assert not {voice.speaker for voice in voices()} & {f"p{number}" for number in range(225, 377)}
 
 
+def test_sentences_are_drawn_for_each_training_voice(tmp_path: Path) -> None:
+    plain = {"sentences": 2, "test_sentences": 2, "per_voice": 1, "tested_voices": 0, "max_voices": 2}
+    corpus = Synthetic(tmp_path, **plain, drawn=3)
+    corpus.make()
+    rows = list(corpus.rows())
+    drawn = [row for row in rows if row.text not in sentences()]
+    assert len(rows) == corpus.recipe.utterances() == Recipe(**plain).utterances() + 2 * 3
+    assert sorted(Counter(row.speaker for row in drawn).values()) == [3, 3]
+    assert len({row.text for row in drawn}) == 6
+    assert {row.split for row in drawn} == {"train"} and all(len(row.phones) > 10 for row in drawn)
+    assert Recipe(**plain).key() != corpus.recipe.key()
+
+
 def test_more_voices_are_spoken_and_older_corpora_keep_their_folder() -> None:
     few, more = (Recipe(per_voice=1, tested_voices=0, more_voices=n) for n in (0, 30))
     assert few.key() != more.key() and more.utterances() == few.utterances() + 30

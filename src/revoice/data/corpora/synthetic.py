@@ -26,7 +26,7 @@ class Synthetic(VCTK):
 
     Args:
         root: the corpus lies in a folder of this one, named after its recipe.
-        sentences, test_sentences, per_voice, tested_voices, styles, styled_voices, max_voices, more_voices:
+        sentences, test_sentences, per_voice, tested_voices, styles, styled_voices, max_voices, more_voices, drawn:
             see `espeak.make.Recipe`.
         limit: of `Splits`: a limited corpus is spoken small.
     """
@@ -45,14 +45,16 @@ class Synthetic(VCTK):
         styled_voices: Natural = 8,
         max_voices: Count | None = None,
         more_voices: More = 0,
+        drawn: More = 0,
         limit: Count | None = None,
     ) -> None:
         if limit is not None:  # a corpus of a few clips is wanted: speak no more
             sentences, test_sentences, max_voices = min(sentences, 6), min(test_sentences, 4), min(max_voices or 4, 4)
-            more_voices = 0
+            more_voices = drawn = 0
         self.recipe = Recipe(
             sentences=sentences, test_sentences=test_sentences, per_voice=per_voice, tested_voices=tested_voices,
             styles=styles, styled_voices=styled_voices, max_voices=max_voices, more_voices=more_voices,
+            drawn=drawn,
         )  # fmt: skip
         super().__init__(root / self.recipe.key() if root else None)
 

@@ -8,6 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from revoice.evaluation.pictures import new_figure, to_png
 from revoice.nn.quantizer import Quantizer
+from revoice.trainable import Trainable
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -20,7 +21,9 @@ class Codebook:
     Models without a quantizer are left alone.
     """
 
-    logs = ("codebook/usage",)
+    def logs(self, kind: type[Trainable], model: Trainable | None) -> tuple[str, ...]:
+        """One share for each quantizer; before the model is known, that of a model with one."""
+        return ("codebook/usage",) if model is None else tuple(f"{label}/usage" for label in quantizers(model))
 
     def make(self, run: Run) -> Callback:
         """Every process logs the share, the first one draws."""
@@ -30,18 +33,28 @@ class Codebook:
 class _Codebook(Callback):
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
+        self.used: dict[str, torch.Tensor] = {}  # by label, equal in all processes
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take note before an average of the weights, whose counts are averages too, takes the model's place."""
+        for label, quantizer in quantizers(cast(VoiceModule, pl_module).model).items():
+            self.used[label] = quantizer.used.clone()
+            quantizer.used.zero_()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        for name, part in cast(VoiceModule, pl_module).model.named_modules():
-            if isinstance(part, Quantizer) and bool(part.used.any()):
-                used = part.used.clone()  # equal in all processes
-                part.used.zero_()
-                label = "codebook" if name == "quantizer" else f"codebook/{name}"
+        for label, used in self.used.items():
+            if bool(used.any()):
                 pl_module.log(f"{label}/usage", (used > 0).float().mean(), sync_dist=True)
                 if trainer.is_global_zero:
                     self.reporter.image(label.replace("/", "_"), draw(used), trainer.global_step)
+
+
+def quantizers(model: Trainable) -> dict[str, Quantizer]:
+    """Those of a model, by what they are called in the logs."""
+    found = {name: part for name, part in model.named_modules() if isinstance(part, Quantizer)}
+    return {"codebook" if name == "quantizer" else f"codebook/{name}": part for name, part in found.items()}
 
 
 def draw(used: torch.Tensor) -> bytes:

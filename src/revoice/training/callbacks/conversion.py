@@ -28,6 +28,7 @@ from revoice.evaluation.session import judges
 from revoice.evaluation.workers import Workers
 from revoice.models.base import ConversionModel
 from revoice.settings import Count, Given, Seed, Word
+from revoice.trainable import Trainable
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.vocoders.base import Vocoder
@@ -39,6 +40,7 @@ KEYS = (
     "closer_to_target", "cosine_target", "cosine_source", "mcd_converted", "f0_correlation", "voicing_error", "silence",
 )  # fmt: skip
 SCORE, ERRORS, COPY = "conversion/score", "conversion/error_rate", "conversion/error_rate_copy"
+LOGGED = (SCORE, ERRORS, COPY, *(f"conversion/{key}" for key in KEYS))
 
 
 @CALLBACKS.register("conversion")
@@ -59,8 +61,6 @@ class Conversion:
         seed: of the choice.
     """
 
-    logs = (SCORE, ERRORS, COPY, *(f"conversion/{key}" for key in KEYS))
-
     def __init__(
         self,
         voices: Annotated[Count, Field(ge=2)] = 4,
@@ -73,6 +73,10 @@ class Conversion:
         self.voices, self.sentences, self.references = voices, sentences_per_pair, references
         self.every, self.recognizer, self.seed = every, recognizer, seed
         check_recognizer(recognizer, "callbacks.conversion.recognizer")
+
+    def logs(self, kind: type[Trainable], model: Trainable | None) -> tuple[str, ...]:
+        """Of models that convert."""
+        return LOGGED if issubclass(kind, ConversionModel) else ()
 
     def make(self, run: Run) -> Callback | list[Callback]:
         """The callback; none if there are no recordings to convert, only their features."""
@@ -121,7 +125,7 @@ class _Conversion(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse to choose checkpoints by a number that will not be there."""
         monitors = {getattr(other, "monitor", None) for other in trainer.callbacks}  # type: ignore[attr-defined]
-        monitors &= set(Conversion.logs)
+        monitors &= set(LOGGED)
         if monitors:
             if self.every != 1:
                 raise UserError("a checkpoint chosen by conversion/...: type callbacks.conversion.every=1")

@@ -22,6 +22,7 @@ from revoice.evaluation.pictures import spectrograms
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript, mean_rate
 from revoice.models.base import ConversionModel
 from revoice.settings import Count, Given, Natural, Word
+from revoice.trainable import Trainable
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
@@ -30,6 +31,7 @@ from revoice.vocoders.neural import NeuralVocoder
 
 log = logging.getLogger(__name__)
 ERRORS = "samples/error_rate"
+_HEARD = (ConversionModel, NeuralVocoder)
 
 
 @CALLBACKS.register("samples")
@@ -49,11 +51,13 @@ class Samples:
             weights are not.
     """
 
-    logs = (ERRORS, f"{ERRORS}_copy")
-
     def __init__(self, count: Natural = 2, every: Count = 1, recognizer: Given | Word | None = DEFAULT) -> None:
         self.count, self.every, self.recognizer = count, every, recognizer
         check_recognizer(recognizer, "callbacks.samples.recognizer")
+
+    def logs(self, kind: type[Trainable], model: Trainable | None) -> tuple[str, ...]:
+        """Error rates, of models that make something to hear."""
+        return (ERRORS, f"{ERRORS}_copy") if issubclass(kind, _HEARD) else ()
 
     def make(self, run: Run) -> Callback | list[Callback]:
         """The callback; none if there are no recordings to convert, only their features."""
@@ -146,7 +150,7 @@ class _Samples(Callback):
         self.rounds += 1
         module = cast(VoiceModule, pl_module)
         model = module.model
-        if self.rounds % self.every == 0 and isinstance(model, ConversionModel | NeuralVocoder):
+        if self.rounds % self.every == 0 and isinstance(model, _HEARD):
             if trainer.is_global_zero:
                 training = model.training
                 with torch.autocast(module.device.type, enabled=False):

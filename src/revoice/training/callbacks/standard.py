@@ -4,17 +4,17 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import (
     Checkpoint,
     EarlyStopping,
-    EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
 )
 
 from revoice.atomic import replacing
-from revoice.settings import Natural, NotNegative, Share, Word
+from revoice.settings import Natural, NotNegative, Word
 from revoice.training.callbacks import CALLBACKS, Run
 from revoice.training.module import VoiceModule
 from revoice.untrusted import read_torch, refused
@@ -109,7 +109,10 @@ class LearningRate:
 
 @CALLBACKS.register("early_stopping")
 class EarlyStop:
-    """Stops when `monitor` has not improved by `min_delta` for `patience` validations."""
+    """Stops when `monitor` has not improved by `min_delta` for `patience` validations.
+
+    Where a schedule has phases, each is judged by itself, and one in which no part of the model learns is not.
+    """
 
     def __init__(
         self,
@@ -121,33 +124,46 @@ class EarlyStop:
         self.monitor, self.mode, self.patience, self.min_delta = monitor, mode, patience, min_delta
 
     def make(self, run: Run) -> Callback:
-        """Lightning's, which looks at every validation."""
-        return EarlyStopping(self.monitor, mode=self.mode, patience=self.patience, min_delta=self.min_delta)
+        """One that looks at every validation."""
+        return _EarlyStopping(self.monitor, mode=self.mode, patience=self.patience, min_delta=self.min_delta)
 
 
-@CALLBACKS.register("ema")
-class MovingAverage:
-    """Validates with, and keeps in checkpoints, an exponential moving average of the weights from iteration `start`.
+class _EarlyStopping(EarlyStopping):
+    """Lightning's, phase by phase.
 
-    Critics are not averaged: they judge the model as it is.
+    Attributes:
+        phase: that the count is of.
+        reason: why it ended the run; None if it did not.
     """
 
-    def __init__(self, decay: Share = 0.999, start: Natural = 0) -> None:
-        self.decay, self.start = decay, start
+    phase = 0
+    reason: str | None = None
 
-    def make(self, run: Run) -> Callback:
-        """The callback."""
-        return _Average(decay=self.decay, update_starting_at_step=self.start)
+    @property
+    def state_key(self) -> str:
+        """Lightning's: checkpoints of earlier versions go on."""
+        return super().state_key.removeprefix("_")
 
+    def state_dict(self) -> dict[str, Any]:
+        """Lightning's, and the phase."""
+        return {**super().state_dict(), "phase": self.phase}
 
-class _Average(EMAWeightAveraging):
-    """Lightning's, which averages all that a module holds, with the critics as they are."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the count; how long to wait is what was typed."""
+        self.phase = int(state_dict.get("phase", 0))
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        critics = cast(VoiceModule, pl_module).critics
-        if len(critics) and self._average_model is not None:
-            average: Any = self._average_model.module
-            average.critics.load_state_dict(critics.state_dict())
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """In another phase other losses are learned, so the count begins anew."""
+        module = cast(VoiceModule, pl_module)
+        if module.schedule.number != self.phase:
+            self.phase, self.wait_count = module.schedule.number, 0
+            self.best_score = torch.tensor(torch.inf if self.mode == "min" else -torch.inf)
+        if all(module.schedule.rests(part) for part in module.model.parts()):
+            return
+        super().on_validation_end(trainer, pl_module)
+        if trainer.should_stop and self.wait_count >= self.patience and trainer.global_step < trainer.max_steps:
+            self.reason = (
+                f"callbacks.early_stopping: {self.monitor} has not improved in {self.wait_count} validations, at "
+                f"iteration {trainer.global_step} of {trainer.max_steps}"
+            )

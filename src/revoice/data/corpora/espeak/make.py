@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from revoice.data.corpora.espeak.drawn import drawn_sentence, words
 from revoice.data.corpora.espeak.voices import ACCENT_NAMES, STYLES, Voice, voices
 from revoice.data.prepare.workers import usable_cpus
 from revoice.errors import UserError, choices
@@ -21,6 +22,7 @@ from revoice.mistakes import LARGEST
 from revoice.settings import Count, Natural, Whole, Word, one_or_more, settings
 
 VERSION = 2  # raise when the way they are spoken changes
+FIRST_DRAWN = 10_001  # number of the first drawn sentence
 VAL_EVERY = 25  # one training sentence in this many is for validation
 
 
@@ -50,6 +52,7 @@ class Recipe:
         styles: prosody styles; more than "neutral" adds styled readings by `styled_voices` training voices.
         max_voices: use only so many training voices (None: all), for quick tests.
         more_voices: designed training voices beside the 582.
+        drawn: sentences of drawn words, without sense, that each training voice speaks beside, everyone others.
     """
 
     sentences: Several = 100
@@ -60,6 +63,7 @@ class Recipe:
     styled_voices: Natural = 8
     max_voices: Count | None = None
     more_voices: More = 0
+    drawn: More = 0
 
     def __post_init__(self) -> None:
         there = len(sentences())
@@ -72,7 +76,7 @@ class Recipe:
     def utterances(self) -> int:
         """How many clips that is."""
         return sum(
-            len(_manners(number, voice, self)) * len(_readings(number, voice, self))
+            len(_manners(number, voice, self)) * len(_readings(number, voice, self)) + len(_drawn(voice, self))
             for number, voice in enumerate(_cast(self))
         )
 
@@ -84,9 +88,11 @@ class Recipe:
 @cache
 def _key(recipe: Recipe) -> str:
     values = asdict(recipe)
-    if not recipe.more_voices:
-        del values["more_voices"]  # the folder keeps the name that it had before there was such a setting
-    text = json.dumps([VERSION, values, [asdict(voice) for voice in _cast(recipe)], sentences()])
+    for later in ("more_voices", "drawn"):
+        if not values[later]:
+            del values[later]  # the folder keeps the name that it had before there was such a setting
+    known = [words()] if recipe.drawn else []
+    text = json.dumps([VERSION, values, [asdict(voice) for voice in _cast(recipe)], sentences(), *known])
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -151,29 +157,40 @@ def _readings(number: int, voice: Voice, recipe: Recipe) -> list[int]:
     return own + (test if recipe.tested_voices is None or number < recipe.tested_voices else [])
 
 
+def _drawn(voice: Voice, recipe: Recipe) -> list[str]:
+    """Sentences that this voice alone says."""
+    return [] if voice.unseen else [drawn_sentence(voice.speaker, number) for number in range(recipe.drawn)]
+
+
 def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any]:
     texts = sentences()
     audio, text_folder = root / "wav48_silence_trimmed" / voice.speaker, root / "txt" / voice.speaker
     audio.mkdir(parents=True, exist_ok=True)
     text_folder.mkdir(parents=True, exist_ok=True)
-    items, rows = [], []
+    items, rows = list[dict[str, Any]](), list[dict[str, Any]]()
+
+    def add(place: int, text: str, style: str, split: str) -> None:
+        name, manner = f"{voice.speaker}_{place:03d}", STYLES[style]
+        (text_folder / f"{name}.txt").write_text(text + "\n", encoding="utf-8")
+        items.append(
+            {
+                "wav": str(audio / f"{name}_mic1.flac"),
+                "text": text,
+                "rate": round(voice.rate * manner.rate),
+                "stress": manner.stress,
+                "pitch": _clip(voice.pitch + manner.pitch),
+                "range": _clip(voice.range + manner.range),
+                "volume": 100 + manner.volume,
+            }  # fmt: skip
+        )
+        rows.append({"id": name, "emotion": style, "split": split})
+
     for turn, style in enumerate(_manners(number, voice, recipe)):
-        manner = STYLES[style]
         for index in _readings(number, voice, recipe):
-            name = f"{voice.speaker}_{turn * len(texts) + index + 1:03d}"  # equal numbers are equal sentences
-            (text_folder / f"{name}.txt").write_text(texts[index] + "\n", encoding="utf-8")
-            items.append(
-                {
-                    "wav": str(audio / f"{name}_mic1.flac"),
-                    "text": texts[index],
-                    "rate": round(voice.rate * manner.rate),
-                    "stress": manner.stress,
-                    "pitch": _clip(voice.pitch + manner.pitch),
-                    "range": _clip(voice.range + manner.range),
-                    "volume": 100 + manner.volume,
-                }  # fmt: skip
-            )
-            rows.append({"id": name, "emotion": style, "split": _split(index, voice, recipe)})
+            # equal numbers are equal sentences
+            add(turn * len(texts) + index + 1, texts[index], style, _split(index, voice, recipe))
+    for count, text in enumerate(_drawn(voice, recipe)):
+        add(FIRST_DRAWN + number * recipe.drawn + count, text, "neutral", "train")
     return {
         "voice": f"{voice.accent}+{voice.variant.replace('Mr_Serious', 'Mr serious')}",
         "definition": voice.definition,
