@@ -52,6 +52,8 @@ class Watcher:
 
         losses = ", ".join(f"{name} loss {value:.4g}" for name, value in mean_losses(self.seen).items())
         print(f"{job.out.name}: {losses}", file=sys.stderr)
+        if job.veil:
+            return  # a picture would show the source
         if not self.free:
             print(f"{job.out.with_suffix('.png')}: not drawn: a file of that name was there before", file=sys.stderr)
             return
