@@ -73,6 +73,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> tuple[Loaded, Path]:
     return loaded, out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aspects", [(), ("timbre",), ("rhythm", "timbre"), ("pitch",), ("rhythm", "pitch")])
 @pytest.mark.parametrize(("ours", "theirs"), [(77, 130), (301, 243)])
 def test_aspects_are_inputs(aspects: tuple[str, ...], ours: int, theirs: int, split: tuple[Loaded, Path]) -> None:
@@ -95,6 +96,7 @@ def _controls(model: Any, aspects: tuple[str, ...]) -> Any:
     return model.typed_controls({"aspects": aspects})
 
 
+@pytest.mark.slow
 def test_speechsplit_says_what_a_program_needs(split: tuple[Loaded, Path], tmp_path: Path) -> None:
     about = json.loads(split[1].with_suffix(".json").read_text())["onnx"]
     assert about["contour"] == {
@@ -110,6 +112,7 @@ def test_speechsplit_says_what_a_program_needs(split: tuple[Loaded, Path], tmp_p
         require_free(tmp_path / "a.onnx")
 
 
+@pytest.mark.slow
 def test_speechsplit_of_a_table_of_voices_that_hears_a_recognizer() -> None:
     model: Any = converter("speechsplit", "speechsplit_16k", voice="speaker", n_speakers=3, **HEARS).model
     spec = load_preset("speechsplit_16k")
@@ -137,6 +140,7 @@ def codegan(stands_on: str, spec: FeatureSpec, rewritten: tuple[str, ...], **mor
     return MODELS.build("codegan", {**facts, "emotions": EMOTIONS, **sizes}).eval()
 
 
+@pytest.mark.slow
 def test_emotions_of_a_converter_s_melody_and_loudness(tmp_path: Path) -> None:
     model = codegan("recsyn", SPEC, ("pitch", "energy"))
     graph = graph_of(model, SPEC)
@@ -168,13 +172,15 @@ def test_emotions_of_a_converter_s_melody_and_loudness(tmp_path: Path) -> None:
         program.main(files)
 
 
+@pytest.mark.slow
 def test_the_example_says_which_graphs_it_does_not_feed(split: tuple[Loaded, Path]) -> None:
     said = "s.onnx asks for content_features, pitch, rhythm_features, voice_embedding: this example feeds graphs of"
     with pytest.raises(SystemExit, match=said):
         the_example().main([str(split[1]), "a.wav", "b.wav", "out.wav"])
 
 
-@pytest.mark.parametrize("more", [{}, pytest.param(HEARS, marks=pytest.mark.slow)], ids=["mel", "recognizer"])
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, HEARS], ids=["mel", "recognizer"])
 def test_emotions_of_speechsplit_s_codes(more: dict[str, Any]) -> None:
     spec = load_preset("speechsplit_16k")
     model = codegan("speechsplit", spec, ("pitch", "rhythm"), relative="corpus", **more)
@@ -223,6 +229,7 @@ def test_voices_of_a_table(kind: str) -> None:
         require_near(found, model.convert(source, [target], model.typed_controls({})))
 
 
+@pytest.mark.slow
 def test_a_table_s_voice_has_a_level() -> None:
     torch.manual_seed(0)
     sizes = {"encoder": {"channels": 8, "strides": [1, 2, 2]}, "quantizer": {"codebook_size": 8, "dim": 4, "groups": 2}}

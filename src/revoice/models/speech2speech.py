@@ -122,9 +122,8 @@ class Speech2Speech(ConversionModel):
 
     def encode(self, x: Tensor, batch: Batch | None = None) -> Quantized:
         """Features (B, F, T) -> codes; the codebook learns from a training batch."""
-        if x.shape[-1] % self.stride:
-            x = F.pad(x, (0, 1))  # an odd frame would lose its second half
-        return self.quantizer(self.encoder(x), None if batch is None else batch.draws)
+        whole = F.pad(x, (0, x.shape[-1] % self.stride))  # an odd frame would lose its second half
+        return self.quantizer(self.encoder(whole), None if batch is None else batch.draws)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction, codebook, commitment, perplexity; padding counts as silence, as published."""
