@@ -1,14 +1,16 @@
-"""The published sizes of Pix2Pix: parameters, losses of three steps of generator and critic on noise, and memory.
+"""The published sizes of Pix2Pix: parameters, losses of three steps of generator and critic on noise, time, and memory.
 
     python benchmarks/pix2pix_sizes.py [--frames 751]
 
-One process for each size, so that the memory is its own: what it holds at most, in GB (resident, of the system).
+One process for each size, so that the memory is its own: what it holds at most, in GB (resident, of the system). The
+time of a step is the processor's, of all threads, which other programs on the machine lengthen less than a clock's.
 """
 
 import argparse
 import resource
 import subprocess
 import sys
+import time
 
 import torch
 
@@ -33,7 +35,7 @@ def steps(name: str, frames: int) -> str:
     features, paired = torch.rand(1, 256, frames), torch.rand(1, 256, frames)
     batch = Batch(id=("a",), features=features, paired=paired, lengths=torch.tensor([frames]))
     given = critic.conditional and kind == "two_stems"
-    found = []
+    found, began = [], time.process_time()
     for _ in range(3):
         play = model.play(batch)
         assert play.fake is not None and play.real is not None
@@ -47,9 +49,11 @@ def steps(name: str, frames: int) -> str:
         for optimizer in optimizers:
             optimizer.step()
         found.append("/".join(f"{loss.item():.3f}" for loss in losses))
+    spent = (time.process_time() - began) / len(found)
     sizes = [sum(p.numel() for p in each.parameters()) for each in (model, critic)]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return f"{name:<12} generator {sizes[0]:,}  critic {sizes[1]:,}  losses {', '.join(found)}  memory {memory:.1f} GB"
+    told = f"{name:<12} generator {sizes[0]:,}  critic {sizes[1]:,}  losses {', '.join(found)}"
+    return f"{told}  {spent:.1f} s a step  memory {memory:.1f} GB"
 
 
 def main() -> None:

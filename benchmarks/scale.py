@@ -1,9 +1,9 @@
-"""Memory of a streaming reader, and of a manifest, at the size of VCTK and at 10 and 100 times that.
+"""Memory of both readers, and of a manifest, at the size of VCTK and at 10 and 100 times that.
 
     python benchmarks/scale.py [--batches 400] [--rows 44000 440000]
 
 Shards are real, 512 utterances of 3 s each; larger corpora are the same shards under more names. Each figure is the
-largest resident set of a process of its own.
+largest resident set of a process of its own; for shards that are mapped it is the memory that belongs to no file.
 """
 
 import argparse
@@ -15,10 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from reading import corpus
 
+T = TypeVar("T")
 VCTK = 44_000  # utterances of one microphone
 SHARDS = 8  # that are really there
 
@@ -42,6 +45,47 @@ def grown(stream: Path, factor: float) -> Path:
     index["fields"]["features"]["folder"] = "../features"
     (place / "stream" / "index.json").write_text(json.dumps({**index, "shards": names}), encoding="utf-8")
     return place / "stream"
+
+
+def mapped(features: Path, factor: float) -> Path:
+    """A field of `factor` times VCTK beside the given one, whose shards were looked through at an earlier start."""
+    from revoice.data.files import read_lines, write_json, write_lines
+    from revoice.data.prepare.places import PLACES, Contents, find_places
+
+    index = json.loads((features / "index.json").read_text(encoding="utf-8"))
+    lines = read_lines(features / "utterances.jsonl")
+    contents = Contents(features, index, [line["id"] for line in lines], [line["length"] for line in lines])
+    place, names, all_lines, all_places = features.parent / f"mapped-{factor}", [], [], []
+    place.mkdir()
+    known = find_places(contents)
+    for number in range(round(VCTK * factor / 512)):
+        old = known[number % len(known)]
+        new = replace(old, shard=f"shard-{number:06d}.tar", number=len(all_lines))
+        os.link(features / old.shard, place / new.shard)
+        names.append(new.shard)
+        all_lines += lines[old.number : old.number + len(old.first)]
+        all_places.append(new)
+    grown = Contents(place, index, [line["id"] for line in all_lines], [line["length"] for line in all_lines])
+    write_lines(place / PLACES, ({**vars(each), "crc32": each.crc(grown)} for each in all_places))
+    write_lines(place / "utterances.jsonl", all_lines)
+    write_json(place / "index.json", {**index, "shards": names})
+    return place
+
+
+def cut(features: Path, batches: int) -> tuple[float, float, float]:
+    """(MB, processor's seconds to open the shards, open files) of cutting some batches in this process."""
+    import numpy as np
+
+    from revoice.data.read.mapped import MappedField
+
+    start = time.process_time()
+    column = MappedField(features).column
+    opened, random = time.process_time() - start, np.random.default_rng(0)
+    for _ in range(batches):
+        chosen = random.integers(len(column.lengths), size=32)
+        column.cut(chosen, np.zeros(32, np.int64), np.full(32, 128), 128)
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024, opened, len(os.listdir("/proc/self/fd"))
 
 
 def read(address: Path, batches: int) -> tuple[float, float]:
@@ -85,7 +129,7 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def alone(function: Callable[..., tuple[float, float]], *arguments: object) -> tuple[float, float]:
+def alone(function: Callable[..., T], *arguments: object) -> T:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -98,7 +142,14 @@ def main() -> None:
     from revoice.data.read.stream.writer import write_stream
 
     with tempfile.TemporaryDirectory() as folder:
-        stream = write_stream(corpus(Path(folder) / "noise", SHARDS * 512))
+        prepared = corpus(Path(folder) / "noise", SHARDS * 512)
+        for factor in (1, 10, 100):
+            size, opened, files = alone(cut, alone(mapped, prepared.folders["features"], factor), options.batches)
+            print(
+                f"mapped, {factor:>3} x VCTK: {size:>6.0f} MB, opened in {opened:.1f} s of a core, {files} open files",
+                flush=True,
+            )
+        stream = write_stream(prepared)
         for factor in (1, 10, 100):
             size, first = alone(read, grown(stream, factor), options.batches)
             print(f"stream of {factor:>3} x VCTK: {size:>6.0f} MB, first batch after {first:.1f} s", flush=True)

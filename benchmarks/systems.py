@@ -20,9 +20,7 @@ from revoice.checkpoint.description import Description
 from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS
 from revoice.nn.draws import Draws
-from revoice.settings import checked
 from revoice.training.module import VoiceModule
-from revoice.training.schedule import Phases
 from revoice.training.trainer import build_trainer, settings_of
 from revoice.vocoders.base import VOCODERS
 
@@ -92,6 +90,13 @@ def system(name: str, overrides: Sequence[str] = ()) -> System:
     return System(config, spec, model.train())
 
 
+def _schedule(config: dict[str, Any]) -> Any:
+    from revoice.settings import checked  # as `schedule` below, not there before there were parts
+    from revoice.training.schedule import Phases
+
+    return checked(Phases | None, config.get("schedule"), "schedule")
+
+
 def module_of(chosen: System, iterations: int, graph: bool | None = False) -> VoiceModule:
     """What `train.py` would give to Lightning; of this commit or of one from before there were parts."""
     config, known = chosen.config, inspect.signature(VoiceModule).parameters
@@ -99,8 +104,9 @@ def module_of(chosen: System, iterations: int, graph: bool | None = False) -> Vo
         "critics": {key: how for key, how in (config.get("critics") or {}).items() if how},
         "clip": config["trainer"]["clip"],
         "graph": graph,
-        "schedule": checked(Phases | None, config.get("schedule"), "schedule"),
     }
+    if "schedule" in known:
+        more["schedule"] = _schedule(config)
     description = Description(model="benchmark", arguments={}, features={})
     given = {key: value for key, value in more.items() if key in known}
     return VoiceModule(chosen.model, description, config["loss"], config["optimizer"], iterations, 0, **given)

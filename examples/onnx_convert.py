@@ -2,7 +2,7 @@
 
     revoice-export ckpt=default out=voice.onnx             # the converter that ships; or ckpt=RUN
     revoice-export ckpt=VOCODER_RUN out=vocoder.onnx       # if there is one
-    python onnx_convert.py voice.onnx source.wav target.wav out.wav [--vocoder vocoder.onnx]
+    python onnx_convert.py voice.onnx source.wav target.wav out.wav [--vocoder vocoder.onnx] [--emotion sad]
 
 Without a vocoder the phases are found by Griffin-Lim. `voice.json` and `voice.npz` lie beside the model: what its
 features are, and the analysis window and mel filters as numbers; and `voice.embedding.onnx`, if it asks who speaks.
@@ -263,14 +263,21 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("model", "source", "target", "out"):
         parser.add_argument(name)
     parser.add_argument("--vocoder", help="a graph of the same features")
+    parser.add_argument("--emotion", help="for a graph of CodeGAN")
     given = parser.parse_args(arguments)
     model = Path(given.model)
     about = json.loads(model.with_suffix(".json").read_text())
+    if others := [name for name in about["onnx"]["inputs"] if not name.startswith(("source_", "target_", "emotion"))]:
+        raise SystemExit(f"{model} asks for {', '.join(others)}: this example feeds graphs of a source and a target")
     features = Features(about["features"], dict(np.load(model.with_suffix(".npz"))))
     rate = about["features"]["sample_rate"]
     wave = read(given.source, rate)
     source = clip(wave, "source", about, features, model)
     target = clip(trimmed(read(given.target, rate), about["trim_db"]), "target", about, features, model)
+    if "emotion" in about["onnx"]["inputs"]:
+        if given.emotion not in about["onnx"]["emotions"]:
+            raise SystemExit(f"expected --emotion with one of {', '.join(about['onnx']['emotions'])}")
+        target["emotion"] = np.array([about["onnx"]["emotions"].index(given.emotion)])
     if lacking := about["onnx"]["inputs"].keys() - source.keys() - target.keys():
         raise SystemExit(f"{model} asks for {', '.join(sorted(lacking))}: this example does without")
     made = converted(model, about, wave, source, target)

@@ -30,6 +30,12 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def key_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is hidden is hidden by a key of the tests, not by that of whoever runs them."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Small tensors: threads would only wait for each other."""
     import torch

@@ -19,13 +19,17 @@ def test_steps_are_timed_in_every_precision() -> None:
     assert all(float(row[3]) > 0 and float(row[4]) > 0 for row in rows)
 
 
-def test_a_step_stays_half_of_what_it_was() -> None:
-    """Dispatched operations in bf16 of the published networks: 2362, 1193 and 1575 before."""
-    lines = output("dispatch.py", "adain_vc_code", "vqvae", "recsyn").splitlines()
-    rows = {line.split()[0]: line.split() for line in lines}
-    assert int(rows["recsyn"][5]) <= 787
-    assert int(rows["adain_vc_code"][5]) <= 1060 and int(rows["vqvae"][5]) <= 596
-    assert int(rows["vqvae"][3]) <= 20
+HALF = {  # of the operations dispatched in a step in bf16 at first: 2362, 1193, 1575, 439, 2036, 1248; of 862
+    "adain_vc_code": 1060, "vqvae": 590, "recsyn": 787, "vqvae_speech2speech": 219, "adain_vc_stat_transfer": 920,
+    "phones": 600, "phone_teacher": 520,
+}  # fmt: skip
+
+
+def test_a_step_stays_half_of_what_it_was() -> None:  # the recognizer's teacher 0.6 of it
+    rows = {line.split()[0]: line.split() for line in output("dispatch.py", *HALF).splitlines()}
+    found = {name: int(rows[name][5]) for name in HALF}
+    assert all(found[name] <= most for name, most in HALF.items()), found
+    assert int(rows["vqvae"][3]) <= 20  # of the optimizer
 
 
 @pytest.mark.slow

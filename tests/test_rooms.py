@@ -11,7 +11,7 @@ from tests.conftest import TINY
 from tests.test_architecture import SOURCE
 
 MAKES = (("models", "convert"), ("vocoders", "forward"), ("audio", "write_blocks"))  # features, a waveform, its file
-FILES, FILES_ON_THE_WAY, FOLDERS = 45, 12, 14  # none may grow
+FILES, FILES_ON_THE_WAY, ROOMS, FOLDERS = 45, 12, 9, 14  # none may grow
 
 
 class Trace:
@@ -69,5 +69,6 @@ def test_folders_that_a_training_goes_through(command, workplace: Path) -> None:
     trace = traced(command, "train", *settings, "hydra.run.dir=outputs/rooms")
     folders = {os.path.dirname(file) for file in trace.files} - {""}
     folders = {"models" if folder.startswith("models") else folder for folder in folders}  # a system may be a folder
-    print(f"{len(folders)} folders: {sorted(folders)}")
-    assert len(folders) <= FOLDERS
+    rooms = {folder.split(os.sep)[0] for folder in folders}
+    print(f"{len(rooms)} rooms: {sorted(rooms)}; {len(folders)} folders: {sorted(folders)}")
+    assert len(rooms) <= ROOMS and len(folders) <= FOLDERS

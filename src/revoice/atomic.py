@@ -110,26 +110,27 @@ def read_record(path: Path, keys: Collection[str]) -> dict[str, Any] | None:
 
 
 def sums_of(folder: Path, names: Collection[str]) -> dict[str, Any]:
-    """What `metrics.json` says of the files beside it, by which `require_ours` knows them again."""
+    """What the report says of the files beside it, by which `require_ours` knows them again."""
     return {SUMS: {name: digest(folder / name) for name in names}}
 
 
-def claim(folder: Path) -> None:
+def claim(folder: Path, report: str = REPORT) -> None:
     """Before the first file of a report: a kill leaves none of which `require_ours` would not know whose it is."""
-    write_text(folder / REPORT, json.dumps({SUMS: _BEGUN}) + "\n")
+    write_text(folder / report, json.dumps({SUMS: _BEGUN}) + "\n")
 
 
-def require_ours(folder: Path, names: Collection[str]) -> None:
+def require_ours(folder: Path, names: Collection[str], report: str = REPORT) -> None:
     """Refuse to write a report where a file of that name lies that revoice did not make, or that was edited since.
 
     Args:
         folder: of the report.
         names: of the files that will be written beside `metrics.json`.
+        report: what is called so instead.
 
     Raises:
         UserError: with their names.
     """
-    record = read_record(folder / REPORT, ()) or {}
+    record = read_record(folder / report, ()) or {}
     sums = record.get(SUMS)
     if sums == _BEGUN:
         return
@@ -137,7 +138,7 @@ def require_ours(folder: Path, names: Collection[str]) -> None:
         foreign = [name for name in names if lexists(folder / name) and sums.get(name) != digest(folder / name)]
     else:
         known = any(key in record for key in _EARLIER)
-        foreign = [name for name in (REPORT, *names) if lexists(folder / name) and not known]
+        foreign = [name for name in (report, *names) if lexists(folder / name) and not known]
     if foreign:
         raise UserError(
             f"out={folder}: {' and '.join(foreign)} in that folder would be replaced, which revoice did not make: give "

@@ -142,6 +142,17 @@ def test_formants_move_by_the_ratio() -> None:
         assert first_formant(made) == pytest.approx(ratio * first_formant(clip), rel=0.08)
 
 
+def test_away_raises_the_formants_of_low_voices_and_lowers_those_of_high_ones() -> None:
+    def moved(f0: float, share: float) -> float:
+        clip = buzz(f0)
+        made = ANONYMIZERS.build("world", {"envelope_stretch": 1.2, "envelope_away": share})(clip, RATE)
+        return first_formant(made) / first_formant(clip)
+
+    for f0, ratio in ((110.0, 1.2), (140.0, 1.2), (180.0, 1 / 1.2), (220.0, 1 / 1.2)):
+        assert moved(f0, 1.0) == pytest.approx(ratio, rel=0.08)
+        assert moved(f0, 0.0) == pytest.approx(1 / ratio, rel=0.08)
+
+
 def first_formant(samples: np.ndarray) -> float:
     _, envelope, _ = analyzed(samples.astype(np.float64), RATE, 10.0)
     mean = envelope[20:-20].mean(0)
@@ -203,6 +214,7 @@ def test_noise_lies_as_far_below_as_it_says() -> None:
         ("world", {"f0_range": [200, 100]}, "anonymizer.world.f0_range"),
         ("world", {"f0_flat": 2}, "anonymizer.world.f0_flat=2"),
         ("world", {"f0_flatt": 1}, "did you mean 'f0_flat'"),
+        ("world", {"envelope_either": True, "envelope_away": 0.5}, "envelope_away=0.5 exclude each other"),
         ("mcadams", {"coefficient": 0}, "anonymizer.mcadams.coefficient"),
         ("mcadam", {}, "did you mean 'mcadams'"),
     ],

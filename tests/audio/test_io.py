@@ -8,7 +8,16 @@ import pytest
 import soundfile
 
 from revoice.audio import decoding as module
-from revoice.audio.io import AUDIO_SUFFIXES, AudioError, is_silent, probe_audio, read_audio, resample, write_audio
+from revoice.audio.io import (
+    AUDIO_SUFFIXES,
+    Audio,
+    AudioError,
+    is_silent,
+    probe_audio,
+    read_audio,
+    resample,
+    write_audio,
+)
 from revoice.errors import UserError
 from tests.hostile import flac, voice, wav
 
@@ -236,3 +245,21 @@ def test_samples_far_beyond_full_scale_are_refused(tmp_path):
 def test_silence_is_what_does_not_move():
     assert is_silent(np.zeros(0)) and is_silent(np.full(10, -0.5)) and is_silent(voice() * 1e-4)
     assert not is_silent(voice() * 1e-3) and not is_silent(voice() + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "words"),
+    [
+        (np.zeros((800, 2), np.float32), 16000, r"shape \(800, 2\).*samples.mean\(axis=1\)"),
+        (np.zeros((2, 800), np.float32), 16000, r"samples.mean\(axis=0\)"),
+        (np.zeros(800, np.int16), 16000, r"int16.*samples / 32768"),
+        (np.zeros(800, np.uint8), 16000, "uint8"),
+        (np.zeros(800, np.float16), 16000, r"float16.*samples.astype\(np.float32\)"),
+        (np.zeros(800, bool), 16000, "bool"),
+        ([0.0] * 800, 16000, "is a list.*np.asarray"),
+        (np.zeros(800, np.float32), 0, "0 samples a second"),
+    ],
+)
+def test_a_recording_in_memory_is_mono_and_of_floats(samples: object, rate: int, words: str) -> None:
+    with pytest.raises(AudioError, match=words):
+        Audio(samples, rate)

@@ -5,7 +5,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from revoice.audio.loudness import loudness_db, match_loudness
+from revoice.audio.loudness import loudness_db, match_level, match_loudness
 
 
 def sine(rate, level_db=0.0, seconds=3.0, hz=997.0):
@@ -44,3 +44,15 @@ def test_matching_reaches_the_level_but_never_clips():
     peaky = quiet.copy()
     peaky[500] = 0.9
     assert np.abs(match_loudness(peaky, 16000, -5.0)).max() == pytest.approx(1.0)
+
+
+def test_what_is_too_quiet_for_loudness_is_matched_by_power():
+    faint, loud = sine(48000, -77).astype(np.float32), sine(16000, -20).astype(np.float32)
+    assert loudness_db(faint, 48000) == -inf
+    made = match_level(loud, 16000, faint, 48000)
+    assert made.std() == pytest.approx(faint.std(), rel=1e-4)
+    assert not match_level(loud, 16000, np.zeros(16000), 16000).any()
+    assert not match_level(np.zeros(16000), 16000, faint, 48000).any()
+    audible = sine(48000, -30)
+    by_loudness = match_loudness(loud, 16000, loudness_db(audible, 48000))
+    assert np.array_equal(match_level(loud, 16000, audible, 48000), by_loudness)

@@ -10,14 +10,16 @@ import pytest
 import revoice
 from revoice.atomic import digest, require_ours, sums_of, write_text
 from revoice.audio.io import read_audio, write_audio
-from revoice.cli.convert import default_out, note_skipped
+from revoice.cli.convert import default_out
 from revoice.cli.watch import Watcher
-from revoice.conversion.jobs import Result, Skipped, convert_files
+from revoice.conversion.jobs import Result, Skipped, convert_files, note_skipped
 from revoice.conversion.outputs import Job, Target
+from revoice.conversion.veil import Veil
 from revoice.errors import UserError
 from revoice.evaluation.aspects import MEASURES, Matrix
 from revoice.evaluation.aspects_report import write_aspects
 from revoice.evaluation.report import write_metrics
+from revoice.models.base import Progress
 from tests.conftest import TINY
 from tests.hostile import RATE, voice
 
@@ -92,6 +94,18 @@ def test_a_picture_of_the_users_is_kept(
     for seed in (4, 5):  # ours is replaced
         assert "not drawn" not in convert(seed) and picture.read_bytes().startswith(b"PNG")
     assert json.loads((tmp_path / "o.json").read_text())["picture_sha256"] == digest(picture)
+
+
+def test_no_picture_shows_who_was_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = list[Job]()
+    monkeypatch.setattr(Watcher, "_draw", lambda _, job: drawn.append(job))
+    watcher = Watcher(revoice.load("random_cnn", settings={"channels": 2}).model, [], show=False)
+    told, hidden = (Job(tmp_path / "a.wav", tmp_path / "o.wav", veil=veil) for veil in (None, Veil(b"key")))
+    for job in (told, hidden):
+        watcher.begin(job)
+        watcher._step(Progress(0, 1, 1, 1, {"style": 1.0}))
+        watcher.done(job)
+    assert drawn == [told]
 
 
 def test_a_list_of_skipped_sources_replaces_nobodys_file(command, trained: Path, clips: Path, tmp_path: Path) -> None:

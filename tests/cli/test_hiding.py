@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from revoice.atomic import digest
 from revoice.audio.io import read_audio, write_audio
 from revoice.audio.presets import load_preset
 from revoice.checkpoint.description import Description
@@ -18,6 +19,8 @@ from revoice.cli.convert import _convert
 from revoice.conversion.jobs import Result
 from revoice.conversion.load import load
 from revoice.conversion.outputs import Job, Target
+from revoice.conversion.veil import Veil
+from revoice.errors import UserError
 from revoice.models.base import MODELS
 
 
@@ -43,12 +46,11 @@ def pool(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def targets(folder: Path, each: bool = False) -> dict[str, set[str]]:
-    """What the records beside the outputs say: the voices that each speaker's clips, or each clip, were given."""
+    """What the names of the outputs say: the voices that each speaker's clips, or each clip, were given."""
     found: dict[str, set[str]] = {}
-    for path in sorted(folder.rglob("*.json")):
-        record = json.loads(path.read_text())
-        source = Path(record["source"])
-        found.setdefault(source.name if each else source.parent.name, set()).add(Path(record["target"][0]).parent.name)
+    for path in sorted(folder.rglob("*.wav")):
+        source, _, voice = path.stem.partition("_to_")
+        found.setdefault(source if each else path.parent.name, set()).add(voice)
     return found
 
 
@@ -67,6 +69,62 @@ def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, peo
         command(*say, f"seed={seed}", "voices.far=1", "voices.per=utterance", f"out={tmp_path / str(seed)}")
         several.append(targets(tmp_path / str(seed), each=True))
     assert several[0] != several[1] and len(set.union(*several[0].values())) == 4
+
+
+@pytest.mark.parametrize("way", ["voice=pseudo", "model=anonymizer"])
+def test_nothing_beside_an_output_tells_who_was_hidden(way: str, command, trained, people, pool, tmp_path) -> None:
+    """Names neither, with `name={hidden}`; and what was converted is known again all the same."""
+    voice = (
+        [f"ckpt={trained}", f"voices.pool={pool}", "vocoder.iterations=1"]
+        if way == "voice=pseudo"
+        else ["workers=0", "model.by.seed=8675309"]
+    )
+    broken = people / "p900" / "broken.wav"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no sound")
+    say = ("convert", f"src={people}", way, *voice)
+    out = tmp_path / "out"
+    status, said, err = command(*say, f"out={out}", "name='{hidden}'")
+    assert status == 0 and "4 converted, 1 skipped" in said and "broken.wav" in err
+    written = {path: path.read_text() for path in out.rglob("*.json")}
+    assert len(written) == 4 and all(path.parent == out for path in out.rglob("*.wav"))
+    sources = [path for path in people.rglob("*.*") if path != broken]
+    words = {str(people), *(word for path in sources for word in (path.stem, path.parent.name, digest(path)))}
+    words |= {"8675309", pool}
+    for path, text in written.items():
+        assert not [word for word in words if word and (word in text or word in str(path.relative_to(out)))]
+    status, said, err = command(*say, f"out={out}", "name='{hidden}'")
+    assert status == 0 and "0 converted, 4 kept" in said and {path: path.read_text() for path in written} == written
+    shutil.rmtree(broken.parent)
+
+
+def test_what_was_hidden_by_an_earlier_version_is_made_anew_and_told_no_longer(command, people, tmp_path) -> None:
+    clip = next(people.rglob("*.flac"))
+    say = ("convert", "model=anonymizer", f"src={clip}", f"out={tmp_path / 'o'}")
+    assert command(*say)[0] == 0
+    (record,) = (tmp_path / "o").glob("*.json")
+    told = json.loads(record.read_text()) | {"source": str(clip), "source_sha256": digest(clip), "target": []}
+    del told["output"]
+    record.write_text(json.dumps(told))
+    assert command(*say)[0] == 0 and [*(tmp_path / "o").glob("*.json")] == [record]
+    assert str(clip) not in record.read_text() and str(digest(clip)) not in record.read_text()
+
+
+def test_another_key_is_another_name_and_the_same_key_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "a"))
+    veil = Veil.of_user()
+    assert veil("x") == Veil.of_user()("x") != veil("y") and veil([None, "x"]) == [None, veil("x")]
+    key = tmp_path / "a" / "revoice" / "hiding.key"
+    assert key.stat().st_mode & 0o777 == 0o600 and veil.key not in repr(veil).encode()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "b"))
+    assert Veil.of_user()("x") != veil("x")
+    key.write_bytes(b"short")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "a"))
+    with pytest.raises(UserError, match="is no key"):
+        Veil.of_user()
+    monkeypatch.setenv("XDG_STATE_HOME", str(key))
+    with pytest.raises(UserError, match="set XDG_STATE_HOME=FOLDER"):
+        Veil.of_user()
 
 
 def test_a_drawn_voice_is_one_nobody_has(command, people: Path, pool: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from revoice.cli.convert import as_settings
 from revoice.cli.quoting import quote_arguments
 
 AWKWARD = [
@@ -77,3 +78,10 @@ def test_paths_of_the_parts_of_a_mixture_are_quoted() -> None:
     assert quote_arguments(["data.parts.vctk.root=a b (1)"]) == ["data.parts.vctk.root='a b (1)'"]
     assert quote_arguments(["data.streaming.address=http://x/y?a=b"]) == ["data.streaming.address='http://x/y?a=b'"]
     assert quote_arguments(["data.parts.vctk.batch_size=3"]) == ["data.parts.vctk.batch_size=3"]
+
+
+def test_dashes_before_a_setting_of_a_conversion_change_nothing() -> None:
+    typed = ["src=a.wav", "strength=0.3", "vocoder.iterations=100", "voice=pseudo", "seed=3", "gender=female"]
+    assert as_settings([f"--{setting}" for setting in typed]) == as_settings(typed)
+    assert {"++controls.strength=0.3", "vocoder=griffin_lim", "voices.seed=3"} < {*as_settings(typed)}
+    assert as_settings(["--help", "--cfg=job"]) == ["--help", "--cfg=job"]

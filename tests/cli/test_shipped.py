@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import revoice
-from revoice.audio.io import read_audio
+from revoice.audio.io import read_audio, write_audio
 from revoice.audio.speaker import speaker_encoder
 from revoice.checkpoint.load import shipped
 from revoice.cli import convert, try_it
@@ -66,7 +66,8 @@ def test_try_converts_two_embedded_voices(typed, tmp_path: Path, capsys: pytest.
     typed(try_it, f"out={tmp_path / 'try'}")
     said = capsys.readouterr().out
     assert "to the target" in said and "differ from the source's" in said
-    assert {path.name for path in (tmp_path / "try").iterdir()} == {"source.wav", "target.wav", "converted.wav"}
+    made = {"source.wav", "target.wav", "converted.wav", "try.json"}
+    assert {path.name for path in (tmp_path / "try").iterdir()} == made
 
 
 def test_try_takes_one_s_own_recordings(typed, clips, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +76,37 @@ def test_try_takes_one_s_own_recordings(typed, clips, tmp_path: Path, capsys: py
     with pytest.raises(SystemExit):
         typed(try_it, f"src={clips['p901']}")
     assert "belong together" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", [".", "there", "linked"])
+def test_try_writes_over_nobody_s_recording(
+    out: str, clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(revoice.conversion.load, "load", lambda *_: pytest.fail("a model is loaded"))
+    for name, file in (("source.wav", "p901"), ("target.wav", "p905"), ("there/converted.wav", "p901")):
+        Path(name).parent.mkdir(exist_ok=True)
+        write_audio(name, read_audio(clips[file]).samples, 16000)
+    Path("linked").symlink_to(".")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.wav")}
+    monkeypatch.setattr(sys, "argv", ["try", "src=source.wav", "tgt=target.wav", f"out={out}"])
+    with pytest.raises(SystemExit):
+        try_it.main()
+    assert ("converted.wav in that folder would be" if out == "there" else "source.wav there is one of the") in (
+        capsys.readouterr().err
+    )
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.wav")}
+
+
+def test_try_goes_on_in_its_own_folder_until_something_there_is_edited(clips, tmp_path: Path) -> None:
+    clip = read_audio(clips["p901"])
+    made, inputs = dict.fromkeys(try_it.CLIPS, clip), [*clips.values()]
+    for _ in range(2):
+        try_it._require_free(tmp_path, inputs)
+        try_it._write(tmp_path, made)
+    write_audio(tmp_path / "converted.wav", clip.samples[::-1], 16000)
+    with pytest.raises(UserError, match=r"converted\.wav in that folder would be replaced"):
+        try_it._require_free(tmp_path, inputs)
 
 
 def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

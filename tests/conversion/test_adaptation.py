@@ -65,6 +65,12 @@ def test_strength_says_how_far_the_weights_go(converter: Converter, clips: list[
     np.testing.assert_array_equal(own.samples, same.samples)
 
 
+def test_a_model_that_would_not_learn_is_told_before_anything_is_heard() -> None:
+    with pytest.raises(UserError, match=r"adapt=20: a random_cnn .*\(adain_vc, vqvae\)"):
+        revoice.load("random_cnn", adapt=20)
+    assert revoice.load("random_cnn", adapt={"steps": 0, "rate": 1e-3}).adaptation.steps == 0
+
+
 def test_nothing_to_adapt(converter: Converter, clips: list[Path]) -> None:
     clip = converter.references([clips[0]])[0]
     assert adapted(converter.model, [clip], Adaptation(steps=0), converter.spec) is None

@@ -49,6 +49,14 @@ def test_output_is_as_long_and_as_loud_as_the_source(converter: Converter, clips
     assert abs(loudness_db(out.samples, out.sample_rate) - loudness_db(source.samples, source.sample_rate)) < 1.0
 
 
+def test_a_source_too_quiet_for_loudness_comes_out_as_quiet(converter: Converter, clips: dict[str, Path]) -> None:
+    loud = read_audio(clips["p901"])
+    faint = Audio(loud.samples * np.float32(1.5e-4 / loud.samples.std()), loud.sample_rate)  # -76 dB
+    assert loudness_db(faint.samples, faint.sample_rate) == -np.inf
+    out = converter.convert(faint, clips["p905"])
+    assert out.samples.std() == pytest.approx(faint.samples.std(), rel=1e-3)
+
+
 def test_converting_twice_gives_the_same_samples(converter: Converter, clips: dict[str, Path]) -> None:
     first, second = (converter.convert(clips["p901"], clips["p905"]).samples for _ in range(2))
     np.testing.assert_array_equal(first, second)

@@ -72,6 +72,12 @@ def test_who_waits_reads_first_which_vocoder_speaks(
     assert told == f"vocoder: vocos ({tmp_path / 'vocoder.ckpt'})" and "interrupted" in reason and status == 2
 
 
+def test_a_vocoder_in_place_of_a_model_is_named_as_one(command, clip: str, tmp_path: Path) -> None:
+    vocoder(tmp_path / "v.safetensors")
+    status, _, err = command("convert", f"ckpt={tmp_path / 'v.safetensors'}", f"src={clip}", f"tgt={clip}")
+    assert status == 2 and "holds a vocoder, vocos" in err and f"type vocoder.ckpt={tmp_path / 'v.safetensors'}" in err
+
+
 def test_settings_that_are_of_none(tmp_path: Path) -> None:
     file = model(tmp_path / "best.ckpt")
     with pytest.raises(UserError, match="vocoder.iterations=3: of which vocoder"):

@@ -21,8 +21,10 @@ from revoice.conversion.outputs import (
     check_out,
     find_sources,
     find_target,
+    is_finished,
     made_here,
     plan,
+    record_of,
     require_pattern,
 )  # fmt: skip
 from revoice.errors import UserError
@@ -149,6 +151,41 @@ def test_what_was_said_with_an_embedding_is_said_again_without(
         target = Target([clip], "b", embedding)
         said.append(len(convert_files(converter, [job], target, converter.controls({})).written))
     assert said == [1, 0, 1, 0]
+
+
+def test_a_vocoder_by_another_path_is_the_same(converter: Converter, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.wav")
+    (out,) = run(converter, [source], [source], tmp_path / "o").written
+    record = json.loads(out.with_suffix(".json").read_text())
+    record["vocoder_settings"] = {"projections": "free", "checkpoint": "/here/v.ckpt", "sha256": "1"}
+    write_text(out.with_suffix(".json"), json.dumps(record))
+    about = {key: value for key, value in record.items() if key not in ("seconds", "chunked", "real_time_factor")}
+    for change, same in (
+        ({"checkpoint": "/there/v.ckpt"}, True),
+        ({"sha256": "2"}, False),
+        ({"projections": "x"}, False),
+    ):
+        settings = {**record["vocoder_settings"], **change}
+        assert is_finished(out, {**about, "vocoder_settings": settings}) is same
+
+
+def test_two_formats_of_one_name_have_a_record_each(converter: Converter, tmp_path: Path) -> None:
+    first, second = write(tmp_path / "a.wav"), write(tmp_path / "b.wav", 200)
+    for source, name in ((first, "x.wav"), (second, "x.flac")):
+        run(converter, [source], [first], tmp_path / name)
+    assert record_of(tmp_path / "x.wav").name == "x.json" and record_of(tmp_path / "x.flac").name == "x.flac.json"
+    for source, name in ((first, "x.wav"), (second, "x.flac")):
+        record = made_here(tmp_path / name)
+        assert record is not None and record["source"] == str(source) and record["output"] == name
+        assert run(converter, [source], [first], tmp_path / name).kept == [tmp_path / name]
+    older = {key: value for key, value in json.loads((tmp_path / "x.json").read_text()).items() if key != "output"}
+    write_text(tmp_path / "x.json", json.dumps(older))  # as earlier versions wrote it
+    (tmp_path / "x.flac.json").unlink()
+    assert made_here(tmp_path / "x.wav") and not made_here(tmp_path / "x.flac")
+    assert run(converter, [first], [first], tmp_path / "x.wav").kept
+    for suffix in (".wav", ".json"):
+        (tmp_path / "x").with_suffix(suffix).rename((tmp_path / "y").with_suffix(suffix))
+    assert made_here(tmp_path / "y.wav")
 
 
 def test_a_kill_leaves_nothing_without_an_owner(

@@ -15,9 +15,10 @@ from test_prepare import tree
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
+from revoice.data.prepare.places import PLACES
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
 from revoice.data.prepare.shards import ShardWriter, crcs_of, lines_path, read_shard, shard_lines, shard_path
-from revoice.data.read.packed import PackedField
+from revoice.data.read.mapped import MappedField
 from revoice.data.read.store import MemoryStore
 from revoice.data.read.stream.index import Stream
 from revoice.data.read.stream.writer import write_stream
@@ -111,7 +112,7 @@ def test_a_flipped_bit_is_told_and_the_advice_mends_it(
 def test_shards_of_an_earlier_version_are_read(corpus: Path, prepared: Prepared, tmp_path: Path) -> None:
     expected = MemoryStore(prepared).utterance("features", 0)
     for folder in prepared.folders.values():
-        (folder / "packed.npy").unlink()
+        (folder / PLACES).unlink()
         index = json.loads((folder / "index.json").read_text())
         for path in [*folder.glob("shard-*.jsonl"), folder / "utterances.jsonl"]:
             lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -123,7 +124,6 @@ def test_shards_of_an_earlier_version_are_read(corpus: Path, prepared: Prepared,
     assert len(stream.read(range(len(stream.shards)), FIELDS)) == stream.facts.train
     folder = prepared.folders["features"]
     flip(folder / "shard-000001.tar", second_header(folder / "shard-000001.tar"))
-    (folder / "packed.npy").unlink()
     with one_line("is damaged .4 utterances are missing"):  # counted, though not compared
         MemoryStore(prepared)
 
@@ -165,18 +165,27 @@ def test_statistics_that_cannot_be_read_are_made_again(text: str, prepared: Prep
     assert path.read_text() == whole
 
 
-def test_a_packed_array_whose_header_changed_is_made_again(prepared: Prepared) -> None:
+def test_places_that_changed_are_found_again(prepared: Prepared) -> None:
     folder = prepared.folders["features"]
-    expected = PackedField(folder).array.copy()
-    path = folder / "packed.npy"
+    expected = MappedField(folder).column.array()
+    path = folder / PLACES
     whole = path.read_bytes()
-    for place in range(128):
+    for place in range(0, len(whole), 3):
         flip(path, place, place % 8)
-        found = PackedField(folder).array
-        assert found.dtype == expected.dtype and np.array_equal(found, expected)
-        path.write_bytes(whole)
-    path.write_bytes(whole.replace(b", 80)", b", 16)"))  # as many rows, each of another width
-    assert np.array_equal(PackedField(folder).array, expected)
+        assert torch.equal(MappedField(folder).column.array(), expected)
+        assert path.read_bytes() == whole
+    for text in (
+        b"",
+        b"{",
+        b"null",
+        b"[1]",
+        b"{}",
+        whole[:-9],
+        whole * 2,
+        whole.replace(b'"number": 5', b'"number": 0'),
+    ):
+        path.write_bytes(text)
+        assert torch.equal(MappedField(folder).column.array(), expected)
 
 
 @pytest.mark.parametrize(

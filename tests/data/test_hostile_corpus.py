@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 import soundfile
+import torch
 from data_helpers import speakers_folder, touch
 from test_prepare import SPEC, run, tree
 
@@ -23,8 +24,9 @@ from revoice.data.fields.clip import load_clip
 from revoice.data.memory import VoiceDataModule
 from revoice.data.prepare import selection as module
 from revoice.data.prepare.compute import Chunk
+from revoice.data.prepare.places import PLACES
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
-from revoice.data.read.packed import PackedField
+from revoice.data.read.mapped import MappedField
 from revoice.data.read.store import MemoryStore
 from revoice.errors import UserError
 from revoice.evaluation.session import Protocol, usable_trials
@@ -68,14 +70,15 @@ def assert_consistent(prepared: Prepared) -> None:
         assert index["stored"] == len(lists["utterances"]) and index["rejected"] == len(lists["rejected"])
         assert index["utterances"] == index["stored"] + index["rejected"]
         assert all(line["reason"] and "\n" not in line["reason"] for line in lists["rejected"])
-        packed = PackedField(folder)
-        assert len(packed.array) == packed.offsets[-1], label
-        assert np.isfinite(packed.array.astype(np.float64)).all(), label
+        column = MappedField(folder).column
+        array = column.array()
+        assert len(array) == column.lengths.sum(), label
+        assert np.isfinite(array.double().numpy()).all(), label
         assert not list(folder.glob("*.part"))
     store = MemoryStore(prepared)
     for position in range(len(store)):
         for label in prepared.folders:
-            rate = store._packed[label].per_frame
+            rate = store.column(label).per_frame
             if rate is not None:
                 assert store.utterance(label, position).shape[-1] == store.lengths[position] * rate
 
@@ -219,14 +222,14 @@ def test_files_that_vanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["shard-000001.tar", "shard-000001.jsonl", "utterances.jsonl", "rejected.jsonl", "index.json", "packed.npy"],
+    ["shard-000001.tar", "shard-000001.jsonl", "utterances.jsonl", "rejected.jsonl", "index.json", PLACES],
 )
 @pytest.mark.parametrize("left", [0.0, 0.5, None])
 def test_what_lost_bytes_after_it_was_written_is_made_again(
     name: str, left: float | None, corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = run(corpus, tmp_path).folders["features"]
-    PackedField(folder).array  # noqa: B018  packs
+    MappedField(folder)
     whole = tree(tmp_path)
     stamps = {path: path.stat().st_mtime_ns for path in folder.glob("shard-*.tar")}
     path = folder / name
@@ -235,7 +238,7 @@ def test_what_lost_bytes_after_it_was_written_is_made_again(
     else:
         os.truncate(path, int(left * path.stat().st_size))
     prepared = run(corpus, tmp_path)
-    PackedField(prepared.folders["features"]).array  # noqa: B018
+    MappedField(prepared.folders["features"])
     assert tree(tmp_path) == whole
     changed = [p.name for p, stamp in stamps.items() if p.stat().st_mtime_ns != stamp]
     assert changed == (["shard-000001.tar"] if name.startswith("shard") else [])
@@ -271,7 +274,7 @@ def test_damage_that_keeps_its_size_is_told_in_one_line(corpus: Path, tmp_path: 
     shard.write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(UserError, match="is damaged .*: delete it and index.json") as caught:
         MemoryStore(prepared)
-    assert "\n" not in str(caught.value) and not list(shard.parent.glob("*packed*"))
+    assert "\n" not in str(caught.value) and not (shard.parent / PLACES).exists()
 
 
 @pytest.mark.parametrize("size", [0, 100, 1500, 5000, 20000, 60000, 80000])
@@ -287,11 +290,15 @@ def test_a_full_disk_while_preparing(size: int, corpus: Path, tmp_path: Path) ->
     assert len(MemoryStore(again)) == 12
 
 
-def test_a_full_disk_while_packing(corpus: Path, tmp_path: Path) -> None:
+def test_a_full_disk_at_the_first_use(corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be remembered is found out at every start."""
     prepared = run(corpus, tmp_path)
-    with full_after(30000), pytest.raises(UserError, match=r"packed\.npy to .*: File too large"):
-        MemoryStore(prepared)
-    assert not list(tmp_path.rglob("*packed*"))
+    with full_after(100):
+        store = MemoryStore(prepared)
+    folder = prepared.folders["features"]
+    assert f"cannot write {PLACES} to {folder}: File too large: that is found out anew at every start" in caplog.text
+    assert not list(tmp_path.rglob("*places*"))
+    assert torch.equal(store.utterance("features", 3), MemoryStore(prepared).utterance("features", 3))
     assert_consistent(prepared)
 
 

@@ -24,6 +24,7 @@ from revoice.data.corpora.splits import Splits
 from revoice.data.fields.base import Field
 from revoice.data.files import locked
 from revoice.data.prepare import selection as module
+from revoice.data.prepare.places import PLACES
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare, prepare_share
 from revoice.data.prepare.shards import read_shard, shard_lines
 from revoice.data.setup import MixtureSetup
@@ -39,8 +40,8 @@ def run(root: Path, out: Path, fields: tuple = ("features",), **settings) -> Pre
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every prepared file by name (without locks and the memory of file times)."""
-    files = {path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    """Every prepared file by name (without locks and the memories of file times)."""
+    files = {path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", PLACES)}
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files) if not p.name.startswith("hashes-")}
 
 

@@ -12,9 +12,10 @@ from revoice.audio.io import read_audio
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
+from revoice.data.prepare.places import PLACES
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
+from revoice.data.read.mapped import MappedField
 from revoice.data.read.mixture import Mixed, MixedStore, held
-from revoice.data.read.packed import PackedField
 from revoice.data.read.sampler import CropSampler
 from revoice.data.read.store import MemoryStore, room_on
 from revoice.errors import UserError
@@ -110,7 +111,7 @@ def test_splits_select(prepared: Prepared) -> None:
 
 
 def test_statistics(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("revoice.data.read.packed._BLOCK", 37)
+    monkeypatch.setattr("revoice.data.read.mapped._BLOCK", 37)
     store = MemoryStore(prepared)
     frames = torch.cat([store.utterance("features", i) for i in store.positions("train")], dim=1).double()
     found = store.statistics()
@@ -118,20 +119,23 @@ def test_statistics(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(found.std, frames.std(1, correction=0).float(), atol=1e-5, rtol=1e-5)
     path = next(prepared.folders["features"].glob("statistics-*.json"))
     assert json.loads(path.read_text())["utterances"] == len(store.positions("train"))
-    monkeypatch.setattr(PackedField, "statistics", None)
+    monkeypatch.setattr(MappedField, "statistics", None)
     assert torch.equal(store.statistics().mean, found.mean)  # remembered
 
 
-def test_packing_happens_once_and_the_choice_is_told(prepared: Prepared, caplog: pytest.LogCaptureFixture) -> None:
+def test_shards_are_looked_through_once_and_the_choice_is_told(
+    prepared: Prepared, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
+    folder = prepared.folders["features"]
+    (folder / PLACES).unlink(missing_ok=True)
     MemoryStore(prepared)
-    path = prepared.folders["features"] / "packed.npy"
-    stamp = path.stat().st_mtime_ns
-    MemoryStore(prepared, device="cpu")
-    assert path.stat().st_mtime_ns == stamp
-    assert "memory-mapped" in caplog.text and "memory of cpu: features" in caplog.text and "MB" in caplog.text
-    array = np.load(path, mmap_mode="r")
-    assert array.dtype == np.float16 and array.shape == (MemoryStore(prepared).lengths.sum(), 80)
+    assert f"looking through 3 of 3 shards of {folder}, once" in caplog.text and "memory-mapped" in caplog.text
+    stamp = (folder / PLACES).stat().st_mtime_ns
+    caplog.clear()
+    store = MemoryStore(prepared, device="cpu")
+    assert (folder / PLACES).stat().st_mtime_ns == stamp and "looking through" not in caplog.text
+    assert f"memory of cpu: features {store.lengths.sum() * 160 / 1e6:.1f} MB" in caplog.text
 
 
 @pytest.mark.gpu

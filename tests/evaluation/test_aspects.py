@@ -20,6 +20,7 @@ from revoice.evaluation.aspects import (
     _apart,
     _Clips,
     _ways,
+    at_pitch_of,
     measure,
     parallel_trials,
 )  # fmt: skip
@@ -58,6 +59,18 @@ def test_measures_know_their_own_aspect() -> None:
     slow = dict(zip(MEASURES, _apart(clips.heard(tone(220, 1.5)), target, voice), strict=True))
     assert slow["duration"] == pytest.approx(0.5, abs=0.01) and slow["phone timing"] > 0.1
     assert slow["pitch median"] < 30
+
+
+def test_the_target_at_the_source_s_pitch_has_that_pitch_and_its_own_timing() -> None:
+    source, target = tone(110, 1.0), tone(180, 1.4)
+    clips, voice = _Clips(Manifest("x", Path(), ()), Pitch()), np.array([1.0, 0.0], np.float32)
+    moved = clips.heard(at_pitch_of(source, target))
+    to_source = dict(zip(MEASURES, _apart(moved, clips.heard(source), voice), strict=True))
+    to_target = dict(zip(MEASURES, _apart(moved, clips.heard(target), voice), strict=True))
+    assert to_source["pitch median"] < 30 and to_target["pitch median"] > 700
+    assert to_target["duration"] < 0.01
+    silent = Audio(np.zeros(16000, np.float32), 16000)
+    assert at_pitch_of(silent, target) is target
 
 
 def test_where_source_and_target_do_not_differ_there_is_no_way_to_go(tmp_path: Path) -> None:

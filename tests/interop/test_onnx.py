@@ -242,18 +242,17 @@ def test_whatever_the_exporter_says_is_one_line(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_what_has_no_graph(exported: Path, tmp_path: Path) -> None:
-    model, _ = small("vqvae")  # speaks with a table of voices
-    with pytest.raises(UserError, match="no graph of vqvae"):
-        graph_of(model, SPEC)
-    codegan = MODELS.get("codegan")
-    with pytest.raises(UserError, match="no graph of codegan, whose codes are rewritten to an emotion"):
-        graph_of(codegan(80, 16000, 256, ("sad", "glad")), SPEC)
-    with pytest.raises(UserError, match="no graph of pix2pix, which hears an anonymized copy of the source"):
-        graph_of(MODELS.get("pix2pix")(1024), load_preset("stft_16k1024"))
-    with pytest.raises(UserError, match="no graph of speechsplit, whose steps depend on the clips"):
-        graph_of(converter("speechsplit", "speechsplit_16k").model, load_preset("speechsplit_16k"))
     with pytest.raises(UserError, match="no graph of random_cnn, which searches"):
         graph_of(MODELS.get("random_cnn")(SPEC.channels), SPEC)
+    spec = load_preset("complex_16k")
+    with pytest.raises(UserError, match="no graph of anonymizer, which is no network, but signal processing"):
+        graph_of(MODELS.get("anonymizer")(spec.channels, spec.sample_rate, spec.hop), spec)
+    codegan = MODELS.get("codegan")
+    with pytest.raises(UserError, match="no graph of codegan without the model of its codes"):
+        graph_of(codegan(80, 16000, 256, ("sad", "glad")), SPEC)
+    lone = converter("speechsplit", "speechsplit_16k", lacks="generator")
+    with pytest.raises(UserError, match="no graph of speechsplit without its generator"):
+        graph_of(lone.model, lone.spec)
     said = refusal(exported, lambda: command("export", f"ckpt={exported / 'model.ckpt'}", "out=a.onnx", "half=true"))
     assert "an .onnx file has 32 bits" in said
     (tmp_path / "model.onnx").write_text("mine")

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from revoice.audio.features import extractor
 from revoice.audio.presets import load_preset
+from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import Loaded, load_checkpoint
 from revoice.interop.fixture import load_fixture
 from revoice.vocoders.waveglow import WaveGlow
@@ -67,8 +69,12 @@ def newer(state: State) -> State:
 
 
 def nemo(state: State) -> State:
+    """Its model of later versions, with the inverses that it keeps and what makes its mels."""
     extra = {f"convinv.{i}.inv_conv.weight": torch.zeros(2, 2, 1) for i in range(2)}
-    return {f"waveglow.{n}": v for n, v in (state | extra).items()}
+    filters = extractor(load_preset("mel_22k_tacotron")).basis.T[None]
+    front = {"window": torch.hann_window(1024), "fb": filters, "stft.forward_basis": torch.rand(1026, 1)}
+    named = {f"waveglow.{n.replace('WN.', 'wavenet.')}": v for n, v in (state | extra).items()}
+    return named | {f"audio_to_melspec_precessor.{n}": v for n, v in front.items()}
 
 
 FORMS: dict[str, Callable[[State], Any]] = {
@@ -77,7 +83,10 @@ FORMS: dict[str, Callable[[State], Any]] = {
     "compiled": lambda s: {"state_dict": {f"_orig_mod.{n}": v for n, v in s.items()}},
     "apart": lambda s: {"state_dict": apart(s)},
     "parametrizations": newer,
+    "hub, 16 bits": lambda s: {"state_dict": {f"module.1.{n}": v for n, v in apart(s).items()}},
     "NeMo": nemo,
+    "NeMo's checkpoint": lambda s: {"state_dict": nemo(s), "epoch": 3},
+    "NeMo, earlier": lambda s: {f"waveglow.{n}": v for n, v in fused(apart(s)).items()},
     "stale products": lambda s: s | {n: torch.zeros_like(v) for n, v in fused(s).items() if n not in s},
     "fused": fused,
 }  # fmt: skip
@@ -93,12 +102,22 @@ def test_every_form_is_read(form: str, tmp_path: Path, capsys: pytest.CaptureFix
     model, state = tiny()
     torch.save(FORMS[form](state), tmp_path / "w.pt")
     loaded = bring(tmp_path / "w.pt", tmp_path / "a.safetensors")
-    assert "coupling=alternating" in capsys.readouterr().out
+    assert "coupling=alternating" in capsys.readouterr().out and loaded.spec == load_preset("mel_22k_tacotron")
     mel = torch.randn(1, 80, 5)
     torch.testing.assert_close(loaded.model(mel), model(mel), rtol=1e-4, atol=1e-5)
-    if form != "fused":
+    if form not in ("fused", "NeMo, earlier"):
         found = loaded.model.state_dict()
         assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
+
+
+def test_mels_are_those_of_the_filters_in_a_model_of_nemo_s(tmp_path: Path) -> None:
+    spec = FeatureSpec.from_dict(load_preset("mel_22k_tacotron").to_dict() | {"fmax": None})
+    filters = {"audio_to_melspec_precessor.fb": extractor(spec).basis.T[None]}
+    torch.save(nemo(tiny()[1]) | filters, tmp_path / "model_weights.ckpt")
+    assert bring(tmp_path / "model_weights.ckpt", tmp_path / "a.ckpt").spec.fmax == 11025
+    (tmp_path / "w.nemo").write_bytes(b"\x1f\x8b")
+    said = refusal(tmp_path / "w.nemo", lambda: bring(tmp_path / "w.nemo", tmp_path / "b.ckpt"))
+    assert "type tar -xf" in said and "path=model_weights.ckpt" in said
 
 
 class _Wrapped(nn.Module):

@@ -6,6 +6,7 @@ from revoice.errors import UserError
 from revoice.models.adain_vc import AdaINVC
 from revoice.models.adain_vc.model import kl_to_standard_normal
 from revoice.models.base import MODELS, PitchControls
+from revoice.nn.adain import time_statistics
 from revoice.nn.adain_decoder import spread_upsampling
 from revoice.nn.draws import Draws
 from revoice.nn.masked import masked_l1
@@ -102,6 +103,37 @@ def test_instance_norm_makes_content_blind_to_gain_and_offset_per_channel() -> N
         none = small(content_encoder={**SMALL, "norm": "none"}).eval()
         far = (none.content_encoder(x).mean - none.content_encoder(scaled).mean).abs().mean()
     assert near < 0.3 * far
+
+
+def test_the_mirrored_encoder_hands_over_what_its_blocks_removed_the_last_first(monkeypatch) -> None:
+    encoder, x, seen = small(conditioning="stat_transfer").content_encoder, torch.randn(2, 10, 64), []
+    normalize = encoder._norm
+    monkeypatch.setattr(encoder, "_norm", lambda h: seen.append(time_statistics(h)) or normalize(h))
+    removed = encoder.removed(x)
+    assert len(removed) == len(seen) - 1  # the first layer is in front of the blocks
+    for found, told in zip(removed, seen[:0:-1], strict=True):
+        assert torch.equal(found, torch.stack(told)[..., 0])
+
+
+def test_the_mirrored_encoder_gives_in_one_pass_what_it_gives_in_two() -> None:
+    """Values and gradients, in float32; in 16 bits the losses of a step, which take one pass."""
+    model = small(conditioning="stat_transfer")
+    given = batch(reference=64)
+    apart = model.losses(given)["reconstruction"]
+    with torch.autocast("cpu", torch.bfloat16):
+        together = model.losses(given)["reconstruction"]
+    assert float(together) == pytest.approx(float(apart), rel=2e-2)
+    encoder, x, other = model.content_encoder, given.features, given.reference
+    code, removed = encoder.code_and_removed(x, other)
+    alone = encoder(x)
+    pairs = [(code.mean, alone.mean), (code.log_variance, alone.log_variance), (removed, encoder.removed(other))]
+    for found, wanted in pairs:
+        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+    weights = [p for name, p in encoder.named_parameters() if "log_variance" not in name]
+    one = torch.autograd.grad(code.mean.square().sum() + removed.square().sum(), weights)
+    two = torch.autograd.grad(alone.mean.square().sum() + encoder.removed(other).square().sum(), weights)
+    for found, wanted in zip(one, two, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-4)
 
 
 def test_strength_moves_from_the_own_voice_to_the_target() -> None:

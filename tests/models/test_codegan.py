@@ -27,6 +27,15 @@ ENCODERS = {
     "pitch": {"channels": 16, "hidden": 3, "layers": 1, "convolutions": 1, "every": 4},
 }
 SPLIT = {**FACTS, "encoders": ENCODERS, "decoder": {"hidden": 8, "layers": 1}, "converter": {"hidden": 8, "layers": 1}}
+CONVERTER = {
+    "model": "recsyn",
+    "arguments": {
+        **FACTS,
+        "content": {"layers": 1, "width": 16, "heads": 2},
+        "neck": {"channels": 8, "hidden": 16},
+        "decoder": {"channels": 16, "hidden": 16, "blocks": 1, "voice": 16, "pitch_bins": 16},
+    },
+}
 STYLED = [
     "data.corpus={styles: [neutral, happy], styled_voices: 2, max_voices: 2, sentences: 6, test_sentences: 4, "
     "per_voice: 6, tested_voices: 0}"
@@ -99,7 +108,7 @@ def test_losses_and_what_the_critic_is_told() -> None:
 def test_the_distance_compares_an_emotion_with_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is rewritten right is at no distance, whichever emotions a batch has."""
     gan, two = model(), replace(batch(2), emotion=torch.tensor([1, 3]))
-    real = gan._sequence(gan._codes(two))
+    real = gan.sequence(gan._codes(two))
     made = {1: real[0], 3: real[1], 0: 9 + real[0], 2: 9 + real[0]}
     right = lambda codes, wanted: torch.stack([made[int(place)] for place in wanted])  # noqa: E731
     monkeypatch.setattr(gan.generator, "forward", right)
@@ -132,12 +141,7 @@ def test_conversion_changes_what_is_rewritten_alone() -> None:
 
 
 def test_a_converter_s_melody_is_rewritten_and_its_words_stay() -> None:
-    speaks = {
-        "content": {"layers": 1, "width": 16, "heads": 2},
-        "neck": {"channels": 8, "hidden": 16},
-        "decoder": {"channels": 16, "hidden": 16, "blocks": 1, "voice": 16, "pitch_bins": 16},
-    }
-    codes = {"model": "recsyn", "arguments": {**FACTS, **speaks}}
+    codes = CONVERTER
     both = model(codes=codes, rewritten=["pitch", "content"]).eval()
     said = replace(batch(1, 90), waveform=0.1 * torch.randn(1, 90 * 256))
     assert both.convert(said, [], CodeGANControls(emotion="sad")).shape == (1, 80, 90)
@@ -161,7 +165,7 @@ def test_codes_of_any_rates_are_rewritten(pitch: int, rhythm: int, frames: int) 
     gan = model(codes={"model": "speechsplit", "arguments": {**SPLIT, "encoders": encoders}}).eval()
     sum(gan.play(batch()).losses.values()).backward()
     codes = gan.coder.codes(batch(1, frames))
-    back = gan._put_back(codes, gan._sequence(codes))
+    back = gan.put_back(codes, gan.sequence(codes))
     torch.testing.assert_close((back.pitch, back.rhythm), (codes.pitch, codes.rhythm))
     assert gan.convert(batch(1, frames), [], CodeGANControls(emotion="sad")).shape == (1, 80, frames)
 
@@ -190,6 +194,18 @@ def test_mistakes() -> None:
         CodeGAN(**FACTS, emotions=EMOTIONS, codes={"model": "speechsplit", "arguments": one_hot})
     with pytest.raises(UserError, match="valid: angry, happy, neutral, sad"):
         model().check_controls(CodeGANControls(emotion="bored"))
+    for name, value in (("source_emotion", "sad"), ("strength", 0.5)):
+        with pytest.raises(UserError, match=f"{name}: .* add emotion="):
+            model().check_controls(CodeGANControls(**{name: value}))
+        model().check_controls(CodeGANControls(emotion="happy", **{name: value}))
+    model().check_controls(CodeGANControls(rhythm_code=2))
+
+
+def test_a_code_that_the_model_of_the_codes_has_not_is_refused() -> None:
+    with pytest.raises(UserError, match=r"model\.rewritten=\[rhythm\].*expected content, pitch"):
+        model(codes=CONVERTER, rewritten=["rhythm"])
+    with pytest.raises(UserError, match="rhythm_code: the recsyn"):
+        model(codes=CONVERTER, rewritten=["pitch"]).check_controls(CodeGANControls(rhythm_code=2))
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def test_a_told_source_moves_the_mean_by_the_difference_of_two_emotions() -> Non
     for source in (None, "happy", "sad"):
         means[source] = gan.rewrite(codes, CodeGANControls(emotion="sad", source_emotion=source)).pitch.mean()
     torch.testing.assert_close(means["sad"], codes.pitch.mean())  # from sad to sad the level stays
-    own = gan._sequence(codes)
+    own = gan.sequence(codes)
     usual = [gan.generator(own, torch.tensor([EMOTIONS.index(e)])).mean() for e in ("sad", "happy")]
     torch.testing.assert_close(means["happy"], codes.pitch.mean() + usual[0] - usual[1])
     with pytest.raises(UserError, match="valid: angry, happy, neutral, sad"):

@@ -15,7 +15,7 @@ from revoice.models.base import MODELS
 from revoice.models.phones import Phones
 from revoice.models.phones.recognizer import _targets, _taught
 from revoice.models.whisper import Whisper
-from revoice.nn.augment import masked, resampled, varied
+from revoice.nn.augment import echoed, masked, resampled, varied
 from revoice.nn.draws import Draws
 
 SMALL = {"n_features": 8, "channels": 16, "dilations": [1, 2]}
@@ -156,6 +156,33 @@ def test_resampled_is_faster() -> None:
     ramp = torch.arange(8.0).expand(2, 1, 8)
     fast = resampled(ramp, torch.tensor([2.0, 0.5]))
     assert fast[0, 0].tolist() == [0, 2, 4, 6, 7, 7, 7, 7] and fast[1, 0].tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5]
+
+
+@pytest.mark.parametrize("frames", [1, 7, 64])
+def test_a_room_adds_what_was_heard_before(frames: int) -> None:
+    """In float32 to the last bits, which the order of a sum moves."""
+    torch.manual_seed(frames)
+    power = torch.rand(3, 5, frames, dtype=torch.float64) ** 4
+    decay, tail = (torch.rand(3, 1, 1, dtype=torch.float64) for _ in range(2))
+    wet = power.clone()
+    for k in range(1, 12):
+        wet[..., k:] += (tail * decay**k * power)[..., : max(0, frames - k)]
+    torch.testing.assert_close(echoed(power, decay, tail), wet, atol=1e-12, rtol=1e-12)
+    single = echoed(power.float(), decay.float(), tail.float())
+    torch.testing.assert_close(single, wet.float(), atol=1e-6, rtol=1e-6)
+
+
+def test_each_axis_is_resampled_by_itself() -> None:
+    x, speed = torch.randn(2, 6, 9), torch.tensor([0.8, 1.3])
+    assert torch.equal(resampled(x, speed, axis=1), resampled(x.transpose(1, 2), speed).transpose(1, 2))
+
+
+def test_clips_without_any_change_stay_as_they_are(monkeypatch) -> None:
+    """All of it is left out where no draw is below one half, and the floor is where it was."""
+    monkeypatch.setattr(Draws, "uniform", lambda *_, device: torch.full((2, 16), 0.5, device=device))
+    monkeypatch.setattr(Draws, "normal", lambda _, name, *shape, device: torch.zeros(2, *shape, device=device))
+    x = torch.rand(2, 80, 50) * 1.5 - 0.5
+    torch.testing.assert_close(varied(x, torch.tensor([50, 50]), Draws(0, 0, 0, 2, 2)), x, atol=1e-6, rtol=1e-6)
 
 
 def test_varied_keeps_the_scale_and_the_range() -> None:

@@ -6,6 +6,7 @@ from revoice.errors import UserError
 from revoice.models.base import Controls
 from revoice.models.speech2speech import Speech2Speech, batch_deviation
 from revoice.nn.draws import Draws
+from revoice.nn.voice_code import VoiceCode
 
 TINY = {"channels": 16, "residual_channels": 8, "quantizer": {"codebook_size": 16, "dim": 8, "learn": "loss"}}
 
@@ -27,6 +28,16 @@ def test_the_loss_is_the_error_in_units_of_the_batch_s_deviation() -> None:
     error = (made - given.features).square().mean() / given.features.std(correction=0)
     assert float(model.losses(given)["reconstruction"]) == pytest.approx(float(error), rel=1e-5)
     assert float(batch_deviation(given.features)) == pytest.approx(float(given.features.std(correction=0)), rel=1e-5)
+
+
+def test_an_unknown_speaker_is_the_mean_of_the_table() -> None:
+    torch.manual_seed(0)
+    code = VoiceCode("speaker", 4, 3)
+    told = code(torch.tensor([2, -1, 0]))
+    rows = code.layer.weight
+    torch.testing.assert_close(told, torch.stack([rows[2], rows.mean(0), rows[0]]))
+    (gradient,) = torch.autograd.grad(told.sum(), rows)
+    torch.testing.assert_close(gradient, torch.tensor([4 / 3, 1 / 3, 4 / 3])[:, None].expand(3, 4))
 
 
 def test_the_table_s_voices_differ_and_several_rows_are_their_mean() -> None:

@@ -150,6 +150,38 @@ def test_controls_without_a_target_s_aspect() -> None:
     assert net.tempo(80, [source], fast) == 50 / 80
 
 
+@pytest.mark.parametrize("relative", ["speaker", "corpus"])
+def test_the_range_of_a_chunk_is_around_the_level_of_the_whole_recording(relative: str) -> None:
+    net, whole, target = model(relative=relative).eval(), clips(80), clips(50, 200.0, 1)
+    assert whole.f0 is not None
+    known = net.of_voice(whole)
+    controls = SpeechSplitControls(semitones=2, pitch_range=1.5)
+    parts = []
+    for part, features in zip(whole.f0.split(40, 1), whole.features.split(40, 2), strict=True):
+        chunk = Batch.of_clip(
+            features[0], f0=part[0], embedding=whole.embedding[0], level=known[0, 0], spread=known[0, 1]
+        )
+        parts.append(net.pitch(chunk, [target], controls))
+    torch.testing.assert_close(torch.cat(parts, 1), net.pitch(whole, [target], controls))
+
+
+def test_a_level_that_goes_with_timbre_is_not_taken_alone() -> None:
+    alone = SpeechSplitControls(aspects=("level",))
+    with pytest.raises(UserError, match=r"aspects=\[level\].*add timbre"):
+        model(relative="speaker").check_controls(alone)
+    model(relative="corpus").check_controls(alone)
+    model(relative="speaker").check_controls(SpeechSplitControls())
+
+
+def test_one_frame_is_converted() -> None:
+    net, source, target = model().eval(), clips(1), clips(50, 200.0, 1)
+    for controls in (SpeechSplitControls(), SpeechSplitControls(aspects=("rhythm",), timing="aligned")):
+        made = net.convert(source, [target], controls)
+        assert made.shape == (1, 20, 50 if "rhythm" in controls.aspects else 1) and bool(made.isfinite().all())
+    back = net.convert(target, [source], SpeechSplitControls(aspects=("rhythm", "pitch"), timing="aligned"))
+    assert back.shape == (1, 20, 1)
+
+
 def test_without_a_target_the_own_voice_speaks() -> None:
     net, source = model().eval(), clips(80)
     own = net.convert(source, [source], SpeechSplitControls(aspects=()))

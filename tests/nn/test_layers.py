@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from revoice.nn.adain import TimeStatistics, adaptive_instance_norm, each_of, instance_norm, time_statistics
-from revoice.nn.conv import SameConv1d, padded, pixel_shuffle_1d
+from revoice.nn.conv import Pointwise, SameConv1d, padded, pixel_shuffle_1d
 from revoice.nn.draws import Draws
 from revoice.nn.perturb import perturbed
 
@@ -32,6 +32,12 @@ def test_instance_norm_removes_mean_and_deviation() -> None:
     y = instance_norm(torch.randn(2, 3, 50) * 4 + 7)
     torch.testing.assert_close(y.mean(2), torch.zeros(2, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(y.std(2, correction=0), torch.ones(2, 3), atol=1e-4, rtol=0)
+
+
+def test_instance_norm_leaves_nothing_of_one_frame() -> None:
+    for kind in (torch.float32, torch.bfloat16):
+        made = instance_norm(torch.full((2, 3, 1), 7.0, dtype=kind))
+        assert made.dtype == kind and made.shape == (2, 3, 1) and not made.any()
 
 
 def test_adain_gives_the_style_and_equals_its_definition() -> None:
@@ -69,6 +75,17 @@ def test_maps_of_one_vector_are_the_same_as_one_product() -> None:
 def test_convolutions_that_share_their_padding_give_the_same_bits(kernel: int) -> None:
     conv, x = SameConv1d(3, 4, kernel), torch.randn(2, 3, 20)
     assert torch.equal(conv(padded(x, (5, 4), "reflect"), (5, 4)), conv(x))
+
+
+def test_a_map_of_channels_is_one_convolution_in_16_bits() -> None:
+    torch.manual_seed(0)
+    each, x = Pointwise(24, 16), torch.randn(3, 24, 9)
+    plain = each(x)
+    assert torch.equal(plain, torch.nn.functional.linear(x.transpose(1, 2), each.weight, each.bias).transpose(1, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = each(x)
+    assert half.dtype == torch.bfloat16 and half.shape == plain.shape
+    torch.testing.assert_close(half.float(), plain, atol=3e-2, rtol=3e-2)
 
 
 def test_time_statistics_round_trip() -> None:

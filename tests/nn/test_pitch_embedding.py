@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from revoice.data.read.batch import Batch
+from revoice.models.base import ConversionModel, PitchControls
 from revoice.nn.pitch import PitchEmbedding, log_level, moved
 
 
@@ -25,3 +27,20 @@ def test_levels_ignore_unvoiced_frames():
     assert log_level(contour).exp().item() == pytest.approx(200.0)
     assert log_level(torch.zeros(3)).isnan()
     assert moved(contour, -math.log(2)).tolist() == pytest.approx([0.0, 50.0, 200.0, 0.0])
+
+
+def test_the_range_of_a_chunk_is_around_the_level_of_the_whole_recording():
+    melody = torch.tensor([0.0, 100.0, 120.0, 150.0, 220.0, 300.0, 0.0, 280.0])
+    target = Batch.of_clip(torch.zeros(2, 3), f0=torch.tensor([180.0, 0.0, 220.0]))
+    controls, model = PitchControls(semitones=3, pitch_range=1.7, strength=0.8), ConversionModel()
+
+    def steered(f0: torch.Tensor, level: torch.Tensor | None) -> torch.Tensor:
+        source = Batch.of_clip(torch.zeros(2, len(f0)), f0=f0, level=level)
+        made = model.steered_pitch(source, [target], controls)
+        assert made is not None
+        return made[0]
+
+    whole = steered(melody, None)
+    parts = [steered(part, log_level(melody)) for part in melody.split(4)]
+    torch.testing.assert_close(torch.cat(parts), whole)
+    assert not torch.allclose(steered(melody[:4], None), whole[:4])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from revoice.training.gradients import Gradients, HalfWeights, half_weights
 
@@ -48,6 +49,33 @@ def test_copies_in_16_bits_give_what_autocast_gives() -> None:
     assert half.of(net.conv.weight).dtype == half.of(net.linear.bias).dtype == torch.bfloat16
     assert half.of(net.exact.weight) is net.exact.weight and half.of(net.read.weight) is net.read.weight
     assert net.conv._parameters["weight"] is net.conv.weight and isinstance(net.conv.weight, nn.Parameter)
+
+
+def test_what_does_not_learn_is_copied_once_and_again_when_it_is_changed() -> None:
+    torch.manual_seed(0)
+    net = Net()
+    net.conv.requires_grad_(False)
+    half, x = HalfWeights(net), torch.randn(5, 4, 9)
+    casts: list[int] = []
+
+    class Casts(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            casts[-1] += func is torch.ops.aten._to_copy.default or func is torch.ops.aten.copy_.default
+            return func(*args, **(kwargs or {}))
+
+    for step in range(4):
+        if step == 3:
+            with torch.no_grad():
+                net.conv.weight += 1
+        casts.append(0)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            expected = net(x)
+            with Casts():
+                half.refresh()
+                with half.used():
+                    assert torch.equal(net(x), expected), step
+    assert not half.of(net.conv.weight).requires_grad and half.of(net.linear.weight).requires_grad
+    assert [count - casts[1] for count in casts] == [2, 0, 0, 1]  # a weight and a bias; the weight
 
 
 def test_gradients_add_up_and_stay_apart() -> None:

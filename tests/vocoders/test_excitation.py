@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from revoice.audio.features import extract
 from revoice.audio.pitch import pitch_for
@@ -33,6 +36,30 @@ def test_items_do_not_influence_each_other() -> None:
     f0 = torch.stack([torch.full((50,), 100.0), torch.zeros(50)])
     assert torch.equal(excitation(f0, spec)[1:], excitation(f0[1:], spec))
     assert not torch.equal(excitation(f0, spec), excitation(f0, spec, seed=1))
+
+
+class Apple(TorchDispatchMode):
+    """The meta device refuses float64, as Apple's does."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            if isinstance(one, Tensor) and one.is_meta and one.dtype == torch.float64:
+                raise TypeError("this device does not support float64")
+        return made
+
+
+def test_a_device_without_float64_gets_the_same_from_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, f0 = load_preset("mel_22k"), torch.full((1, 30), 120.0)
+    wanted, moved = excitation(f0, spec), []
+    monkeypatch.setattr(Tensor, "cpu", lambda self: f0 if self.is_meta else self)  # what lies there is lent by the CPU
+    plain = Tensor.to
+    monkeypatch.setattr(Tensor, "to", lambda self, *where: moved.append(self) or plain(self, *where))
+    with Apple():
+        assert excitation(f0.to("meta"), spec).is_meta
+    assert torch.equal(moved[-1], wanted) and moved[-1].dtype == torch.float32
+    with pytest.raises(TypeError), Apple():
+        f0.to("meta").double()
 
 
 def harmonics(hz: float, seconds: float, rate: int) -> np.ndarray:

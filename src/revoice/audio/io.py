@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from revoice.atomic import Disk, replacing
-from revoice.audio.decoding import AudioError, mean_channel, opened, reason_of
+from revoice.audio.decoding import RATES, AudioError, mean_channel, opened, reason_of
 from revoice.audio.ffmpeg import BY_FFMPEG
 from revoice.errors import choices
 
@@ -37,10 +37,29 @@ class Audio:
     Attributes:
         samples: (S,) float32, full scale is -1..1.
         sample_rate: Hz.
+
+    Raises:
+        AudioError: the samples are of several channels, or no floats, whose scale nobody could tell.
     """
 
     samples: np.ndarray
     sample_rate: int
+
+    def __post_init__(self) -> None:
+        given, wanted = self.samples, "expected mono samples (S,), floats whose full scale is 1"
+        if not isinstance(given, np.ndarray):
+            raise AudioError(
+                f"a recording is a {type(given).__name__}, {wanted}, in a numpy array: np.asarray(samples)"
+            )
+        if given.ndim != 1:
+            way = f": samples.mean(axis={int(np.argmin(given.shape))})" if given.ndim == 2 else ""
+            raise AudioError(f"a recording has the shape {given.shape}, {wanted}{way}")
+        if given.dtype not in (np.float32, np.float64):
+            way = f": samples / {-float(np.iinfo(given.dtype).min):.0f}" if given.dtype.kind == "i" else ""
+            way = ": samples.astype(np.float32)" if given.dtype.kind == "f" else way
+            raise AudioError(f"a recording has samples of {given.dtype}, {wanted}{way}")
+        if not self.sample_rate > 0:
+            raise AudioError(f"a recording has {self.sample_rate} samples a second, expected {RATES[0]} to {RATES[1]}")
 
     @property
     def seconds(self) -> float:

@@ -36,9 +36,24 @@ def match_loudness(samples: np.ndarray, sample_rate: int, reference_db: float) -
     level = loudness_db(samples, sample_rate)
     if not (isfinite(level) and isfinite(reference_db)):
         return samples
+    return _louder(samples, 10.0 ** ((reference_db - level) / 20.0))
+
+
+def match_level(samples: np.ndarray, sample_rate: int, reference: np.ndarray, reference_rate: int) -> np.ndarray:
+    """Scale (S,) to be as loud as `reference` (R,), as far as no sample passes full scale; silence is left alone.
+
+    Loudness tells nothing of a reference under -70 LUFS: there both get equal power, offsets left out.
+    """
+    wanted = loudness_db(reference, reference_rate)
+    if isfinite(wanted):
+        return match_loudness(samples, sample_rate, wanted)
+    own = float(np.std(samples, dtype=np.float64))
+    return _louder(samples, float(np.std(reference, dtype=np.float64)) / own) if own else samples
+
+
+def _louder(samples: np.ndarray, gain: float) -> np.ndarray:
     peak = float(np.abs(samples).max())
-    gain = min(10.0 ** ((reference_db - level) / 20.0), 1.0 / peak)
-    return (samples * gain).astype(samples.dtype)
+    return (samples * min(gain, 1.0 / peak)).astype(samples.dtype)
 
 
 def follow_level(samples: np.ndarray, reference: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -64,7 +64,7 @@ def require_free(path: Path, *inputs: Path) -> None:
     sibling = path.with_suffix(".safetensors" if path.suffix == ".onnx" else ".onnx")
     if safe and lexists(beside) and lexists(sibling):
         raise UserError(f"{beside}: belongs to {sibling.name} and would be replaced: give another name")
-    more = [path.with_suffix(end) for end in (".npz", ".embedding.onnx") if path.suffix == ".onnx"]
+    more = [path.with_suffix(end) for end in (".npz", ".embedding.onnx", ".pitch.onnx") if path.suffix == ".onnx"]
     taken = next((name for name in ([path, beside, *more] if safe else [path]) if lexists(name)), None)
     try:
         ours = taken is None or (_describes(beside) if safe else bool(read_checkpoint(path)))

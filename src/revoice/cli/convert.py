@@ -3,24 +3,24 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from hashlib import sha256
-from itertools import count
-from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from revoice.atomic import write_text
-from revoice.cli.app import device, required, run, several, to_json
+from revoice.cli.app import device, required, run, several
+from revoice.cli.quoting import without_dashes
 from revoice.errors import UserError, printable
 
 if TYPE_CHECKING:
     from revoice.cli.watch import Watcher
+    from revoice.conversion.adaptation import Voice
     from revoice.conversion.converter import Converter
     from revoice.conversion.jobs import Result
     from revoice.conversion.outputs import Job, Sources, Target
+    from revoice.conversion.veil import Veil
 
 EXAMPLE = "python convert.py src=a.wav tgt=b.wav"
 UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
@@ -65,9 +65,10 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
 
     from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import from_checkpoint, from_settings
+    from revoice.conversion.jobs import note_skipped
     from revoice.conversion.outputs import check_out, find_sources, plan
 
-    where = device(values["device"])
+    where = device(values["device"] or _suited(values.get("model")))
     out = check_out(str(values["out"] or default_out(values)))
     ckpt = values.get("ckpt") or (None if values.get("model") else DEFAULT)
     converter = None if ckpt else from_settings(values, where)
@@ -76,21 +77,29 @@ def task(values: dict[str, Any], folder: Path) -> list[Path]:
     if not values.get("ckpt") and not values.get("model"):
         print("no ckpt= is given: the converter that ships speaks (docs/voice.md)", file=sys.stderr)
     targets = _targets(values, converter, found, out)
-    jobs = plan(found, targets, out, values["name"])
+    jobs = plan(found, targets, out, values["name"], _veil(values, converter))
     if found.left_out:
         print(f"{found.left_out} conversions are no sources: name them to convert them again", file=sys.stderr)
     for job in jobs:
         if job.taken:
             print(f"{job.taken.name} is taken: {job.source.name} becomes {job.out.name}", file=sys.stderr)
-    _require_speakers(converter, targets)
+    hear = _heard_before(converter, targets)
     if not converter.spec.phase:  # which needs no vocoder
         print(spoken(converter), file=sys.stderr, flush=True)
     began = time.perf_counter()
-    result = _convert(converter, jobs, targets, values.get("workers"))
+    result = _convert(converter, jobs, targets, values.get("workers"), hear)
     seconds = time.perf_counter() - began
     note_skipped(out.parent if jobs[0].out == out else out, jobs, result)
     _tell(result, jobs, seconds)
     return [job.out for job in jobs if job.out in {*result.written, *result.kept}]
+
+
+def _suited(model: dict[str, Any] | None) -> str | None:
+    """The CPU for a model whose files are best converted in processes side by side; None: the best device there is."""
+    from revoice.models.base import MODELS, ConversionModel
+
+    kind = MODELS.get(MODELS.named(model, "model")[0]) if model else None
+    return "cpu" if kind and issubclass(kind, ConversionModel) and kind.side_by_side else None
 
 
 def default_out(values: dict[str, Any]) -> Path:
@@ -133,18 +142,39 @@ def _targets(
     return find_target(several(targets), out, by_name=converter.model.target == "speaker")
 
 
-def _require_speakers(converter: "Converter", targets: "Target | dict[Path, Target]") -> None:
-    """Refuse a name that the model's table lacks before anything is said of the conversion."""
-    if converter.model.target == "speaker":
-        for target in targets.values() if isinstance(targets, dict) else [targets]:
-            converter.voice(target.clips)
+def _veil(values: dict[str, Any], converter: "Converter") -> "Veil | None":
+    """What lies over the records of a command that hides who speaks."""
+    from revoice.conversion.outputs import require_pattern
+    from revoice.conversion.veil import Veil
+
+    hides = values.get("voice") or converter.model.hides or "hidden" in require_pattern(values["name"])
+    return Veil.of_user() if hides else None
+
+
+def _heard_before(converter: "Converter", targets: "Target | dict[Path, Target]") -> "Callable[..., Voice] | None":
+    """What gives the voices of a model's table, which are looked up before anything is said; None for recordings.
+
+    Raises:
+        UserError: the table lacks a name.
+    """
+    from revoice.conversion.outputs import Target
+
+    if converter.model.target != "speaker":
+        return None
+    several = [targets] if isinstance(targets, Target) else targets.values()
+    known = {target.label: converter.voice(target.clips) for target in several}
+    return lambda _, target: known[target.label]
 
 
 def _convert(
-    converter: "Converter", jobs: "list[Job]", targets: "Target | dict[Path, Target]", workers: int | None
+    converter: "Converter",
+    jobs: "list[Job]",
+    targets: "Target | dict[Path, Target]",
+    workers: int | None,
+    hear: "Callable[..., Voice] | None" = None,
 ) -> "Result":
-    """Every job, voice by voice, in this process or in several that share all of them."""
-    from revoice.conversion.jobs import Result, bar, convert_files
+    """Every job, voice by voice, in this process or in several that share all of them and hear voices themselves."""
+    from revoice.conversion.jobs import Result, bar, convert_files, voice_of
     from revoice.conversion.outputs import Target
 
     show, controls = sys.stderr.isatty(), converter.controls({})
@@ -162,7 +192,8 @@ def _convert(
         for target, own in groups.values():
             # one bar at a time: of the files, or of the iterations of a single one
             with _watched(converter, target, show and len(jobs) == 1) as watcher:
-                whole.add(convert_files(converter, own, target, controls, watch=watcher, advance=advance))
+                heard = hear or voice_of
+                whole.add(convert_files(converter, own, target, controls, watch=watcher, advance=advance, hear=heard))
     return whole
 
 
@@ -208,41 +239,21 @@ def _tell(result: "Result", jobs: "list[Job]", seconds: float) -> None:
         )
 
 
-def note_skipped(folder: Path, jobs: "list[Job]", result: "Result") -> None:
-    """List the sources that were skipped; an earlier one stays listed until it is converted, or gone."""
-    path, asked = _record(folder), {printable(str(job.source)) for job in jobs}
-    listed = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    skipped = [item for item in listed if item["source"] not in asked and lexists(item["source"])]
-    skipped += [vars(one) for one in result.skipped]
-    if skipped:
-        write_text(path, to_json(skipped))
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _record(folder: Path) -> Path:
-    """Where the sources that were skipped are listed; a file of that name that is somebody else's is left alone."""
-    for number in count(1):
-        path = folder / (f"skipped_{number}.json" if number > 1 else "skipped.json")
-        try:
-            listed = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return path
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(listed, list) and all(
-            isinstance(item, dict) and {*item} == {"source", "reason"} and isinstance(item["source"], str)
-            for item in listed
-        ):
-            return path
-    raise AssertionError
-
-
 def main() -> None:
     """Entry point of `revoice-convert`: settings that are not the command's own are the model's controls."""
-    hides = any(argument.startswith("voice=") for argument in sys.argv[1:])
-    sys.argv = [sys.argv[0], *(_as_control(argument, hides) for argument in with_griffin_lim(sys.argv[1:]))]
+    sys.argv = [sys.argv[0], *as_settings(sys.argv[1:])]
     run("convert", task)
+
+
+def as_settings(arguments: Sequence[str]) -> list[str]:
+    """What was typed, with or without dashes, by the names that the configuration has.
+
+    >>> as_settings(["src=a.wav", "--strength=0.3"])
+    ['src=a.wav', '++controls.strength=0.3']
+    """
+    plain = without_dashes(arguments)
+    hides = any(argument.startswith("voice=") for argument in plain)
+    return [_as_control(argument, hides) for argument in with_griffin_lim(plain)]
 
 
 def with_griffin_lim(arguments: Sequence[str]) -> list[str]:

@@ -40,7 +40,11 @@ class Speaking:
                 kind.typed_controls(self.controls)
         for path in self.ckpt or ():
             about = described(path)
-            kind = MODELS.get(about.model) if about else Trainable
+            if about and about.kind == "vocoder":
+                raise UserError(
+                    f"ckpt={path} holds a vocoder, {about.model}, which converts nothing: type vocoder.ckpt={path}"
+                )
+            kind = MODELS.get(about.model) if about and about.kind == "model" else Trainable
             if issubclass(kind, ConversionModel) and self.model is None:
                 kind.typed_controls(self.controls)
 

@@ -1,14 +1,19 @@
 """`make try`: what the converter that ships makes of two voices that are there on every machine, or of two of yours."""
 
+import json
 import time
+from collections.abc import Sequence
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
+from revoice.atomic import claim, require_ours, require_writable, sums_of, write_text
 from revoice.cli.app import run, several
 from revoice.cli.quoting import PATH_KEYS
 from revoice.errors import UserError
 from revoice.settings import Given, Place, Word, Words, checked, from_config, settings
 
+CLIPS, REPORT = ("source", "target", "converted"), "try.json"  # what is written, and what says that it is ours
 FROM, TO = "p901", "p905"  # a woman and a man of the embedded corpus whom no model has heard
 
 
@@ -38,7 +43,6 @@ def check(values: dict[str, Any]) -> TryConfig:
 
 def task(values: dict[str, Any], folder: Path) -> Path:
     """Convert one clip, print where it is, how similar the voices are and what was heard; returns the folder."""
-    from revoice.audio.io import write_audio
     from revoice.conversion.load import load
 
     check(values)
@@ -49,6 +53,7 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     else:
         source, targets = embedded(Path(values["paths"]["data_dir"]) / "synthetic")
     out = Path(str(values["out"])).expanduser()
+    _require_free(out, [source, *targets])
     began = time.perf_counter()
     converter = load(values["ckpt"])
     clips = {"source": converter.heard(source), "target": converter.heard(targets[0])}
@@ -56,8 +61,7 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     clips["converted"] = converter.convert(source, targets)
     done = time.perf_counter()
     copy = converter.copy_synthesis(source)
-    for name, clip in clips.items():
-        write_audio(out / f"{name}.wav", clip.samples, clip.sample_rate)
+    _write(out, clips)
     print(f"loaded in {loaded - began:.1f} s, converted {clips['source'].seconds:.1f} s in {done - loaded:.1f} s")
     for name in clips:
         print(f"{name:<10} {out / f'{name}.wav'}")
@@ -73,6 +77,26 @@ def embedded(root: Path) -> tuple[Path, list[Path]]:
     manifest = Synthetic(root, limit=1).manifest()
     own = {name: [row for row in manifest if row.speaker == name] for name in (FROM, TO)}
     return manifest.file(own[FROM][0]), [manifest.file(own[TO][-1])]
+
+
+def _require_free(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a folder where a recording would be written over, one of these or any other that revoice did not make."""
+    names = [f"{name}.wav" for name in CLIPS]
+    given = {realpath(path) for path in inputs}
+    for name in names:
+        if realpath(out / name) in given:
+            raise UserError(f"out={out}: {name} there is one of the recordings to try: give another folder")
+    require_writable(out, folder=True)
+    require_ours(out, names, REPORT)
+
+
+def _write(out: Path, clips: dict[str, Any]) -> None:
+    from revoice.audio.io import write_audio
+
+    claim(out, REPORT)
+    for name in CLIPS:
+        write_audio(out / f"{name}.wav", clips[name].samples, clips[name].sample_rate)
+    write_text(out / REPORT, json.dumps(sums_of(out, [f"{name}.wav" for name in CLIPS]), indent=2) + "\n")
 
 
 def _similarity(clips: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from revoice.atomic import digest
-from revoice.conversion.outputs import PICTURE, Job, made_here
+from revoice.conversion.outputs import PICTURE, Job, made_here, record_of
 from revoice.errors import UserError
 from revoice.models.base import IteratingModel, Progress
 
@@ -52,6 +52,8 @@ class Watcher:
 
         losses = ", ".join(f"{name} loss {value:.4g}" for name, value in mean_losses(self.seen).items())
         print(f"{job.out.name}: {losses}", file=sys.stderr)
+        if job.veil:
+            return  # a picture would show the source
         if not self.free:
             print(f"{job.out.with_suffix('.png')}: not drawn: a file of that name was there before", file=sys.stderr)
             return
@@ -73,7 +75,7 @@ class Watcher:
             picture.write(transfer_picture(self.seen, clips))
         if record := made_here(job.out):
             known = {**record, PICTURE: digest(job.out.with_suffix(".png"))}
-            write_text(job.out.with_suffix(".json"), text_of(known))
+            write_text(record_of(job.out), text_of(known))
 
     def _step(self, step: Progress) -> None:
         self.seen.append(step)

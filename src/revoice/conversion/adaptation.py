@@ -18,7 +18,8 @@ from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
-from revoice.models.base import ConversionModel
+from revoice.errors import UserError
+from revoice.models.base import MODELS, ConversionModel
 from revoice.nn.draws import Draws
 from revoice.settings import Count, Natural, NotNegative, Seed, checked, settings
 
@@ -55,6 +56,17 @@ class Adaptation:
         (0, 0)
         """
         return checked(Annotated[cls, Steps], value, "adapt")
+
+
+def require_adaptable(model: ConversionModel, how: Adaptation) -> None:
+    """Refuse steps for a model that would not take them: none of its parts learns from a target's clips."""
+    if how.steps and not (model.adapts and model.target == "clips"):
+        able = [name for name in MODELS.names() if getattr(MODELS.get(name), "adapts", ())]
+        table = " that speaks with the voices of its table" if model.adapts else ""
+        raise UserError(
+            f"adapt={how.steps}: a {model.name}{table} does not learn from the target's clips: leave adapt= out, or "
+            f"take one that does ({', '.join(able)})"
+        )
 
 
 @dataclass(frozen=True)

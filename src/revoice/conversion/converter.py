@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from revoice.audio.io import Audio, AudioError
-from revoice.audio.loudness import follow_level, loudness_db, match_loudness
+from revoice.audio.loudness import follow_level, match_level
 from revoice.checkpoint.load import Loaded
-from revoice.conversion.adaptation import Adaptation, Voice, adapted
+from revoice.conversion.adaptation import Adaptation, Voice, adapted, require_adaptable
 from revoice.conversion.chunks import WHOLE, Clip, Recording, fit
 from revoice.conversion.hearing import Heard, Hearing
 from revoice.data.read.batch import Batch
@@ -62,7 +62,7 @@ class Converter(Hearing):
         settings: controls of the model where a conversion sets none, by name.
 
     Raises:
-        UserError: the vocoder speaks other features than the model.
+        UserError: the vocoder speaks other features than the model, which does not learn from clips as asked.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Converter(Hearing):
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
         self.vocoder = vocoder.to(self.device).eval()
         self.adaptation = adaptation or Adaptation()
+        require_adaptable(self.model, self.adaptation)
         self.settings = dict(settings or {})
         self.controls({})
 
@@ -210,8 +211,7 @@ def _leveled(heard: Heard, samples: np.ndarray, tempo: float) -> np.ndarray:
     source, clip = heard.source, heard.clip
     samples = fit(samples, round(len(clip.samples) * tempo))
     if source.untouched or tempo != 1.0:
-        level = loudness_db(heard.own.samples, heard.own.sample_rate)
-        samples = match_loudness(samples, clip.sample_rate, level)
+        samples = match_level(samples, clip.sample_rate, heard.own.samples, heard.own.sample_rate)
     else:
         samples = follow_level(samples, clip.samples, clip.sample_rate)
     if not np.isfinite(samples).all():

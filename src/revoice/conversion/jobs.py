@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
+from itertools import count
 from os.path import abspath, lexists
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from revoice.audio.io import AudioError, probe_audio, write_blocks
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.chunks import WHOLE, Recording
 from revoice.conversion.converter import Converter
-from revoice.conversion.outputs import PICTURE, Job, Target, is_finished, made_here
+from revoice.conversion.outputs import PICTURE, Job, Target, clips_of, is_finished, made_here, record_of
 from revoice.conversion.together import Said, say_together
 from revoice.errors import is_text, printable
 from revoice.models.base import Controls
@@ -87,7 +88,7 @@ def convert_files(
     """
     result, voice = Result(), None
     about = {
-        **converter.describe(), "target": [abspath(clip) if lexists(clip) else str(clip) for clip in target.clips],
+        **converter.describe(), "target": clips_of(target),
         "target_sha256": [digest(clip) for clip in target.clips], "controls": asdict(controls),
         "target_embedding": _sum_of(target.embedding),  # None, too: an output that was given one is another
     }  # fmt: skip
@@ -96,6 +97,7 @@ def convert_files(
             todo: dict[Job, dict[str, Any]] = {}  # with what its record says
             for job in group:
                 facts = {**about, "source": abspath(job.source), "source_sha256": digest(job.source)}
+                facts = {**(job.veil.over(facts) if job.veil else facts), "output": job.out.name}
                 if is_finished(job.out, facts):
                     result.kept.append(job.out)
                     advance()
@@ -160,7 +162,7 @@ def _claimed(job: Job, about: Mapping[str, Any]) -> Iterator[Path]:
     """
     if not is_text(str(job.source)):
         raise AudioError(f"{job.source}: its name is not valid UTF-8: rename it")
-    beside = job.out.with_suffix(".json")
+    beside = record_of(job.out)
     before = beside.read_text(encoding="utf-8") if beside.exists() else None
     write_text(beside, text_of(about))
     try:
@@ -173,8 +175,8 @@ def _claimed(job: Job, about: Mapping[str, Any]) -> Iterator[Path]:
         raise
 
 
-def text_of(record: Mapping[str, Any]) -> str:
-    """What the JSON beside an output holds."""
+def text_of(record: Mapping[str, Any] | Sequence[Any]) -> str:
+    """What a JSON beside outputs holds."""
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -209,3 +211,38 @@ def bar(total: int, show: bool) -> Iterator[Callable[[], None]]:
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("converting", total=total)
         yield lambda: progress.advance(task)
+
+
+def note_skipped(folder: Path, jobs: Sequence[Job], result: Result) -> None:
+    """List the sources that were skipped; an earlier one stays listed until it is converted, or gone.
+
+    What is hidden is not listed: a list beside outputs would tell whose they are.
+    """
+    if any(job.veil for job in jobs):
+        return
+    path, asked = _record(folder), {printable(str(job.source)) for job in jobs}
+    listed = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    skipped = [item for item in listed if item["source"] not in asked and lexists(item["source"])]
+    skipped += [vars(one) for one in result.skipped]
+    if skipped:
+        write_text(path, text_of(skipped))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _record(folder: Path) -> Path:
+    """Where the sources that were skipped are listed; a file of that name that is somebody else's is left alone."""
+    for number in count(1):
+        path = folder / (f"skipped_{number}.json" if number > 1 else "skipped.json")
+        try:
+            listed = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return path
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(listed, list) and all(
+            isinstance(item, dict) and {*item} == {"source", "reason"} and isinstance(item["source"], str)
+            for item in listed
+        ):
+            return path
+    raise AssertionError

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from revoice.atomic import digest, read_record, require_writable
 from revoice.audio.io import AUDIO_SUFFIXES, RECORDINGS, probe_audio
-from revoice.errors import UserError
+from revoice.conversion.veil import Veil
+from revoice.errors import UserError, encodable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = "{source}_to_{target}"
+FIELDS = ("source", "target", "hidden")  # of a name
 PICTURE = "picture_sha256"  # in the JSON beside an output: of the picture beside it
+_SAID = ("model", "features", "version", "source", "target")  # in every record
 _LONGEST = 200  # bytes of a name, of the 255 that a file system takes
 
 
@@ -58,11 +61,13 @@ class Job:
 
     Attributes:
         taken: the name that it would have if nothing else were there.
+        veil: over what its record says of the source; None: it may be told.
     """
 
     source: Path
     out: Path
     taken: Path | None = None
+    veil: Veil | None = None
 
 
 def find_sources(texts: Sequence[str], out: Path) -> Sources:
@@ -105,77 +110,120 @@ def check_out(text: str) -> Path:
     return out
 
 
-def plan(sources: Sources, targets: Target | Mapping[Path, Target], out: Path, name: str = NAME) -> list[Job]:
+def plan(
+    sources: Sources,
+    targets: Target | Mapping[Path, Target],
+    out: Path,
+    name: str = NAME,
+    veil: Veil | None = None,
+) -> list[Job]:
     """Name an output for each source. No input, and nothing that revoice did not make, is ever written to.
 
     Args:
         sources: as found.
         targets: the voice of all, or of each source.
         out: an audio file name (one source only) or a folder.
-        name: of the files in a folder, with {source} and {target}; one that is taken gets a number.
+        name: of the files in a folder, with {source} and {target}; one that is taken gets a number. With {hidden}, a
+            digest of the source by the key of `veil`, no folder within `out` tells anything either.
+        veil: over what records say of the sources; None: they may be told.
     """
     files = dict(sources.files)  # each once
     whose = {file: targets if isinstance(targets, Target) else targets[file] for file in files}
     inputs = {realpath(file) for file in (*files, *(clip for target in whose.values() for clip in target.clips))}
     if _is_file(out):
-        return [_single([*files], out, inputs)]
-    require_pattern(name)
+        return [_single([*files], out, inputs, veil)]
+    flat = "hidden" in require_pattern(name)
+    assert veil or not flat
     jobs: dict[Path, Job] = {}
     for file, base in files.items():
         target = whose[file]
-        stem = name.format(source=file.stem, target=target.label).encode("utf-8", "surrogateescape")[:_LONGEST]
-        first = out / file.parent.relative_to(base) / f"{stem.decode('utf-8', 'ignore')}.wav"
+        hidden = veil(encodable(abspath(file))) if veil else ""
+        stem = name.format(source=file.stem, target=target.label, hidden=hidden)
+        stem = stem.encode("utf-8", "surrogateescape")[:_LONGEST].decode("utf-8", "ignore")
+        first = out / ("" if flat else file.parent.relative_to(base)) / f"{stem}.wav"
         for number in count(1):
             path = first if number == 1 else first.with_name(f"{first.stem}_{number}.wav")
-            if path not in jobs and realpath(path) not in inputs and _may_write(path, file, target):
-                jobs[path] = Job(file, path, None if number == 1 else first)
+            if path not in jobs and realpath(path) not in inputs and _may_write(path, file, target, veil):
+                jobs[path] = Job(file, path, None if number == 1 else first, veil)
                 break
     return [*jobs.values()]
 
 
+def record_of(out: Path) -> Path:
+    """Where the JSON beside an output is, or is to be.
+
+    That of `a.wav` is `a.json`; where this is of another file of that name, say `a.flac`, it is `a.wav.json`.
+    """
+    shared, own = out.with_suffix(".json"), out.with_name(f"{out.name}.json")
+    if lexists(own):
+        return own
+    record = read_record(shared, _SAID)
+    return own if record is not None and _of_another(record, out) else shared
+
+
+def _of_another(record: Mapping[str, Any], out: Path) -> bool:
+    """Whether a record is of another output than this one; that of an earlier version does not name it."""
+    named, known = record.get("output"), record.get("output_sha256")
+    if named == out.name or (known is not None and known == digest(out)):  # the latter: both were renamed
+        return False
+    if isinstance(named, str) or known is None:
+        return isinstance(named, str)
+    return any(digest(other) == known for suffix in AUDIO_SUFFIXES if (other := out.with_suffix(suffix)) != out)
+
+
 def made_here(path: Path) -> dict[str, Any] | None:
     """What the JSON beside an output says, if revoice wrote both and nobody has changed the sound since."""
-    record = read_record(path.with_suffix(".json"), ("model", "features", "version", "source", "target"))
+    record = read_record(record_of(path), _SAID)
     if record is None:
         return None
     changed = "output_sha256" in record and path.exists() and record["output_sha256"] != digest(path)
     return None if changed else record
 
 
-def require_pattern(name: str) -> None:
-    """Refuse a pattern for names of outputs that cannot be filled in."""
+def require_pattern(name: str) -> set[str]:
+    """The fields in a pattern for names of outputs; one that cannot be filled in is a `UserError`."""
     try:
         fields = [part[1:] for part in string.Formatter().parse(name) if part[1] is not None]
     except ValueError:
         fields = [("", None, None)]
-    if sep in name or not name or any(f[0] not in ("source", "target") or any(f[1:]) for f in fields):
-        raise UserError(f"name={name}: expected a file name with {{source}} and {{target}} in it, e.g. name='{NAME}'")
+    if sep in name or not name or any(f[0] not in FIELDS or any(f[1:]) for f in fields):
+        raise UserError(
+            f"name={name}: expected a file name with {{source}} and {{target}} in it, or {{hidden}}, e.g. name='{NAME}'"
+        )
+    return {str(f[0]) for f in fields}
 
 
-def _single(sources: Sequence[Path], out: Path, inputs: Collection[str]) -> Job:
+def clips_of(target: Target) -> list[str]:
+    """A target's recordings, or names of a table, as records say them."""
+    return [abspath(clip) if lexists(clip) else str(clip) for clip in target.clips]
+
+
+def _single(sources: Sequence[Path], out: Path, inputs: Collection[str], veil: Veil | None) -> Job:
     if len(sources) > 1:
         raise UserError(
             f"out={out} is one file, but there are {len(sources)} sources: give a folder, e.g. out=converted"
         )
     if realpath(out) in inputs:
         raise UserError(f"out={out} is one of the recordings to convert: give another name")
-    taken = [path.name for path in (out, out.with_suffix(".json")) if lexists(path)]
+    taken = [path.name for path in (out, record_of(out)) if lexists(path)]
     if taken and made_here(out) is None:
         raise UserError(
             f"out={out}: {' and '.join(taken)} in that folder would be replaced, which revoice did not make: give "
             "another name"
         )
-    return Job(sources[0], out)
+    return Job(sources[0], out, veil=veil)
 
 
-def _may_write(path: Path, source: Path, target: Target) -> bool:
+def _may_write(path: Path, source: Path, target: Target, veil: Veil | None) -> bool:
     """Whether nothing is there, or an earlier conversion of this source into this target."""
-    if not lexists(path) and not lexists(path.with_suffix(".json")):
+    if not lexists(path) and not lexists(record_of(path)):
         return True
     record = made_here(path)
     if record is None or not isinstance(record["target"], list):
         return False
     sums, before = [digest(clip) for clip in target.clips], [abspath(str(clip)) for clip in record["target"]]
+    if veil and record["source"] == veil(encodable(abspath(source))) and record["target"] == veil(clips_of(target)):
+        return True
     own = abspath(str(record["source"])) == abspath(source) or record.get("source_sha256") == digest(source)
     return own and (
         before == [*map(abspath, target.clips)] or (None not in sums and record.get("target_sha256") == sums)
@@ -187,8 +235,20 @@ def is_finished(out: Path, about: Mapping[str, Any]) -> bool:
     record = made_here(out) if out.is_file() else None
     if record is None or "output_sha256" not in record:
         return False
-    places = {"source", "checkpoint", *(() if None in about["target_sha256"] else ("target",))}  # checksums say more
-    return all(record.get(key) == value for key, value in json.loads(json.dumps(about)).items() if key not in places)
+    places = {
+        "source",
+        "output",
+        "checkpoint",
+        *(() if None in about["target_sha256"] else ("target",)),
+    }  # checksums say more
+    now = json.loads(json.dumps(about))
+    return all(_placeless(record.get(key)) == _placeless(value) for key, value in now.items() if key not in places)
+
+
+def _placeless(value: Any) -> Any:
+    """Settings of a vocoder that has weights without where these lie, which their checksum says better."""
+    known = isinstance(value, dict) and "sha256" in value
+    return {key: each for key, each in value.items() if key != "checkpoint"} if known else value
 
 
 def _is_file(out: Path) -> bool:

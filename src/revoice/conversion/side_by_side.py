@@ -1,11 +1,14 @@
 """Many files in several processes, each with the model: for models that compute on one core of a CPU."""
 
-from collections.abc import Callable, Sequence
+import os
+import signal
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
-from multiprocessing import get_context
-from typing import NamedTuple
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple, NoReturn
 
 from revoice.conversion.adaptation import Voice
 from revoice.conversion.converter import Converter
@@ -24,6 +27,7 @@ class _Work(NamedTuple):
     watched: Watched | None
 
 
+_GRACE = 5.0  # seconds for a process to take away what it has begun to write
 _work: _Work | None = None  # of this process
 _last: tuple[object, Voice] | None = None  # the voice that this process spoke with before, and whose it is
 
@@ -62,10 +66,12 @@ def convert_side_by_side(
         show: a bar.
         watched: who watches the model of a process, for each job; a function of a module, which the process imports.
 
+    After an error, or Ctrl-C, the processes end at once, and what they had begun to write is taken away.
+
     Raises:
         UserError: a process died.
     """
-    whole, context = Result(), get_context("spawn")
+    whole, context, others = Result(), get_context("spawn"), {*active_children()}
     given = (_Work(converter, controls, watched),)
     with bar(len(jobs), show) as advance, ProcessPoolExecutor(workers, context, _begin, given) as pool:
         try:
@@ -77,22 +83,41 @@ def convert_side_by_side(
                 "a process that converts died (out of memory?); the same command goes on where it stopped, workers=0 "
                 "without other processes"
             ) from error
-        except BaseException:
+        except BaseException:  # Ctrl-C: nobody waits until they are through with what they have begun
+            _end({*active_children()} - others)
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return whole
 
 
+def _end(own: Collection[BaseProcess]) -> None:
+    for process in own:
+        process.terminate()
+    for process in own:
+        process.join(_GRACE)
+        if process.is_alive():
+            process.kill()
+
+
 def _begin(work: _Work) -> None:
     global _work
     start_worker()
+    signal.signal(signal.SIGTERM, _stop)
     _work = work
+
+
+def _stop(*_: object) -> NoReturn:
+    """What is being written is taken away, and the record beside it is as it was, on the way out of `_convert`."""
+    raise SystemExit(1)
 
 
 def _convert(job: tuple[Job, Target]) -> Result:
     assert _work is not None
-    with _work.watched(_work.converter, job[1]) if _work.watched else nullcontext() as watch:
-        return convert_files(_work.converter, [job[0]], job[1], _work.controls, watch=watch, hear=_voice)
+    try:
+        with _work.watched(_work.converter, job[1]) if _work.watched else nullcontext() as watch:
+            return convert_files(_work.converter, [job[0]], job[1], _work.controls, watch=watch, hear=_voice)
+    except SystemExit as stop:  # which the pool would send to the parent, and go on with the next job
+        os._exit(int(str(stop.code)))
 
 
 def _voice(converter: Converter, target: Target) -> Voice:

@@ -15,7 +15,7 @@ from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
 from revoice.data.read.facts import Facts
 from revoice.data.read.gather import gather, grouped, labeled
-from revoice.data.read.packed import Statistics
+from revoice.data.read.mapped import Statistics
 from revoice.data.read.sampler import Crops
 from revoice.data.read.tables import Tables
 from revoice.errors import UserError

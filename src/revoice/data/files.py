@@ -32,6 +32,15 @@ def write_lines(path: Path, values: Iterable[Any]) -> None:
     write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
 
 
+@contextmanager
+def dispensable() -> Iterator[None]:
+    """Around the writing of what can be found out again: where that is impossible, one line says so, and it goes on."""
+    try:
+        yield
+    except UserError as error:
+        log.warning("%s: that is found out anew at every start", error)
+
+
 def plain_label(label: str) -> str:
     """The label of a field as part of a file name.
 
@@ -111,7 +120,8 @@ def content_hashes(manifest: Manifest, memory: Path) -> dict[str, str]:
         found = dict(zip(new, threads.map(lambda stamp: _sha256(*stamp[:2]), new, chunksize=64), strict=True))
     if found:
         known.update({stamp: value for stamp, value in found.items() if value})
-        write_lines(memory, ({"file": stamp, "sha256": value} for stamp, value in sorted(known.items())))
+        with dispensable():
+            write_lines(memory, ({"file": stamp, "sha256": value} for stamp, value in sorted(known.items())))
     return {id: known.get(stamp, "") if stamp else "" for id, stamp in stamps.items()}
 
 

@@ -13,8 +13,8 @@ from revoice.data.prepare.preparation import Prepared
 from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.facts import Facts
 from revoice.data.read.gather import labeled, labels_of
+from revoice.data.read.mapped import Statistics
 from revoice.data.read.mixture import Mixed, MixedStore, held
-from revoice.data.read.packed import Statistics
 from revoice.data.read.sampler import Crops, CropSampler
 from revoice.data.read.store import Held
 from revoice.data.read.tables import PitchLevels, Tables

@@ -2,7 +2,9 @@
 
 Every conversion is given the target voice saying the same sentence. A measure is a distance to that recording; how far
 a conversion has gone is told as a share of the way from the source (through features and vocoder) to the target
-(likewise): 0 is where the source was, 1 is the target. Of every conversion the error rate stands beside it.
+(likewise): 0 is where the source was, 1 is the target. Of every conversion the error rate stands beside it. So does the
+target's recording moved to the source's level of pitch: who speaks is heard by the pitch, too, and what a timbre can
+reach without it is that.
 """
 
 import logging
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from revoice.audio.anonymization import ANONYMIZERS
 from revoice.audio.features import extract
 from revoice.audio.io import Audio, read_audio, resample
 from revoice.audio.pitch import pitch_for
@@ -29,7 +32,7 @@ from revoice.nn.alignment import align
 from revoice.settings import Count, settings
 
 log = logging.getLogger(__name__)
-NOTHING, COPY = "nothing swapped", "source, vocoder alone"
+NOTHING, COPY, BOUND = "nothing swapped", "source, vocoder alone", "target at source's pitch"
 CONVERSIONS: dict[str, dict[str, Any]] = {
     NOTHING: {"aspects": ()},
     "rhythm": {"aspects": ("rhythm",)},
@@ -129,11 +132,23 @@ def measure(
     made: dict[str, list[Audio]] = {COPY: [copies[t.source.id] for t in trials]}
     for name, controls in CONVERSIONS.items():
         made[name] = [converter.convert(clips.audio(t.source), voices[_truth(t).id], **controls) for t in trials]
+    made[BOUND] = [at_pitch_of(clips.audio(t.source), clips.audio(_truth(t))) for t in trials]
     distances = {name: _distances(sounds, trials, clips) for name, sounds in made.items()}
     start, end = distances[COPY], _distances([copies[_truth(t).id] for t in trials], trials, clips)
     ways = {name: _ways(found, start, end) for name, found in distances.items()}
     errors = _errors(made, trials, clips, recognizers)
     return Matrix(distances, ways, errors, _contours(converter, trials, clips), len(trials))
+
+
+def at_pitch_of(source: Audio, target: Audio) -> Audio:
+    """The target's recording by WORLD, its median f0 moved to that of the source; as it is if one has none."""
+    spec = load_preset(_SPEC)
+    f0 = pitch_for(resample(source.samples, source.sample_rate, spec.sample_rate), spec).f0
+    if not (f0 > 0).any():
+        return target
+    level = float(np.median(f0[f0 > 0]))
+    moved = ANONYMIZERS.build("world", {"f0_range": [level, level]})(target.samples, target.sample_rate)
+    return Audio(moved, target.sample_rate)
 
 
 class _Clips:

@@ -1,7 +1,12 @@
-"""The conversions of an evaluation: trial after trial becomes sound, with the time that this took and nothing else."""
+"""The conversions of an evaluation: trial after trial becomes sound, with the time that this took and nothing else.
+
+While an evaluation lasts, the recordings that are converted and those that tell the voices are held. What grows with
+the number of conversions (themselves, the targets' own recordings of the sentences, copies) waits on a `Shelf`.
+"""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +20,7 @@ from revoice.evaluation.mcd import PEAK_MIN, SECONDS_MIN
 from revoice.evaluation.memory import peak
 from revoice.evaluation.metrics.base import Result
 from revoice.evaluation.pairs import Trial
+from revoice.evaluation.shelf import Kept, Shelf
 
 
 class Request(NamedTuple):
@@ -46,6 +52,101 @@ Convert = Callable[[list[Request]], Sequence[Audio]]
 Vocode = Callable[[Audio], Audio]
 
 
+@dataclass
+class Recordings:
+    """Clips of a corpus. Sources and references are read once, and are the same object ever after."""
+
+    manifest: Manifest
+    known: dict[str, Audio] = field(default_factory=dict)
+
+    def read(self, row: Row) -> Audio:
+        """A source or a reference."""
+        if row.id not in self.known:
+            self.known[row.id] = self.look(row)
+        return self.known[row.id]
+
+    def look(self, row: Row) -> Audio:
+        """A recording that is wanted now and then, and not held."""
+        return self.known[row.id] if row.id in self.known else read_audio(self.manifest.file(row))
+
+    def asked(self, trial: Trial, truth: bool = True) -> Request:
+        """What a trial asks of a system; only to know what was asked before, it does without the `truth`."""
+        told = self.look(trial.true_target) if truth and trial.true_target else None
+        return Request(self.read(trial.source), [self.read(row) for row in trial.references], trial.target, told)
+
+
+class OnShelf(NamedTuple):
+    """A conversion on the shelf.
+
+    Attributes:
+        clip: where it lies.
+        wall: seconds that it took.
+        failed: see `Result`.
+    """
+
+    clip: Kept
+    wall: float
+    failed: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """All that a system said to trials, to be had a few at a time.
+
+    Attributes:
+        trials: what was asked for.
+        said: to each of them.
+        copies: resynthesized recordings, by row id.
+        recordings, shelf: where sound comes from.
+        peak_mb: see `Result`.
+    """
+
+    trials: Sequence[Trial]
+    said: Sequence[OnShelf]
+    copies: dict[str, Kept]
+    recordings: Recordings
+    shelf: Shelf
+    peak_mb: float
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def slices(self, seconds: float) -> Iterator[range]:
+        """Numbers of trials in a row whose sources last so long together, or of one whose source alone is longer."""
+        first, total = 0, 0.0
+        for i, trial in enumerate(self.trials):
+            length = self.recordings.read(trial.source).seconds
+            if i > first and total + length > seconds:
+                yield range(first, i)
+                first, total = i, 0.0
+            total += length
+        if first < len(self.trials):
+            yield range(first, len(self.trials))
+
+    def results(self, numbers: Sequence[int]) -> list[Result]:
+        """Those of some trials, with their sound; each copy is read once."""
+        rows = {row.id for i in numbers for row in (self.trials[i].source, self.trials[i].true_target) if row}
+        copies = {key: self.shelf.get(self.copies[key]) for key in rows & self.copies.keys()}
+        return [self._result(i, copies) for i in numbers]
+
+    def _result(self, i: int, copies: dict[str, Audio]) -> Result:
+        trial, said, read = self.trials[i], self.said[i], self.recordings.read
+        source, truth = read(trial.source), trial.true_target
+        return Result(
+            trial=trial,
+            source=source,
+            references=tuple(read(row) for row in trial.references),
+            converted=self.shelf.get(said.clip),
+            true_target=self.recordings.look(truth) if truth else None,
+            ceiling=copies[truth.id] if truth else None,
+            source_copy=copies.get(trial.source.id),
+            seconds=source.seconds,
+            wall_seconds=said.wall,
+            failed=said.failed,
+            peak_mb=self.peak_mb,
+        )
+
+
 def convert_all(
     trials: Sequence[Trial],
     convert: Convert,
@@ -56,73 +157,43 @@ def convert_all(
     copies_sources: bool = False,
     device: str = "cpu",
     memory: Memory | None = None,
-) -> list[Result]:
+) -> Waiting:
     """All conversions first, with nothing else running, so that their time is theirs; then the copies, each once."""
-    recordings: dict[str, Audio] = {}
+    recordings, shelf = Recordings(manifest), Shelf()
+    converted: dict[int, OnShelf] = {}
 
-    def read(row: Row) -> Audio:
-        if row.id not in recordings:
-            recordings[row.id] = read_audio(manifest.file(row))
-        return recordings[row.id]
+    def keep(i: int, outcome: Audio, wall: float) -> None:
+        converted[i] = OnShelf(shelf.put(outcome), wall, _failure(outcome))
 
-    def asked(trial: Trial) -> Request:
-        truth = read(trial.true_target) if trial.true_target else None
-        return Request(read(trial.source), [read(row) for row in trial.references], trial.target, truth)
-
-    converted: dict[int, tuple[Audio, float]] = {}
     for i, trial in enumerate(trials if memory else ()):
-        known = memory.recall(asked(trial)) if memory else None
+        known = memory.recall(recordings.asked(trial, truth=False)) if memory else None
         if known is not None:
-            converted[i] = known
+            keep(i, *known)
     # clips of like length share a batch, and within it those of one source
     new = [i for i in range(len(trials)) if i not in converted]
-    order = sorted(new, key=lambda i: (read(trials[i].source).seconds, trials[i].source.id))
+    order = sorted(new, key=lambda i: (recordings.read(trials[i].source).seconds, trials[i].source.id))
     with peak(device) as needed:
         for at in range(0, len(order), batch_size):
             batch = order[at : at + batch_size]
-            requests = [asked(trials[i]) for i in batch]
+            requests = [recordings.asked(trials[i]) for i in batch]
             begin = time.perf_counter()
             outcomes = convert(requests)
             wall = time.perf_counter() - begin
             assert len(outcomes) == len(batch), f"{len(batch)} conversions asked for, {len(outcomes)} came"
             share = wall / sum(request.source.seconds for request in requests)
             for i, outcome, request in zip(batch, outcomes, requests, strict=True):
-                converted[i] = (outcome, share * request.source.seconds)
+                keep(i, outcome, share * request.source.seconds)
                 if memory:
-                    memory.keep(request, *converted[i])
+                    memory.keep(request, outcome, converted[i].wall)
             progress("converting", len(trials) - len(order) + at + len(batch), len(trials))
     wanted = {trial.true_target.id: trial.true_target for trial in trials if trial.true_target}
     wanted |= {trial.source.id: trial.source for trial in trials if copies_sources}
-    copies: dict[str, Audio] = {}
+    copies: dict[str, Kept] = {}
     for done, (key, row) in enumerate(wanted.items(), start=1):
-        copies[key] = vocode(read(row))
+        copies[key] = shelf.put(vocode(recordings.look(row)))
         progress("resynthesizing", done, len(wanted))
     used = needed.megabytes if order else float("nan")
-    return [_result(trial, read, copies, used, *converted[i]) for i, trial in enumerate(trials)]
-
-
-def _result(
-    trial: Trial,
-    read: Callable[[Row], Audio],
-    copies: Mapping[str, Audio],
-    peak_mb: float,
-    converted: Audio,
-    wall: float,
-) -> Result:
-    source, truth = read(trial.source), trial.true_target
-    return Result(
-        trial=trial,
-        source=source,
-        references=tuple(read(row) for row in trial.references),
-        converted=converted,
-        true_target=read(truth) if truth else None,
-        ceiling=copies[truth.id] if truth else None,
-        source_copy=copies.get(trial.source.id),
-        seconds=source.seconds,
-        wall_seconds=wall,
-        failed=_failure(converted),
-        peak_mb=peak_mb,
-    )
+    return Waiting(trials, [converted[i] for i in range(len(trials))], copies, recordings, shelf, used)
 
 
 def _failure(clip: Audio) -> str:

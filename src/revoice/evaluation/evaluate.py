@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from revoice.data.corpora.manifest import Manifest
-from revoice.evaluation.conversions import Convert, Memory, Vocode, convert_all
+from revoice.evaluation.conversions import Convert, Memory, Vocode, Waiting, convert_all
 from revoice.evaluation.examples import Example, choose_examples
 from revoice.evaluation.flags import Flag, flags
-from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
+from revoice.evaluation.metrics.base import METRICS, Column, Metric, Values
 from revoice.evaluation.metrics.naturalness import Naturalness
 from revoice.evaluation.metrics.speaker import SpeakerSimilarity
 from revoice.evaluation.metrics.words import Words
@@ -22,6 +22,7 @@ from revoice.evaluation.workers import Workers
 
 DEFAULT_METRICS = ("speaker", "words", "spectral", "sound", "naturalness", "speed")
 SECOND = "second_"  # before the columns of a second judge
+HELD = 600.0  # seconds of sources whose conversions are in memory at once, to be measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,15 +134,13 @@ def run(
     wanted = [trial for _, trial in flat if possible(trial)]
     results = convert_all(wanted, convert, vocode, manifest, batch_size, progress, copies, device, memory)
     columns = tuple(column for metric in metrics for column in metric.columns)
-    progress("measuring", 0, len(results))
-    measured = zip(_measure(results, metrics, columns), results, strict=True)
-    progress("measuring", len(results), len(results))
+    measured = enumerate(_measure(results, metrics, columns, progress))
     records: dict[str, list[Record]] = {group: [] for group in trials}
-    by_group: dict[str, list[tuple[Record, Result]]] = {group: [] for group in trials}
+    by_group: dict[str, list[tuple[int, Record]]] = {group: [] for group in trials}
     for group, trial in flat:
         if possible(trial):
             by_group[group].append(next(measured))
-            records[group].append(by_group[group][-1][0])
+            records[group].append(by_group[group][-1][1])
         else:
             records[group].append(_facts(trial))
     listeners = tuple(metric.listener(stands_on) for metric in metrics if isinstance(metric, Words))
@@ -157,35 +156,51 @@ def run(
         columns=columns,
         records=records,
         summaries=summaries,
-        examples={group: choose_examples(both) for group, both in by_group.items()},
+        examples={group: _examples(results, both) for group, both in by_group.items()},
         verifier=verifier,
         circular=circular,
         listeners=listeners,
         second_verifier=next((judge.verifier.name for judge in judges if judge.prefix), ""),
-        flags={g: flags([record for record, _ in both], summaries[g], errors) for g, both in by_group.items()},
-        voices={g: judges[0].places([result for _, result in both]) for g, both in by_group.items()} if judges else {},
+        flags={g: flags([record for _, record in both], summaries[g], errors) for g, both in by_group.items()},
+        voices={g: judges[0].places([wanted[i] for i, _ in both]) for g, both in by_group.items()} if judges else {},
     )
 
 
-def _measure(results: Sequence[Result], metrics: Sequence[Metric], columns: Sequence[Column]) -> list[Record]:
-    whole = [result for result in results if not result.failed]
-    values: list[Values] = [{} for _ in whole]
-    for finish in [metric.start(whole) for metric in metrics]:
-        for own, new in zip(values, finish(), strict=True):
-            own.update(new)
-    measured = iter(values)
+def _examples(results: Waiting, chosen: Sequence[tuple[int, Record]]) -> list[Example]:
+    return choose_examples([record for _, record in chosen], lambda place: results.results([chosen[place][0]])[0])
+
+
+def _measure(
+    results: Waiting,
+    metrics: Sequence[Metric],
+    columns: Sequence[Column],
+    progress: Callable[[str, int, int], None],
+) -> list[Record]:
+    """A record for each conversion, measured slice after slice, of which no more than one is held."""
+    for metric in metrics:
+        metric.begin()
+    values: list[Values] = [{} for _ in range(len(results))]
+    progress("measuring", 0, len(results))
+    for numbers in results.slices(HELD):
+        whole = [i for i in numbers if not results.said[i].failed]
+        sound = results.results(whole)
+        for finish in [metric.start(sound) for metric in metrics]:
+            for i, new in zip(whole, finish(), strict=True):
+                values[i].update(new)
+        progress("measuring", numbers.stop, len(results))
+    known = [own for own, said in zip(values, results.said, strict=True) if not said.failed]
     failed = {
         column.key: column.if_failed
         for column in columns
         if column.if_failed is not None
         # what could be measured of no other conversion says nothing of those that failed either
-        and (not whole or any(math.isfinite(own.get(column.key, math.nan)) for own in values))
+        and (not known or any(math.isfinite(own.get(column.key, math.nan)) for own in known))
     }
     return [
-        _facts(result.trial)
-        | {"seconds": result.seconds, "wall_seconds": result.wall_seconds, "failed": result.failed}
-        | (failed if result.failed else next(measured))
-        for result in results
+        _facts(trial)
+        | {"seconds": results.recordings.read(trial.source).seconds, "wall_seconds": said.wall, "failed": said.failed}
+        | (failed if said.failed else own)
+        for trial, said, own in zip(results.trials, results.said, values, strict=True)
     ]
 
 

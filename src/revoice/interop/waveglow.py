@@ -25,6 +25,8 @@ _NAMES = (
     (r"\.res_skip_layers\.", ".narrow."),
 )
 _NORMED = re.compile(r"\.(first|dilated\.\d+|condition|narrow\.\d+)\.weight$")
+_WRAPPED = r"^(?:1\.|waveglow\.)"  # behind a layer that makes its input 16 bits; NeMo's
+_FRONT_END = "audio_to_melspec_precessor."  # NeMo's: a window and mel filters, or the bases of its STFT
 _LAYER = re.compile(r"(.*)\.(cond|res|skip)_layers\.(\d+)\.(.*)")
 
 
@@ -41,9 +43,10 @@ def our_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights by our names, of any published layout.
 
     Older ones have a condition per layer, or the two outputs of a layer apart; weights whose norm was multiplied out
-    become a norm and a direction again. A plain weight beside its norm is an old product of the two, and left out.
+    become a norm and a direction again. A plain weight beside its norm is an old product of the two, and left out, and
+    so is what NeMo's model carries beside the network: inverses of the mixes, and how its mels are made.
     """
-    bare = {name.removeprefix("waveglow."): value for name, value in published.items()}
+    bare = {re.sub(_WRAPPED, "", name): value for name, value in published.items() if not name.startswith(_FRONT_END)}
     kept = {n: v for n, v in bare.items() if ".inv_conv." not in n and not (n.endswith(".weight") and f"{n}_g" in bare)}
     state = {our_name(name): value for name, value in _joined(kept).items()}
     return with_norms(state, lambda name: bool(_NORMED.search(name)))
@@ -117,6 +120,20 @@ def features_of(state: Mapping[str, Tensor], data: Mapping[str, Any] | None, pre
     if data is not None:
         told |= {ours: data[theirs] for ours, theirs in _DATA.items() if theirs in data}
     return FeatureSpec.from_dict(spec.to_dict() | told)
+
+
+def filters_of(published: Mapping[str, Tensor]) -> Mapping[str, Any] | None:
+    """Where the mel filters end that NeMo's model carries, as `data_config` says it; None: it carries none.
+
+    The last filter falls in a straight line to 0, which lies at `mel_fmax`: NeMo's default is half the sample rate,
+    Tacotron's 8000 Hz.
+    """
+    bank = published.get(f"{_FRONT_END}fb")
+    if bank is None or bank.dim() != 3 or len(places := bank[0, -1].nonzero()[-2:, 0]) < 2:
+        return None
+    high, low = bank[0, -1].double()[places].tolist()
+    end = int(places[1]) + low / max(high - low, 1e-12)  # bins, of n_fft / 2 + 1
+    return {"mel_fmax": float(round(end * load_preset("mel_22k_tacotron").sample_rate / (2 * bank.shape[2] - 2)))}
 
 
 _DATA = {

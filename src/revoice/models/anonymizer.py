@@ -30,6 +30,7 @@ class AnonymizerModel(ConversionModel):
     trained: ClassVar[bool] = False
     together: ClassVar[bool] = False
     side_by_side: ClassVar[bool] = True
+    hides: ClassVar[bool] = True
     preset: ClassVar[str] = "complex_16k"
     scales: ClassVar[tuple[str, ...]] = ("linear",)
     target = "none"

@@ -13,7 +13,7 @@ from revoice.data.read.batch import Batch
 from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
-from revoice.nn.pitch import PitchRange, Semitones, moved, spread, transposed
+from revoice.nn.pitch import PitchRange, Semitones, moved, steered
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.registry import Registry
 from revoice.settings import Number, from_mapping, settings
@@ -95,6 +95,7 @@ class ConversionModel(Trainable):
         alone: whether it also speaks without any target, in the source's own voice.
         together: whether clips of equal length are quicker converted at once than one after the other.
         side_by_side: whether files are best converted in processes side by side: it computes on one core of a CPU.
+        hides: whether it is there to hide who speaks, so that nothing beside an output may tell it.
         scales: a model with nothing to train is built from its settings alone, for the features `preset` or others of
             one of these scales (none: any).
     """
@@ -103,6 +104,7 @@ class ConversionModel(Trainable):
     alone: ClassVar[bool] = False
     together: ClassVar[bool] = True
     side_by_side: ClassVar[bool] = False
+    hides: ClassVar[bool] = False
     scales: ClassVar[tuple[str, ...]] = ()
     Controls: ClassVar[type[Controls]] = Controls
     adapts: ClassVar[tuple[str, ...]] = ()
@@ -151,9 +153,11 @@ class ConversionModel(Trainable):
 
     def steered_pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
         """The sources' contours (B, T) at the targets' level, as the controls say; None if their f0 is not known."""
-        f0 = self.moved_pitch(source, targets, controls.strength)
-        if f0 is not None:
-            return spread(transposed(f0, controls.semitones), controls.pitch_range)
+        if source.f0 is not None:
+            by, level = self._move(source, targets, controls.strength), source.level  # of a chunk: of the recording
+            level = level if level is None or by is None else level + by
+            f0 = source.f0 if by is None else moved(source.f0, by)
+            return steered(f0, controls.semitones, controls.pitch_range, level)
         if controls.semitones or controls.pitch_range != 1.0:
             name = "semitones" if controls.semitones else "pitch_range"
             raise UserError(
@@ -167,12 +171,17 @@ class ConversionModel(Trainable):
 
         Unchanged where a level is unknown; None if the source's f0 is.
         """
+        by = self._move(source, targets, strength)
+        return source.f0 if source.f0 is None or by is None else moved(source.f0, by)
+
+    def _move(self, source: Batch, targets: list[Batch], strength: float) -> Tensor | None:
+        """How far that is, nepers (B,), 0 where a level is unknown; None if nobody knows any."""
         own, levels = source.pitch_level, [level for t in targets if (level := t.pitch_level) is not None]
-        if source.f0 is None or own is None or not levels:
-            return source.f0
+        if own is None or not levels:
+            return None
         wanted = torch.cat(levels)
         by = strength * (wanted[~wanted.isnan()].mean() - own)  # (B,), nan where a level is unknown
-        return moved(source.f0, by.nan_to_num(nan=0.0))
+        return by.nan_to_num(nan=0.0)
 
 
 class Coder(ConversionModel):

@@ -122,8 +122,9 @@ class Speech2Speech(ConversionModel):
 
     def encode(self, x: Tensor, batch: Batch | None = None) -> Quantized:
         """Features (B, F, T) -> codes; the codebook learns from a training batch."""
-        whole = F.pad(x, (0, x.shape[-1] % self.stride))  # an odd frame would lose its second half
-        return self.quantizer(self.encoder(whole), None if batch is None else batch.draws)
+        if x.shape[-1] % self.stride:
+            x = F.pad(x, (0, 1))  # an odd frame would lose its second half
+        return self.quantizer(self.encoder(x), None if batch is None else batch.draws)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction, codebook, commitment, perplexity; padding counts as silence, as published."""
@@ -133,7 +134,7 @@ class Speech2Speech(ConversionModel):
         with torch.autocast(x.device.type, enabled=False):
             return {
                 "reconstruction": F.mse_loss(y.float(), x) / batch_deviation(x),
-                "codebook": codes.codebook, "commitment": codes.commitment, "perplexity": codes.perplexity.detach(),
+                "codebook": codes.codebook, "commitment": codes.commitment, "perplexity": codes.perplexity,
             }  # fmt: skip
 
     @torch.no_grad()
@@ -147,6 +148,8 @@ class Speech2Speech(ConversionModel):
 
 def batch_deviation(x: Tensor) -> Tensor:
     """Standard deviation (of the population) of all values of all processes, a scalar."""
-    count = x.numel() * processes()
-    mean = summed(x.double().sum()) / count
-    return (summed((x.double() - mean).square().sum()) / count).sqrt().float()
+    variance, mean = torch.var_mean(x.detach().double(), correction=0)
+    if processes() > 1:  # which have equally many values
+        whole = summed(mean) / processes()
+        variance = summed(variance + (mean - whole).square()) / processes()
+    return variance.sqrt().float()

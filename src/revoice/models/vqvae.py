@@ -20,6 +20,7 @@ from revoice.models.base import (
 )  # fmt: skip
 from revoice.nn.adain import styles_from
 from revoice.nn.adain_decoder import LONGEST_HOP, Decoder, DecoderSize, spread_upsampling
+from revoice.nn.conv import fitted
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import Perturb, perturbed
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
@@ -122,8 +123,7 @@ class VQVAE(ConversionModel):
         """Features (B, F, T) of the sources' codes in the target's voice."""
         x = self.standardizer(source.features)
         frames = x.shape[-1]
-        if frames < self.shortest:
-            x = F.pad(x, (0, self.shortest - frames), mode="replicate")
+        x = fitted(x, (torch.sym_max(frames, self.shortest) + self.hop - 1) // self.hop * self.hop)
         voice = self.voice.of([getattr(clip, self.voice.kind) for clip in targets])
         if controls.strength != 1.0:
             voice = torch.lerp(self._own_voice(source), voice, controls.strength)

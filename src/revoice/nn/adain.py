@@ -24,8 +24,33 @@ def time_statistics(x: Tensor) -> TimeStatistics:
         return TimeStatistics(mean, torch.sqrt(variance + EPS))
 
 
+class Moments:
+    """Mean and deviation over time of the layers of a network, as `time_statistics`, but one square root for all."""
+
+    def __init__(self) -> None:
+        self.means: list[Tensor] = []
+        self.variances: list[Tensor] = []
+
+    def add(self, x: Tensor) -> None:
+        """Those of another layer's (B, C, T)."""
+        with torch.autocast(x.device.type, enabled=False):
+            variance, mean = torch.var_mean(x.float(), dim=2, correction=0)
+        self.means.append(mean)
+        self.variances.append(variance)
+
+    def last_to_first(self) -> Tensor:
+        """(layers, 2, B, C), float32, mean and deviation; the newest layer comes first."""
+        deviations = torch.sqrt(torch.stack(self.variances[::-1]) + EPS)
+        return torch.stack([torch.stack(self.means[::-1]), deviations], dim=1)
+
+
 def instance_norm(x: Tensor) -> Tensor:
-    """Remove mean and deviation over time: (B, C, T) -> (B, C, T), statistics in float32 whatever comes in."""
+    """Remove mean and deviation over time: (B, C, T) -> (B, C, T), statistics in float32 whatever comes in.
+
+    Of a single frame nothing is left, which torch would refuse to say.
+    """
+    if x.shape[-1] == 1:
+        return torch.zeros_like(_exact(x))
     with torch.autocast(x.device.type, enabled=False):
         return F.instance_norm(_exact(x), eps=EPS)
 

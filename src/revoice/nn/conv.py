@@ -42,6 +42,23 @@ class SameConv1d(nn.Conv1d):
         return F.conv1d(x, self.weight, self.bias, self.stride)
 
 
+class Pointwise(nn.Linear):
+    """A linear map of the channels of (B, C, T), alike in every frame.
+
+    In 16 bits it is a convolution, one operation where a product of matrices takes eight; in float32 the product, so
+    that rounding stays what it has been.
+
+    >>> import torch; Pointwise(4, 8)(torch.zeros(1, 4, 33)).shape
+    torch.Size([1, 8, 33])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C', T)."""
+        if torch.is_autocast_enabled(input.device.type):
+            return F.conv1d(input, self.weight[..., None], self.bias)
+        return super().forward(input.transpose(1, 2)).transpose(1, 2)
+
+
 def halved(x: Tensor) -> Tensor:
     """As autocast would give it to a convolution, for more than one of them; as it is without autocast."""
     device = x.device.type
@@ -52,6 +69,11 @@ def padded(x: Tensor, sides: tuple[int, int], mode: str) -> Tensor:
     """(B, C, T) -> (B, C, left + T + right), in its own precision: autocast on a CPU would make it float32 and back."""
     with torch.autocast(x.device.type, enabled=False) if x.dtype == torch.bfloat16 else nullcontext():
         return F.pad(x, sides, mode=mode)
+
+
+def fitted(x: Tensor, frames: int) -> Tensor:
+    """(B, C, T) -> (B, C, frames), cut or the last frame held: by an index, which can be traced for any length."""
+    return x.index_select(-1, torch.arange(frames, device=x.device).clamp(max=x.shape[-1] - 1))
 
 
 def upsampled(x: Tensor, factor: int) -> Tensor:

@@ -67,4 +67,6 @@ class Draws:
         return torch.Generator(where).manual_seed(seed)
 
     def _cut(self, values: Tensor, device: torch.device | str) -> Tensor:
-        return values[self.first : self.first + self.count].to(device, non_blocking=True)
+        if self.count < self.total:
+            values = values[self.first : self.first + self.count]
+        return values.to(device, non_blocking=True)

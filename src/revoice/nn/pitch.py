@@ -78,13 +78,25 @@ def transposed(f0: Tensor, semitones: float) -> Tensor:
     return moved(f0, semitones * math.log(2) / 12) if semitones else f0
 
 
-def spread(f0: Tensor, factor: float) -> Tensor:
+def spread(f0: Tensor, factor: float, level: Tensor | None = None) -> Tensor:
     """Contours f0 (B, T) in Hz whose log moves `factor` times as far from its mean; unvoiced frames stay 0.
+
+    Args:
+        f0: contours.
+        factor: 0 is a monotone, 1 changes nothing.
+        level: (B,) mean log-f0 of the whole recordings that the contours are chunks of; None: each contour's own.
 
     >>> spread(torch.tensor([[0.0, 100.0, 400.0]]), 0.5).round().tolist()
     [[0.0, 141.0, 283.0]]
     """
     if factor == 1.0:
         return f0
-    level = torch.stack([log_level(contour) for contour in f0])[:, None]
-    return torch.where(f0 > 0, (level + factor * (f0.clamp(min=1e-3).log() - level)).exp(), f0)
+    own = torch.stack([log_level(contour) for contour in f0]) if level is None else level.to(f0)
+    center = own[:, None]
+    return torch.where(f0 > 0, (center + factor * (f0.clamp(min=1e-3).log() - center)).exp(), f0)
+
+
+def steered(f0: Tensor, semitones: float, factor: float, level: Tensor | None = None) -> Tensor:
+    """Contours transposed, then spread around their `level` (B,) before that, which goes along; see `spread`."""
+    center = None if level is None else level + semitones * math.log(2) / 12
+    return spread(transposed(f0, semitones), factor, center)

@@ -122,42 +122,45 @@ class Quantizer(nn.Module):
             learning = draws if self.training else None
             if learning is not None and self.follows != "never":
                 self._start(vectors, learning)
-            codes = self.nearest(vectors)  # (G B, T), those of a group within its own K
+            still = vectors.detach()
+            flat = still.flatten(0, 1)  # (G B T, D / G)
+            codes = self.nearest(flat).view(vectors.shape[:-1])  # (G B, T), those of a group within its own K
             rows = self._rows(codes)
             values = F.embedding(rows, self._codes())  # (G B, T, D / G)
-            codebook, commitment = F.mse_loss(values, vectors.detach()), F.mse_loss(vectors, values.detach())
-            flat = rows.flatten()  # (G B T,) -> counts (G K,); torch.bincount would make a GPU wait
-            count = torch.zeros_like(self.counts).index_add_(0, flat, self.counts.new_ones(()).expand(len(flat)))
+            fixed = values.detach()
+            codebook, commitment = F.mse_loss(values, still), F.mse_loss(vectors, fixed)
+            # (G B T,) -> counts (G K,); torch.bincount would make a GPU wait
+            count = torch.zeros_like(self.counts).scatter_(0, rows.flatten(), 1.0, reduce="add")
             if learning is not None:
                 count = summed(count)
             each = self._by_group(count)
-            share = each / each.sum(-1, keepdim=True)
-            entropy = -(share * (share + 1e-10).log()).sum()
+            entropy = torch.special.entr(each / each.sum(-1, keepdim=True)).sum()
             if groups > 1:
                 entropy = entropy / groups
-            passed = values
+            passed = fixed
             if learning is not None:
                 if self.size.jitter:
-                    passed = F.embedding(self._rows(jitter(codes, self.size.jitter, learning)), self._codes())
-                self._follow(vectors, rows, count, learning)
-            passed = passed.detach() + (vectors - vectors.detach())  # the value is exactly the code's
+                    moved = self._rows(jitter(codes, self.size.jitter, learning))
+                    passed = F.embedding(moved, self._codes().detach())
+                self._follow(flat, rows, count, learning)
+            passed = passed + (vectors - still)  # the value is exactly the code's
             if groups == 1:
                 return Quantized(codes, passed.transpose(1, 2), codebook, commitment, torch.exp(entropy))
             codes = codes.view(groups, b, t).permute(1, 2, 0)
             passed = passed.view(groups, b, t, -1).permute(1, 0, 3, 2).flatten(1, 2)
             return Quantized(codes, passed, codebook, commitment, torch.exp(entropy))
 
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Vectors (G B, T, D / G), group after group -> codes (G B, T), int64."""
-        table, flat = self._codes().detach(), vectors.detach().flatten(0, -2)  # (G K, D / G), (G N, D / G)
+    def nearest(self, flat: Tensor) -> Tensor:
+        """Vectors (G N, D / G), group after group, without gradient -> codes (G N,), int64."""
+        table = self._codes().detach()  # (G K, D / G)
         # (N, K), without |vector|^2, which is the same for all codes
         if self.size.groups == 1:
             distance = torch.addmm(table.square().sum(1), flat, table.T, alpha=-2)
-            return distance.argmin(1).view(vectors.shape[:-1])
+            return distance.argmin(1)
         books = table.view(self.size.groups, self.size.codebook_size, -1)
         each = flat.view(self.size.groups, -1, flat.shape[1])
         squares = books.square().sum(2)[:, None]  # (G, 1, K)
-        return torch.baddbmm(squares, each, books.transpose(1, 2), alpha=-2).argmin(2).view(vectors.shape[:-1])
+        return torch.baddbmm(squares, each, books.transpose(1, 2), alpha=-2).argmin(2).flatten()
 
     def _rows(self, codes: Tensor) -> Tensor:
         """Codes (G B, T) within their groups -> rows of the codebook."""
@@ -191,11 +194,11 @@ class Quantizer(nn.Module):
         self._ready = False
         super()._load_from_state_dict(*args, **kwargs)
 
-    def _follow(self, vectors: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:
+    def _follow(self, flat: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:
         if self.follows == "now":
-            self._learn(vectors, rows, count, draws)
+            self._learn(flat, rows, count, draws)
         elif self.follows == "later":
-            self._noted.append((vectors.detach(), rows, count))
+            self._noted.append((flat, rows, count))
 
     def settle(self, draws: Draws) -> None:
         """Follow what was noted; `draws` are of any of its batches."""
@@ -210,8 +213,8 @@ class Quantizer(nn.Module):
         return torch.cat([each.unflatten(0, (self.size.groups, -1)) for each in batches], 1).flatten(0, 1)
 
     @torch.no_grad()
-    def _learn(self, vectors: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:
-        size, flat = self.size, vectors.flatten(0, 1)  # (G B T, D / G)
+    def _learn(self, flat: Tensor, rows: Tensor, count: Tensor, draws: Draws) -> None:
+        size = self.size
         k = size.codebook_size
         self.used += count
         self.counts.lerp_(count, 1 - size.decay)

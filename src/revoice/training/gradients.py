@@ -15,10 +15,10 @@ class HalfWeights:
 
     Autocast would cast every weight by itself, and every gradient back: two kernels for each, as many as there are
     multiplications. The numbers are the same. Which layers autocast serves is seen the first time that they are used;
-    all others stay as they are.
+    all others stay as they are. Weights that do not learn are copied once, and again where somebody changes them.
 
     Args:
-        network: whose layers; weights that do not learn are left to autocast.
+        network: whose layers.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -32,6 +32,7 @@ class HalfWeights:
         self._weights: list[Tensor] = []
         self._copies: list[Tensor] = []
         self._of: dict[int, Tensor] = {}
+        self._fixed: dict[Tensor, int] = {}  # those that do not learn, and which version was copied
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -40,6 +41,10 @@ class HalfWeights:
             self._settle()
         if self._copies:
             torch._foreach_copy_(self._copies, self._weights)
+        for weight, version in self._fixed.items():
+            if weight._version != version:
+                self._of[id(weight)].copy_(weight)
+                self._fixed[weight] = weight._version
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -67,13 +72,16 @@ class HalfWeights:
         self._places = [
             (layer, name, weight)
             for layer, cast in self._cast.items() if cast
-            for name, weight in layer._parameters.items() if weight is not None and weight.requires_grad
+            for name, weight in layer._parameters.items() if weight is not None
         ]  # fmt: skip
+        weights = {id(weight): weight for _, _, weight in self._places}
         self._of = {
-            id(weight): torch.empty_like(weight, dtype=torch.bfloat16).requires_grad_() for _, _, weight in self._places
+            key: torch.empty_like(weight, dtype=torch.bfloat16).requires_grad_(weight.requires_grad)
+            for key, weight in weights.items()
         }
-        self._weights = list({id(weight): weight for _, _, weight in self._places}.values())
-        self._copies = list(self._of.values())
+        self._weights = [weight for weight in weights.values() if weight.requires_grad]
+        self._copies = [self._of[id(weight)] for weight in self._weights]
+        self._fixed = {weight: -1 for weight in weights.values() if not weight.requires_grad}
 
 
 class Gradients:

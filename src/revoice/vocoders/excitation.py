@@ -5,11 +5,14 @@ from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
 
+EXACT = ("cpu", "cuda")  # devices that have float64; Apple's refuses it
 BREATH = 0.1  # noise under the pulses, relative to the noise of unvoiced frames
 
 
 def excitation(f0: Tensor, spec: FeatureSpec, seed: int = 0) -> Tensor:
     """A signal of flat spectrum and unit power with a given pitch.
+
+    In float64, where the periods of a long clip still add up; on the CPU if the device has none.
 
     Args:
         f0: (B, T) Hz of every frame of `spec`, 0 where unvoiced.
@@ -19,6 +22,8 @@ def excitation(f0: Tensor, spec: FeatureSpec, seed: int = 0) -> Tensor:
     Returns:
         (B, spec.samples(T)): a pulse per period, split over the two samples it falls between.
     """
+    if f0.device.type not in EXACT:
+        return excitation(f0.cpu(), spec, seed).to(f0.device)
     samples = spec.samples(f0.shape[1])
     first = spec.hop // 2 if spec.padding == "center" else 0  # there frame 0 is centered on sample 0
     dense = nn.functional.interpolate(_held(f0.double())[:, None], scale_factor=float(spec.hop), mode="linear")[:, 0]

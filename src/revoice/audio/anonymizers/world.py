@@ -9,15 +9,17 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from revoice.audio.anonymization import ANONYMIZERS, Anonymizer, Drawn, Signal, between
 from revoice.audio.io import resample
 from revoice.audio.pitch import ANALYSIS_RATE, pitch
+from revoice.errors import UserError
 from revoice.settings import Flag, NotNegative, Seed, Share
 
 FLOOR = 71.0  # Hz: of f0; WORLD sizes its windows by it
 _D4C_HZ = 7900.0  # up to which D4C looks whether a frame is voiced
 _MOST = 4.6  # natural logarithm of power: 20 dB, by which a band is raised or lowered at most
 _POINTS = 8  # of the random curve, equally far on the mel scale
+_MIDDLE = 155.0  # Hz: voices with a lower median have long vocal tracts, others short ones
 _GRID_MS, _GRID_HZ = 5.0, 15.625  # frames and bins that the published blur counts in: 16 kHz, transforms of 1024
 DEFAULT: dict[str, Any] = {  # by measurement, docs/privacy.md: what hides most for the fewest words
-    "name": "world", "f0_range": (80.0, 240.0), "envelope_stretch": (1.13, 1.23), "envelope_either": True,
+    "name": "world", "f0_range": (80.0, 240.0), "envelope_stretch": (1.18, 1.30), "envelope_away": 0.85,
     "envelope_level": 1.0, "envelope_color": 8.0,
 }  # fmt: skip
 Amount = Annotated[NotNegative, Field(le=100)]
@@ -31,7 +33,7 @@ class World(Anonymizer):
     Most ways are those of Anonymous-VC and VoicePix2Pix (2018 and 2019), whose faults are mended: their noise is
     centered on the median, so that f0 rises by an octave, unvoiced frames become voiced, and aperiodicity doubles
     (`faithful=True` does so, too); their stretch is drawn once for all utterances, and lost before the synthesis.
-    `f0_range`, `envelope_level` and `envelope_color` are ours.
+    `f0_range`, `envelope_away`, `envelope_level` and `envelope_color` are ours.
     Analysis is the cheapest that sounds alike: DIO at a low rate with StoneMask, one frame every 10 ms.
 
     Args:
@@ -42,6 +44,9 @@ class World(Anonymizer):
         envelope_blur: deviation of a Gaussian over time and frequency, in 5 ms and 15.6 Hz; published: 3.
         envelope_stretch: ratio by which formants move, drawn for each utterance; published: 0.6 to 2.
         envelope_either: by that ratio or by its inverse, as often, so that none stays near 1.
+        envelope_away: share of the utterances whose formants rise by that ratio where the median of f0 is below 155 Hz
+            and fall by it elsewhere, which costs fewer words than the other way round; the rest goes that way. None:
+            `envelope_either` decides.
         envelope_level: share of the utterance's mean spectrum, which tells a voice and a room, that gives way to that
             of speech at large (about that of Byrne et al., 1994: flat up to 500 Hz, 9 dB less for each octave above).
         envelope_color: dB, deviation of a random smooth curve over frequency that each utterance is colored with.
@@ -60,6 +65,7 @@ class World(Anonymizer):
         envelope_blur: Amount = 0.0,
         envelope_stretch: Drawn | None = None,
         envelope_either: Flag = False,
+        envelope_away: Share | None = None,
         envelope_level: Share = 0.0,
         envelope_color: Annotated[NotNegative, Field(le=40)] = 0.0,
         aperiodicity_noise: Amount = 0.0,
@@ -69,7 +75,12 @@ class World(Anonymizer):
     ) -> None:
         self.f0_zero, self.f0_flat, self.f0_noise, self.f0_range = f0_zero, f0_flat, f0_noise, f0_range
         self.envelope_blur, self.envelope_stretch = envelope_blur, envelope_stretch
-        self.envelope_either = envelope_either
+        if envelope_either and envelope_away is not None:
+            raise UserError(
+                f"anonymizer.world: envelope_either=true and envelope_away={envelope_away:g} exclude each other, "
+                "expected one at most: type envelope_either=false or envelope_away=null"
+            )
+        self.envelope_either, self.envelope_away = envelope_either, envelope_away
         self.envelope_level, self.envelope_color = envelope_level, envelope_color
         self.aperiodicity_noise, self.faithful = aperiodicity_noise, faithful
         self.period, self.seed = period, seed
@@ -82,8 +93,11 @@ class World(Anonymizer):
         ratio = between(draws, self.envelope_stretch) if self.envelope_stretch else 1.0
         if self.envelope_either and draws.random() < 0.5:
             ratio = 1.0 / ratio
+        away = self.envelope_away is None or draws.random() < self.envelope_away
         color = draws.normal(0.0, self.envelope_color, _POINTS) if self.envelope_color else None
         f0, envelope, aperiodicity = analyzed(samples, sample_rate, self.period)
+        if self.envelope_away is not None and away == _high(f0):
+            ratio = 1.0 / ratio
         f0 = self._pitch(f0, level, draws)
         if ratio != 1.0:
             envelope, aperiodicity = stretched(envelope, ratio), stretched(aperiodicity, ratio)
@@ -121,6 +135,11 @@ class World(Anonymizer):
             else:
                 moved = np.where(voiced, moved + draws.normal(0.0, self.f0_noise * middle, len(f0)), 0.0)
         return np.where(moved > 0, np.clip(moved, FLOOR / 2, 1000.0), 0.0)
+
+
+def _high(f0: Signal) -> bool:
+    """Whether the median of f0 (T,) in Hz, 0 where unvoiced, is that of a short vocal tract."""
+    return bool((f0 > 0).any() and np.median(f0[f0 > 0]) >= _MIDDLE)
 
 
 def analyzed(samples: Signal, sample_rate: int, period: float) -> tuple[Signal, Signal, Signal]:

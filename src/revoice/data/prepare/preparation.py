@@ -10,7 +10,7 @@ from revoice.data.corpora.base import Corpus
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.corpora.splits import Splits
 from revoice.data.fields.base import Field, field_of
-from revoice.data.files import is_locked, locked, read_lines, remove_parts
+from revoice.data.files import dispensable, is_locked, locked, read_lines, remove_parts
 from revoice.data.prepare.selection import Selection
 from revoice.data.prepare.shards import shard_path
 from revoice.errors import UserError, one_line
@@ -90,7 +90,8 @@ def prepare(
     The shards lie in `out_dir/CORPUS/SELECTION/FIELD-KEY/`, SELECTION being a hash over the contents of the chosen
     files and the trimming, KEY one over the field's parameters. Utterances are in the order of a hash of their ids, so
     that any few shards hold a fair sample of the corpus. An interrupted call is taken up at its last whole shard; the
-    result has the same bytes however often it was interrupted and whatever the number of workers.
+    result has the same bytes however often it was interrupted and whatever the number of workers. Where nothing can be
+    written, as in a folder of somebody else, what is whole there is taken as it is.
 
     Args:
         corpus: what to read.
@@ -106,12 +107,15 @@ def prepare(
     """
     how = how or Preparation()
     wanted, manifest, base = _task(corpus, spec, fields, out_dir, splits, how)
-    with locked(base):
-        remove_parts(base)
+    with _locked_if_ours(base) as refusal:
         job = Selection.of(manifest, base, how.trim_db, how.shard_utterances)
-        remove_parts(job.folder)
-        missing = job.missing(wanted)
+        for place in () if refusal else (base, job.folder):
+            remove_parts(place)
+        with _disk_trouble(job.folder):
+            missing = job.missing(wanted)
         if missing:
+            if refusal:
+                raise refusal
             for other in sorted(job.folder.glob(".share-*.lock")):
                 with locked(job.folder, other.name):  # another machine's share, if it is at work: its shards are needed
                     pass
@@ -124,7 +128,8 @@ def prepare(
         result = _collect(job.manifest, spec, {f.label: job.folder / f.folder for f in wanted})
         record = result.manifest_file
         if not record.exists():
-            result.manifest.save(record)
+            with dispensable():
+                result.manifest.save(record)
     return result
 
 
@@ -194,6 +199,20 @@ def _task(
     wanted = [field_of(f, spec, how.fields) for f in fields]
     manifest = (splits or Splits()).assign(corpus.manifest())
     return wanted, manifest, Path(out_dir).expanduser().absolute() / manifest.corpus
+
+
+@contextmanager
+def _locked_if_ours(base: Path) -> Iterator[UserError | None]:
+    """`locked`; where somebody else prepared, and nothing can be written, the refusal: what is whole can be read."""
+    with ExitStack() as held:
+        refusal = None
+        try:
+            held.enter_context(locked(base))
+        except UserError as error:
+            if not base.is_dir():
+                raise
+            refusal = error
+        yield refusal
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from webdataset import TarWriter
@@ -19,6 +19,22 @@ from revoice.errors import UserError, one_line
 from revoice.foreign import parse_json
 
 _INDEX = {"per_frame", "padding", "scale", "dtype", "parameters", "trim_db", "shards"}  # what readers ask a field for
+# what reading half a file may raise
+_DAMAGE = (tarfile.TarError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, OSError, MemoryError)
+
+
+class Member(NamedTuple):
+    """One utterance of a shard.
+
+    Attributes:
+        id: of the utterance.
+        array: what was stored.
+        first: byte of the shard at which the array's numbers begin.
+    """
+
+    id: str
+    array: np.ndarray
+    first: int
 
 
 class ShardWriter:
@@ -111,9 +127,15 @@ def read_index(folder: Path) -> dict[str, Any] | None:
 def require_index(folder: Path) -> dict[str, Any]:
     """`index.json` of a field that was prepared; a `UserError` if it is missing or damaged."""
     found = read_index(folder)
-    if found is None or not found.keys() >= _INDEX:
+    if found is None or not found.keys() >= _INDEX or not _is_names(found["shards"], found["dtype"]):
         raise UserError(f"{folder / 'index.json'} is damaged: delete it and prepare again")
     return found
+
+
+def _is_names(shards: object, kind: object) -> bool:
+    """Whether these are a list of names and the name of a type of numbers."""
+    listed = isinstance(shards, list) and all(isinstance(name, str) for name in shards)
+    return listed and isinstance(kind, str) and kind in np.sctypeDict
 
 
 def remove_damaged(folder: Path, index: Mapping[str, Any]) -> list[str]:
@@ -136,7 +158,7 @@ def damage_told(shard: Path) -> Iterator[None]:
     """Turn what reading a damaged shard or its lines raises into one line that names it and says what to do."""
     try:
         yield
-    except (tarfile.TarError, ValueError, LookupError, TypeError, EOFError, OSError, MemoryError) as error:
+    except _DAMAGE as error:
         raise UserError(
             f"{shard} is damaged ({one_line(error, 120)}): delete it and index.json beside it, then prepare again"
         ) from error
@@ -153,7 +175,12 @@ def read_checked(shard: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def read_shard(source: Path | bytes, crcs: Mapping[str, int | None] | None = None) -> Iterator[tuple[str, np.ndarray]]:
-    """(utterance id, array) of every member of a shard, in order.
+    """(utterance id, array) of every member of a shard, see `read_members`."""
+    return ((member.id, member.array) for member in read_members(source, crcs))
+
+
+def read_members(source: Path | bytes, crcs: Mapping[str, int | None] | None = None) -> Iterator[Member]:
+    """Every member of a shard, in order.
 
     Args:
         source: a file or its bytes.
@@ -174,7 +201,9 @@ def read_shard(source: Path | bytes, crcs: Mapping[str, int | None] | None = Non
             crc = missing.pop(id, None)
             if crc is not None and zlib.crc32(content) != crc:
                 raise ValueError(f"{member.name} is not what was written: its CRC-32 differs")
-            yield id, _array(content)
+            shape, kind, size = _about(content)
+            array = np.frombuffer(content, kind, offset=size, count=math.prod(shape)).reshape(shape)
+            yield Member(id, array, member.offset_data + size)
     if missing:
         raise ValueError(f"{len(missing)} utterances are missing, {next(iter(missing))} is one")
 
@@ -183,13 +212,12 @@ def _longest(source: Path | bytes) -> int:
     return len(source) if isinstance(source, bytes) else source.stat().st_size
 
 
-def _array(content: bytearray) -> np.ndarray:
-    """The array of a .npy file of version 1, as `ShardWriter` writes them."""
+def _about(content: bytearray) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, type and bytes of the head of a .npy file of version 1, as `ShardWriter` writes them."""
     if content[:8] != b"\x93NUMPY\x01\x00":
         raise ValueError("a member is no .npy file of version 1")
     size = 10 + int.from_bytes(content[8:10], "little")
-    shape, kind = _head(bytes(content[:size]))
-    return np.frombuffer(content, kind, offset=size, count=math.prod(shape)).reshape(shape)
+    return *_head(bytes(content[:size])), size
 
 
 @lru_cache(maxsize=4096)

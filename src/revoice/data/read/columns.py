@@ -1,7 +1,9 @@
-"""Utterances end to end in one array per field: crops of many of them are cut in one indexing step."""
+"""Utterances with their fields, wherever the rows of those lie: crops of many utterances are cut at once."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,19 +14,44 @@ from revoice.data.corpora.manifest import Row
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(ABC):
     """One field of N utterances.
 
     Attributes:
-        data: (rows, ...) in the type on disk, on whatever device.
-        first, end: (N,) int64, utterance i owns rows `first[i]` to `end[i]`.
-        about: what the field's `index.json` says of it: `per_frame`, `padding`, `scale`.
+        about: what the field's `index.json` says of it: `per_frame`, `padding`, `scale`, `dtype`.
+        lengths: (N,) int64, rows of each utterance.
     """
 
-    data: Tensor
-    first: np.ndarray
-    end: np.ndarray
     about: Mapping[str, Any]
+    lengths: np.ndarray
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the rows are."""
+
+    @property
+    @abstractmethod
+    def bytes(self) -> int:
+        """Size of all rows."""
+
+    @abstractmethod
+    def cut(self, utterances: np.ndarray, first: np.ndarray, present: np.ndarray, steps: int) -> Tensor:
+        """Rows of B utterances, in the type on disk.
+
+        Args:
+            utterances: (B,) positions.
+            first: (B,) first row of each.
+            present: (B,) how many rows from there on the utterance has, at most `steps`.
+            steps: rows L of each.
+
+        Returns:
+            (B, L, ...); anything where the utterance has no more rows.
+        """
+
+    @abstractmethod
+    def array(self) -> Tensor:
+        """The rows of all utterances end to end, (rows, ...) in the type on disk."""
 
     @property
     def per_frame(self) -> float | None:
@@ -34,6 +61,43 @@ class Column:
     def decode(self, values: Tensor) -> Tensor:
         """Values from disk as they are meant, see `decoded`."""
         return decoded(values, self.about["scale"])
+
+
+@dataclass(frozen=True)
+class ArrayColumn(Column):
+    """Utterances end to end in one array.
+
+    Attributes:
+        data: (rows, ...) in the type on disk, on whatever device.
+    """
+
+    data: Tensor
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """(N,) int64, the row of `data` at which each utterance begins."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @property
+    def device(self) -> torch.device:
+        """That of the array."""
+        return self.data.device
+
+    @property
+    def bytes(self) -> int:
+        """Of the array."""
+        return self.data.nbytes
+
+    def cut(self, utterances: np.ndarray, first: np.ndarray, present: np.ndarray, steps: int) -> Tensor:
+        """In one indexing step; what an utterance has no more rows for is its last one, since another lies behind."""
+        index = (self.first[utterances] + first)[:, None] + np.arange(steps)  # (B, L) rows of `data`
+        last = self.first[utterances] + self.lengths[utterances] - 1  # (B,)
+        flat = torch.from_numpy(np.minimum(index, last[:, None]).ravel()).to(self.device)
+        return self.data.index_select(0, flat).unflatten(0, index.shape)
+
+    def array(self) -> Tensor:
+        """As it is."""
+        return self.data
 
 
 class Columns:
@@ -47,7 +111,7 @@ class Columns:
         rows: the utterances; a position in here is what all methods take.
         ids: (N,) their ids.
         lengths: (N,) int64, frames of each utterance.
-        device: where the arrays live.
+        device: where the rows are.
     """
 
     def __init__(self, rows: Sequence[Row], columns: Mapping[str, Column]) -> None:
@@ -55,8 +119,8 @@ class Columns:
         self.ids = np.array([row.id for row in self.rows], dtype=object)
         self._columns = dict(columns)
         timed = next((c for c in columns.values() if c.per_frame == 1), None)
-        self.lengths = timed.end - timed.first if timed else np.zeros(len(self.rows), dtype=np.int64)
-        self.device = next((c.data.device for c in columns.values()), torch.device("cpu"))
+        self.lengths = timed.lengths if timed else np.zeros(len(self.rows), dtype=np.int64)
+        self.device = next((c.device for c in columns.values()), torch.device("cpu"))
         self._padding = {k: torch.tensor(c.about["padding"], device=self.device) for k, c in columns.items()}
 
     def __len__(self) -> int:
@@ -73,15 +137,15 @@ class Columns:
 
     @property
     def bytes(self) -> int:
-        """Size of all arrays."""
-        return sum(column.data.nbytes for column in self._columns.values())
+        """Size of all rows."""
+        return sum(column.bytes for column in self._columns.values())
 
     def positions(self, *splits: str) -> np.ndarray:
         """Positions (n,) int64 of the utterances of some splits."""
         return np.array([i for i, row in enumerate(self.rows) if row.split in splits], dtype=np.int64)
 
     def crops(self, field: str, utterances: np.ndarray, starts: np.ndarray, frames: int) -> Tensor:
-        """Cut one crop from each of B utterances, in one indexing step.
+        """Cut one crop from each of B utterances.
 
         Args:
             field: a label whose `per_frame` is not None.
@@ -98,29 +162,30 @@ class Columns:
         chosen = np.asarray(utterances, dtype=np.int64)
         first = np.rint(np.asarray(starts) * rate).astype(np.int64)  # (B,), within each utterance
         steps = round(frames * rate)  # L = T x per_frame
-        index = (column.first[chosen] + first)[:, None] + np.arange(steps)  # (B, L) rows of `data`
-        last = column.end[chosen] - 1  # (B,); behind it lies another utterance
-        flat = torch.from_numpy(np.minimum(index, last[:, None]).ravel()).to(self.device)
-        found = column.decode(column.data.index_select(0, flat)).unflatten(0, index.shape)  # (B, L[, F])
-        short = np.flatnonzero(index[:, -1] > last)
+        present = np.clip(column.lengths[chosen] - first, 0, steps)  # (B,) rows that are there; padding is behind them
+        found = column.decode(column.cut(chosen, first, present, steps))  # (B, L[, F])
+        short = np.flatnonzero(present < steps)
         if len(short):
-            beyond = torch.from_numpy(index[short] > last[short, None]).to(self.device)  # (len(short), L)
+            beyond = torch.from_numpy(np.arange(steps) >= present[short, None]).to(self.device)  # (len(short), L)
             _pad(found, torch.from_numpy(short).to(self.device), beyond, self._padding[field])
         return found.transpose(1, 2).contiguous() if found.ndim == 3 else found
 
     def vectors(self, field: str, utterances: np.ndarray) -> Tensor:
         """The arrays (B, ...) of a field with one array per utterance."""
-        column = self._columns[field]
-        index = torch.from_numpy(column.first[np.asarray(utterances)]).to(self.device)
-        return column.decode(column.data.index_select(0, index))
+        return self._whole(field, np.asarray(utterances, dtype=np.int64), 1)[:, 0]
 
     def utterance(self, field: str, position: int) -> Tensor:
         """All of one utterance: (F, T), (T x per_frame,), or one array."""
         column = self._columns[field]
+        values = self._whole(field, np.array([position]), int(column.lengths[position]))[0]  # (L[, F])
         if column.per_frame is None:
-            return self.vectors(field, np.array([position]))[0]
-        values = column.decode(column.data[column.first[position] : column.end[position]])
-        return values.T.contiguous() if values.ndim == 2 else values.clone()
+            return values[0]
+        return values.T.contiguous() if values.ndim == 2 else values
+
+    def _whole(self, field: str, utterances: np.ndarray, length: int) -> Tensor:
+        """All rows (B, L, ...) of utterances that have as many."""
+        column, zeros = self._columns[field], np.zeros_like(utterances)
+        return column.decode(column.cut(utterances, zeros, zeros + length, length))
 
 
 def decoded(values: Tensor, scale: float | None) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor
 from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.manifest import Manifest
 from revoice.data.prepare.preparation import Prepared, Rejected
-from revoice.data.read.columns import Column, Columns
-from revoice.data.read.packed import Statistics
+from revoice.data.read.columns import ArrayColumn, Columns
+from revoice.data.read.mapped import Statistics
 from revoice.data.read.store import Held, MemoryStore, room_on
 from revoice.errors import UserError
 
@@ -187,11 +187,6 @@ def appended(stores: Sequence[Columns]) -> Columns:
     columns = {}
     for label in stores[0].labels:
         parts = [store.column(label) for store in stores]
-        offsets = np.concatenate([[0], np.cumsum([len(part.data) for part in parts])])
-        columns[label] = Column(
-            torch.cat([part.data for part in parts]),
-            np.concatenate([part.first + offset for part, offset in zip(parts, offsets, strict=False)]),
-            np.concatenate([part.end + offset for part, offset in zip(parts, offsets, strict=False)]),
-            parts[0].about,
-        )
+        lengths = np.concatenate([part.lengths for part in parts])
+        columns[label] = ArrayColumn(parts[0].about, lengths, torch.cat([part.array() for part in parts]))
     return Columns([row for store in stores for row in store.rows], columns)

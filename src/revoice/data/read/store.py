@@ -4,15 +4,15 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
-from revoice.data.files import write_json
+from revoice.data.files import dispensable, write_json
 from revoice.data.prepare.preparation import Prepared
-from revoice.data.read.columns import Column, Columns
-from revoice.data.read.packed import PackedField, Statistics, require_statistics
+from revoice.data.read.columns import ArrayColumn, Column, Columns
+from revoice.data.read.mapped import MappedColumn, MappedField, Statistics, require_statistics
 from revoice.errors import UserError
 from revoice.foreign import parse_json
 
@@ -66,48 +66,52 @@ class MemoryStore(Held):
                 raise UserError(f"field '{label}' is not prepared: there are {', '.join(prepared.folders)}")
         manifest = prepared.manifest.select(*splits) if splits else prepared.manifest
         self.spec = prepared.spec
-        self._packed = {label: PackedField(prepared.folders[label]) for label in labels}
-        where = self._choose(device, len(manifest), room)
-        self.mapped = where is None
+        self._fields = {label: MappedField(prepared.folders[label]) for label in labels}
         self._position = {
-            label: np.array([packed.place[row.id] for row in manifest], dtype=np.int64)
-            for label, packed in self._packed.items()
+            label: np.array([found.place[row.id] for row in manifest], dtype=np.int64)
+            for label, found in self._fields.items()
         }
-        columns = {}
-        for label, packed in self._packed.items():
-            place, data = self._position[label], torch.from_numpy(packed.array)
-            data = data if where is None else data.clone().to(where)
-            columns[label] = Column(data, packed.offsets[place], packed.offsets[place + 1], packed.index)
+        mapped = {label: found.column.chosen(self._position[label]) for label, found in self._fields.items()}
+        where = _choose(device, mapped, len(manifest), room)
+        self.mapped = where is None
+        columns: dict[str, Column] = {
+            label: column if where is None else ArrayColumn(column.about, column.lengths, column.array().to(where))
+            for label, column in mapped.items()
+        }
         super().__init__(manifest.rows, columns)
         self.sources, self.shares = np.zeros(len(self), dtype=np.int64), (1.0,)
 
     def statistics(self, field: str = "features", split: str = "train") -> Statistics:
         """Mean and deviation per channel over all frames of a split; computed once per set of utterances."""
-        packed, chosen = self._packed[field], self.positions(split)
+        stored, chosen = self._fields[field], self.positions(split)
         names = hashlib.sha256("\n".join(self.ids[chosen]).encode()).hexdigest()[:12]
-        path = packed.folder / f"statistics-{names}.json"
+        path = stored.folder / f"statistics-{names}.json"
         try:
             values = parse_json(path.read_text(encoding="utf-8"))
             found = Statistics(torch.tensor(values["mean"]), torch.tensor(values["std"]))
-            return require_statistics(found, packed.array[:1].size)
+            return require_statistics(found, stored.column.width)
         except (FileNotFoundError, ValueError, LookupError, TypeError):  # not yet, or damaged
             pass
-        found = packed.statistics(self._position[field][chosen])
-        write_json(path, {"mean": found.mean.tolist(), "std": found.std.tolist(), "utterances": len(chosen)})
+        found = stored.statistics(self._position[field][chosen])
+        with dispensable():
+            write_json(path, {"mean": found.mean.tolist(), "std": found.std.tolist(), "utterances": len(chosen)})
         return found
 
-    def _choose(self, device: str | torch.device | None, utterances: int, room: float | None) -> torch.device | None:
-        """Where to copy the arrays; None: leave them mapped."""
-        size = sum(packed.array.nbytes for packed in self._packed.values())
-        chosen = _own(device)
-        room = room_on(chosen) if room is None else room
-        if chosen is not None and size > room:
-            log.info("data (%.0f MB) does not fit into %s, where it may take %.0f MB", size / 1e6, chosen, room / 1e6)
-            chosen = None
-        where = "memory-mapped files" if chosen is None else f"memory of {chosen}"
-        parts = ", ".join(f"{label} {p.array.nbytes / 1e6:.1f} MB" for label, p in self._packed.items())
-        log.info("reading %d utterances from %s: %s", utterances, where, parts)
-        return chosen
+
+def _choose(
+    device: str | torch.device | None, columns: Mapping[str, MappedColumn], utterances: int, room: float | None
+) -> torch.device | None:
+    """Where to copy the rows; None: leave them mapped."""
+    size = sum(column.bytes for column in columns.values())
+    chosen = _own(device)
+    room = room_on(chosen) if room is None else room
+    if chosen is not None and size > room:
+        log.info("data (%.0f MB) does not fit into %s, where it may take %.0f MB", size / 1e6, chosen, room / 1e6)
+        chosen = None
+    where = "memory-mapped files" if chosen is None else f"memory of {chosen}"
+    parts = ", ".join(f"{label} {column.bytes / 1e6:.1f} MB" for label, column in columns.items())
+    log.info("reading %d utterances from %s: %s", utterances, where, parts)
+    return chosen
 
 
 def room_on(device: str | torch.device | None) -> float:

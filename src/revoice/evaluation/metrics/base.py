@@ -90,9 +90,12 @@ class Metric(ABC):
     columns: tuple[Column, ...]
     copies_sources: ClassVar[bool] = False
 
+    def begin(self) -> None:  # noqa: B027  # most have nothing to forget
+        """Another system: what is known of the last one's conversions and copies is no longer so."""
+
     @abstractmethod
     def start(self, results: Sequence[Result]) -> Callable[[], list[Values]]:
-        """Begin to measure conversions that did not fail.
+        """Begin to measure conversions of a system that did not fail, some of them: others may follow.
 
         Returns:
             A function that waits for the end and gives each result's values by column key, nan where there is none, and

@@ -12,6 +12,7 @@ from revoice.audio.io import Audio, read_audio
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.evaluation.eer import equal_error
 from revoice.evaluation.metrics.base import METRICS, Column, Metric, Result, Values
+from revoice.evaluation.pairs import Trial
 from revoice.evaluation.verification import Verifier, enrol, judge
 from revoice.evaluation.voice_map import VoiceMap
 
@@ -32,7 +33,12 @@ class SpeakerSimilarity(Metric):
         self.prefix = prefix
         self.columns = _columns(prefix, verifier.name)
         self._known: dict[str, NDArray[np.float32]] = {}
-        self._converted: dict[int, NDArray[np.float32]] = {}  # by the identity of a result of the last measurement
+        self.begin()
+
+    def begin(self) -> None:
+        """See `Metric`."""
+        self._converted: dict[int, NDArray[np.float32]] = {}  # by the identity of trials
+        self._vocoded: dict[str, NDArray[np.float32]] = {}  # true targets, by row id
 
     def start(self, results: Sequence[Result]) -> Callable[[], list[Values]]:
         """Embeds when waited for, while worker processes of other metrics go on."""
@@ -41,10 +47,11 @@ class SpeakerSimilarity(Metric):
     def _measure(self, results: Sequence[Result]) -> list[Values]:
         self._learn(results)
         converted = self._embed([result.converted for result in results])
-        self._converted = {id(result): clip for result, clip in zip(results, converted, strict=True)}
+        self._converted |= {id(result.trial): clip for result, clip in zip(results, converted, strict=True)}
         ceilings = {r.trial.true_target.id: r.ceiling for r in results if r.trial.true_target and r.ceiling}
-        vocoded = dict(zip(ceilings, self._embed(list(ceilings.values())), strict=True))
-        return [self._values(r, clip, vocoded) for r, clip in zip(results, converted, strict=True)]
+        new = {key: clip for key, clip in ceilings.items() if key not in self._vocoded}
+        self._vocoded |= zip(new, self._embed(list(new.values())), strict=True)
+        return [self._values(result.trial, clip) for result, clip in zip(results, converted, strict=True)]
 
     def _learn(self, results: Sequence[Result]) -> None:
         """Embed the recordings that are not known yet, each once, reading enrolment clips a few at a time."""
@@ -64,11 +71,10 @@ class SpeakerSimilarity(Metric):
     def _voice(self, rows: Iterable[Row]) -> NDArray[np.float32]:
         return enrol(np.stack([self._known[row.id] for row in rows]))
 
-    def _values(self, result: Result, clip: NDArray[np.float32], vocoded: dict[str, NDArray[np.float32]]) -> Values:
-        trial = result.trial
+    def _values(self, trial: Trial, clip: NDArray[np.float32]) -> Values:
         target, source = self._voice(trial.enrol_target), self._voice(trial.enrol_source)
         verdict = judge(clip, target, source)
-        ceiling = vocoded.get(trial.true_target.id) if trial.true_target else None
+        ceiling = self._vocoded.get(trial.true_target.id) if trial.true_target else None
         values = {
             "cosine_target": verdict.cosine_target,
             "cosine_source": verdict.cosine_source,
@@ -99,16 +105,16 @@ class SpeakerSimilarity(Metric):
             "ci": list(found.interval) if found.interval else None, "mated": found.mated, "nonmated": found.nonmated,
         }  # fmt: skip
 
-    def places(self, results: Sequence[Result]) -> VoiceMap:
-        """Embeddings of the recordings and of the conversions measured last, for the map of the report."""
-        rows = {row.id: row for r in results for row in (r.trial.source, *r.trial.enrol_target, *r.trial.enrol_source)}
+    def places(self, trials: Sequence[Trial]) -> VoiceMap:
+        """Embeddings of the recordings and of the system's conversions, for the map of the report."""
+        rows = {row.id: row for t in trials for row in (t.source, *t.enrol_target, *t.enrol_source)}
         known = {key: row for key, row in rows.items() if key in self._known}
-        there = [result for result in results if id(result) in self._converted]
+        there = [trial for trial in trials if id(trial) in self._converted]
         return VoiceMap(
             real=[self._known[key] for key in known],
             speakers=[row.speaker for row in known.values()],
-            converted=[self._converted[id(result)] for result in there],
-            targets=[result.trial.target for result in there],
+            converted=[self._converted[id(trial)] for trial in there],
+            targets=[trial.target for trial in there],
         )
 
 

@@ -78,10 +78,14 @@ class Spectral(Metric):
     def __init__(self, workers: Workers | None = None) -> None:
         self.workers = workers or Workers()
         self._recordings: dict[str, Analyzed] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """See `Metric`."""
+        self._ceilings: dict[str, Analyzed] = {}  # by row id
 
     def start(self, results: Sequence[Result]) -> Callable[[], list[Values]]:
         """Hand all analyses to the workers; comparisons follow when they are waited for."""
-        ceilings: dict[str, Analyzed] = {}
         parts = []
         for result in results:
             truth = result.trial.true_target
@@ -90,7 +94,7 @@ class Spectral(Metric):
                     self._analyze(result.converted),
                     self._once(self._recordings, result.trial.source.id, result.source),
                     self._once(self._recordings, truth.id, result.true_target) if truth else None,
-                    self._once(ceilings, truth.id, result.ceiling) if truth else None,
+                    self._once(self._ceilings, truth.id, result.ceiling) if truth else None,
                 )
             )
 

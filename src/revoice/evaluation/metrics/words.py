@@ -30,6 +30,11 @@ class Words(Metric):
         self.short = prefix + SHORT[recognizer.unit]
         self.columns = _columns(self.short, recognizer, bool(prefix))
         self._heard: dict[str, Transcript] = {}  # in recordings, by row id
+        self.begin()
+
+    def begin(self) -> None:
+        """See `Metric`."""
+        self._in_copies: dict[str, Transcript] = {}  # of sources, by row id
 
     def listener(self, stands_on: Collection[str]) -> Listener:
         """The judge of a system that stands on `stands_on`."""
@@ -41,14 +46,18 @@ class Words(Metric):
 
     def _measure(self, results: Sequence[Result]) -> list[Values]:
         new = {r.trial.source.id: r.source for r in results if r.trial.source.id not in self._heard}
-        copies = {r.trial.source.id: r.source_copy for r in results if r.source_copy is not None}
+        copies = {
+            r.trial.source.id: r.source_copy
+            for r in results
+            if r.source_copy is not None and r.trial.source.id not in self._in_copies
+        }
         clips: list[Audio] = [*new.values(), *copies.values(), *(result.converted for result in results)]
         heard = self.recognizer.transcribe(clips)
         self._heard |= zip(new, heard, strict=False)
-        in_copies = dict(zip(copies, heard[len(new) :], strict=False))
+        self._in_copies |= zip(copies, heard[len(new) :], strict=False)
         conversions = heard[len(new) + len(copies) :]
         return [
-            self._values(result, clip, in_copies.get(result.trial.source.id))
+            self._values(result, clip, self._in_copies.get(result.trial.source.id))
             for result, clip in zip(results, conversions, strict=True)
         ]
 

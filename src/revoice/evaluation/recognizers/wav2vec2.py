@@ -1,14 +1,17 @@
 """wav2vec 2.0, by the bundle of torchaudio, which downloads it once."""
 
 from collections.abc import Sequence
+from http.client import HTTPException
 from itertools import groupby
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from revoice.audio.io import Audio, resample
 from revoice.errors import UserError
-from revoice.evaluation.recognition import RATE, RECOGNIZERS, Recognizer, Transcript
+from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript
 
 BUNDLE = "WAV2VEC2_ASR_BASE_960H"
 _LEAST = 400  # samples of one step
@@ -23,6 +26,9 @@ class Wav2Vec2(Recognizer):
 
     Args:
         device: where it runs.
+
+    Raises:
+        UserError: the weights cannot be had, or a file that was downloaded before is none of weights.
     """
 
     weights = BUNDLE
@@ -32,14 +38,12 @@ class Wav2Vec2(Recognizer):
 
         bundle = getattr(pipelines, BUNDLE)
         try:
-            self.model: Any = bundle.get_model().to(device).eval()
-        except (OSError, RuntimeError) as error:  # no network, a full disk, half a file
-            reason = " ".join(str(error).split())[:120]
-            raise UserError(
-                f"recognizer wav2vec2: its weights could not be loaded ({reason}): it needs a network at the first "
-                "use; without one type recognizer.name=whisper recognizer.path=FOLDER"
-            ) from error
-        self.labels, self.device = bundle.get_labels(), device
+            # tensors alone: what was downloaded is not to run anything
+            model = bundle.get_model(dl_kwargs={"weights_only": True})
+        except (OSError, HTTPException, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
+            raise UserError(_refusal(error)) from error
+        self.model: Any = model.to(device).eval()
+        self.labels, self.rate, self.device = bundle.get_labels(), int(bundle.sample_rate), device
 
     @torch.inference_mode()
     def transcribe(self, clips: Sequence[Audio]) -> list[Transcript]:
@@ -47,11 +51,22 @@ class Wav2Vec2(Recognizer):
         return [Transcript.of_text(self._heard(clip)) for clip in clips]
 
     def _heard(self, clip: Audio) -> str:
-        samples = torch.from_numpy(resample(clip.samples, clip.sample_rate, RATE)).to(self.device)
+        samples = torch.from_numpy(resample(clip.samples, clip.sample_rate, self.rate)).to(self.device)
         if len(samples) < _LEAST:
             return ""
         emission, _ = self.model(samples[None])
         return spelled(emission[0].argmax(-1).tolist(), self.labels)
+
+
+def _refusal(error: Exception) -> str:
+    """What is told of weights that cannot be used: no network, a full disk, half a file."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    kept = sorted((Path(torch.hub.get_dir()) / "checkpoints").glob("wav2vec2_fairseq_base_ls960_asr_ls960*"))
+    return (
+        f"recognizer wav2vec2: its weights could not be loaded ({reason}): "
+        + (f"delete {kept[0]} to download it again" if kept else "it needs a network at the first use")
+        + "; without a network type metrics.recognizer.name=whisper metrics.recognizer.path=FOLDER"
+    )
 
 
 def spelled(steps: Sequence[int], labels: Sequence[str]) -> str:

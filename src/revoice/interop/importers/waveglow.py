@@ -8,7 +8,7 @@ from revoice.errors import UserError
 from revoice.foreign import parse_json
 from revoice.interop.importers import IMPORTERS, Imported, published_file, speaks
 from revoice.interop.published import build_vocoder, read_weights
-from revoice.interop.waveglow import arguments, features_of, our_state, require_told
+from revoice.interop.waveglow import arguments, features_of, filters_of, our_state, require_told
 from revoice.settings import checked
 from revoice.untrusted import plain, read_small, refused
 
@@ -41,6 +41,8 @@ class PublishedWaveGlow:
             raise UserError("kind=waveglow takes no statistics: its features are not standardized")
         asked = checked(Coupling | None, coupling, "coupling")
         published_file(path)
+        if path.suffix == ".nemo":
+            raise UserError(f"{path}: an archive: type tar -xf {path}, and then path=model_weights.ckpt")
         described = config or (beside if (beside := path.with_name("config.json")).is_file() else None)
         settings = _settings(described) if described else {}
         note = ""
@@ -58,7 +60,7 @@ class PublishedWaveGlow:
                 raise UserError(f"{config}: {error}") from error
             note, settings = f"{described} is of other weights and passed over ({error}); ", {}
         with refused(path, "WaveGlow"):
-            spec = features_of(state, settings.get("data_config"), preset)
+            spec = features_of(state, settings.get("data_config") or filters_of(found.state), preset)
         model = build_vocoder("waveglow", given, spec, state, path, described or path)
         return Imported(
             model=model, kind="vocoder", name="waveglow", arguments=given, spec=spec, half=found.half,

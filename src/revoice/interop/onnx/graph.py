@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from revoice.errors import UserError
+from revoice.errors import UserError, one_line
 
 SHORTEST, LONGEST = 64, 1 << 20  # frames
 _TRACED, _COMPARED = (86, 107), (67, 138)  # of two lengths: how much longer than the shortest, in its 64ths
@@ -27,6 +27,9 @@ class Graph:
         output: what the result is called.
         truth: what it has to equal, if not itself; takes the same inputs.
         shortest: that every length may be.  longest: that the first one may be.
+        integers: which inputs are int64, and how many values from 0 on each may have.
+        facts: more that a program needs to know, plain values by name.
+        beside: graphs that make what this one takes, by what they make.
     """
 
     module: nn.Module
@@ -35,6 +38,9 @@ class Graph:
     truth: nn.Module | None = None
     shortest: int = SHORTEST
     longest: int = LONGEST
+    integers: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, "Graph"] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -47,7 +53,11 @@ class Graph:
         for number, (name, shape) in enumerate(self.shapes.items()):
             sizes = [lengths[each[0]] * each[1] if _grows(each) else each for each in shape]
             drawn = torch.rand(*sizes, generator=torch.Generator().manual_seed(1000 * seed + number))
-            found[name] = 100 + 100 * drawn if name.endswith("f0") else drawn
+            if name in self.integers:
+                found[name] = (drawn * self.integers[name]).long()
+            else:
+                hertz = 100 + 100 * drawn
+                found[name] = hertz if name.endswith("f0") else hertz.log() if name.endswith("level") else drawn
         return found
 
     def traced(self) -> Any:
@@ -73,32 +83,39 @@ class Graph:
         """How far onnxruntime is from torch at most, relative to the largest value.
 
         Raises:
-            UserError: results are of unlike shapes.
+            UserError: onnxruntime cannot run it, or results are of unlike shapes.
         """
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         worst = 0.0
         for longer in (_TRACED, _COMPARED):
             inputs = self._examples(longer)
             with torch.no_grad():
                 expected = (self.truth or self.module)(*inputs.values()).numpy()
-            found = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+            given = {name: value.numpy() for name, value in inputs.items()}
+            try:
+                session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+                found = session.run(None, given)[0]
+            except Exception as error:  # onnxruntime's own are of many kinds, for sizes that were not traced too
+                raise UserError(f"onnxruntime does not run the graph: {one_line(error, 160)}") from error
             if found.shape != expected.shape:
                 raise UserError(f"the graph gives {list(found.shape)} where torch gives {list(expected.shape)}")
             worst = max(worst, float(np.abs(found - expected).max() / max(1e-8, np.abs(expected).max())))
         return worst
 
     def about(self) -> dict[str, Any]:
-        """What it takes, as its description says it: lengths in multiples of a name."""
+        """What it takes, as its description says it: lengths in multiples of a name, counts of integers' values."""
         inputs = {
             name: [f"{each[1]} * {each[0]}" if _grows(each) else each for each in shape]
             for name, shape in self.shapes.items()
         }
         longest = {"longest": self.longest} if self.longest < LONGEST else {}
-        return {"shortest": self.shortest, **longest, "inputs": inputs, "output": self.output}
+        integers = {"integers": dict(self.integers)} if self.integers else {}
+        return {
+            "shortest": self.shortest, **longest, "inputs": inputs, **integers, "output": self.output, **self.facts
+        }  # fmt: skip
 
     def _examples(self, longer: tuple[int, int]) -> dict[str, Tensor]:
         sizes = [self.shortest + each * self.shortest // SHORTEST for each in longer]

@@ -1,5 +1,8 @@
 """Waveforms inside of graphs: no complex numbers, no tables that are looked up, and steps that know no length."""
 
+import copy
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 import torchaudio
@@ -20,9 +23,13 @@ from revoice.audio.speaker import (
 )
 from revoice.audio.spec import FeatureSpec
 from revoice.interop.onnx.graph import LONGEST, Graph
+from revoice.interop.onnx.recurrent import Recurrent
 from revoice.nn.content import PRESET, RecognizedContent
+from revoice.nn.quantizer import Quantized, Quantizer
 from revoice.nn.remel import interpolated
 from revoice.nn.whisper import POSITIONS, RATE, WhisperEncoder
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class Resampling(nn.Module):
@@ -95,11 +102,49 @@ class Listening(nn.Module):
         return interpolated(steps, frames, self.per_frame)
 
 
-def longest_of(content: RecognizedContent) -> int:
-    """How many frames fit into one window of the encoder: a graph cannot join several."""
-    if not isinstance(content.encoder, WhisperEncoder):
-        return LONGEST
-    return int(POSITIONS / RATE * content.sample_rate / content.hop)
+class Coding(nn.Module):
+    """A `Quantizer` that learns nothing and counts nothing, of one clip."""
+
+    books: Tensor
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        size, self.cosine = quantizer.size, quantizer.size.metric == "cosine"
+        books = quantizer.codebook.detach().view(size.groups, size.codebook_size, -1)
+        self.register_buffer("books", F.normalize(books, dim=2) if self.cosine else books)  # (G, K, D / G)
+
+    def forward(self, z: Tensor, draws: None = None) -> Quantized:
+        """(1, D, T) -> codes (1, T, G) and their vectors (1, D, T); no losses."""
+        groups, _, width = self.books.shape
+        vectors = z[0].unflatten(0, (groups, width)).transpose(1, 2)  # (G, T, D / G)
+        if self.cosine:
+            vectors = F.normalize(vectors, dim=2)
+        distance = self.books.square().sum(2)[:, None] - 2 * vectors @ self.books.transpose(1, 2)  # (G, T, K)
+        codes = distance.argmin(2)
+        values = self.books[torch.arange(groups)[:, None], codes].transpose(1, 2).flatten(0, 1)
+        nothing = z.new_zeros(())
+        return Quantized(codes.T[None], values[None], nothing, nothing, nothing)
+
+
+def longest_of(model: nn.Module) -> int:
+    """How many frames fit into one window of every encoder that a model hears by: a graph cannot join several."""
+    heard = [each for each in model.modules() if isinstance(each, RecognizedContent)]
+    whisper = [each for each in heard if isinstance(each.encoder, WhisperEncoder)]
+    return min([LONGEST, *(int(POSITIONS / RATE * each.sample_rate / each.hop) for each in whisper)])
+
+
+def traceable(model: M) -> M:
+    """A copy of a model, of whose ears, codebooks and LSTMs graphs can be made."""
+    found = copy.deepcopy(model)
+    for module in list(found.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, RecognizedContent):
+                setattr(module, name, Listening(child))
+            elif isinstance(child, Quantizer):
+                setattr(module, name, Coding(child))
+            elif isinstance(child, nn.LSTM):
+                setattr(module, name, Recurrent(child))
+    return found
 
 
 class Identity(nn.Module):

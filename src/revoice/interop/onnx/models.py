@@ -1,27 +1,20 @@
 """Conversion models as graphs: the fields of a source and a target in, features out."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.interop.onnx.graph import LONGEST, Graph, Variadic
-from revoice.interop.onnx.hearing import Listening, longest_of
+from revoice.interop.onnx.graph import Graph, Variadic
+from revoice.interop.onnx.hearing import longest_of, traceable
 from revoice.models.base import ConversionModel
-from revoice.nn.content import RecognizedContent
+from revoice.nn.voice_code import VoiceCode
 
-OUTSIDE = {  # models that take clips, and why there is no graph of them
-    "codegan": "whose codes are rewritten to an emotion, which a graph is not asked for",
-    "pix2pix": "which hears an anonymized copy of the source and seeks phases, both outside of its network",
-    "random_cnn": "which searches for every clip anew",
-    "speechsplit": "whose steps depend on the clips",
-}
-INSTEAD = "take recsyn, adain_vc or vqvae"
+Shapes = dict[str, tuple[Any, ...]]
 
 
 class _Conversion(Variadic):
@@ -39,66 +32,68 @@ class _Conversion(Variadic):
 
     def forward(self, *given: Tensor) -> Tensor:
         named = dict(zip(self.names, given, strict=True))
-        source, target = (self._clip(named, side) for side in ("source_", "target_"))
+        source, target = (clip_of(named, side, self.channels) for side in ("source_", "target_"))
         return self.model.convert(source, [target], self.model.typed_controls({}))
 
-    def _clip(self, named: Mapping[str, Tensor], side: str) -> Batch:
-        own: dict[str, Any] = {name.removeprefix(side): each for name, each in named.items() if name.startswith(side)}
-        if "features" not in own:  # only how many there are is asked for
-            frames = own["f0"].shape[1] if "f0" in own else 1
-            own["features"] = torch.zeros(1, self.channels, frames)
-        return Batch(id=("",), lengths=torch.full((1,), own["features"].shape[2]), **own)
+
+def clip_of(named: Mapping[str, Tensor], side: str, channels: int) -> Batch:
+    """The clip of one side, "source_" or "target_", from fields by name; features that are not there are zeros."""
+    own: dict[str, Any] = {name.removeprefix(side): each for name, each in named.items() if name.startswith(side)}
+    if "features" not in own:  # only how many there are is asked for
+        frames = own["f0"].shape[1] if "f0" in own else 1
+        own["features"] = torch.zeros(1, channels, frames)
+    return Batch(id=("",), lengths=torch.full((1,), own["features"].shape[2]), **own)
 
 
-def model_graph(model: nn.Module, spec: FeatureSpec) -> Graph:
+def model_graph(model: ConversionModel, spec: FeatureSpec) -> Graph:
     """The graph of a model that takes clips; it asks for those fields alone that change what comes out.
+
+    A model that speaks with the voices of its table takes a row of that, and the level of its pitch.
 
     Raises:
         UserError: it has none.
     """
-    name = getattr(model, "name", "critics")
-    if name in OUTSIDE:
-        raise UserError(f"no graph of {name}, {OUTSIDE[name]}: {INSTEAD}")
-    if not isinstance(model, ConversionModel) or model.target != "clips":
-        raise UserError(f"no graph of {name}: expected a model that takes clips of the target, or a trained vocoder")
-    shapes = _shapes(model, spec)
+    shapes = shapes_of(model, spec)
     if others := [field for field in model.requires.of_clip if f"source_{field}" not in shapes]:
-        raise UserError(f"no graph of {name}, which asks for the {others[0]} of a clip: {INSTEAD}")
-    heard = [each for each in model.children() if isinstance(each, RecognizedContent)]
-    longest = min([LONGEST, *(longest_of(each) for each in heard)])
-    used = _used(Graph(_Conversion(model, list(shapes), spec.channels), shapes, "features"))
-    asked = {name: shape for name, shape in shapes.items() if name in used}
-    module, truth = (_Conversion(each, list(asked), spec.channels) for each in (_traceable(model), model))
-    return Graph(module, asked, "features", truth, longest=longest)
+        raise UserError(f"no graph of {model.name}, which asks for the {others[0]} of a clip")
+    table = {}
+    if model.target == "speaker":
+        assert isinstance(model.voice, VoiceCode)
+        table = {"target_speaker": len(model.voice.layer.weight)}
+    whole = Graph(_Conversion(model, list(shapes), spec.channels), shapes, "features", integers=table)
+    asked = {name: shape for name, shape in shapes.items() if name in used(whole)}
+    module, truth = (_Conversion(each, list(asked), spec.channels) for each in (traceable(model), model))
+    return Graph(module, asked, "features", truth, longest=longest_of(model), integers=table)
 
 
-def _shapes(model: ConversionModel, spec: FeatureSpec) -> dict[str, tuple[Any, ...]]:
+def shapes_of(model: ConversionModel, spec: FeatureSpec) -> Shapes:
+    """What it may ask of a source and a target, by name."""
+    shapes = _of_clip(model, spec, "source")
+    if model.target == "speaker":
+        return shapes | {"target_speaker": (1,), "target_level": (1,)}
+    return shapes | _of_clip(model, spec, "target")
+
+
+def _of_clip(model: ConversionModel, spec: FeatureSpec, side: str) -> Shapes:
+    frames = f"{side}_frames"
+    known: Shapes = {
+        "features": (1, spec.channels, (frames, 1)), "f0": (1, (frames, 1)), "embedding": (1, 256),
+        "waveform": (1, (frames, spec.hop)),
+    }  # fmt: skip
     fields = dict.fromkeys(("features", *model.requires.of_clip))
-    shapes: dict[str, tuple[Any, ...]] = {}
-    for side in ("source", "target"):
-        frames = f"{side}_frames"
-        known = {
-            "features": (1, spec.channels, (frames, 1)), "f0": (1, (frames, 1)), "embedding": (1, 256),
-            "waveform": (1, (frames, spec.hop)),
-        }  # fmt: skip
-        shapes |= {f"{side}_{field}": known[field] for field in fields if field in known}
-    return shapes
+    return {f"{side}_{field}": known[field] for field in fields if field in known}
 
 
 @torch.no_grad()
-def _used(graph: Graph) -> set[str]:
-    """The inputs that something depends on: those without which the result is another."""
+def used(graph: Graph) -> set[str]:
+    """The inputs that something depends on: those without which the result is another, and all integers.
+
+    Features of a source that is not heard as a waveform are among them, even if codes that never learned are all one.
+    """
     lengths = dict.fromkeys(graph.names, graph.shortest)
     inputs, others = graph.inputs(lengths), graph.inputs(lengths, seed=1)
     module = graph.module.eval()
     made = module(*inputs.values())
-    return {name for name in inputs if not torch.equal(made, module(*{**inputs, name: others[name]}.values()))}
-
-
-def _traceable(model: ConversionModel) -> ConversionModel:
-    """The model, its ear one that can be traced."""
-    found = copy.deepcopy(model)
-    for name, child in model.named_children():
-        if isinstance(child, RecognizedContent):
-            setattr(found, name, Listening(child))
-    return found
+    changed = {name for name in inputs if not torch.equal(made, module(*{**inputs, name: others[name]}.values()))}
+    heard = set() if "source_waveform" in inputs else {"source_features"}
+    return changed | set(graph.integers) | heard

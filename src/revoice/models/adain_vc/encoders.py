@@ -1,5 +1,6 @@
 """The encoders of AdaIN-VC (Chou, Yeh, Lee, arXiv:1904.05742)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from revoice.errors import UserError
-from revoice.nn.adain import TimeStatistics, instance_norm, time_statistics
+from revoice.nn.adain import Moments, instance_norm
 from revoice.nn.adain_decoder import Block, Steps
 from revoice.nn.conv import SameConv1d, halved, padded
 from revoice.settings import Fraction, Kernel, Whole, Width, settings
@@ -92,36 +93,65 @@ class SpeakerEncoder(Encoder):
 
 @dataclass(frozen=True)
 class Content:
-    """Mean and log-variance (B, out, T') of the code, and the statistics each layer removed if they are kept."""
+    """Mean and log-variance of the code, (B, out, T')."""
 
     mean: Tensor
     log_variance: Tensor
-    removed: tuple[TimeStatistics, ...]
 
 
 class ContentEncoder(Encoder):
     """(B, F, T) -> `Content`: instance normalization removes each channel's mean and deviation over time."""
 
-    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool, keep_statistics: bool) -> None:
+    def __init__(self, n_features: int, size: EncoderSize, norm_first: bool) -> None:
         super().__init__(n_features, size, norm_first)
-        self.normalizes, self.keeps = size.norm == "instance", keep_statistics
+        self.normalizes = size.norm == "instance"
         self.mean = SameConv1d(size.channels, size.out, 1)
         self.log_variance = SameConv1d(size.channels, size.out, 1)
 
     def forward(self, x: Tensor) -> Content:
         """Encode; T' is ceil(T / hop)."""
-        removed: list[TimeStatistics] = []
+        return self._code(self._layers(x, self._norm))
+
+    def removed(self, x: Tensor) -> Tensor:
+        """What the blocks take out of clips, in the order in which a mirrored decoder puts it back.
+
+        Args:
+            x: (B, F, T).
+
+        Returns:
+            (layers, 2, B, C), float32: mean and deviation over time, the last layer's first.
+        """
+        return self._measured(x, 0)[1]
+
+    def code_and_removed(self, x: Tensor, of: Tensor) -> tuple[Content, Tensor]:
+        """The code of `x` and what is removed of others, both (B, F, T), in one pass."""
+        h, removed = self._measured(torch.cat([x, of]), len(x))
+        return self._code(h[: len(x)]), removed
+
+    def _measured(self, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """What the layers make of clips, and what they remove of those from `first` on."""
+        moments = Moments()
 
         def norm(h: Tensor) -> Tensor:
-            if self.keeps:
-                removed.append(time_statistics(h))
-            return instance_norm(h) if self.normalizes else h
+            moments.add(h[first:] if first else h)
+            return self._norm(h)
 
+        h = self._layers(x, norm)
+        return h, moments.last_to_first()
+
+    def _layers(self, x: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
+        """(B, F, T) -> (B, C, T'); `norm` is that of the blocks."""
         h = self.banked(x)
-        h = self.dropout(F.relu(norm(h)) if self.blocks[0].norm_first else norm(F.relu(h)))
+        h = self.dropout(F.relu(self._norm(h)) if self.blocks[0].norm_first else self._norm(F.relu(h)))
         for block in self.blocks:
             h = block(h, norm, norm)
-        return Content(self.mean(h), self.log_variance(h), tuple(removed))
+        return h
+
+    def _norm(self, h: Tensor) -> Tensor:
+        return instance_norm(h) if self.normalizes else h
+
+    def _code(self, h: Tensor) -> Content:
+        return Content(self.mean(h), self.log_variance(h))
 
 
 def _same(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.adain_vc.encoders import ContentEncoder, EncoderSize, SpeakerEncoder
+from revoice.models.adain_vc.encoders import Content, ContentEncoder, EncoderSize, SpeakerEncoder
 from revoice.models.base import (
     MODELS,
     ConversionModel,
@@ -94,7 +94,7 @@ class AdaINVC(ConversionModel):
             reference=reference_frames,
         )
         self.standardizer = Standardizer(n_features)
-        self.content_encoder = ContentEncoder(n_features, content, first, conditioning == "stat_transfer")
+        self.content_encoder = ContentEncoder(n_features, content, first)
         self.decoder = Decoder(n_features, content.out, size, upsample, first)
         self.speaker_encoder: SpeakerEncoder | None = None
         self.affine = nn.ModuleList()
@@ -106,8 +106,7 @@ class AdaINVC(ConversionModel):
     def styles(self, x: Tensor) -> Tensor:
         """Standardized features (B, F, T) of the target voice -> a style for every decoder layer, (layers, 2, B, C)."""
         if self.speaker_encoder is None:
-            removed = self.content_encoder(x).removed[1:]
-            return torch.stack([told for each in reversed(removed) for told in each]).unflatten(0, (-1, 2))[..., 0]
+            return self.content_encoder.removed(x)
         return self.styles_of(self.speaker_encoder(x))
 
     def styles_of(self, embedding: Tensor) -> Tensor:
@@ -128,17 +127,28 @@ class AdaINVC(ConversionModel):
         heard = x
         if batch.draws is not None and self.perturb:
             heard = perturbed(x, self.perturb, batch.draws, self.stretch)
-        content = self.content_encoder(heard)
+        content, styles = self._hear(heard, reference)
         z = content.mean
         if batch.draws is not None:
             noise = batch.draws.normal("content", *z.shape[1:], device=z.device)
             z = z + torch.exp(content.log_variance / 2) * noise
-        y = self.decode(z, self.styles(reference), batch.f0)[..., : x.shape[-1]]
+        y = self.decode(z, styles, batch.f0)[..., : x.shape[-1]]
         with torch.autocast(x.device.type, enabled=False):
             return {
                 "reconstruction": masked_l1(y.float(), x, batch.lengths),
                 "kl": kl_to_standard_normal(content.mean.float(), content.log_variance.float()),
             }
+
+    def _hear(self, x: Tensor, reference: Tensor) -> tuple[Content, Tensor]:
+        """The code of what is heard (B, F, T) and the styles of the reference.
+
+        The mirrored network has one encoder for both, which in 16 bits takes them at once; in float32 one after the
+        other, so that rounding stays what it has been.
+        """
+        alike = self.speaker_encoder is None and x.shape == reference.shape
+        if alike and torch.is_autocast_enabled(x.device.type):
+            return self.content_encoder.code_and_removed(x, reference)
+        return self.content_encoder(x), self.styles(reference)
 
     @torch.no_grad()
     def convert(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
+from revoice.nn.conv import fitted
 
 EVERY = 4  # frames for which there is one code
 SPREAD = 0.7  # nepers that are 1 in it
@@ -33,8 +34,7 @@ def energy(features: Tensor, lengths: Tensor, steps: int) -> Tensor:
     loud = torch.logsumexp(2 * features.float(), dim=1).masked_fill(~there, -torch.inf)  # log power
     level = torch.logsumexp(loud, dim=1, keepdim=True) - lengths[:, None].to(loud).log()
     above = (0.5 * (loud - level)).clamp(min=-QUIET)
-    filled = F.pad(above[:, None], (0, steps * EVERY - frames), mode="replicate")
-    return F.avg_pool1d(filled, EVERY).transpose(1, 2) / SPREAD
+    return F.avg_pool1d(fitted(above[:, None], steps * EVERY), EVERY).transpose(1, 2) / SPREAD
 
 
 def gain(before: Tensor, after: Tensor, frames: int) -> Tensor:
@@ -45,4 +45,4 @@ def gain(before: Tensor, after: Tensor, frames: int) -> Tensor:
     quiet = (before * SPREAD + QUIET).clamp(0, 1)  # the last neper above silence fades the gain
     change = ((after - before) * SPREAD).clamp(-MOST, MOST) * quiet
     # a code is of the middle of its frames, between which it moves evenly
-    return F.interpolate(change.transpose(1, 2), scale_factor=EVERY, mode="linear")[:, 0, :frames]
+    return fitted(F.interpolate(change.transpose(1, 2), change.shape[1] * EVERY, mode="linear"), frames)[:, 0]

@@ -117,6 +117,12 @@ class CodeGAN(ConversionModel):
         if self.coder is not None:
             widths = {**self.coder.code_widths, "energy": 1}
             self.channels = sum(widths[name] for name in rewritten)
+        if not self.channels:
+            assert self.coder is not None
+            raise UserError(
+                f"model.rewritten=[{','.join(rewritten)}]: the codes of this {self.coder.name} have none: expected "
+                f"{', '.join(name for name, width in widths.items() if width)}"
+            )
         self.judged = {"channels": self.channels, "classes": len(self.emotions)}
         self.generator = CodeGenerator(self.channels, len(self.emotions), generator or GeneratorSize())
         self.shares: Tensor  # of the emotions in the training data
@@ -134,7 +140,7 @@ class CodeGAN(ConversionModel):
         """Codes rewritten to emotions that are drawn; in validation each to the next one of the table."""
         assert batch.emotion is not None
         with torch.no_grad():
-            real = self._sequence(self._codes(batch))
+            real = self.sequence(self._codes(batch))
         own, shares = batch.emotion, self.shares.to(real)
         if batch.draws is None:
             wanted = (own + 1) % len(self.emotions)
@@ -156,7 +162,7 @@ class CodeGAN(ConversionModel):
         rewritten to an emotion that nobody in the batch speaks with could only be compared with another one.
         """
         assert batch.emotion is not None
-        real, count = self._sequence(self._codes(batch)), len(self.emotions)
+        real, count = self.sequence(self._codes(batch)), len(self.emotions)
         wanted = torch.cat([(batch.emotion + i) % count for i in range(1, count)])
         fake = self.generator(real.repeat(count - 1, 1, 1), wanted)
         return {"distance": energy_distance_by(_summary(fake), wanted, _summary(real), batch.emotion, count)}
@@ -166,12 +172,16 @@ class CodeGAN(ConversionModel):
         """Features (B, F, T) of the sources in another emotion, in the targets' voice or, without any, their own."""
         assert self.coder is not None
         voice = self.coder.told_by(targets).expand(len(source), -1) if targets else self.coder.told(source)
-        new = self._rewritten(source, targets, controls)
-        made = self.coder.speak(new, voice)
-        if new.energy is None:
+        return self.speak(self._rewritten(source, targets, controls), voice)
+
+    def speak(self, codes: SpeechCodes, voice: Tensor) -> Tensor:
+        """Features (B, F, T) of codes, as loud as these say, and of what tells the voice, see `Coder.told`."""
+        assert self.coder is not None
+        made = self.coder.speak(codes, voice)
+        if codes.energy is None:
             return made
         lengths = torch.full((len(made),), made.shape[-1], device=made.device)
-        return made + gain(energy(made, lengths, new.energy.shape[1]), new.energy, made.shape[-1])[:, None]
+        return made + gain(energy(made, lengths, codes.energy.shape[1]), codes.energy, made.shape[-1])[:, None]
 
     @torch.no_grad()
     def pitch(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor | None:
@@ -188,17 +198,17 @@ class CodeGAN(ConversionModel):
         assert self.coder is not None
         if targets:
             source = self._at_the_level_of(targets, source)
-        return self.rewrite(self._with_energy(self.coder.codes(source, without), source), controls)
+        return self.rewrite(self.with_energy(self.coder.codes(source, without), source), controls)
 
     def rewrite(self, codes: SpeechCodes, controls: CodeGANControls) -> SpeechCodes:
         """Codes of another emotion, then scaled, as the controls say."""
         if controls.emotion is not None:
-            own = self._sequence(codes)
+            own = self.sequence(codes)
             made = self._spoken(own, controls.emotion)
             if controls.source_emotion is not None:
                 # normalization hides the mean of its input from the generator: what it gives is an emotion's usual one
                 made = made + (own - self._spoken(own, controls.source_emotion)).mean(2, keepdim=True)
-            codes = self._put_back(codes, torch.lerp(own, made, controls.strength))
+            codes = self.put_back(codes, torch.lerp(own, made, controls.strength))
         return codes.scaled(pitch=controls.pitch_code, rhythm=controls.rhythm_code, energy=controls.energy_code)
 
     def _spoken(self, own: Tensor, emotion: str) -> Tensor:
@@ -207,10 +217,19 @@ class CodeGAN(ConversionModel):
         return made
 
     def check_controls(self, controls: CodeGANControls) -> None:
-        """Refuse emotions that were not trained on, and a factor on codes that it does not have."""
+        """Refuse emotions that were not trained on, what does nothing without one, and a factor on codes it has not."""
         for emotion in (controls.emotion, controls.source_emotion):
             if emotion is not None and emotion not in self.emotions:
                 raise choices(emotion, self.emotions, "emotion that this codegan was trained on")
+        for name, neutral in (("source_emotion", None), ("strength", 1.0)):
+            if controls.emotion is None and getattr(controls, name) != neutral:
+                raise UserError(
+                    f"{name}: says how to get to another emotion: add emotion={self.emotions[0]}, or leave it out"
+                )
+        if controls.rhythm_code != 1.0 and self.coder is not None and not self.coder.code_widths["rhythm"]:
+            raise UserError(
+                f"rhythm_code: the {self.coder.name} that this codegan stands on has no such code: leave it out"
+            )
         if controls.energy_code != 1.0 and "energy" not in self.rewritten:
             raise UserError("energy_code: this codegan has no such code: train with model.rewritten=[pitch,energy]")
 
@@ -236,14 +255,14 @@ class CodeGAN(ConversionModel):
             known = torch.where((batch.speaker >= 0)[:, None], known, torch.nan)
             batch = replace(batch, level=known[:, 0], spread=known[:, 1])
         without = "" if "content" in self.rewritten else "content"
-        return self._with_energy(self.coder.codes(replace(batch, speaker=None), without), batch)
+        return self.with_energy(self.coder.codes(replace(batch, speaker=None), without), batch)
 
-    def _with_energy(self, codes: SpeechCodes, batch: Batch) -> SpeechCodes:
+    def with_energy(self, codes: SpeechCodes, batch: Batch) -> SpeechCodes:
         """With loudness over time, if that is rewritten, in as many steps as the melody needs."""
         if "energy" not in self.rewritten:
             return codes
         assert self.coder is not None
-        steps = -(-codes.pitch.shape[1] * self.coder.code_frames["pitch"] // EVERY)
+        steps = (codes.pitch.shape[1] * self.coder.code_frames["pitch"] + EVERY - 1) // EVERY
         return replace(codes, energy=energy(batch.features, batch.lengths, steps))
 
     def _at_the_level_of(self, targets: list[Batch], source: Batch) -> Batch:
@@ -255,13 +274,14 @@ class CodeGAN(ConversionModel):
         level = None if source.level is None else told.mean().expand(len(source))
         return replace(source, f0=self.moved_pitch(source, targets, 1.0), level=level)
 
-    def _sequence(self, codes: SpeechCodes) -> Tensor:
+    def sequence(self, codes: SpeechCodes) -> Tensor:
         """What is rewritten (B, C, N), in the order of `rewritten`, at a rate that all of them can be held to."""
         parts = [held(getattr(codes, name), times) for name, times in self._times().items()]
         steps = min(part.shape[1] for part in parts)  # the last code of some may be of frames that are not there
         return torch.cat([part[:, :steps] for part in parts], dim=2).transpose(1, 2)
 
-    def _put_back(self, codes: SpeechCodes, sequence: Tensor) -> SpeechCodes:
+    def put_back(self, codes: SpeechCodes, sequence: Tensor) -> SpeechCodes:
+        """The codes with those of `sequence` (B, C, N) in place of what is rewritten."""
         old: list[Tensor] = [getattr(codes, name) for name in self.rewritten]
         new = sequence.transpose(1, 2).split([part.shape[2] for part in old], dim=2)
         pairs = zip(self._times().items(), new, strict=True)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revoice.nn.conv import fitted
 from revoice.nn.labels import one_hot
 from revoice.settings import Depth, Flag, Width, settings
 
@@ -59,8 +60,8 @@ class CodeGenerator(nn.Module):
         steps = codes.shape[2]
         told = one_hot(emotion, self.emotions, codes)
         # at least 8 steps: two are left to normalize over
-        whole = max(2, -(-steps // SHORTENED)) * SHORTENED
-        x = self.down(F.pad(codes, (0, whole - steps), mode="replicate"))
+        whole = torch.sym_max(2, (steps + SHORTENED - 1) // SHORTENED) * SHORTENED
+        x = self.down(fitted(codes, whole))
         for block in self.blocks:
             x = block(x, told)
         return self.up(x)[..., :steps]
@@ -114,5 +115,6 @@ def averaged(codes: Tensor, times: int) -> Tensor:
     >>> import torch; averaged(torch.tensor([[[1.0], [3.0], [4.0]]]), 2).flatten().tolist()
     [2.0, 4.0]
     """
-    missing = codes[:, -1:].expand(-1, -codes.shape[1] % times, -1)
-    return torch.cat([codes, missing], dim=1).unflatten(1, (-1, times)).mean(2)
+    steps = (codes.shape[1] + times - 1) // times
+    place = torch.arange(steps * times, device=codes.device).clamp(max=codes.shape[1] - 1)
+    return codes[:, place].unflatten(1, (steps, times)).mean(2)

@@ -18,6 +18,7 @@ from revoice.data.fields.phones import UNKNOWN
 from revoice.data.read.batch import Batch
 from revoice.models.base import Requires, Standardizer, Trainable
 from revoice.nn.augment import resampled, varied
+from revoice.nn.conv import Pointwise
 from revoice.nn.edits import edits
 from revoice.settings import Word
 
@@ -36,14 +37,14 @@ class Block(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.conv = nn.Conv1d(channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
-        self.out = nn.Linear(channels, channels)
+        self.out = Pointwise(channels, channels)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
         """(B, T, C), steps that are there (B, T, 1) -> (B, T, C)."""
         y = self.norm(x) * there  # padding looks like what convolutions see beyond the ends
-        y = self.conv(y.transpose(1, 2)).transpose(1, 2)
-        return x + self.dropout(self.out(F.gelu(y)))
+        y = self.out(F.gelu(self.conv(y.transpose(1, 2)))).transpose(1, 2)
+        return x + self.dropout(y)
 
 
 class Recognizer(Trainable):
@@ -122,10 +123,11 @@ class Recognizer(Trainable):
         """
         assert batch.phones is not None
         x, lengths, draws = batch.features, batch.lengths, batch.draws
-        speed = torch.ones(len(batch), device=x.device)
-        if draws is not None:
+        if draws is None:
+            speed = torch.ones(len(batch), device=x.device)
+        else:
             speed = torch.exp(0.44 * draws.uniform("speed", device=x.device) - 0.22)
-            lengths = torch.minimum(((lengths - 1) / speed).long() + 1, lengths.new_tensor(x.shape[-1]))
+            lengths = (((lengths - 1) / speed).long() + 1).clamp(max=x.shape[-1])
             x = varied(resampled(x, speed), lengths, draws)
         encoded = self.norm(self.encode(x, lengths, batch))
         steps = (lengths + 1) // 2

@@ -55,6 +55,7 @@ class Pix2Pix(ConversionModel):
     """
 
     target = "none"
+    hides: ClassVar[bool] = True
     together: ClassVar[bool] = False  # one clip of pictures fills a CPU's cache
     preset: ClassVar[str] = "stft_16k1024"
     measured: ClassVar[tuple[str, ...]] = ("distance", "distance_before")

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from revoice.nn.conv import fitted
+
 EVERY = 4  # frames for which there is one code of the melody
 SPREAD = 0.25  # nepers that are 1 in it
 ANYWHERE = math.log(150.0)  # the level of a clip of which nothing is voiced
@@ -27,15 +29,16 @@ def melody(f0: Tensor, level: Tensor) -> Tensor:
     frames = f0.shape[1]
     place = torch.arange(frames, device=f0.device).expand_as(f0)
     voiced = f0 > 0
-    before = torch.where(voiced, place, -1).cummax(1)[0]  # (B, T), the voiced frame at or before each; -1: none
-    after = frames - 1 - torch.where(voiced, frames - 1 - place, -1).flip(1).cummax(1)[0].flip(1)  # or behind; T: none
-    first, last = torch.where(before < 0, after, before), torch.where(after >= frames, before, after)
+    count = voiced.long().cumsum(1)  # (B, T) of the voiced frames up to each; the voiced frame n is at `where` n
+    where = torch.zeros_like(F.pad(place, (0, 1))).scatter(1, torch.where(voiced, count, 0), place)
+    first = where.gather(1, count.clamp(min=1))  # the voiced frame at or before each, else the first one
+    last = where.gather(1, torch.minimum(count + ~voiced, count[:, -1:]))  # at or behind it, else the last one
     log = f0.clamp(min=1).log()
-    low, high = (log.gather(1, at.clamp(0, frames - 1)) for at in (first, last))
+    low, high = log.gather(1, first), log.gather(1, last)
     share = (place - first) / (last - first).clamp(min=1)
     whole = torch.lerp(low, high, share.to(log.dtype).clamp(0, 1))
     whole = torch.where(voiced.any(1, keepdim=True), whole, level[:, None])
-    filled = F.pad((whole - level[:, None])[:, None], (0, -frames % EVERY), mode="replicate")
+    filled = fitted((whole - level[:, None])[:, None], (frames + EVERY - 1) // EVERY * EVERY)
     return F.avg_pool1d(filled, EVERY).transpose(1, 2) / SPREAD
 
 
@@ -43,5 +46,6 @@ def contour(code: Tensor, level: Tensor, voiced: Tensor) -> Tensor:
     """The way back: (B, N, 1), levels (B,) and voiced frames (B, T) -> Hz (B, T), 0 where unvoiced."""
     frames = voiced.shape[1]
     # a code is of the middle of its frames, between which it moves evenly
-    log = F.interpolate(code.transpose(1, 2), scale_factor=EVERY, mode="linear")[:, 0, :frames] * SPREAD
+    whole = F.interpolate(code.transpose(1, 2), code.shape[1] * EVERY, mode="linear")
+    log = fitted(whole, frames)[:, 0] * SPREAD
     return torch.where(voiced > 0.5, (log + level[:, None]).exp(), 0.0)

@@ -192,7 +192,8 @@ class RecSyn(Coder):
         """Features (B, F, T) of codes and of what `told` gave."""
         code = codes.content[..., : self.neck_channels].transpose(1, 2)
         f0 = self._contour(codes)
-        return self.standardizer.inverse(self.decoder(code, f0, voice))[..., : codes.frames]
+        made = self.standardizer.inverse(self.decoder(code, f0, voice))
+        return made if codes.frames >= SHORTEST else made[..., : codes.frames]
 
     def contour(self, codes: SpeechCodes) -> Tensor:
         """The melody at its level, in the frames that the codes say are voiced."""

@@ -36,4 +36,4 @@ def picked(x: Tensor, places: Tensor) -> Tensor:
 
 
 def _frames(x: Tensor) -> NDArray[np.float64]:
-    return x.T.double().cpu().numpy()
+    return x.T.cpu().double().numpy()

@@ -217,6 +217,14 @@ class SpeechSplit(ContourCoder):
         said = targets[0].features.shape[-1] if targets and "rhythm" in controls.aspects else frames
         return max(1, round(said / controls.rate)) / frames
 
+    def check_controls(self, controls: SpeechSplitControls) -> None:
+        """Refuse a level that cannot be taken alone."""
+        if self.relative == "speaker" and "level" in controls.aspects and "timbre" not in controls.aspects:
+            raise UserError(
+                f"aspects=[{','.join(controls.aspects)}]: this {self.name} is told pitch relative to each voice, so "
+                "that its level goes with timbre: add timbre, or leave level out"
+            )
+
     def in_parts(self, controls: SpeechSplitControls) -> bool:
         """Not with the target's rhythm or pitch, which are those of a whole sentence."""
         return not {"rhythm", "pitch"} & set(controls.aspects)
@@ -233,7 +241,7 @@ class SpeechSplit(ContourCoder):
 
     def fill(self, x: Tensor, value: float = 0.0) -> Tensor:
         """(B, ..., T) filled up to `padded` frames, or a multiple of the encoders' steps."""
-        frames = max(self.padded, -(-x.shape[-1] // self.steps) * self.steps)
+        frames = torch.sym_max(self.padded, (x.shape[-1] + self.steps - 1) // self.steps * self.steps)
         return F.pad(x, (0, frames - x.shape[-1]), value=value)
 
     def heard(self, waveform: Tensor, frames: int) -> Tensor:

@@ -11,7 +11,7 @@ from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import Controls
 from revoice.models.speechsplit.match import envelope, matched, picked
-from revoice.nn.pitch import PitchRange, Semitones, spread, transposed
+from revoice.nn.pitch import PitchRange, Semitones, steered
 from revoice.nn.pitch_classes import LEAST, UNTOLD, classes, hertz, normalized, one_hot
 from revoice.nn.random_resampling import stretched
 from revoice.nn.speech_codes import SpeechCodes
@@ -172,9 +172,11 @@ class Swap:
             theirs = self._stretched(clip.f0)[:, None].expand(len(self.source), -1, -1)
             return self._moved(self._said_by(picked(theirs, self._matched(rhythm=False))[:, 0]))
         relative = self.model.relative == "speaker"
+        level = self.source.level  # of a chunk: of the recording
         if ("timbre" if relative else "level") in self.aspects:
             f0 = _told_as(f0, own, self._theirs)
-        return self._moved(f0)
+            level = None if level is None else _told_as(level.exp()[:, None], own, self._theirs)[:, 0].log()
+        return self._moved(f0, level)
 
     @property
     def _theirs(self) -> Tensor:
@@ -211,8 +213,8 @@ class Swap:
         assert clip.waveform is not None
         return stretched(self.model.heard(clip.waveform, clip.features.shape[-1]), self.controls.rate)
 
-    def _moved(self, f0: Tensor) -> Tensor:
-        return spread(transposed(f0, self.controls.semitones), self.controls.pitch_range)
+    def _moved(self, f0: Tensor, level: Tensor | None = None) -> Tensor:
+        return steered(f0, self.controls.semitones, self.controls.pitch_range, level)
 
     def _mel(self, clip: Batch) -> Tensor:
         return stretched(clip.features.clamp(0, 1), self.controls.rate)

@@ -16,9 +16,9 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.manifest import Row
 from revoice.data.files import parsed_lines, plain_label
 from revoice.data.prepare.shards import crcs_of, lines_path, read_shard, shard_path
-from revoice.data.read.columns import Column, Columns
+from revoice.data.read.columns import ArrayColumn, Columns
 from revoice.data.read.facts import Facts
-from revoice.data.read.packed import Statistics, require_statistics
+from revoice.data.read.mapped import Statistics, require_statistics
 from revoice.data.read.stream.checks import entry, require_array, require_index, row_shape, validation_row
 from revoice.data.read.stream.remote import fetch, joined, located
 from revoice.data.read.tables import Tables
@@ -165,7 +165,7 @@ class Stream:
     def _validation(self, labels: Sequence[str]) -> Columns:
         lines = parsed_lines(fetch(f"{self.address}/validation.jsonl").decode("utf-8"))
         rows = [validation_row(line, self.names) for line in lines]
-        columns: dict[str, Column] = {}
+        columns: dict[str, ArrayColumn] = {}
         for label in labels if rows else ():
             shard = shard_path(Path(f"validation-{plain_label(label)}"), 0).as_posix()
             lines = parsed_lines(fetch(f"{self.address}/{lines_path(Path(shard)).as_posix()}").decode("utf-8"))
@@ -228,13 +228,11 @@ class Stream:
                 )
 
 
-def _column(arrays: Sequence[np.ndarray], about: Mapping[str, Any]) -> Column:
+def _column(arrays: Sequence[np.ndarray], about: Mapping[str, Any]) -> ArrayColumn:
     if about["per_frame"] is None:
-        places = np.arange(len(arrays), dtype=np.int64)
-        return Column(torch.from_numpy(np.stack(arrays)), places, places + 1, about)
-    ends = np.cumsum([len(array) for array in arrays], dtype=np.int64)
-    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-    return Column(torch.from_numpy(np.concatenate(arrays)), starts, ends, about)
+        arrays = [array[None] for array in arrays]
+    lengths = np.array([len(array) for array in arrays], dtype=np.int64)
+    return ArrayColumn(about, lengths, torch.from_numpy(np.concatenate(arrays)))
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from revoice.data.datamodule import DataModule
 from revoice.data.read.batch import Requires
 from revoice.data.read.facts import merged_facts
 from revoice.data.read.gather import labels_of
+from revoice.data.read.mapped import Statistics
 from revoice.data.read.mixture import appended, pooled, shares_of
-from revoice.data.read.packed import Statistics
 from revoice.data.read.stream.index import Stream
 from revoice.data.read.stream.reader import Reading, StreamLoader, StreamPlan, stream_loader
 from revoice.data.read.tables import merged_tables

@@ -27,7 +27,7 @@ from revoice.data.prepare.shards import (
 )
 from revoice.data.read.columns import decoded
 from revoice.data.read.facts import Facts
-from revoice.data.read.packed import Sums
+from revoice.data.read.mapped import Sums
 from revoice.data.read.stream.index import FORMAT, VALIDATION
 from revoice.data.read.tables import PitchLevels, Tables
 from revoice.errors import UserError
