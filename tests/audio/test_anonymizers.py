@@ -153,6 +153,16 @@ def test_away_raises_the_formants_of_low_voices_and_lowers_those_of_high_ones() 
         assert moved(f0, 0.0) == pytest.approx(1 / ratio, rel=0.08)
 
 
+def test_pieces_of_a_recording_go_the_way_of_the_first_one() -> None:
+    low, high = buzz(140.0), buzz(170.0, seed=1)
+    by = ANONYMIZERS.build("world", {"envelope_stretch": 1.2, "envelope_away": 1.0})
+    ways = [first_formant(by(piece, RATE, "a")) / first_formant(piece) for piece in (low, high)]
+    assert ways == pytest.approx([1.2, 1.2], rel=0.08)
+    by(np.zeros(RATE, np.float32), RATE, "b")  # a piece without a voice decides nothing
+    ways = [first_formant(by(piece, RATE, "b")) / first_formant(piece) for piece in (high, low)]
+    assert ways == pytest.approx([1 / 1.2, 1 / 1.2], rel=0.08)
+
+
 def first_formant(samples: np.ndarray) -> float:
     _, envelope, _ = analyzed(samples.astype(np.float64), RATE, 10.0)
     mean = envelope[20:-20].mean(0)

@@ -84,11 +84,13 @@ class World(Anonymizer):
         self.envelope_level, self.envelope_color = envelope_level, envelope_color
         self.aperiodicity_noise, self.faithful = aperiodicity_noise, faithful
         self.period, self.seed = period, seed
+        self._decided: tuple[int, bool] | None = None  # a recording, and whether its voice is a high one
 
     def change(self, samples: Signal, sample_rate: int, draws: np.random.Generator) -> Signal:
         """(S,) -> (S',) by analysis, disguise and synthesis."""
         import pyworld
 
+        recording = draws.bit_generator.state["state"]["state"]  # equal for all pieces of one
         level = between(draws, self.f0_range) if self.f0_range else None
         ratio = between(draws, self.envelope_stretch) if self.envelope_stretch else 1.0
         if self.envelope_either and draws.random() < 0.5:
@@ -96,7 +98,7 @@ class World(Anonymizer):
         away = self.envelope_away is None or draws.random() < self.envelope_away
         color = draws.normal(0.0, self.envelope_color, _POINTS) if self.envelope_color else None
         f0, envelope, aperiodicity = analyzed(samples, sample_rate, self.period)
-        if self.envelope_away is not None and away == _high(f0):
+        if self.envelope_away is not None and away == self._high(f0, recording):
             ratio = 1.0 / ratio
         f0 = self._pitch(f0, level, draws)
         if ratio != 1.0:
@@ -119,6 +121,18 @@ class World(Anonymizer):
             f0, np.ascontiguousarray(envelope), np.ascontiguousarray(aperiodicity), sample_rate, self.period
         )
 
+    def _high(self, f0: Signal, recording: int) -> bool:
+        """Whether the median of f0 (T,) in Hz, 0 where unvoiced, is that of a short vocal tract.
+
+        The first piece of a long recording that has a pitch decides for all others.
+        """
+        if self._decided is None or self._decided[0] != recording:
+            voiced = f0[f0 > 0]
+            if not len(voiced):
+                return False
+            self._decided = (recording, bool(np.median(voiced) >= _MIDDLE))
+        return self._decided[1]
+
     def _pitch(self, f0: Signal, level: float | None, draws: np.random.Generator) -> Signal:
         """f0 (T,) in Hz, 0 where unvoiced, disguised."""
         voiced = f0 > 0
@@ -135,11 +149,6 @@ class World(Anonymizer):
             else:
                 moved = np.where(voiced, moved + draws.normal(0.0, self.f0_noise * middle, len(f0)), 0.0)
         return np.where(moved > 0, np.clip(moved, FLOOR / 2, 1000.0), 0.0)
-
-
-def _high(f0: Signal) -> bool:
-    """Whether the median of f0 (T,) in Hz, 0 where unvoiced, is that of a short vocal tract."""
-    return bool((f0 > 0).any() and np.median(f0[f0 > 0]) >= _MIDDLE)
 
 
 def analyzed(samples: Signal, sample_rate: int, period: float) -> tuple[Signal, Signal, Signal]:
