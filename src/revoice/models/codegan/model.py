@@ -117,8 +117,7 @@ class CodeGAN(ConversionModel):
         if self.coder is not None:
             widths = {**self.coder.code_widths, "energy": 1}
             self.channels = sum(widths[name] for name in rewritten)
-        if not self.channels:
-            assert self.coder is not None
+        if self.coder is not None and not self.channels:
             raise UserError(
                 f"model.rewritten=[{','.join(rewritten)}]: the codes of this {self.coder.name} have none: expected "
                 f"{', '.join(name for name, width in widths.items() if width)}"
@@ -224,12 +223,10 @@ class CodeGAN(ConversionModel):
         for name, neutral in (("source_emotion", None), ("strength", 1.0)):
             if controls.emotion is None and getattr(controls, name) != neutral:
                 raise UserError(
-                    f"{name}: says how to get to another emotion: add emotion={self.emotions[0]}, or leave it out"
+                    f"{name}: says how to get to an emotion: add emotion={self.emotions[0]}, or leave it out"
                 )
         if controls.rhythm_code != 1.0 and self.coder is not None and not self.coder.code_widths["rhythm"]:
-            raise UserError(
-                f"rhythm_code: the {self.coder.name} that this codegan stands on has no such code: leave it out"
-            )
+            raise UserError(f"rhythm_code: the {self.coder.name} of this codegan's codes has none: leave it out")
         if controls.energy_code != 1.0 and "energy" not in self.rewritten:
             raise UserError("energy_code: this codegan has no such code: train with model.rewritten=[pitch,energy]")
 
