@@ -1,6 +1,9 @@
 """What a terminal is sent of names from data."""
 
+import errno
+import io
 import logging
+import sys
 
 import pytest
 
@@ -28,3 +31,20 @@ def test_nothing_that_a_terminal_obeys_is_left(shown) -> None:
 
 def test_a_text_file_can_hold_every_name() -> None:
     assert encodable(NASTY).encode() and encodable(NASTY).startswith("a\x1b]0;")
+
+
+def test_a_line_that_cannot_be_written_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    record = logging.LogRecord("revoice", logging.INFO, "", 0, "prepared", None, None)
+    monkeypatch.setattr(sys, "stdout", Full())
+    _Lines().emit(record)
+    monkeypatch.setattr(sys, "stdout", Gone())
+    with pytest.raises(BrokenPipeError):
+        _Lines().emit(record)

@@ -12,6 +12,7 @@ from test_pairs import check
 from test_pairs import corpus as made
 
 from revoice.audio.io import write_audio
+from revoice.checkpoint.description import Description
 from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.evaluation.pairs import pick_trials
@@ -114,7 +115,7 @@ def test_files_that_are_none(corpus: Manifest, stored: Path, change, words: str)
 
 
 def test_voices_that_a_table_lacks_are_refused_before_the_work(corpus: Manifest, stored: Path, tmp_path: Path) -> None:
-    table = SimpleNamespace(description=SimpleNamespace(speakers=["emma", "finn"], data={}))
+    table = SimpleNamespace(description=Description(model="a", arguments={}, features={}, speakers=["emma", "finn"]))
     system = SimpleNamespace(loaded=table, model=SimpleNamespace(target="speaker"))
     with pytest.raises(UserError, match=r"mine speaks with .* 4 of the 6 .*\(anna, bert, cleo\)") as error:
         evaluate_systems({"mine": system}, corpus, Protocol(), tmp_path, stored=stored)  # type: ignore[dict-item]

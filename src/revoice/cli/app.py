@@ -165,7 +165,12 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if isinstance(record.args, tuple):
             record.args = tuple(a if isinstance(a, Number) else printable(a) for a in record.args)
-        print(record.getMessage(), flush=True)
+        try:
+            print(record.getMessage(), flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError:  # a full disk, where output goes to a file: no reason to end the work
+            pass
 
 
 def _configure_logging() -> None:
