@@ -20,11 +20,6 @@ def shared_dir() -> Path | None:
     return path if path.is_dir() else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: at the end no process waits for another that has just begun one."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """`shared_dir()`, or skip."""
