@@ -65,10 +65,10 @@ def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, peo
     command(*say, "voices.per=all", f"out={tmp_path / 'b'}")
     assert len(set.union(*targets(tmp_path / "b").values())) == 1
     several = []
-    for seed in range(2):
+    for seed in range(5):  # two of which give the same once in 24
         command(*say, f"seed={seed}", "voices.far=1", "voices.per=utterance", f"out={tmp_path / str(seed)}")
         several.append(targets(tmp_path / str(seed), each=True))
-    assert several[0] != several[1] and len(set.union(*several[0].values())) == 4
+    assert any(each != several[0] for each in several) and len(set.union(*several[0].values())) == 4
 
 
 @pytest.mark.parametrize("way", ["voice=pseudo", "model=anonymizer"])
