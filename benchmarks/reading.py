@@ -1,6 +1,6 @@
 """How fast batches are read, against how fast an AdaIN-VC step eats them, and how long training waits for data.
 
-    python benchmarks/reading.py [--utterances 4000] [--batch 32] [--steps 8] [--preset adain_vc]
+    python benchmarks/reading.py [--utterances 4000] [--batch 32] [--steps 8]
 
 The corpus is made of random features (no audio), 3 s an utterance, in shards of 512. The rows "webdataset" read the
 same shards by the library's own pipeline, with a buffer of 1,000 utterances to shuffle in. Before them come the bytes

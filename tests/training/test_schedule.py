@@ -82,7 +82,7 @@ def test_a_schedule_goes_on_where_it_was() -> None:
         schedule(THREE[:1]).load_state_dict(one.state_dict())
 
 
-def test_the_last_phase_does_not_end() -> None:
+def test_behind_the_last_phase_no_other_begins() -> None:
     found = schedule(THREE[:1])
     for iteration in range(9):
         found.finish(iteration, {})
