@@ -205,6 +205,13 @@ def level(f0: np.ndarray) -> float:
     return float(np.log(f0[f0 > 0]).mean()) if (f0 > 0).any() else 0.0
 
 
+def melody(source: dict, target: dict) -> np.ndarray | None:
+    """The contour (T,) of what is said: the source's, at the target's level; None where nobody tells a pitch."""
+    if "source_f0" not in source or "target_f0" not in target:
+        return None
+    return source["source_f0"][0] * np.exp(level(target["target_f0"]) - level(source["source_f0"]))
+
+
 def cuts(wave: np.ndarray, spec: dict, frames: int, longest: int | None) -> list[int]:
     """Frames that pieces of a source begin with, and the last one ends with: quiet ones, if it is too long."""
     if longest is None or frames <= longest:
@@ -242,15 +249,34 @@ def meaning(spec: dict) -> dict:
     return told | {"fmax": spec["fmax"] or spec["sample_rate"] / 2}
 
 
-def speak(path: str, converted: np.ndarray, spec: dict) -> np.ndarray:
-    """Features (1, F, T) -> samples, by the graph of a vocoder that learned from the same features."""
+def harmonics(f0: np.ndarray, spec: dict) -> np.ndarray:
+    """Samples (hop * T,) of unit power: all harmonics of a contour (T,) in Hz, equally loud; gaps go on as before."""
+    place = np.maximum.accumulate(np.where(f0 > 0, np.arange(len(f0)), -1))
+    held = np.where(place < 0, f0[(f0 > 0).argmax()], f0[place])
+    held = np.where(held > 0, held, 100.0)
+    offset = 0.0 if spec["padding"] == "center" else spec["hop"] / 2  # frame t is centered on sample hop * t + offset
+    samples = (np.arange(spec["hop"] * len(f0)) + 0.5 - offset) / spec["hop"]
+    step = np.interp(samples, np.arange(len(f0)), held.astype(np.float64)) / spec["sample_rate"]  # periods
+    half, count = np.pi * (np.cumsum(step) % 1.0), np.maximum(1.0, np.floor(0.5 / step))
+    below = np.sin(half)
+    kernel = np.where(below < 1e-7, 2 * count + 1, np.sin((2 * count + 1) * half) / np.maximum(below, 1e-7))
+    return ((kernel - 1) / np.sqrt(2 * count)).astype(np.float32)
+
+
+def speak(path: str, converted: np.ndarray, spec: dict, f0: np.ndarray | None = None) -> np.ndarray:
+    """Features (1, F, T) and pitch (T,) in Hz -> samples, by the graph of a vocoder that learned from such features."""
     about = json.loads(Path(path).with_suffix(".json").read_text())
     ours, theirs = meaning(spec), meaning(about["features"])
     if others := [name for name in ours if ours[name] != theirs.get(name)]:
         raise SystemExit(f"{path} speaks other features than the model's: {', '.join(others)} differ")
-    inputs = {"features": converted}
-    if "noise" in about["onnx"]["inputs"]:  # of WaveGlow: (1, groups, "N * frames")
-        _, groups, length = about["onnx"]["inputs"]["noise"]
+    inputs, asked = {"features": converted}, about["onnx"]["inputs"]
+    if "harmonics" in asked:
+        if f0 is None:
+            raise SystemExit(f"{path} asks for the pitch, which this model is not told")
+        inputs |= {"f0": f0[None].astype(np.float32), "harmonics": harmonics(f0, spec)[None]}
+        inputs["noise"] = np.random.default_rng(0).standard_normal(inputs["harmonics"].shape).astype(np.float32)
+    elif "noise" in asked:  # of WaveGlow: (1, groups, "N * frames")
+        _, groups, length = asked["noise"]
         size = int(length.split(" * ")[0]) * converted.shape[2]
         drawn = np.random.default_rng(0).standard_normal((1, groups, size))
         inputs["noise"] = (drawn * about["arguments"].get("sigma", 0.6)).astype(np.float32)
@@ -281,7 +307,11 @@ def main(arguments: list[str] | None = None) -> None:
     if lacking := about["onnx"]["inputs"].keys() - source.keys() - target.keys():
         raise SystemExit(f"{model} asks for {', '.join(sorted(lacking))}: this example does without")
     made = converted(model, about, wave, source, target)
-    said = speak(given.vocoder, made, features.spec) if given.vocoder else features.griffin_lim(made[0])
+    said = (
+        speak(given.vocoder, made, features.spec, melody(source, target))
+        if given.vocoder
+        else features.griffin_lim(made[0])
+    )
     said = said[: len(wave)] * np.sqrt(np.mean(wave**2) / max(np.mean(said**2), 1e-12))  # as loud as the source
     soundfile.write(given.out, said / max(1.0, float(np.abs(said).max())), rate)
 
