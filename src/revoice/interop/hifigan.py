@@ -49,14 +49,20 @@ def our_name(published: str) -> str:
 
 
 def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`HiFiGAN` arguments of a published `config.json`."""
+    """`HiFiGAN` arguments of a published `config.json`; of longer rows of dilations the published blocks use the first.
+
+    >>> arguments({**dict.fromkeys(NEEDED, ()), "resblock": "2", "resblock_dilation_sizes": [[1, 3, 5]]})["dilations"]
+    ((1, 3),)
+    """
+    block = {"1": 1, "2": 2}.get(str(config["resblock"]), config["resblock"])
+    used = {1: 3, 2: 2}.get(block)
     return {
         "channels": config["upsample_initial_channel"],
         "rates": tuple(config["upsample_rates"]),
         "kernels": tuple(config["upsample_kernel_sizes"]),
-        "block": {"1": 1, "2": 2}.get(str(config["resblock"]), config["resblock"]),
+        "block": block,
         "block_kernels": tuple(config["resblock_kernel_sizes"]),
-        "dilations": tuple(tuple(each) for each in config["resblock_dilation_sizes"]),
+        "dilations": tuple(tuple(each)[:used] for each in config["resblock_dilation_sizes"]),
     }
 
 

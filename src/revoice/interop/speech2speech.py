@@ -1,6 +1,5 @@
 """Published speech2speech weights (github.com/bithikajain/speech2speech, MIT) in our network."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor
 from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError
+from revoice.interop.published import renamed, require_same
 from revoice.models.speech2speech import Speech2Speech
 
 _RENAMES = (
@@ -29,9 +29,7 @@ def our_name(published: str) -> str:
     >>> our_name("_decoder._residual_stack._layers.1._block.3.weight"), our_name("_vq_vae._embedding.weight")
     ('decoder.residual.narrow.1.weight', 'quantizer.codebook')
     """
-    for pattern, replacement in _RENAMES:
-        published = re.sub(pattern, replacement, published)
-    return published
+    return renamed(published, _RENAMES)
 
 
 def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,13 +94,6 @@ def speakers_of(table: Any, rows: int) -> list[str]:
 
 def load_state(model: Speech2Speech, published: Mapping[str, Tensor]) -> None:
     """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
-    renamed = {our_name(name): tensor for name, tensor in published.items()}
-    own = dict(model.named_parameters())
-    for name in sorted(own.keys() ^ renamed.keys()):
-        where = "checkpoint" if name in renamed else "configured network"
-        raise UserError(f"speech2speech weights do not fit: '{name}' is only in the {where}")
-    for name, tensor in own.items():
-        if tensor.shape != renamed[name].shape:
-            found, expected = list(renamed[name].shape), list(tensor.shape)
-            raise UserError(f"speech2speech weights do not fit: {name} is {found}, expected {expected}")
-        tensor.data.copy_(renamed[name])
+    state, own = {our_name(name): value for name, value in published.items()}, dict(model.named_parameters())
+    require_same(own, state, "speech2speech")
+    model.load_state_dict(state, strict=False)  # what the quantizer counts is not published

@@ -11,6 +11,7 @@ from revoice.foreign import parse_json
 from revoice.interop.hifigan import NEEDED, arguments, critic_arguments, critics_of, features_of, hop_of, our_state
 from revoice.interop.importers import IMPORTERS, Imported, beside, published_file, speaks
 from revoice.interop.published import build_critic, build_vocoder, read_weights, settings_of
+from revoice.settings import Count, checked
 from revoice.untrusted import plain, read_small, read_torch, refused
 
 
@@ -31,14 +32,13 @@ class PublishedHiFiGAN:
         described = config or beside(path, "config.json", "config")
         with refused(described, "config.json of a published HiFi-GAN"):
             settings = settings_of(plain(parse_json(read_small(described)), "config.json"), NEEDED, "config.json")
-            hop = hop_of(settings)
+            hop, said = hop_of(settings), checked(Count, settings["hop_size"], "hop_size")
             spec, given = features_of(settings, hop), arguments(settings)
         with refused(path, "state_dict of plain tensors"):
             expected = "a generator, e.g. g_02500000, or its critics, do_02500000"
             found = read_weights(path, ["generator", "state_dict"], expected)
             state = our_state(found.state)
         model = build_vocoder("hifigan", given, spec, state, path, described)
-        said = settings["hop_size"]
         other = "" if said == hop else f"its config says a hop of {said}, its layers make {hop} samples of a frame; "
         return Imported(
             model=model, kind="vocoder", name="hifigan", arguments=given, spec=spec, half=found.half,
