@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from revoice.checkpoint.load import Loaded, load_checkpoint
@@ -75,9 +75,12 @@ def test_every_form_is_read(form: str, tmp_path: Path) -> None:
     found = loaded.model.state_dict()
     for name, value in state.items():
         assert torch.equal(found[our_name(name)], value.half().float() if form == "half" else value)
+    stored = {value.dtype for value in load_file(tmp_path / "ours.safetensors").values()}
+    assert stored == {torch.float16 if form == "half" else torch.float32}
+    near = {"rtol": 1e-3 if form == "half" else 1e-6, "atol": 1e-7 if form == "half" else 0.0}
     mean, std = torch.linspace(0, 1, 20), torch.linspace(0, 2, 20).clamp(min=1e-5)
-    torch.testing.assert_close(found["standardizer.mean"], mean, rtol=1e-6, atol=0)
-    torch.testing.assert_close(found["standardizer.std"], std, rtol=1e-6, atol=0)
+    torch.testing.assert_close(found["standardizer.mean"], mean, **near)
+    torch.testing.assert_close(found["standardizer.std"], std, **near)
     assert loaded.spec.channels == 20 and loaded.description.trim_db == 15.0
 
 

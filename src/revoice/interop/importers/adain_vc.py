@@ -41,4 +41,4 @@ class PublishedAdaINVC:
         spec = load_preset("adain_24k")
         if spec.channels != given["n_features"]:
             spec = type(spec).from_dict(spec.to_dict() | {"mels": given["n_features"]})
-        return Imported(model=model, name="adain_vc", arguments=given, spec=spec, trim_db=TRIM_DB)
+        return Imported(model=model, name="adain_vc", arguments=given, spec=spec, trim_db=TRIM_DB, half=found.half)
