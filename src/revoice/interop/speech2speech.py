@@ -1,5 +1,6 @@
 """Published speech2speech weights (github.com/bithikajain/speech2speech, MIT) in our network."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,13 +84,20 @@ def features_of(bins: int) -> FeatureSpec:
 def speakers_of(table: Any, rows: int) -> list[str]:
     """Names by the rows of the published `speaker_dic`, whose numbers are those of VCTK's speakers.
 
-    >>> speakers_of({"226": 1, "225": 0}, 2)
+    >>> speakers_of({"226": 1, "225": "0"}, 2)
     ['p225', 'p226']
+
+    Raises:
+        UserError: rows that are missing or none, or two voices of one name.
     """
     if not isinstance(table, Mapping) or sorted(map(str, table.values())) != sorted(map(str, range(rows))):
         raise UserError(f"its speaker_dic is no table of {rows} speakers, a row for each from 0 on")
-    names = [str(name) for name, _ in sorted(table.items(), key=lambda item: item[1])]
-    return [f"p{name}" if name.isdigit() else name for name in names]
+    names = [str(name) for name, _ in sorted(table.items(), key=lambda item: int(item[1]))]
+    found = [f"p{name}" if name.isdigit() else name for name in names]
+    name, count = Counter(found).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"its speaker_dic has two voices named {name}: rename one of them")
+    return found
 
 
 def load_state(model: Speech2Speech, published: Mapping[str, Tensor]) -> None:
