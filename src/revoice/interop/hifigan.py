@@ -98,7 +98,7 @@ def our_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def load_generator(model: HiFiGAN, published: Mapping[str, Tensor]) -> None:
     """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
-    load_renamed(model, {our_name(name): value for name, value in published.items()}, "HiFi-GAN")
+    load_renamed(model, our_state(published), "HiFi-GAN")
 
 
 def critic_name(published: str, last: int) -> str:

@@ -62,23 +62,10 @@ def load_renamed(model: nn.Module, state: Mapping[str, Tensor], what: str) -> No
         what: the published system, for messages.
 
     Raises:
-        UserError: a name or a shape that does not fit.
+        UserError: names, shapes or types that differ; numbers that are not finite.
     """
-    require_same(model.state_dict(), state, what)
+    require_fit(model.state_dict(), state, what)
     model.load_state_dict(dict(state))
-
-
-def require_same(own: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
-    """Refuse weights of other names or shapes than a network's own; see `load_renamed`."""
-    for name in sorted(own.keys() ^ state.keys()):
-        where = "file" if name in state else "configured network"
-        raise UserError(
-            f"{what} weights do not fit: '{name}' is only in the {where}: is its configuration the right one?"
-        )
-    for name, tensor in own.items():
-        if tensor.shape != state[name].shape:
-            found, expected = list(state[name].shape), list(tensor.shape)
-            raise UserError(f"{what} weights do not fit: {name} is {found}, expected {expected}")
 
 
 def settings_of(values: Any, needed: Sequence[str], what: str) -> Mapping[str, Any]:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.fit import require_fit
 from revoice.errors import UserError
-from revoice.interop.published import renamed, require_same
+from revoice.interop.published import renamed
 from revoice.models.speech2speech import Speech2Speech
 
 _RENAMES = (
@@ -103,5 +104,5 @@ def speakers_of(table: Any, rows: int) -> list[str]:
 def load_state(model: Speech2Speech, published: Mapping[str, Tensor]) -> None:
     """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
     state, own = {our_name(name): value for name, value in published.items()}, dict(model.named_parameters())
-    require_same(own, state, "speech2speech")
+    require_fit(own, state, "speech2speech")
     model.load_state_dict(state, strict=False)  # what the quantizer counts is not published
