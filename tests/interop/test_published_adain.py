@@ -14,6 +14,7 @@ from torch import Tensor
 
 from revoice.checkpoint.load import Loaded, load_checkpoint
 from revoice.interop.adain_vc import arguments, our_name
+from revoice.interop.fixture import load_fixture
 from revoice.models.adain_vc import AdaINVC
 from tests.conversion.untrusted_helpers import WRITERS, calls, command, refusal
 
@@ -82,6 +83,22 @@ def test_every_form_is_read(form: str, tmp_path: Path) -> None:
     torch.testing.assert_close(found["standardizer.mean"], mean, **near)
     torch.testing.assert_close(found["standardizer.std"], std, **near)
     assert loaded.spec.channels == 20 and loaded.description.trim_db == 15.0
+
+
+@pytest.mark.parametrize("file", ["vctk_model.ckpt", "vctk_model.zip.ckpt"])
+@pytest.mark.parametrize("attr", ["attr.pkl", "attr_numpy2.pkl"])
+@torch.no_grad()
+def test_golden_tensors(file: str, attr: str, shared: Path, tmp_path: Path) -> None:
+    folder = shared / "parity" / "adain_vc"
+    golden, out = load_fixture(folder / "ae.json"), tmp_path / "a.ckpt"
+    published = folder / "checkpoints"
+    more = [f"statistics={published / attr}", f"config={published / 'vctk_model.config.yaml'}"]
+    command("import_checkpoint", "kind=adain_vc", f"path={published / file}", f"out={out}", *more)
+    model: Any = load_checkpoint(out).model
+    said = model.decode(model.content_encoder(golden.input("x_T101")).mean, model.styles(golden.input("x_T128")))
+    assert float((said - golden.outputs["convert"]).abs().max()) <= golden.tolerance["convert"]
+    for name, value in load_file(published / "attr_expected.safetensors").items():
+        torch.testing.assert_close(model.state_dict()[f"standardizer.{name}"], value.float(), rtol=1e-6, atol=0)
 
 
 HOSTILE: dict[str, tuple[Callable[[State], Any], str]] = {
