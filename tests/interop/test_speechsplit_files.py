@@ -63,6 +63,23 @@ def test_a_lone_generator_says_what_it_lacks(files: Path, tmp_path: Path, capsys
     assert "lacks the F0 converter" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("voice", ["table", "embedding"])
+def test_what_it_says_can_be_typed(voice: str, files: Path, clip: str, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "s.ckpt"
+    for name in ("660000-G.ckpt", "640000-P.ckpt"):
+        state = torch.load(files / name, weights_only=True)["model"]
+        for end in ("", "_reverse") if voice == "embedding" and "G" in name else ():  # as wide as Resemblyzer's
+            told = state[f"decoder.lstm.weight_ih_l0{end}"]
+            state[f"decoder.lstm.weight_ih_l0{end}"] = torch.cat([told[:, :-5], 0.1 * torch.randn(len(told), 256)], 1)
+        torch.save({"model": state}, tmp_path / name)
+    assert bring(tmp_path, out).model.target == ("speaker" if voice == "table" else "clips")
+    typed = capsys.readouterr().out.partition("convert with: ")[2].partition(" (")[0].split()
+    assert typed[:2] == ["python", "convert.py"] and f"ckpt={out}" in typed
+    said = [each.replace("a.wav", clip).replace("b.wav", clip) for each in typed[2:]]
+    command("convert", *said, f"out={tmp_path / 'x.wav'}")
+    assert (tmp_path / "x.wav").stat().st_size > 1000
+
+
 def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     torch.save({"model": {"a": torch.zeros(2)}}, tmp_path / "a.ckpt")
     with pytest.raises(UserError, match="neither SpeechSplit's generator"):

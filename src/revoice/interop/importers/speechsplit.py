@@ -64,7 +64,11 @@ class PublishedSpeechSplit:
         for name, (_, state, _) in parts.items():
             load_part(model.parts()[name], state)
         lost = f"it lacks the {_NAMES[missing]}: {_LOST[missing]}" if missing else ""
-        use = "convert with: python convert.py ckpt={out} src=a.wav tgt=b.wav aspects=[rhythm,pitch,timbre]"
+        use = "convert with: python convert.py ckpt={out} src=a.wav "
+        if given["n_speakers"]:
+            use += f"tgt=0 (its voices are the rows of its table, 0 to {given['n_speakers'] - 1})"
+        else:
+            use += "tgt=b.wav aspects=[rhythm,pitch,timbre]"
         return Imported(
             model=model.eval(), name="speechsplit", arguments=given, spec=spec, half=half,
             speakers=[str(row) for row in range(given["n_speakers"])],
