@@ -200,9 +200,10 @@ def test_a_run_starts_from_published_critics(form: str, tmp_path: Path) -> None:
         draw_critic("resolution", {"name": "resolution", "init_from": str(file)}, 0)
 
 
-def test_the_shared_critics(shared: Path, tmp_path: Path) -> None:
+def test_the_shared_critics(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = shared / "parity" / "hifigan" / "checkpoints" / "do_00000010", tmp_path / "a.safetensors"
     command("import_checkpoint", "kind=hifigan", f"path={file}", f"out={out}")
+    assert f"critics.scale.init_from={out} critics.period.width=2 critics.scale.width=16\n" in capsys.readouterr().out
     golden = load_fixture(shared / "parity" / "hifigan" / "discriminators.json")
     found = load_file(out)
     assert {n.split(".")[0] for n in found} == {"period", "scale"} and len(found) == len(golden.state)
