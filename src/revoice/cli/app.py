@@ -90,6 +90,9 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         _fail(explain(error, config_name))
     except (OSError, ValueError) as error:
         if began:
+            from revoice.cli.sweep import end_without_a_best
+
+            end_without_a_best(error)
             raise
         _fail(_before_it_began(error, config_name))
     return results[-1] if results else None

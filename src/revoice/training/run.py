@@ -51,18 +51,19 @@ class Outcome:
     by_signal: bool = False
 
 
-def train(config: Mapping[str, Any], folder: Path) -> Outcome:
+def train(config: Mapping[str, Any], folder: Path, compared: bool = False) -> Outcome:
     """Train as configured; `configs/train.yaml` documents the keys.
 
     Args:
         config: plain values, all interpolations resolved.
         folder: run folder; created if missing.
+        compared: whether the run is a job of a sweep, see `check`.
 
     Raises:
         UserError: any setting or input that the user can mend.
     """
     started = time.perf_counter()
-    run = check(config)
+    run = check(config, compared)
     seed_everything(run.seed, verbose=False)
     if not run.show:
         _announce(config, run.learner[1])
