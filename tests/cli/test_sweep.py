@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 import soundfile
 import yaml
 
-from revoice.cli.sweep import claimed
+from revoice.cli.sweep import claimed, waited_for
 from revoice.training.sweep import Job, best_first, draw, read_jobs, swept, write_table
 from tests.conftest import ROOT, TINY, VQVAE
 
@@ -207,6 +208,31 @@ def test_gpus_are_held_by_one_job_at_a_time(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert len(most) == 5 and max(most) == 3
+
+
+def test_a_signal_is_for_the_interpreter_that_has_the_job(tmp_path: Path) -> None:
+    """It may save; a sweep that dies alone would leave it behind."""
+    ready = tmp_path / "ready"
+    job = (
+        "import pathlib, signal, sys, time\n"
+        "def save(*_): pathlib.Path(sys.argv[1]).write_text('saved'); sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(60)\n"
+    )
+
+    def stop() -> None:
+        while not ready.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=stop).start()
+    with pytest.raises(SystemExit) as ended:
+        waited_for([sys.executable, "-c", job, str(ready)], os.environ)
+    assert ended.value.code == 143 and ready.read_text() == "saved"
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert waited_for([sys.executable, "-c", "import sys; sys.exit('error: no')"], os.environ) == (1, "error: no\n")
 
 
 def prepare(place: Path, *overrides: str) -> subprocess.CompletedProcess:

@@ -1,14 +1,17 @@
 """Sweeps (`python train.py -m ...`): one failed job does not end them, each ends with a table, GPUs are shared out."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -21,6 +24,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from revoice.cli.quoting import quoted
 from revoice.errors import UserError, choices
 
+STOPPED = 143  # the status of a program that SIGTERM ended
 # what tells a process its place among others: a job of its own must not inherit it
 _PLACE = (
     "RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
@@ -79,11 +83,41 @@ def in_fresh_interpreter(folder: Path, gpus: int) -> None:
     with claimed(gpus) as mine:
         if mine:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
-        done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
-    sys.stderr.write(done.stderr)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise UserError(said[-1].removeprefix("error: ") if said else f"it ended with status {done.returncode}")
+        status, errors = waited_for(command, environment)
+    if status:
+        said = [line for line in errors.splitlines() if line.strip()]
+        raise UserError(said[-1].removeprefix("error: ") if said else f"it ended with status {status}")
+
+
+def waited_for(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """The status of another program and what it said on standard error, which is passed on at its end.
+
+    A signal that stops runs is for the other program, which would else go on alone: once it has saved, this one ends as
+    a run that was stopped does, with the sweep.
+    """
+    from revoice.training.stop import SIGNALS
+
+    came: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        child.send_signal(number)
+
+    mine = threading.current_thread() is threading.main_thread()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:  # of a pipe, all who write must end
+        child = subprocess.Popen(command, env=dict(environment), stderr=said)
+        before = {number: signal.signal(number, pass_on) for number in set(SIGNALS)} if mine else {}
+        try:
+            status = child.wait()
+        finally:
+            for number, owner in before.items():
+                signal.signal(number, signal.SIG_DFL if owner is None else owner)
+        said.seek(0)
+        errors = said.read()
+    sys.stderr.write(errors)
+    if came:
+        sys.exit(STOPPED)
+    return status, errors
 
 
 @contextmanager

@@ -15,8 +15,6 @@ from revoice.cli import sweep
 from revoice.cli.app import run, to_json
 from revoice.errors import UserError
 
-STOPPED = 143  # the status of a program that SIGTERM ended
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -83,7 +81,7 @@ def _train(values: dict[str, Any], folder: Path, compared: bool = False) -> Trai
     if outcome.stopped:
         print(outcome.stopped, flush=True)
         if outcome.by_signal:
-            sys.exit(STOPPED)
+            sys.exit(sweep.STOPPED)
     return Trained(outcome.folder, outcome.checkpoint, outcome.metrics, _objective(outcome.metrics, values))
 
 
