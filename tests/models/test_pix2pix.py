@@ -158,6 +158,23 @@ def test_a_single_place_has_no_statistics() -> None:
         assert model.eval()(torch.rand(1, 2, 128, 64)).shape == (1, 2, 128, 64)
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["model.anonymizer=world"], "left out by data.prepare.fields.paired.settings.flatten=null"),
+        (["model.anonymizer=world", "{}.flatten=null", "{}.faithful=true", "{}.f0_noise=0.1"], ""),  # no yaml has them
+        (["model.anonymizer=mcadams", "{}.flatten=null", "{}.envelope_stretch=null"], ""),
+        (["{}.flattn=0.5"], "did you mean 'flatten'"),
+    ],
+)
+def test_an_anonymizer_is_set_by_names_of_its_own(typed: list[str], said: str, workplace: Path, command) -> None:
+    settings = [each.format("data.prepare.fields.paired.settings") for each in typed]
+    speech = ["data=synthetic", "data.speakers=[p1001]", "debug=tiny", *TINY]
+    status, out, err = command("train", "model=pix2pix", *speech, "show=true", *settings)
+    assert status == (2 if said else 0), err
+    assert said in err and ("batch " in out) == (not said)
+
+
 def test_weights_decay_as_published(workplace: Path) -> None:
     """fastai takes it apart from the gradient, the Chainer version adds it to the gradient."""
     found = [
