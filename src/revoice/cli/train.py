@@ -60,7 +60,8 @@ def _run_job(values: dict[str, Any], folder: Path) -> Trained:
 
 
 def _trained(folder: Path, metrics: dict[str, Any], values: dict[str, Any]) -> Trained:
-    return Trained(folder, Path(metrics["checkpoint"]), metrics, _objective(metrics, values))
+    kept = metrics["checkpoint"]
+    return Trained(folder, Path(kept) if kept else None, metrics, _objective(metrics, values))
 
 
 def _objective(metrics: dict[str, Any], values: dict[str, Any]) -> float | None:
@@ -74,9 +75,9 @@ def _train(values: dict[str, Any], folder: Path, compared: bool = False) -> Trai
 
     _require_one_folder()
     outcome = train(values, folder, compared)
-    if outcome.checkpoint is not None and os.environ.get("LOCAL_RANK", "0") == "0":
+    if outcome.metrics and os.environ.get("LOCAL_RANK", "0") == "0":
         shown = {name: value for name, value in outcome.metrics.items() if not name.startswith("train/")}
-        hint = _hint(outcome.folder, outcome.checkpoint)
+        hint = _hint(outcome.folder, outcome.checkpoint) if outcome.checkpoint else ""
         print(to_json(shown) + f"run folder: {outcome.folder}{hint}")
     if outcome.stopped:
         print(outcome.stopped, flush=True)

@@ -84,7 +84,7 @@ def done_before(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | Non
     if not done.is_file() or not metrics.is_file() or done.read_text(encoding="utf-8").strip() != _digest(config):
         return None
     found: dict[str, Any] = json.loads(metrics.read_text(encoding="utf-8"))
-    return found if Path(found["checkpoint"]).is_file() else None
+    return found if found["checkpoint"] is None or Path(found["checkpoint"]).is_file() else None
 
 
 def _digest(config: Mapping[str, Any]) -> str:
