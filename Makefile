@@ -14,7 +14,7 @@ PINS = $(shell sed -nE 's/^((torch|torchaudio)==[0-9.]+).*/\1/p' requirements.lo
 export REVOICE_DEMO_BEGAN := $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: FORCE cpu-lock help setup try demo voice verifier test test-all lint type bench benchmark-table lock clean
+.PHONY: FORCE cpu-lock help setup try demo voice vocoder verifier test test-all lint type bench benchmark-table lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -53,6 +53,11 @@ voice: setup ## train the converter that ships anew: TEACHER=FILE (Whisper's enc
 	$(BIN)/python train.py experiment=voice model.content_from=$(TEACHER) hydra.run.dir=outputs/voice/1
 	$(BIN)/python train.py experiment=voice_tune init_from=outputs/voice/1 hydra.run.dir=outputs/voice/2
 	$(BIN)/revoice-export ckpt=outputs/voice/2 half=true out=src/revoice/weights/voice.safetensors
+
+vocoder: setup ## train the vocoder that ships anew: REVOICE_REAL=FOLDER (real speech)
+	$(BIN)/python train.py experiment=voice_vocoder hydra.run.dir=outputs/vocoder/1
+	$(BIN)/python train.py experiment=voice_vocoder_tune init_from=outputs/vocoder/1 hydra.run.dir=outputs/vocoder/2
+	$(BIN)/revoice-export ckpt=outputs/vocoder/2/checkpoints/last.ckpt half=true out=src/revoice/weights/vocoder.safetensors
 
 verifier: setup ## train the second verifier that ships anew: REVOICE_REAL=FOLDER (real speech)
 	$(BIN)/python train.py experiment=verifier_real hydra.run.dir=outputs/verifier

@@ -207,7 +207,8 @@ def main() -> None:
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         composed = compose("prepare", ["data=synthetic_emotions", *given.overrides])
     config: Any = OmegaConf.to_container(composed, resolve=True)
-    bench, converter = Bench(build(config["data"]).manifest(), given.voices, given.sentences), load(given.checkpoint)
+    bench = Bench(build(config["data"]).manifest(), given.voices, given.sentences)
+    converter = load(given.checkpoint, vocoder={"name": "griffin_lim"})
     recognizer = RECOGNIZERS.build("phones", {})
     print(f"{len(bench.voices)} voices, {len(bench.tests)} sentences, {len(bench.pairs())} pairs")
     plain: dict[str, dict[str, Any]] = {style: {} for style in bench.styles}

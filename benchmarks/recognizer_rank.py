@@ -57,7 +57,7 @@ def copied(iterations: int, blur: int = 0) -> Damage:
 
 
 def damages(target: Audio) -> dict[str, Damage]:
-    converter = revoice.load()
+    converter = revoice.load(vocoder={"name": "griffin_lim"})
     voice = converter.voice([target])
     found = {f"noise at {d} dB": noisy(d) for d in (30, 20, 15, 10, 5, 0)}
     found |= {f"up to {h} Hz": limited(h) for h in (4000, 2500, 1500, 1000, 700)}

@@ -1,6 +1,8 @@
 """How well vocoders say recordings of unseen voices again, from the same features: Griffin-Lim's beside trained ones.
 
-    python benchmarks/vocoders.py [outputs/train/vocos/RUN ...] [--seconds 60] [--real FOLDER]
+    python benchmarks/vocoders.py [default] [outputs/train/vocos/RUN ...] [--seconds 60] [--real FOLDER] [--untold]
+
+"default" is the vocoder that ships. The pitch is told as in a conversion, to those that ask; with --untold it is not.
 
 For each vocoder: the multi-resolution STFT distance (arXiv:1910.11480), the mean absolute difference of the log-mels,
 the cosine of Resemblyzer's embeddings of the copy and the recording, PESQ (wide band, where `pip install pesq` was), a
@@ -23,6 +25,7 @@ from words import LENGTH, embedded, real
 
 from revoice.audio.features import FeatureExtractor, extract
 from revoice.audio.io import Audio, resample
+from revoice.audio.pitch import pitch_for
 from revoice.audio.presets import load_preset
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.spec import FeatureSpec
@@ -57,7 +60,7 @@ def pesq(made: np.ndarray, recording: np.ndarray, rate: int) -> float:
         return float("nan")
 
 
-def measure(vocoder: Vocoder, clips: Sequence[np.ndarray]) -> dict[str, float]:
+def measure(vocoder: Vocoder, clips: Sequence[np.ndarray], told: bool = True) -> dict[str, float]:
     """The line of a table."""
     spec, rows, spent = vocoder.spec, [], 0.0
     extractor, encoder = FeatureExtractor(spec), speaker_encoder("cpu")
@@ -65,8 +68,9 @@ def measure(vocoder: Vocoder, clips: Sequence[np.ndarray]) -> dict[str, float]:
         vocoder(extract(clips[0], spec)[None])  # the first call builds what it needs
         for clip in clips:
             features = extract(clip, spec)[None]
+            f0 = torch.from_numpy(pitch_for(clip, spec).f0)[None, : features.shape[2]] if told else None
             began = time.perf_counter()
-            made = vocoder(features)
+            made = vocoder(features, f0=f0)
             spent += time.perf_counter() - began
             wave = torch.from_numpy(clip)[None, : made.shape[1]]
             made = made[:, : wave.shape[1]]
@@ -80,7 +84,7 @@ def measure(vocoder: Vocoder, clips: Sequence[np.ndarray]) -> dict[str, float]:
 
 def vocoders(paths: Sequence[str]) -> list[tuple[str, Vocoder]]:
     """Griffin-Lim for the features of the first checkpoint, and those of all checkpoints."""
-    specs = [load_checkpoint(path).spec for path in paths] or [load_preset("mel_22k")]
+    specs = [load_checkpoint(path).spec for path in paths] or [load_preset("mel_22k")]  # those that ship share theirs
     first: FeatureSpec = specs[0]
     found = [("griffin_lim", load_vocoder({"name": "griffin_lim"}, first))]
     return found + [(path, load_vocoder({"ckpt": path}, spec)) for path, spec in zip(paths, specs, strict=True)]
@@ -93,6 +97,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each corpus")
     shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
     parser.add_argument("--real", type=Path, default=shared / "data")
+    parser.add_argument("--untold", action="store_true", help="the pitch is not told")
     options = parser.parse_args()
     torch.set_num_threads(1)
     try:
@@ -100,10 +105,10 @@ def main() -> None:
     except UserError as error:
         print(error)
         return
-    spoken = {"embedded": embedded(), "real": real(options.real)}
+    spoken, told = {"embedded": embedded(), "real": real(options.real)}, not options.untold
     print(f"{'':<40}{'':<10}{'STFT':>7}{'ratio':>7}{'mel L1':>8}{'cosine':>8}{'PESQ':>6}{'x real time':>13}")
     for corpus, voices in spoken.items():
-        lines = [(name, measure(each, recordings(dict(voices), options.seconds, each.spec.sample_rate)))
+        lines = [(name, measure(each, recordings(dict(voices), options.seconds, each.spec.sample_rate), told))
                  for name, each in systems if voices]  # fmt: skip
         for name, m in lines:
             print(

@@ -151,7 +151,9 @@ def main() -> None:
     print(f"{'':<40}{'':<10}{'copy':>7}{'own':>7}{'converted':>18}{'target':>8}{'source':>8}")
     for path in options.checkpoints:
         try:
-            converter = load(path, adapt={"steps": options.adapt, "rate": options.rate})
+            converter = load(
+                path, vocoder={"name": "griffin_lim"}, adapt={"steps": options.adapt, "rate": options.rate}
+            )
         except UserError as error:
             print(error)
             continue

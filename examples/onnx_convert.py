@@ -19,15 +19,12 @@ import soundfile
 LOWEST, HIGHEST, CLEAR = 60.0, 500.0, 0.65  # Hz of a voice, and how alike its periods are at least
 KEPT = 6  # candidates for the pitch of a frame
 CHUNK, REACH, CONTEXT = 20.0, 3.0, 1.0  # seconds of a long source heard at once, about; moved, and heard around it
+CANCELED = 1e-3  # power of the mean of channels against that of the loudest one
+FED = {f"{side}_{name}" for side in ("source", "target") for name in ("features", "f0", "waveform", "embedding")}
+FED |= {"emotion"}
 KNOWN = {
-    "highpass": 0.0,
-    "dither": 0.0,
-    "peak": 0.0,
-    "tail": 0.0,
-    "drop_top": 0,
-    "phase": False,
-    "reference": "absolute",
-}
+    "highpass": 0.0, "dither": 0.0, "peak": 0.0, "tail": 0.0, "drop_top": 0, "phase": False, "reference": "absolute"
+}  # fmt: skip
 
 
 class Features:
@@ -105,14 +102,21 @@ class Features:
 
 def resampled(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """Samples at another rate: their spectrum cut, or continued with zeros."""
-    size = round(len(wave) * wanted / rate)
+    size = max(1, round(len(wave) * wanted / rate))
     return np.fft.irfft(np.fft.rfft(wave)[: size // 2 + 1], n=size) * (size / len(wave))
 
 
 def read(path: str, rate: int) -> np.ndarray:
-    """Samples of a recording, mono, at a rate."""
-    wave, own = soundfile.read(path, always_2d=True)
-    return resampled(wave.mean(axis=1), own, rate) if own != rate else wave.mean(axis=1)
+    """Samples of a recording at a rate: the mean of its channels, or the loudest where they cancel each other out."""
+    try:
+        wave, own = soundfile.read(path, always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise SystemExit(f"{path}: {error}") from error
+    if not np.isfinite(wave).all() or not wave.any():  # no samples are no sound either
+        raise SystemExit(f"{path}: is silent, or has samples that are no numbers")
+    power, mean = (wave**2).mean(axis=0), wave.mean(axis=1)
+    mono = wave[:, power.argmax()] if (mean**2).mean() < CANCELED * power.max() else mean
+    return resampled(mono, own, rate) if own != rate else mono
 
 
 def pitch(wave: np.ndarray, spec: dict, frames: int) -> np.ndarray:
@@ -205,6 +209,13 @@ def level(f0: np.ndarray) -> float:
     return float(np.log(f0[f0 > 0]).mean()) if (f0 > 0).any() else 0.0
 
 
+def melody(source: dict, target: dict) -> np.ndarray | None:
+    """The contour (T,) of what is said: the source's, at the target's level; None where nobody tells a pitch."""
+    if "source_f0" not in source or "target_f0" not in target:
+        return None
+    return source["source_f0"][0] * np.exp(level(target["target_f0"]) - level(source["source_f0"]))
+
+
 def cuts(wave: np.ndarray, spec: dict, frames: int, longest: int | None) -> list[int]:
     """Frames that pieces of a source begin with, and the last one ends with: quiet ones, if it is too long."""
     if longest is None or frames <= longest:
@@ -242,19 +253,57 @@ def meaning(spec: dict) -> dict:
     return told | {"fmax": spec["fmax"] or spec["sample_rate"] / 2}
 
 
-def speak(path: str, converted: np.ndarray, spec: dict) -> np.ndarray:
-    """Features (1, F, T) -> samples, by the graph of a vocoder that learned from the same features."""
-    about = json.loads(Path(path).with_suffix(".json").read_text())
-    ours, theirs = meaning(spec), meaning(about["features"])
+def harmonics(f0: np.ndarray, spec: dict) -> np.ndarray:
+    """Samples (hop * T,) of unit power: all harmonics of a contour (T,) in Hz, equally loud; gaps go on as before."""
+    place = np.maximum.accumulate(np.where(f0 > 0, np.arange(len(f0)), -1))
+    held = np.where(place < 0, f0[(f0 > 0).argmax()], f0[place])
+    held = np.where(held > 0, held, 100.0)
+    offset = 0.0 if spec["padding"] == "center" else spec["hop"] / 2  # frame t is centered on sample hop * t + offset
+    samples = (np.arange(spec["hop"] * len(f0)) + 0.5 - offset) / spec["hop"]
+    step = np.interp(samples, np.arange(len(f0)), held.astype(np.float64)) / spec["sample_rate"]  # periods
+    half, count = np.pi * (np.cumsum(step) % 1.0), np.maximum(1.0, np.floor(0.5 / step))
+    below = np.sin(half)
+    kernel = np.where(below < 1e-7, 2 * count + 1, np.sin((2 * count + 1) * half) / np.maximum(below, 1e-7))
+    return ((kernel - 1) / np.sqrt(2 * count)).astype(np.float32)
+
+
+def described(graph: str, spec: dict | None = None) -> dict:
+    """The description beside a graph, which must be of these features."""
+    try:
+        about = json.loads(Path(graph).with_suffix(".json").read_text())
+    except FileNotFoundError as error:
+        raise SystemExit(f"{error.filename}: no such file, it should lie beside the graph") from error
+    ours, theirs = meaning(spec or about["features"]), meaning(about["features"])
     if others := [name for name in ours if ours[name] != theirs.get(name)]:
-        raise SystemExit(f"{path} speaks other features than the model's: {', '.join(others)} differ")
-    inputs = {"features": converted}
-    if "noise" in about["onnx"]["inputs"]:  # of WaveGlow: (1, groups, "N * frames")
-        _, groups, length = about["onnx"]["inputs"]["noise"]
+        raise SystemExit(f"{graph} speaks other features than the model's: {', '.join(others)} differ")
+    return about
+
+
+def speak(path: str, converted: np.ndarray, spec: dict, f0: np.ndarray | None = None) -> np.ndarray:
+    """Features (1, F, T) and pitch (T,) in Hz -> samples, by the graph of a vocoder."""
+    about = described(path, spec)
+    inputs, asked = {"features": converted}, about["onnx"]["inputs"]
+    if "harmonics" in asked:
+        if f0 is None:
+            raise SystemExit(f"{path} asks for the pitch, which this model is not told")
+        inputs |= {"f0": f0[None].astype(np.float32), "harmonics": harmonics(f0, spec)[None]}
+        inputs["noise"] = np.random.default_rng(0).standard_normal(inputs["harmonics"].shape).astype(np.float32)
+    elif "noise" in asked:  # of WaveGlow: (1, groups, "N * frames")
+        _, groups, length = asked["noise"]
         size = int(length.split(" * ")[0]) * converted.shape[2]
         drawn = np.random.default_rng(0).standard_normal((1, groups, size))
         inputs["noise"] = (drawn * about["arguments"].get("sigma", 0.6)).astype(np.float32)
     return onnxruntime.InferenceSession(path).run(None, inputs)[0][0]
+
+
+def check(out: Path, *read: str) -> None:
+    """Exit before the work if a file is missing, or the result cannot be written or would replace what is read."""
+    if missing := [name for name in read if not Path(name).is_file()]:
+        raise SystemExit(f"{missing[0]}: no such file")
+    if out.exists() and any(out.samefile(name) for name in read):
+        raise SystemExit(f"{out}: is what is read, give another name")
+    if out.suffix[1:].upper() not in soundfile.available_formats() or not out.parent.is_dir():
+        raise SystemExit(f"{out}: expected a name like out.wav, in a folder that is there")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -265,23 +314,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--vocoder", help="a graph of the same features")
     parser.add_argument("--emotion", help="for a graph of CodeGAN")
     given = parser.parse_args(arguments)
-    model = Path(given.model)
-    about = json.loads(model.with_suffix(".json").read_text())
-    if others := [name for name in about["onnx"]["inputs"] if not name.startswith(("source_", "target_", "emotion"))]:
+    model, about = Path(given.model), described(given.model)
+    if others := [name for name in about["onnx"]["inputs"] if name not in FED]:
         raise SystemExit(f"{model} asks for {', '.join(others)}: this example feeds graphs of a source and a target")
+    if (emotions := about["onnx"].get("emotions", [])) and given.emotion not in emotions:
+        raise SystemExit(f"expected --emotion with one of {', '.join(emotions)}")
+    if given.vocoder:
+        described(given.vocoder, about["features"])
+    check(Path(given.out), given.source, given.target, given.model, *filter(None, [given.vocoder]))
     features = Features(about["features"], dict(np.load(model.with_suffix(".npz"))))
     rate = about["features"]["sample_rate"]
     wave = read(given.source, rate)
     source = clip(wave, "source", about, features, model)
     target = clip(trimmed(read(given.target, rate), about["trim_db"]), "target", about, features, model)
-    if "emotion" in about["onnx"]["inputs"]:
-        if given.emotion not in about["onnx"]["emotions"]:
-            raise SystemExit(f"expected --emotion with one of {', '.join(about['onnx']['emotions'])}")
-        target["emotion"] = np.array([about["onnx"]["emotions"].index(given.emotion)])
-    if lacking := about["onnx"]["inputs"].keys() - source.keys() - target.keys():
-        raise SystemExit(f"{model} asks for {', '.join(sorted(lacking))}: this example does without")
+    if emotions:
+        target["emotion"] = np.array([emotions.index(given.emotion)])
     made = converted(model, about, wave, source, target)
-    said = speak(given.vocoder, made, features.spec) if given.vocoder else features.griffin_lim(made[0])
+    said = (
+        speak(given.vocoder, made, features.spec, melody(source, target))
+        if given.vocoder
+        else features.griffin_lim(made[0])
+    )
     said = said[: len(wave)] * np.sqrt(np.mean(wave**2) / max(np.mean(said**2), 1e-12))  # as loud as the source
     soundfile.write(given.out, said / max(1.0, float(np.abs(said).max())), rate)
 

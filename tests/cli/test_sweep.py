@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 import soundfile
 import yaml
 
-from revoice.cli.sweep import claimed
+from revoice.cli.sweep import claimed, waited_for
 from revoice.training.sweep import Job, best_first, draw, read_jobs, swept, write_table
 from tests.conftest import ROOT, TINY, VQVAE
 
@@ -60,6 +61,56 @@ def test_a_grid_of_four_jobs_one_kind_of_which_fails(workplace: Path, command) -
     assert scores[0] == measured
     assert all("expected a whole number from 2" in row["error"] for row in table[2:])
     assert "best/val/loss" in out and (folder / "sweep.png").stat().st_size > 1000
+
+
+def test_a_sweep_in_the_folder_of_another_lists_its_own_jobs_alone(workplace: Path, command) -> None:
+    """What an earlier job left there is no result of one that failed, nor of a job that this sweep does not have."""
+    folder = workplace / "outputs" / "again"
+    short = ["max_iterations=1", "trainer.val_every=1", f"hydra.sweep.dir={folder}"]
+    assert command("train", "-m", *SMALL, "seed=0,1", *short)[0] == 0
+    status, _, err = command("train", "-m", *SMALL, "model.quantizer.codebook_size=1", *short)
+    assert status == 1 and "1 of 1 jobs failed" in err
+    (only,) = rows(folder)
+    assert only["job"] == "0" and not only["best/val/loss"] and "codebook_size=1" in only["error"]
+
+
+def test_a_sweep_that_is_repeated_goes_on(workplace: Path, command) -> None:
+    """By `ckpt_path=auto`: jobs that came to their end are not trained again, unless a setting is another."""
+    folder = workplace / "outputs" / "repeated"
+    short = ["max_iterations=1", "trainer.val_every=1", "ckpt_path=auto", f"hydra.sweep.dir={folder}"]
+    assert command("train", "-m", *SMALL, "seed=0,1", *short)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/checkpoints/best.ckpt")}
+    status, out, _ = command("train", "-m", *SMALL, "seed=0,2", *short)
+    assert status == 0 and "already done: job 0" in out and "already done: job 1" not in out
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert [path.parts[-3] for path in sorted(before) if before[path] != after[path]] == ["1"]
+    assert {row["seed"]: bool(row["best/val/loss"]) for row in rows(folder)} == {"0": True, "2": True}
+
+
+def test_a_metric_that_no_job_ends_with_is_refused_before_any_work(workplace: Path, command) -> None:
+    folder = workplace / "outputs" / "unmeasured"
+    for metric, said in (("val/reconstructoin", "did you mean 'val/reconstruction'"), ("checkpoint", "unknown")):
+        status, _, err = command(
+            "train", "-m", *SMALL, "seed=0,1", f"optimized_metric={metric}", f"hydra.sweep.dir={folder}"
+        )
+        assert status == 1 and said in err and "2 of 2 jobs failed" in err
+        assert not list(folder.glob("*/checkpoints"))
+
+
+def test_a_search_whose_jobs_all_fail_ends_with_its_table(workplace: Path, command) -> None:
+    folder = workplace / "outputs" / "hopeless"
+    search = ["hparams_search=vqvae_optuna", "hydra.sweeper.n_trials=2", "model.voice_dim=0"]
+    status, _, err = command("train", *search, *SMALL, f"hydra.sweep.dir={folder}")
+    assert status == 1 and "2 of 2 jobs failed" in err and "Traceback" not in err
+    assert all("model.voice_dim=0" in row["error"] for row in rows(folder))
+
+
+def test_jobs_of_two_processes_are_shown(workplace: Path, command) -> None:
+    folder = workplace / "outputs" / "shown"
+    status, out, err = command(
+        "train", "-m", *SMALL, "trainer.devices=2", "show=true", "seed=0,1", f"hydra.sweep.dir={folder}"
+    )
+    assert status == 0 and not err and out.count("2 x cpu") == 2
 
 
 @pytest.mark.slow
@@ -127,7 +178,8 @@ def test_order_and_table(tmp_path: Path) -> None:
     table = rows(tmp_path)
     assert [row["job"] for row in table[:2]] == ["1", "0"] and table[1]["val"] == "1"
     assert table[2]["error"] == "out of memory"
-    draw(JOBS[:3], "score", tmp_path / "sweep.png")
+    assert best_first(JOBS[:2], "model", "minimize") == JOBS[:2]  # nothing to go by
+    draw(JOBS, "score", tmp_path / "sweep.png")
     assert (tmp_path / "sweep.png").stat().st_size > 1000
 
 
@@ -156,6 +208,31 @@ def test_gpus_are_held_by_one_job_at_a_time(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert len(most) == 5 and max(most) == 3
+
+
+def test_a_signal_is_for_the_interpreter_that_has_the_job(tmp_path: Path) -> None:
+    """It may save; a sweep that dies alone would leave it behind."""
+    ready = tmp_path / "ready"
+    job = (
+        "import pathlib, signal, sys, time\n"
+        "def save(*_): pathlib.Path(sys.argv[1]).write_text('saved'); sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(60)\n"
+    )
+
+    def stop() -> None:
+        while not ready.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=stop).start()
+    with pytest.raises(SystemExit) as ended:
+        waited_for([sys.executable, "-c", job, str(ready)], os.environ)
+    assert ended.value.code == 143 and ready.read_text() == "saved"
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert waited_for([sys.executable, "-c", "import sys; sys.exit('error: no')"], os.environ) == (1, "error: no\n")
 
 
 def prepare(place: Path, *overrides: str) -> subprocess.CompletedProcess:

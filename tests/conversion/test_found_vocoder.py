@@ -1,4 +1,4 @@
-"""What speaks where nobody says: the vocoder that lies beside the model, else Griffin-Lim."""
+"""What speaks where nobody says: the vocoder beside the model, else the one that ships if it fits, else Griffin-Lim."""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from revoice.cli.convert import spoken, with_griffin_lim
 from revoice.conversion import jobs
 from revoice.conversion.load import load
 from revoice.errors import UserError
+from revoice.models.base import MODELS, ConversionModel
 from revoice.vocoders.base import VOCODERS
 from tests.conversion.untrusted_helpers import small
 
@@ -37,13 +38,24 @@ def model(file: Path, **data: Any) -> Path:
 @pytest.mark.parametrize("place", ["", "checkpoints"])
 def test_one_beside_the_model_speaks(name: str, place: str, tmp_path: Path) -> None:
     file = model(tmp_path / place / "best.ckpt")
-    assert load(file).vocoder.name == "griffin_lim"
+    assert spoken(load(file)) == "vocoder: source_filter, the one that ships"
     vocoder(tmp_path / name)
     converter = load(file)
     assert converter.vocoder.name == "vocos" and str(tmp_path / name) in spoken(converter)
     assert load(tmp_path).vocoder.name == "vocos"  # the run folder
     assert load(file, vocoder={"name": "griffin_lim"}).vocoder.name == "griffin_lim"
     assert spoken(load(file, vocoder={"name": "griffin_lim"})) == "vocoder: griffin_lim"
+
+
+def test_the_one_that_ships_speaks_what_it_knows_and_is_told_the_pitch_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = model(tmp_path / "a.ckpt")
+    by_name = load(file, vocoder={"ckpt": "default", "projections": 0}).vocoder
+    assert by_name.name == "source_filter" and by_name.settings["projections"] == 0
+    assert load("random_cnn").vocoder.name == "griffin_lim"  # of other features
+    monkeypatch.setattr(MODELS.get("adain_vc"), "pitch", ConversionModel.pitch)
+    assert load(file).vocoder.name == "griffin_lim"
 
 
 def test_one_of_other_features_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from revoice.models.random_cnn.features import RandomFeatures
 from revoice.settings import from_mapping
 from revoice.studies.gram_gallery import Exact, Gallery, Projected, product
 from revoice.studies.gram_identification import choose, identify_speakers
-from revoice.studies.gram_protocol import PUBLISHED, WEIGHTS, GramProtocol, Identification, Variant
+from revoice.studies.gram_protocol import PUBLISHED, WEIGHTS, GramProtocol, Identification, Outcome, Variant
 from revoice.studies.gram_report import confusions, result_line, write_identification
 from tests.conftest import TINY, compose_config
 
@@ -145,6 +145,26 @@ def test_voices_with_their_own_pitch_are_told_apart(found: Identification) -> No
         assert set(outcome.by_seed) == {4, 7} and len(outcome.guesses) == 2 * 6
     assert found.best.accuracy > 0.8 > found.chance == 1 / 3
     assert 0.0 < found.left_out < 0.05
+
+
+def test_few_voices_are_not_all_voices(found: Identification) -> None:
+    """Three of which every clip is known may be half of all; one that is often mistaken widens what may be."""
+    guess = found.outcomes[0].guesses[0]
+
+    def outcome(right: dict[str, list[bool]]) -> Outcome:
+        guesses = [
+            replace(guess, row=replace(guess.row, id=f"{voice}_{clip}", speaker=voice), answer=voice if known else "x")
+            for voice, clips in right.items()
+            for clip, known in enumerate(clips)
+        ]
+        return Outcome(found.outcomes[0].variant, guesses)
+
+    perfect = outcome({voice: [True] * 8 for voice in "abc"}).interval()
+    assert perfect is not None and perfect.high == 1.0 and 0.4 < perfect.low < 0.5
+    assert outcome({voice: [True] * 8 for voice in "ab"}).interval() is None
+    even = outcome({voice: [True] * 6 + [False] * 2 for voice in "abcd"}).interval()
+    uneven = outcome({"a": [True] * 8, "b": [True] * 8, "c": [True] * 8, "d": [False] * 8}).interval()
+    assert even is not None and uneven is not None and uneven.low < even.low and uneven.low < 0.3
 
 
 def test_nothing_left_out_gives_the_published_distances(corpus: Manifest, found: Identification) -> None:

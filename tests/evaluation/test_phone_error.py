@@ -68,7 +68,8 @@ def test_the_command_measures_and_export_remembers(workplace: Path, recognizer: 
     values |= {"out": str(tmp_path / "told.safetensors"), "facts": str(tmp_path / "report" / "metrics.json")}
     export.task(values, tmp_path)
     assert load_checkpoint(tmp_path / "told.safetensors").description.data["phone_error"] == {"unseen voices": found}
-    values["facts"] = str(recognizer)
+    (tmp_path / "none.ckpt").write_text("none")
+    values |= {"facts": str(recognizer), "ckpt": str(tmp_path / "none.ckpt")}  # found out before weights are read
     with pytest.raises(UserError, match="facts="):
         export.task(values, tmp_path)
 

@@ -27,8 +27,9 @@ SYSTEMS = {
     "hifigan": ["vocoder.channels=16", "vocoder.block_kernels=[3]", "vocoder.dilations=[[1,2]]", *JUDGES,
                 "critics.scale.width=16"],
     "waveglow": ["vocoder.channels=8", "vocoder.layers=2", "vocoder.flows=6", "vocoder.upsample=linear"],
+    "source_filter": ["vocoder.dim=16", "vocoder.hidden=16", "vocoder.layers=1"],
 }  # fmt: skip
-VOCODERS = ("vocos", "hifigan", "waveglow")
+VOCODERS = ("vocos", "hifigan", "waveglow", "source_filter")
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 

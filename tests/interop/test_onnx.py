@@ -34,6 +34,7 @@ VOCODER: dict[str, dict[str, Any]] = {
     "vocos": {"dim": 8, "hidden": 8, "layers": 1},
     "hifigan": {"channels": 16, "block_kernels": [3], "dilations": [[1, 2]]},
     "waveglow": {"channels": 4, "layers": 1, "flows": 2, "upsample": "linear"},
+    "source_filter": {"dim": 8, "hidden": 8, "layers": 1},
 }
 
 
@@ -68,20 +69,31 @@ def vocoder(name: str, preset: str = "mel_22k") -> Loaded:
     model: Any = VOCODERS.build(name, VOCODER[name], {"spec": spec}).eval()
     for flow in getattr(model, "flows", ()):
         torch.nn.init.normal_(flow.coupling.last.weight, std=0.1)
+    if name == "source_filter":
+        torch.nn.init.normal_(model.out.weight, std=0.05)
     about = Description(model=name, arguments=VOCODER[name], features=spec.to_dict(), kind="vocoder")
     return Loaded(model, spec, about, None, "")
 
 
 @pytest.mark.parametrize(
-    ("name", "preset"), [("vocos", "mel_22k"), ("vocos", "mel_24k100"), ("hifigan", "mel_22k"), ("waveglow", "mel_22k")]
-)
+    ("name", "preset"),
+    [("vocos", "mel_22k"), ("vocos", "mel_24k100"), ("hifigan", "mel_22k"), ("waveglow", "mel_22k"),
+     ("source_filter", "mel_22k"), ("source_filter", "mel_24k100")],
+)  # fmt: skip
 def test_vocoders(name: str, preset: str, tmp_path: Path) -> None:
     loaded, out = vocoder(name, preset), tmp_path / "v.onnx"
     assert write_onnx(loaded, loaded.description, out) < 1e-4
     features = torch.randn(1, loaded.spec.channels, 95)
     inputs = {"features": features.numpy()}
     model: Any = loaded.model
-    expected = model(features)
+    f0 = torch.where(torch.rand(1, 95) > 0.3, 140.0, 0.0)
+    expected = model(features, f0=f0)
+    if name == "source_filter":
+        drawn = torch.randn(loaded.spec.samples(95), generator=torch.Generator().manual_seed(0))
+        told = the_example().harmonics(f0[0].numpy(), loaded.spec.to_dict())
+        noise = np.zeros_like(told)
+        noise[: len(drawn)] = drawn.numpy()
+        inputs |= {"f0": f0.numpy(), "harmonics": told[None], "noise": noise[None]}
     if name == "waveglow":
         drawn = torch.randn(95 * 32, 8, generator=torch.Generator().manual_seed(0)).T * model.sigma
         inputs["noise"] = drawn[None].numpy()
@@ -276,6 +288,17 @@ def test_the_example_draws_noise_and_refuses_other_features(tmp_path: Path) -> N
     assert wave.shape == (loaded.spec.samples(70),) and np.isfinite(wave).all()
     with pytest.raises(SystemExit, match="other features than the model's: fmax differ"):
         module.speak(str(out), converted, spec | {"fmax": 7000.0})
+
+
+def test_the_example_tells_the_pitch_to_a_vocoder_that_asks(tmp_path: Path) -> None:
+    loaded, out = vocoder("source_filter"), tmp_path / "s.onnx"
+    write_onnx(loaded, loaded.description, out)
+    module, spec = the_example(), loaded.spec.to_dict()
+    converted = np.random.default_rng(0).normal(size=(1, 80, 70)).astype(np.float32) - 4
+    wave = module.speak(str(out), converted, spec, np.full(70, 150.0))
+    assert wave.shape == (loaded.spec.samples(70),) and np.isfinite(wave).all()
+    with pytest.raises(SystemExit, match="asks for the pitch, which this model is not told"):
+        module.speak(str(out), converted, spec)
 
 
 def test_nothing_beside_a_graph_is_replaced(tmp_path: Path) -> None:

@@ -143,6 +143,20 @@ def test_unusable_fixtures_are_one_line_and_status_2(tmp_path, capsys, described
     assert message in error and len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ({"case": "hg_g"}, "no fixture of its case (KeyError: 'upsample_rates')"),
+        ({"case": "s2s", "config": [1]}, "no fixture of its case (TypeError: list indices"),
+        ({"case": "rc_f", "config": {"sr": "x", "n_fft": 512, "hop": 128, "win": 512}}, "sample_rate=x"),
+    ],
+)
+def test_fixtures_that_lack_what_their_case_reads(tmp_path, capsys, described, message):
+    assert main([random_cnn_fixture(tmp_path, **described)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+
+
 def test_missing_files_are_one_line_and_status_2(tmp_path, capsys):
     assert main([str(tmp_path / "none.json")]) == 2
     (tmp_path / "alone.json").write_text("{}")

@@ -19,7 +19,7 @@ from revoice.critics.scale import ScaleCritic
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.interop.fixture import load_fixture
-from revoice.interop.speech2speech import arguments, our_name
+from revoice.interop.speech2speech import arguments, our_name, speakers_of
 from revoice.models.speech2speech import Speech2Speech
 from revoice.models.vqvae import VQVAE
 from revoice.models.zerospeech import ZeroSpeech
@@ -72,6 +72,16 @@ def test_speech2speech(form: str, tmp_path: Path) -> None:
     features, row = torch.rand(1, 17, 12), Batch.of_clip(torch.zeros(17, 0), speaker=torch.tensor(1))
     found = loaded.model.convert(Batch.of_clip(features[0]), [row], None)  # type: ignore[operator]
     assert torch.equal(found, model.convert(Batch.of_clip(features[0]), [row], None))
+
+
+def test_rows_are_numbers_whether_written_as_words_or_not() -> None:
+    assert speakers_of({f"v{row}": str(row) for row in range(12)}, 12) == [f"v{row}" for row in range(12)]
+    assert speakers_of({"b": 1, "a": "0"}, 2) == ["a", "b"]
+    with pytest.raises(UserError, match="two voices named p225"):
+        speakers_of({"225": 0, "p225": 1}, 2)
+    for rows in ({"a": 0}, {"a": 0, "b": 2}, {"a": 0, "b": "one"}, {"a": False, "b": True}, [0, 1], None):
+        with pytest.raises(UserError, match="no table of 2 speakers"):
+            speakers_of(rows, 2)
 
 
 def test_speech2speech_without_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,9 +200,10 @@ def test_a_run_starts_from_published_critics(form: str, tmp_path: Path) -> None:
         draw_critic("resolution", {"name": "resolution", "init_from": str(file)}, 0)
 
 
-def test_the_shared_critics(shared: Path, tmp_path: Path) -> None:
+def test_the_shared_critics(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = shared / "parity" / "hifigan" / "checkpoints" / "do_00000010", tmp_path / "a.safetensors"
     command("import_checkpoint", "kind=hifigan", f"path={file}", f"out={out}")
+    assert f"critics.scale.init_from={out} critics.period.width=2 critics.scale.width=16\n" in capsys.readouterr().out
     golden = load_fixture(shared / "parity" / "hifigan" / "discriminators.json")
     found = load_file(out)
     assert {n.split(".")[0] for n in found} == {"period", "scale"} and len(found) == len(golden.state)

@@ -170,6 +170,25 @@ def test_whole_modules_tell_their_class(
     assert torch.allclose(loaded.model(mel), model(mel), atol=1e-6)
 
 
+@pytest.mark.parametrize(("package", "alternates"), [("glow_old", True), ("waveglow.glow_old", True), ("glow", False)])
+def test_a_wrapper_does_not_hide_the_class(
+    package: str, alternates: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = types.ModuleType(package)
+    module.WaveGlow = type("WaveGlow", (_Wrapped,), {"__module__": package})  # type: ignore[attr-defined]
+    model, state = tiny(alternate=alternates)
+    sys.modules |= {"waveglow": types.ModuleType("waveglow"), package: module}
+    try:
+        torch.save({"model": nn.DataParallel(module.WaveGlow(state))}, tmp_path / "w.pt")
+    finally:
+        for name in {"waveglow", package}:
+            del sys.modules[name]
+    loaded = bring(tmp_path / "w.pt", tmp_path / "a.ckpt")
+    assert loaded.description.arguments["alternate"] == alternates and "coupling" not in capsys.readouterr().out
+    mel = torch.randn(1, 80, 5)
+    assert torch.allclose(loaded.model(mel), model(mel), atol=1e-6)
+
+
 def test_the_user_says_how_halves_alternate_and_what_is_heard(tmp_path: Path) -> None:
     model, state = tiny(alternate=True)
     torch.save(state, tmp_path / "w.pt")
@@ -195,9 +214,17 @@ def test_its_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "its n_flows is 12" in capsys.readouterr().out
     said = refusal(tmp_path, lambda: bring(tmp_path / "w.pt", tmp_path / "a.ckpt", f"config={config}"))
     assert "its n_flows is 12, that of the weights 6" in said
-    for text in ("[", "[1]", '{"data_config": 3}', '{"data_config": {"filter_length": "long"}}'):
+    config.write_text(json.dumps({"data_config": {"hop_length": 300}}))
+    assert bring(tmp_path / "w.pt", tmp_path / "a.ckpt").spec.hop == 256
+    assert "a hop of 300, its layers make 256 samples of a frame" in capsys.readouterr().out
+    for text, words in {
+        "[": "config.json", "[1]": "expected settings by name", '{"data_config": 3}': "its data_config: expected",
+        '{"data_config": {"filter_length": "long"}}': "config.json: features.n_fft=long",
+        '{"data_config": {"mel_fmax": -1}}': "config.json: features.fmax=-1",
+        '{"data_config": {"hop_length": "{x}"}}': "config.json: hop_length={x}",
+    }.items():  # fmt: skip
         config.write_text(text)
-        refusal(tmp_path, lambda: bring(tmp_path / "w.pt", tmp_path / "b.ckpt"))
+        assert words in refusal(tmp_path, lambda: bring(tmp_path / "w.pt", tmp_path / "b.ckpt"))
 
 
 HOSTILE: dict[str, tuple[Callable[[State], Any], str]] = {

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from revoice.audio.presets import load_preset
 from revoice.checkpoint.load import load_checkpoint
+from revoice.errors import UserError
 from revoice.interop.fixture import load_fixture
 from revoice.interop.importers.whisper import PublishedWhisper
 from revoice.interop.whisper import published_encoder
 from revoice.models.whisper import Whisper
 from revoice.nn.whisper import POSITIONS, sinusoids
 from tests.conversion.untrusted_helpers import command, refusal
-from tests.interop.whisper_files import ctranslate, model_bin, quantized, weights, write_all
+from tests.interop.whisper_files import ctranslate, hugging_face, model_bin, quantized, weights, write_all
 
 FORMS = ("openai", "openai, prefixed", "hugging face", "hugging face, short", "hugging face, encoder only",
          "openai .pt", "hugging face .bin", "ctranslate2")  # fmt: skip
@@ -41,6 +42,18 @@ def test_every_form_is_read_bit_for_bit(files: dict[str, Path], form: str) -> No
     assert same(dict(encoder.model.encoder.state_dict()), weights())
     assert encoder.arguments == {"n_features": 8, "width": 128, "heads": 2, "layers": 2}
     assert encoder.stored == "float16" and not encoder.model.training
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("published", [False, True])
+def test_wrapped_names_are_unwrapped(wrapper: str, published: bool, tmp_path: Path) -> None:
+    state = hugging_face(weights(), "model.encoder.") if published else weights()
+    more = {"model.decoder.embed_tokens.weight" if published else "decoder.ln.weight": torch.zeros(3)}
+    torch.save({wrapper + name: value for name, value in (state | more).items()}, tmp_path / "w.pt")
+    assert same(state_of(tmp_path / "w.pt"), weights())
+    torch.save(state | {wrapper + name: value for name, value in state.items()}, tmp_path / "w.pt")
+    with pytest.raises(UserError, match="the same one"):
+        published_encoder(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("form", ["openai", "openai .pt", "hugging face", "ctranslate2"])

@@ -114,6 +114,8 @@ def test_faults_are_kept_where_they_are_asked_for() -> None:
     padded = layout.padded(image, 128, faithful=True)
     assert padded.shape[-1] == 896 and bool((padded[0, 0, :, 768:] == LOUD).all())
     assert bool((layout.padded(image[..., :700], 128)[0, 0, :, 700:] == 0).all())
+    assert layout.padded(image[..., :700], 32).shape[-1] == 704
+    assert layout.padded(image[..., :700], 32, faithful=True).shape[-1] == 768  # whatever the network asks for
     tone = torch.sin(2 * torch.pi * 1000 * torch.arange(48000) / 16000)
     features = extract(tone, layout.spec)[None]
     faulty = layout.without_nyquist(features[:, :128], features[:, 128:])
@@ -137,6 +139,50 @@ def test_what_cannot_be() -> None:
     model = Pix2Pix(**PUBLISHED, **SMALL)
     with pytest.raises(UserError, match="phase=rebuilt"):
         model.convert(batch(), [], PhaseControls(phase="regressed"))
+
+
+def test_a_mixture_of_voices_is_said(workplace: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for speakers, said in (("[p1001]", False), ("null", True)):
+        caplog.clear()
+        train(config(workplace, f"data.speakers={speakers}", "show=true"), tmp_path / "shown")
+        assert any("data.speakers=[p1001]" in record.getMessage() for record in caplog.records) == said
+
+
+def test_a_single_place_has_no_statistics() -> None:
+    """One crop of 128 frames, seven times halved: what batch normalization cannot train on is told in one line."""
+    model = Pix2Pix(**PUBLISHED, generator="literal", channels=2)
+    with pytest.raises(UserError, match="model.frames=256"):
+        model.play(batch(frames=64, items=1))
+    assert torch.isfinite(model.play(batch(frames=129, items=1)).losses["reconstruction"])
+    with torch.no_grad():
+        assert model.eval()(torch.rand(1, 2, 128, 64)).shape == (1, 2, 128, 64)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["model.anonymizer=world"], "left out by data.prepare.fields.paired.settings.flatten=null"),
+        (["model.anonymizer=world", "{}.flatten=null", "{}.faithful=true", "{}.f0_noise=0.1"], ""),  # no yaml has them
+        (["model.anonymizer=mcadams", "{}.flatten=null", "{}.envelope_stretch=null"], ""),
+        (["{}.flattn=0.5"], "did you mean 'flatten'"),
+    ],
+)
+def test_an_anonymizer_is_set_by_names_of_its_own(typed: list[str], said: str, workplace: Path, command) -> None:
+    settings = [each.format("data.prepare.fields.paired.settings") for each in typed]
+    speech = ["data=synthetic", "data.speakers=[p1001]", "debug=tiny", *TINY]
+    status, out, err = command("train", "model=pix2pix", *speech, "show=true", *settings)
+    assert status == (2 if said else 0), err
+    assert said in err and ("batch " in out) == (not said)
+
+
+def test_weights_decay_as_published(workplace: Path) -> None:
+    """fastai takes it apart from the gradient, the Chainer version adds it to the gradient."""
+    found = [
+        compose_config("train", f"experiment={name}", folder=workplace)["optimizer"]
+        for name in ("pix2pix_published", "pix2pix_nogan", "pix2pix_conditional")
+    ]
+    assert [(how["name"], how["weight_decay"]) for how in found] == [("adamw", 1e-3), ("adamw", 1e-3), ("adam", 1e-5)]
+    assert all(how["schedule"]["name"] == "constant" and how["schedule"]["warmup"] == 0 for how in found)
 
 
 def test_pitch_goes_where_it_is_sent() -> None:

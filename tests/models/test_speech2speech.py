@@ -71,6 +71,17 @@ def test_the_mended_stride_halves_the_rate_and_covers_every_frame(frames: int, s
     assert model.decoder(codes.values, torch.zeros(1, 20)).shape[-1] in (frames, frames + 1)
 
 
+@pytest.mark.parametrize("frames", [3, 31])
+def test_the_end_of_a_clip_in_db_is_not_followed_by_a_crash(frames: int) -> None:
+    """Zeros, which are silence of linear magnitudes, are a magnitude of 1 in dB: the last frame is held instead."""
+    model = Speech2Speech(10, 2, voice="embedding", **TINY).eval()
+    quiet, told = torch.full((10, frames), -80.0), torch.randn(256)
+    made = model.convert(clip := Batch.of_clip(quiet, embedding=told), [clip], Controls())
+    held = Batch.of_clip(torch.full((10, frames + 1), -80.0), embedding=told)
+    assert torch.equal(model.encode(clip.features).codes, model.encode(held.features).codes)
+    torch.testing.assert_close(made, model.convert(held, [clip], Controls())[..., :frames])
+
+
 def test_the_legacy_decoder_never_sees_the_second_half() -> None:
     """What the published stride costs: the end of the input has no influence on the output, in ours it has."""
     torch.manual_seed(0)

@@ -9,6 +9,7 @@ import torch
 
 from revoice.training.config import check
 from revoice.training.run import train
+from tests.conftest import TINY, VQVAE
 from tests.integration.adversarial import config
 
 LEARN = {"turns": [{"part": "generator", "losses": {"reconstruction": 1}}]}
@@ -51,3 +52,13 @@ def test_a_phase_that_is_never_reached_is_said(tmp_path: Path, caplog: pytest.Lo
         caplog.clear()
     check(config(tmp_path, "max_iterations=7", schedule=phases))
     assert not caplog.text
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m", "optimized_metric=val/loss"]])
+def test_a_run_that_keeps_no_checkpoint_ends_well(sweep: list[str], command, tmp_path: Path) -> None:
+    """What is not there is neither loaded for a hint nor stripped of its optimizer."""
+    small = [*VQVAE, "debug=tiny", "max_iterations=1", "trainer.val_every=1", "logger=none", "trainer=cpu", *TINY]
+    where = [f"hydra.run.dir={tmp_path / 'run'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    status, out, err = command("train", *sweep, *small, "callbacks.checkpoint=null", *where)
+    assert status == 0, err
+    assert '"checkpoint": null' in out and "convert:" not in out

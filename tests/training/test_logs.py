@@ -11,6 +11,7 @@ import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from revoice.training.callbacks.codebook import draw
+from revoice.training.loggers import build_loggers
 from revoice.training.loggers.tensorboard import TensorBoard
 from revoice.training.loggers.wandb import SamplesLogger, run_id
 from revoice.training.module import VoiceModule
@@ -74,6 +75,22 @@ def test_a_folder_is_one_run_of_wandb_with_sound_picture_and_table(
     train({**config, "ckpt_path": "auto", "max_iterations": 4}, folder)
     runs = [path.name for path in (folder / "wandb").glob("offline-run-*/run-*.wandb")]
     assert first and runs == [f"run-{first}.wandb"] * 2 and run_id(folder) == first
+
+
+def test_jobs_of_a_sweep_are_called_by_it_and_are_its_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their folders are called 0, 1, ... in every sweep."""
+    made = {}
+    monkeypatch.setattr("revoice.training.loggers.wandb.SamplesLogger", lambda **how: made.update(how))
+    for folder in ("search/3", "alone/3"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "search" / "multirun.yaml").touch()
+    for settings, folder, found in (
+        ({}, "search/3", ("search/3", "search")),
+        ({"group": "mine"}, "search/3", ("search/3", "mine")),
+        ({}, "alone/3", ("3", None)),
+    ):
+        build_loggers({"wandb": settings}, tmp_path / folder)
+        assert (made["name"], made["group"]) == found
 
 
 def test_the_id_of_a_run_is_read_from_what_wandb_left(tmp_path: Path) -> None:

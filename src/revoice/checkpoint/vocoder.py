@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from revoice.audio.spec import FeatureSpec
-from revoice.checkpoint.load import Loaded, find_checkpoint, load_checkpoint
+from revoice.checkpoint.load import DEFAULT, WEIGHTS, Loaded, described, find_checkpoint, load_checkpoint, shipped
 from revoice.errors import UserError
+from revoice.models.base import ConversionModel
 from revoice.settings import Flag, Given, NotNegative, Place, Word, checked, from_mapping, settings
 from revoice.vocoders.base import VOCODERS, Vocoder
 from revoice.vocoders.neural import NeuralVocoder, Projections
@@ -57,9 +58,26 @@ def check_vocoder(values: Any) -> None:
     """Refuse what `load_vocoder` would refuse, without reading a checkpoint."""
     what = asked(values)
     if isinstance(what, Trained):
-        find_checkpoint(what.ckpt)
+        _file(what.ckpt)
     else:
         VOCODERS.check(*what, facts=("spec",))
+
+
+def _file(ckpt: str | Path) -> Path:
+    """The file behind `vocoder.ckpt=`; "default" is the vocoder that ships, unless something of that name is there."""
+    if str(ckpt) == DEFAULT and not Path(ckpt).exists():
+        return shipped("vocoder")
+    return find_checkpoint(ckpt)
+
+
+def _shipped(spec: FeatureSpec, model: Loaded) -> Path | None:
+    """The vocoder that ships, if it speaks these features and the model tells the pitch of what it makes."""
+    made, file = model.model, WEIGHTS / "vocoder.safetensors"
+    tells = isinstance(made, ConversionModel) and type(made).pitch is not ConversionModel.pitch
+    told = tells and "f0" in made.requires.of_clip
+    about = described(file) if told and file.is_file() else None
+    fits = about is not None and FeatureSpec.from_dict(about.features).fingerprint == spec.fingerprint
+    return file if fits else None
 
 
 def beside(model: Loaded) -> Path | None:
@@ -77,7 +95,8 @@ def load_vocoder(
 ) -> Vocoder:
     """The vocoder of `{name, ckpt, setting: ...}`: one that needs no training, or the one in the checkpoint `ckpt`.
 
-    The name "found" asks for the one that lies beside the checkpoint of `model`, or for Griffin-Lim where none does.
+    The name "found" asks for the one that lies beside the checkpoint of `model`, else for the one that ships, if it
+    speaks the model's features and the model tells it the pitch, else for Griffin-Lim.
 
     Raises:
         UserError: see `asked`; the checkpoint holds something else, or a vocoder of other features than `spec`.
@@ -92,10 +111,12 @@ def load_vocoder(
                 raise UserError(
                     f"{error}; it lies beside the model: take it away, or type vocoder=griffin_lim"
                 ) from error
+        if (file := _shipped(spec, model)) is not None:
+            return load_vocoder({"ckpt": file}, spec, device)
     if not isinstance(what, Trained):
         name, given = what
         return VOCODERS.build(name, given, {"spec": spec}).to(device).eval()
-    loaded = load_checkpoint(what.ckpt, device)
+    loaded = load_checkpoint(_file(what.ckpt), device)
     vocoder = loaded.model
     if not isinstance(vocoder, NeuralVocoder) or what.name not in (None, vocoder.name):
         wanted = f"vocoder {what.name}" if what.name else "vocoder"

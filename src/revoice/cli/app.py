@@ -22,7 +22,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from revoice.audio.presets import config_dir
-from revoice.cli.quoting import PATH_KEYS, by_todays_names, quote_arguments, with_trained_vocoder, without_dashes
+from revoice.cli.quoting import (
+    PATH_KEYS,
+    SWEEPS,
+    by_todays_names,
+    quote_arguments,
+    sweep_first,
+    with_open_settings,
+    with_trained_vocoder,
+    without_dashes,
+)
 from revoice.errors import UserError, choices, is_text, one_line, printable
 
 # epochs in iterations; at import, so that the worker processes of a launcher know it too
@@ -77,10 +86,8 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
 
             print(answer(sys.argv[1:], config_name))
             return None
-        sys.argv = [
-            sys.argv[0],
-            *quote_arguments(with_trained_vocoder(by_todays_names(without_dashes(sys.argv[1:]))), keys),
-        ]
+        typed = with_trained_vocoder(by_todays_names(without_dashes(sweep_first(sys.argv[1:]))))
+        sys.argv = [sys.argv[0], *quote_arguments(with_open_settings(typed), keys)]
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
     except KeyboardInterrupt:
         sys.exit("interrupted")
@@ -90,6 +97,9 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
         _fail(explain(error, config_name))
     except (OSError, ValueError) as error:
         if began:
+            from revoice.cli.sweep import end_without_a_best
+
+            end_without_a_best(error)
             raise
         _fail(_before_it_began(error, config_name))
     return results[-1] if results else None
@@ -120,7 +130,8 @@ def explain(error: Exception, config_name: str = "train") -> str:
             return f"{choices(match[2], options, match[1])}; {hint}"
         return str(choices(match[2], options, match[1]))
     if match := re.search(r"Could not override '([^']+)'", text):
-        return f"unknown setting '{match[1]}': {config_name}.py --help lists the groups and settings"
+        plus = f"; one that only swept groups have is typed ++{match[1]}=VALUE" if {*SWEEPS} & {*sys.argv} else ""
+        return f"unknown setting '{match[1]}': {config_name}.py --help lists the groups and settings{plus}"
     if match := re.search(r"(?:Key|key) '([^']+)' is not in struct", text):
         return f"unknown setting '{match[1]}': {config_name}.py --help lists the groups and settings"
     if match := re.search(r"Missing mandatory value: (\S+)", text):

@@ -112,8 +112,13 @@ def default_out(values: dict[str, Any]) -> Path:
 
 def spoken(converter: "Converter") -> str:
     """Which vocoder speaks, and whether it is the one that the model's checkpoint names."""
+    from revoice.checkpoint.load import WEIGHTS
+
     how, named = converter.vocoder.settings, converter.loaded.description.data.get("vocoder")
-    said = f"vocoder: {converter.vocoder.name}" + (f" ({how['checkpoint']})" if "checkpoint" in how else "")
+    said = f"vocoder: {converter.vocoder.name}"
+    if "checkpoint" in how:
+        ships = Path(how["checkpoint"]).parent == WEIGHTS
+        said += ", the one that ships" if ships else f" ({how['checkpoint']})"
     if isinstance(named, dict) and named.get("sha256") != how.get("sha256"):
         said += f"; the model was evaluated with the {named.get('name')} {named.get('sha256')}, which is another"
     return printable(said)

@@ -3,17 +3,15 @@
 `out=model.onnx` writes a graph for programs without torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from revoice.cli.app import required, run
 from revoice.errors import UserError
 from revoice.settings import Flag, Place, Words, from_config, settings
-
-if TYPE_CHECKING:
-    from revoice.checkpoint.description import Description
 
 EXAMPLE = "revoice-export ckpt=outputs/train/adain_vc/RUN out=model.safetensors"
 
@@ -56,8 +54,11 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     assert given.out is not None and given.ckpt is not None
     out, half = given.out, given.half
     require_free(out, find_checkpoint(given.ckpt))
+    facts = measured(given.facts or ())
     loaded = load_checkpoint(given.ckpt)
-    description = with_facts(loaded.description, list(given.facts or ()))
+    description = loaded.description
+    if facts:
+        description = replace(description, data={**description.data, "phone_error": facts})
     if out.suffix == ".onnx":
         from revoice.interop.onnx import left_out, write_onnx
 
@@ -71,8 +72,8 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     return out
 
 
-def with_facts(description: "Description", files: list[str]) -> "Description":
-    """The description with what was measured: `phone_error` of every metrics.json."""
+def measured(files: Sequence[str]) -> dict[str, Any]:
+    """What was measured: `phone_error` of every metrics.json."""
     from revoice.foreign import parse_json
 
     found: dict[str, Any] = {}
@@ -81,7 +82,7 @@ def with_facts(description: "Description", files: list[str]) -> "Description":
             found |= parse_json(Path(name).expanduser().read_text(encoding="utf-8"))["phone_error"]
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise UserError(f"facts={name}: expected the metrics.json of evaluate.py evaluation=phones") from error
-    return replace(description, data={**description.data, "phone_error": found}) if found else description
+    return found
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
 """`python import_checkpoint.py kind=... path=... out=...`: published weights into a checkpoint of revoice."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from revoice.cli.app import required, run
 from revoice.cli.quoting import PATH_KEYS
-from revoice.errors import UserError
+from revoice.errors import UserError, printable
 from revoice.registry import accepted
 from revoice.settings import Flag, Place, Word, from_config, settings
 
@@ -35,6 +36,8 @@ def check(values: dict[str, Any]) -> ImportConfig:
     assert given.out is not None
     if given.out.suffix not in (".ckpt", ".safetensors"):
         raise UserError(f"out={given.out}: expected a name that ends in .ckpt or .safetensors; for example: {EXAMPLE}")
+    if given.half and given.out.suffix != ".safetensors":
+        raise UserError(f"half=true: a {given.out.suffix} has 32 bits: leave it out, or name a .safetensors file")
     return given
 
 
@@ -60,7 +63,8 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     )  # fmt: skip
     safe = out.suffix == ".safetensors"
     save(imported.model, description, out, half=imported.half and safe if half is None else half)
-    print(f"wrote {out}; {imported.use.format(out=out)}")
+    use = imported.use.replace("{out}", shlex.quote(str(out)))  # names from files are in it, which may hold braces
+    print(printable(f"wrote {out}; {use}"))
     return out
 
 

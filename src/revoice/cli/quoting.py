@@ -21,6 +21,9 @@ PATH_KEYS = frozenset(
      "metrics.second_recognizer.path", "metrics.second_recognizer.command", "metrics.second_verifier.path",
      "evaluation.protocol", "evaluation.cache", "model.content_from", "model.codes.ckpt"}
 )  # fmt: skip
+SWEEPS = ("-m", "--multirun")
+# settings below which an entry of a registry names its own: yaml has those of the entry that it chooses
+OPEN = ("data.prepare.fields.paired.settings.",)
 _SWEEP = re.compile(r"^(choice|range|interval|glob|shuffle|sort|tag|str)\(.*\)$")  # Hydra's own functions stay Hydra's
 _PART = re.compile(r"^data\.parts\.\w+\.")
 _KEYWORDS = {"null"}
@@ -39,12 +42,30 @@ def without_dashes(arguments: Sequence[str]) -> list[str]:
     return [a[2:] if mine else a for a, mine in zip(arguments, own, strict=True)]
 
 
+def sweep_first(arguments: Sequence[str]) -> list[str]:
+    """The same, with `-m` in front: among settings, Hydra takes those behind it for a mistake.
+
+    >>> sweep_first(["seed=0,1", "-m", "optimizer.lr=1e-3"])
+    ['-m', 'seed=0,1', 'optimizer.lr=1e-3']
+    """
+    return sorted(arguments, key=lambda argument: argument not in SWEEPS)
+
+
 def by_todays_names(arguments: Sequence[str]) -> list[str]:
     """The same settings, renamed ones by their new names; controls of a model are the model's to rename."""
     pairs = (argument.partition("=") for argument in arguments)
     return [
         (key if key.startswith("++controls.") else renamed.setting(key)) + sign + value for key, sign, value in pairs
     ]
+
+
+def with_open_settings(arguments: Sequence[str]) -> list[str]:
+    """The same settings; Hydra is told of those that yaml need not have, which are checked by name where they are read.
+
+    >>> with_open_settings(["data.prepare.fields.paired.settings.faithful=true", "seed=1"])
+    ['++data.prepare.fields.paired.settings.faithful=true', 'seed=1']
+    """
+    return ["++" + argument if argument.startswith(OPEN) and "=" in argument else argument for argument in arguments]
 
 
 def with_trained_vocoder(arguments: Sequence[str]) -> list[str]:

@@ -1,15 +1,18 @@
 """Sweeps (`python train.py -m ...`): one failed job does not end them, each ends with a table, GPUs are shared out."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import FrameType
+from typing import Any, ClassVar, NamedTuple
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +24,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from revoice.cli.quoting import quoted
 from revoice.errors import UserError, choices
 
+STOPPED = 143  # the status of a program that SIGTERM ended
 # what tells a process its place among others: a job of its own must not inherit it
 _PLACE = (
     "RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
@@ -41,6 +45,7 @@ def guarded(job: Callable[[], Any], folder: Path) -> Any:
     except Exception as error:
         known = isinstance(error, UserError)
         text = " ".join(str(error).splitlines()) if known else traceback.format_exc()
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(text + "\n", encoding="utf-8")
         print(f"job {folder.name} failed: {text}", file=sys.stderr, flush=True)
         return None
@@ -78,11 +83,41 @@ def in_fresh_interpreter(folder: Path, gpus: int) -> None:
     with claimed(gpus) as mine:
         if mine:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
-        done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
-    sys.stderr.write(done.stderr)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise UserError(said[-1].removeprefix("error: ") if said else f"it ended with status {done.returncode}")
+        status, errors = waited_for(command, environment)
+    if status:
+        said = [line for line in errors.splitlines() if line.strip()]
+        raise UserError(said[-1].removeprefix("error: ") if said else f"it ended with status {status}")
+
+
+def waited_for(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """The status of another program and what it said on standard error, which is passed on at its end.
+
+    A signal that stops runs is for the other program, which would else go on alone: once it has saved, this one ends as
+    a run that was stopped does, with the sweep.
+    """
+    from revoice.training.stop import SIGNALS
+
+    came: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        child.send_signal(number)
+
+    mine = threading.current_thread() is threading.main_thread()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:  # of a pipe, all who write must end
+        child = subprocess.Popen(command, env=dict(environment), stderr=said)
+        before = {number: signal.signal(number, pass_on) for number in set(SIGNALS)} if mine else {}
+        try:
+            status = child.wait()
+        finally:
+            for number, owner in before.items():
+                signal.signal(number, signal.SIG_DFL if owner is None else owner)
+        said.seek(0)
+        errors = said.read()
+    sys.stderr.write(errors)
+    if came:
+        sys.exit(STOPPED)
+    return status, errors
 
 
 @contextmanager
@@ -124,23 +159,34 @@ def _visible() -> list[str]:
 
 
 class Table(Callback):
-    """Called by Hydra after the last job: `sweep.csv` and `sweep.png` in the folder, the table on the screen."""
+    """Called by Hydra after the last job: `sweep.csv` and `sweep.png` in the folder, the table on the screen.
+
+    Attributes:
+        begun: the sweep that has begun and not ended, and its config; None where there is none.
+        earlier: the jobs that lay in its folder before.
+    """
+
+    begun: "ClassVar[tuple[Table, DictConfig] | None]" = None
+    earlier: dict[str, int]
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a word that means nothing before the first job, not after the last."""
-        from revoice.training.sweep import DIRECTIONS, KEEPS
+        from revoice.training.sweep import DIRECTIONS, KEEPS, begun
 
         for key, valid in (("optimized_direction", DIRECTIONS), ("sweep_keeps", KEEPS)):
             if config[key] not in valid:
                 print(f"error: {choices(config[key], valid, key)}", file=sys.stderr)
                 sys.exit(2)
+        self.earlier = begun(Path(config.hydra.sweep.dir))
+        Table.begun = self, config
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and print; ends the program with status 1 if a job failed."""
         from revoice.training.sweep import best_first, draw, read_jobs, write_table
 
+        Table.begun = None
         folder, metric = Path(config.hydra.sweep.dir), str(config.optimized_metric)
-        jobs = best_first(read_jobs(folder), metric, config.optimized_direction)
+        jobs = best_first(read_jobs(folder, self.earlier), metric, config.optimized_direction)
         if config.show or not jobs:
             return
         measured = sorted({name for job in jobs for name in job.metrics})
@@ -149,13 +195,25 @@ class Table(Callback):
         write_table(jobs, metric, folder / "sweep.csv")
         draw(jobs, metric, folder / "sweep.png")
         _show(jobs, metric)
-        print(f"table: {folder / 'sweep.csv'}   picture: {folder / 'sweep.png'}", flush=True)
-        if config.sweep_keeps == "weights":
-            print("kept of each job: the weights of its best; sweep_keeps=all keeps what going on needs", flush=True)
+        drawn = f"   picture: {folder / 'sweep.png'}" if (folder / "sweep.png").is_file() else ""
+        print(f"table: {folder / 'sweep.csv'}{drawn}", flush=True)
         failed = [job for job in jobs if job.error]
+        if config.sweep_keeps == "weights" and len(failed) < len(jobs):
+            print("kept of each job: the weights of its best; sweep_keeps=all keeps what going on needs", flush=True)
         if failed:
             print(f"{len(failed)} of {len(jobs)} jobs failed: see error.txt in their folders", file=sys.stderr)
             sys.exit(1)
+
+
+def end_without_a_best(error: Exception) -> None:
+    """Optuna has no best of jobs without a number, and breaks off: the table is written, the program ends by status 1.
+
+    Any other error is left to whoever calls.
+    """
+    if Table.begun is not None and "No trials are completed" in str(error):
+        table, config = Table.begun
+        table.on_multirun_end(config)
+        sys.exit(0 if config.show else 1)
 
 
 class Shares(Callback):
@@ -187,7 +245,7 @@ def _show(jobs: Sequence[Any], metric: str) -> None:
     settings = swept(jobs)
     numbers = [metric, *(n for n in ("val/loss", "codebook/usage", "iterations", "seconds") if n != metric)]
     numbers = [name for name in numbers if any(name in job.metrics for job in jobs)]
-    rows = Rows("job", *(name.rpartition(".")[2] for name in settings), *numbers)
+    rows = Rows("job", *_short(settings), *numbers)
     for job in jobs:
         found = (job.metrics.get(name) for name in numbers)
         shown = [f"{v:.5g}" if isinstance(v, float) else "" if v is None else str(v) for v in found]
@@ -196,6 +254,19 @@ def _show(jobs: Sequence[Any], metric: str) -> None:
         rows.add_row(job.name, *(escape(_brief(job.overrides.get(name, ""))) for name in settings), *shown)
     console = Console()
     console.print(rows) if console.is_terminal else Console(width=160).print(rows)
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The ends of names with dots, as long as they must be to differ.
+
+    >>> _short(["optimizer.lr", "model.encoder.channels", "model.decoder.channels"])
+    ['lr', 'encoder.channels', 'decoder.channels']
+    """
+    parts, found = [name.split(".") for name in names], [1] * len(names)
+    for length in range(1, max(map(len, parts), default=1)):
+        ends = [".".join(part[-length:]) for part in parts]
+        found = [length + 1 if ends.count(end) > 1 else kept for end, kept in zip(ends, found, strict=True)]
+    return [".".join(part[-length:]) for part, length in zip(parts, found, strict=True)]
 
 
 def _brief(value: str) -> str:

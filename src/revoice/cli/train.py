@@ -1,6 +1,7 @@
 """`python train.py model=... data=... key=value ...`."""
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -13,8 +14,6 @@ from hydra.core.hydra_config import HydraConfig
 from revoice.cli import sweep
 from revoice.cli.app import run, to_json
 from revoice.errors import UserError
-
-STOPPED = 143  # the status of a program that SIGTERM ended
 
 
 @dataclass(frozen=True)
@@ -33,39 +32,58 @@ def task(values: dict[str, Any], folder: Path) -> Trained | None:
 
 
 def _job(values: dict[str, Any], folder: Path) -> Trained:
-    from revoice.training.sweep import keep_weights
+    from revoice.training.sweep import clear, done_before, keep_weights, mark_done
 
+    goes_on = values["ckpt_path"] == "auto"
+    if not values["show"]:
+        if goes_on and (metrics := done_before(folder, values)) is not None:
+            print(f"already done: job {folder.name}", flush=True)
+            return _trained(folder, metrics, values)
+        clear(folder, goes_on)
     trained = _run_job(values, folder)
-    finished = trained.checkpoint is not None and not trained.metrics.get("interrupted")  # else it may be gone on with
-    if finished and values["sweep_keeps"] == "weights":
-        keep_weights(folder)
+    if trained.checkpoint is not None and not trained.metrics.get("interrupted"):  # else it may be gone on with
+        if values["sweep_keeps"] == "weights":
+            keep_weights(folder)
+        mark_done(folder, values)
     return trained
 
 
 def _run_job(values: dict[str, Any], folder: Path) -> Trained:
     needs = sweep.needs(values)
-    if needs.processes == 1 and not needs.gpus:
-        return _train(values, folder)
+    if values["show"] or (needs.processes == 1 and not needs.gpus):
+        return _train(values, folder, compared=True)
+    from revoice.training.config import check
+
+    check(values, compared=True)  # the other interpreter knows of no sweep
     sweep.in_fresh_interpreter(folder, needs.gpus)
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return Trained(folder, Path(metrics["checkpoint"]), metrics, metrics.get(values["optimized_metric"]))
+    return _trained(folder, json.loads((folder / "metrics.json").read_text(encoding="utf-8")), values)
 
 
-def _train(values: dict[str, Any], folder: Path) -> Trained:
+def _trained(folder: Path, metrics: dict[str, Any], values: dict[str, Any]) -> Trained:
+    kept = metrics["checkpoint"]
+    return Trained(folder, Path(kept) if kept else None, metrics, _objective(metrics, values))
+
+
+def _objective(metrics: dict[str, Any], values: dict[str, Any]) -> float | None:
+    """The number that jobs are compared by; None where it is none, which Optuna takes for a failure."""
+    found = metrics.get(values["optimized_metric"])
+    return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
+
+
+def _train(values: dict[str, Any], folder: Path, compared: bool = False) -> Trained:
     from revoice.training.run import train
 
     _require_one_folder()
-    outcome = train(values, folder)
-    if outcome.checkpoint is not None and os.environ.get("LOCAL_RANK", "0") == "0":
+    outcome = train(values, folder, compared)
+    if outcome.metrics and os.environ.get("LOCAL_RANK", "0") == "0":
         shown = {name: value for name, value in outcome.metrics.items() if not name.startswith("train/")}
-        hint = _hint(outcome.folder, outcome.checkpoint)
+        hint = _hint(outcome.folder, outcome.checkpoint) if outcome.checkpoint else ""
         print(to_json(shown) + f"run folder: {outcome.folder}{hint}")
     if outcome.stopped:
         print(outcome.stopped, flush=True)
         if outcome.by_signal:
-            sys.exit(STOPPED)
-    objective = outcome.metrics.get(values["optimized_metric"])
-    return Trained(outcome.folder, outcome.checkpoint, outcome.metrics, objective)
+            sys.exit(sweep.STOPPED)
+    return Trained(outcome.folder, outcome.checkpoint, outcome.metrics, _objective(outcome.metrics, values))
 
 
 def _hint(folder: Path, checkpoint: Path) -> str:

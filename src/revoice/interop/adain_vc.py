@@ -5,7 +5,6 @@ Written by the programs of github.com/jjery2243542/adaptive_voice_conversion (Ap
 
 import io
 import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revoice.checkpoint.fit import require_finite, sketch
-from revoice.checkpoint.load import unwrapped
+from revoice.checkpoint.fit import require_finite
 from revoice.errors import UserError
-from revoice.interop.published import require_same
+from revoice.interop.published import load_renamed, renamed, settings_of
 from revoice.models.adain_vc import AdaINVC
-from revoice.models.base import MODELS
-from revoice.untrusted import read_small, read_torch, refused, require_bounded
+from revoice.untrusted import read_small, refused, require_bounded
 
 # published name -> ours; {i} is an index, kept unless a factor and offset are given
 _RENAMES = (
@@ -37,6 +34,13 @@ _RENAMES = (
     (r"^decoder\.conv_affine_layers\.(\d+)\.", lambda m: f"affine.{m[1]}."),
 )
 
+_ENCODER = ("c_in", "c_h", "c_out", "kernel_size", "bank_size", "bank_scale", "c_bank", "subsample", "dropout_rate")
+_NEEDED = {
+    "SpeakerEncoder": (*_ENCODER, "n_dense_blocks"),
+    "ContentEncoder": _ENCODER,
+    "Decoder": ("c_h", "kernel_size", "dropout_rate", "n_conv_blocks", "upsample"),
+}  # of a config.yaml
+
 
 def our_name(published: str) -> str:
     """Our parameter name for a published one.
@@ -44,20 +48,27 @@ def our_name(published: str) -> str:
     >>> our_name("speaker_encoder.second_dense_layers.3.weight")
     'speaker_encoder.dense.7.weight'
     """
-    for pattern, replacement in _RENAMES:
-        published = re.sub(pattern, replacement, published)
-    return published
+    return renamed(published, _RENAMES)
 
 
-def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+def our_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights by our names, without statistics, which lie in a file of their own."""
+    return {our_name(name): value for name, value in published.items()}
+
+
+def arguments(config: Any) -> dict[str, Any]:
     """`AdaINVC` arguments of a published `config` (the whole YAML file, or a fixture's: both hold a model part).
 
     Raises:
-        UserError: for settings whose published behavior was never released (spectral norm, other activations).
+        UserError: settings are missing, or their published behavior was never released (spectral norm, other
+            activations).
     """
-    parts = config["model"] if "model" in config else config
-    speaker, content, decoder = parts["SpeakerEncoder"], parts["ContentEncoder"], parts["Decoder"]
-    for name, part in (("SpeakerEncoder", speaker), ("ContentEncoder", content), ("Decoder", decoder)):
+    whole = settings_of(config, (), "AdaIN-VC: its config.yaml")
+    parts = settings_of(whole.get("model", whole), (), "AdaIN-VC: its model")
+    speaker, content, decoder = (
+        settings_of(parts.get(name), needed, f"AdaIN-VC: its {name}") for name, needed in _NEEDED.items()
+    )
+    for name, part in zip(_NEEDED, (speaker, content, decoder), strict=True):
         if part.get("act", "relu") != "relu" or part.get("sn", False):
             raise UserError(f"{name}: expected act: relu and sn: false, as every published checkpoint has")
     size = {"channels": decoder["c_h"], "kernel": decoder["kernel_size"], "dropout": float(decoder["dropout_rate"])}
@@ -79,14 +90,8 @@ def _encoder(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def load_state(model: AdaINVC, published: Mapping[str, Tensor]) -> None:
     """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
-    renamed = {our_name(name): tensor for name, tensor in published.items()}
-    _require_fit(model, renamed)
-    model.load_state_dict(renamed, strict=False)
-
-
-def _require_fit(model: AdaINVC, renamed: Mapping[str, Tensor]) -> None:
-    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("standardizer.")}
-    require_same(own, renamed, "AdaIN-VC")
+    statistics = {name: value for name, value in model.state_dict().items() if name.startswith("standardizer.")}
+    load_renamed(model, our_state(published) | statistics, "AdaIN-VC")
 
 
 def read_statistics(path: Path) -> dict[str, np.ndarray]:
@@ -151,20 +156,3 @@ _ARRAY_PARTS = {
     ("numpy.core.multiarray", "_reconstruct"): _Array, ("numpy.core.numeric", "_frombuffer"): _Buffer,
     ("numpy", "ndarray"): _Array, ("numpy", "dtype"): _Array, ("_codecs", "encode"): _latin1,
 }  # fmt: skip
-
-
-def published_model(checkpoint: Path, config: Mapping[str, Any]) -> AdaINVC:
-    """The network of a published checkpoint, in eval mode; not built before its sizes are those of the weights."""
-    with refused(checkpoint, "state_dict of plain tensors"):
-        state = read_torch(checkpoint, legacy=True)
-        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise UserError("not the plain state_dict that AdaIN-VC's authors save")
-        state = {unwrapped(str(name)): tensor for name, tensor in state.items()}
-        renamed = {our_name(name): tensor for name, tensor in state.items()}
-        sizes = MODELS.arguments("adain_vc", arguments(config))
-        _require_fit(sketch(lambda: AdaINVC(**sizes), len(renamed)), renamed)
-        for name, tensor in renamed.items():
-            require_finite(name, tensor)
-        model = AdaINVC(**sizes)
-        load_state(model, state)
-        return model.eval()

@@ -49,14 +49,20 @@ def our_name(published: str) -> str:
 
 
 def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`HiFiGAN` arguments of a published `config.json`."""
+    """`HiFiGAN` arguments of a published `config.json`; of longer rows of dilations the published blocks use the first.
+
+    >>> arguments({**dict.fromkeys(NEEDED, ()), "resblock": "2", "resblock_dilation_sizes": [[1, 3, 5]]})["dilations"]
+    ((1, 3),)
+    """
+    block = {"1": 1, "2": 2}.get(str(config["resblock"]), config["resblock"])
+    used = {1: 3, 2: 2}.get(block)
     return {
         "channels": config["upsample_initial_channel"],
         "rates": tuple(config["upsample_rates"]),
         "kernels": tuple(config["upsample_kernel_sizes"]),
-        "block": {"1": 1, "2": 2}.get(str(config["resblock"]), config["resblock"]),
+        "block": block,
         "block_kernels": tuple(config["resblock_kernel_sizes"]),
-        "dilations": tuple(tuple(each) for each in config["resblock_dilation_sizes"]),
+        "dilations": tuple(tuple(each)[:used] for each in config["resblock_dilation_sizes"]),
     }
 
 
@@ -92,7 +98,7 @@ def our_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def load_generator(model: HiFiGAN, published: Mapping[str, Tensor]) -> None:
     """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
-    load_renamed(model, {our_name(name): value for name, value in published.items()}, "HiFi-GAN")
+    load_renamed(model, our_state(published), "HiFi-GAN")
 
 
 def critic_name(published: str, last: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from revoice.errors import UserError
+from revoice.errors import UserError, one_line
 from revoice.interop.cases import Distance, Given, Result, find_case
 from revoice.interop.fixture import Fixture, load_fixture
 
@@ -61,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows = compare(fixture)
         except UserError as error:
             print(error, file=sys.stderr)
+            status = 2
+            continue
+        except Exception as error:  # settings, weights and inputs that lack what the case reads can fail anywhere
+            print(f"{path}: no fixture of its case ({type(error).__name__}: {one_line(error, 120)})", file=sys.stderr)
             status = 2
             continue
         print(report(fixture, rows))

@@ -20,6 +20,7 @@ from revoice.untrusted import read_torch
 
 _TORCH = ("torch.nn.", "torch.optim.")  # whose classes stand for nothing either
 _SINGLE = ("torch device", "__builtin__ set", "builtins set", "collections defaultdict")
+_PARALLEL = "torch.nn.parallel."  # the package of what wraps a module, as `module`
 _DEEP = 32  # modules within modules
 
 
@@ -100,6 +101,17 @@ class Standins(types.ModuleType):
 def read_pickled(file: Path, *packages: str) -> Any:
     """What `torch.save` wrote of whatever age, whole modules as `Pickled`; see `read_torch`."""
     return read_torch(file, legacy=True, standins=Standins(*packages))
+
+
+def inside(module: Pickled) -> Pickled:
+    """The module in a `DataParallel`, or the like, whose own class says nothing of the network; any other as it is."""
+    while module.made_by.startswith(_PARALLEL):
+        inner = module.get("_modules")
+        found = inner.get("module") if isinstance(inner, Mapping) else None
+        if not isinstance(found, Pickled) or found is module:
+            break
+        module = found
+    return module
 
 
 def state_of(module: Pickled) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from revoice.checkpoint.fit import require_fit, sketch, widened
 from revoice.checkpoint.load import unwrapped
 from revoice.critics.base import CRITICS, Critic
 from revoice.errors import UserError
-from revoice.interop.pickled import Pickled, read_pickled, state_of
+from revoice.interop.pickled import Pickled, inside, read_pickled, state_of
 from revoice.models.base import MODELS, Trainable
 from revoice.untrusted import read_safetensors, read_torch, refused
 from revoice.vocoders.base import VOCODERS, Vocoder
@@ -28,8 +28,8 @@ WEIGHT_NORM = (
 )
 
 
-def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
-    """The name after all of the rules (pattern, replacement), in their order."""
+def renamed(name: str, rules: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]) -> str:
+    """The name after all of the rules (pattern, replacement as `re.sub` takes it), in their order."""
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name
@@ -62,23 +62,10 @@ def load_renamed(model: nn.Module, state: Mapping[str, Tensor], what: str) -> No
         what: the published system, for messages.
 
     Raises:
-        UserError: a name or a shape that does not fit.
+        UserError: names, shapes or types that differ; numbers that are not finite.
     """
-    require_same(model.state_dict(), state, what)
+    require_fit(model.state_dict(), state, what)
     model.load_state_dict(dict(state))
-
-
-def require_same(own: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
-    """Refuse weights of other names or shapes than a network's own; see `load_renamed`."""
-    for name in sorted(own.keys() ^ state.keys()):
-        where = "file" if name in state else "configured network"
-        raise UserError(
-            f"{what} weights do not fit: '{name}' is only in the {where}: is its configuration the right one?"
-        )
-    for name, tensor in own.items():
-        if tensor.shape != state[name].shape:
-            found, expected = list(state[name].shape), list(tensor.shape)
-            raise UserError(f"{what} weights do not fit: {name} is {found}, expected {expected}")
 
 
 def settings_of(values: Any, needed: Sequence[str], what: str) -> Mapping[str, Any]:
@@ -127,7 +114,7 @@ def read_weights(file: Path, holders: Sequence[str], expected: str, packages: Se
     state: Mapping[Any, Any] = next((inner[name] for name in holders if isinstance(inner.get(name), Mapping)), inner)
     made_by = ""
     if isinstance(state, Pickled):
-        made_by, state = state.made_by, state_of(state)
+        made_by, state = inside(state).made_by, state_of(inside(state))
     if not state or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
         raise UserError(f"no state_dict of plain tensors in it: expected {expected}")
     bare = {unwrapped(name): widened(value, torch.float32) for name, value in state.items()}
@@ -150,18 +137,20 @@ def build_vocoder(
     return _built(name, lambda: VOCODERS.build(name, arguments, {"spec": spec}), state, file, config)
 
 
-def build_model(name: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], file: Path) -> Trainable:
+def build_model(
+    name: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], file: Path, config: Path | None = None
+) -> Trainable:
     """A model with these weights, in eval mode; not built before its sizes are those of the weights.
 
     Args:
         name: registry name.  arguments: of its class.
         state: by our names.
-        file: where they are from, for messages.
+        file: where they are from, for messages.  config: where the arguments are from; None: the weights.
 
     Raises:
         UserError: arguments that no such network has; names, shapes or types that differ; numbers that are not finite.
     """
-    return _built(name, lambda: MODELS.build(name, arguments), state, file, file)
+    return _built(name, lambda: MODELS.build(name, arguments), state, file, config or file)
 
 
 def build_critic(name: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor], file: Path) -> Critic:

@@ -1,6 +1,6 @@
 """Published speech2speech weights (github.com/bithikajain/speech2speech, MIT) in our network."""
 
-import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +8,9 @@ from torch import Tensor
 
 from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.fit import require_fit
 from revoice.errors import UserError
+from revoice.interop.published import renamed
 from revoice.models.speech2speech import Speech2Speech
 
 _RENAMES = (
@@ -29,9 +31,7 @@ def our_name(published: str) -> str:
     >>> our_name("_decoder._residual_stack._layers.1._block.3.weight"), our_name("_vq_vae._embedding.weight")
     ('decoder.residual.narrow.1.weight', 'quantizer.codebook')
     """
-    for pattern, replacement in _RENAMES:
-        published = re.sub(pattern, replacement, published)
-    return published
+    return renamed(published, _RENAMES)
 
 
 def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,24 +85,24 @@ def features_of(bins: int) -> FeatureSpec:
 def speakers_of(table: Any, rows: int) -> list[str]:
     """Names by the rows of the published `speaker_dic`, whose numbers are those of VCTK's speakers.
 
-    >>> speakers_of({"226": 1, "225": 0}, 2)
+    >>> speakers_of({"226": 1, "225": "0"}, 2)
     ['p225', 'p226']
+
+    Raises:
+        UserError: rows that are missing or none, or two voices of one name.
     """
     if not isinstance(table, Mapping) or sorted(map(str, table.values())) != sorted(map(str, range(rows))):
         raise UserError(f"its speaker_dic is no table of {rows} speakers, a row for each from 0 on")
-    names = [str(name) for name, _ in sorted(table.items(), key=lambda item: item[1])]
-    return [f"p{name}" if name.isdigit() else name for name in names]
+    names = [str(name) for name, _ in sorted(table.items(), key=lambda item: int(item[1]))]
+    found = [f"p{name}" if name.isdigit() else name for name in names]
+    name, count = Counter(found).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"its speaker_dic has two voices named {name}: rename one of them")
+    return found
 
 
 def load_state(model: Speech2Speech, published: Mapping[str, Tensor]) -> None:
     """Copy published weights into `model`; a name or shape that does not fit is a `UserError`."""
-    renamed = {our_name(name): tensor for name, tensor in published.items()}
-    own = dict(model.named_parameters())
-    for name in sorted(own.keys() ^ renamed.keys()):
-        where = "checkpoint" if name in renamed else "configured network"
-        raise UserError(f"speech2speech weights do not fit: '{name}' is only in the {where}")
-    for name, tensor in own.items():
-        if tensor.shape != renamed[name].shape:
-            found, expected = list(renamed[name].shape), list(tensor.shape)
-            raise UserError(f"speech2speech weights do not fit: {name} is {found}, expected {expected}")
-        tensor.data.copy_(renamed[name])
+    state, own = {our_name(name): value for name, value in published.items()}, dict(model.named_parameters())
+    require_fit(own, state, "speech2speech")
+    model.load_state_dict(state, strict=False)  # what the quantizer counts is not published

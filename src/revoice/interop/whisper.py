@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from revoice.checkpoint.fit import require_fit, sketch, widened
+from revoice.checkpoint.load import unwrapped
 from revoice.errors import UserError
 from revoice.interop.ctranslate import is_model_bin, read_model_bin
+from revoice.interop.published import renamed
 from revoice.models.whisper import Whisper
 from revoice.untrusted import read_safetensors, read_torch, refused
 
@@ -135,25 +137,22 @@ def _stored(state: Mapping[str, Any]) -> str:
 
 
 def _of_encoder(name: str) -> bool:
-    return not name.removeprefix("model.").startswith(("decoder.", "proj_out."))
+    return not unwrapped(name).removeprefix("model.").startswith(("decoder.", "proj_out."))
 
 
 def _ours(state: Mapping[str, Any]) -> dict[str, Any]:
     """Names of openai-whisper for those, or those of Hugging Face, with what stands before them."""
-    prefix = next(prefix for prefix in _PREFIXES if not prefix or any(name.startswith(prefix) for name in state))
-    bare = {name.removeprefix(prefix): value for name, value in state.items()}
+    names = {name: unwrapped(name) for name in state}
+    prefix = next(each for each in _PREFIXES if not each or any(name.startswith(each) for name in names.values()))
+    bare = {names[name].removeprefix(prefix): value for name, value in state.items()}
     return _renamed(bare, _HUGGING_FACE if "embed_positions.weight" in bare else (), len(state))
 
 
 def _renamed(state: Mapping[str, Any], table: tuple[tuple[str, str], ...], count: int) -> dict[str, Any]:
-    renamed = {}
-    for name, value in state.items():
-        for pattern, replacement in table:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = value
-    if len(renamed) < count:
+    ours = {renamed(name, table): value for name, value in state.items()}
+    if len(ours) < count:
         raise UserError("two of its weights are the same one of the encoder: get it anew from where it is")
-    return renamed
+    return ours
 
 
 def _of_ctranslate(variables: dict[str, Tensor]) -> _Found:

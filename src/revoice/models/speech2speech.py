@@ -122,7 +122,8 @@ class Speech2Speech(ConversionModel):
 
     def encode(self, x: Tensor, batch: Batch | None = None) -> Quantized:
         """Features (B, F, T) -> codes; the codebook learns from a training batch."""
-        whole = F.pad(x, (0, x.shape[-1] % self.stride))  # an odd frame would lose its second half
+        odd = x.shape[-1] % self.stride  # its second half would be lost; of dB, zeros are no silence
+        whole = F.pad(x, (0, odd), mode="replicate") if odd else x
         return self.quantizer(self.encoder(whole), None if batch is None else batch.draws)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -140,7 +141,8 @@ class Speech2Speech(ConversionModel):
     def convert(self, source: Batch, targets: list[Batch], controls: Any) -> Tensor:
         """Features (B, F, T) of the sources' codes in the target's voice."""
         frames = source.features.shape[-1]
-        x = F.pad(source.features, (0, max(0, 4 - frames)))
+        short = max(0, 4 - frames)
+        x = F.pad(source.features, (0, short), mode="replicate") if short else source.features
         voice = self.voice.of([getattr(clip, self.voice.kind) for clip in targets])
         return self.decoder(self.encode(x).values, voice.expand(len(x), -1))[..., :frames]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from revoice.audio.spec import FeatureSpec
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError, choices
-from revoice.evaluation.bootstrap import Interval, interval
+from revoice.evaluation.bootstrap import Interval, Resampling
 from revoice.mistakes import LARGEST
 from revoice.models.random_cnn.features import Channels, KernelSize, Layers, LeftOut, RandomFeatures, kernel_size
 from revoice.settings import Count, Positive, Share, Whole, Word, one_or_more, settings
@@ -175,8 +175,10 @@ class Outcome:
         return statistics.fmean(not guess.answer for guess in self.guesses)
 
     def interval(self, seed: int = 0) -> Interval | None:
-        """95 % bootstrap interval of the accuracy over voices, of which there are few."""
-        return interval([g.right for g in self.guesses], [g.row.speaker for g in self.guesses], seed=seed)
+        """95 % interval of the accuracy: what other voices and clips might have given; None below three voices."""
+        voices, clips = [g.row.speaker for g in self.guesses], [g.row.id for g in self.guesses]
+        drawn = Resampling(voices, [""] * len(voices), clips, seed)
+        return drawn.interval([float(g.right) for g in self.guesses], share=True)
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,9 @@ def _body(found: Identification) -> str:
         "and loud to be near; divided by the number of frames, or by the energy of the spectrogram, they need not.</p>",
         _table(found),
         '<p class="soft">Accuracy: mean over the networks, higher is better; below it the 95 % confidence interval, '
-        f"from {RESAMPLES} bootstrap samples of the voices. Deviation: over the networks. With a cap, clips that are "
-        "nowhere nearer get no answer, which counts as wrong.</p>",
+        f"from {RESAMPLES} bootstrap samples of voices and clips, with Student's reach for so few voices (where all "
+        "clips are right, Wilson's of as many trials as there are voices). Deviation: over the networks. With a cap, "
+        "clips that are nowhere nearer get no answer, which counts as wrong.</p>",
         "<h2>Who is taken for whom</h2>",
         _picture(found),
         _passed_over(found),

@@ -16,6 +16,7 @@ from revoice.data.config import build as build_data
 from revoice.data.datamodule import DataModule
 from revoice.data.setup import DataSetup
 from revoice.errors import UserError
+from revoice.models.base import ConversionModel
 from revoice.registry import accepted
 from revoice.trainable import Trainable
 from revoice.training.adversary import critic_sizes
@@ -86,6 +87,12 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
             "has others: start from a model with model.voice=embedding"
         )
     require_emotions(arguments, data.tables.emotions, start)
+    voices = list(data.tables.speakers)
+    if isinstance(model, ConversionModel) and model.target == "none" and len(voices) > 1:
+        log.warning(
+            "%s learns to speak with the one voice of its data, and these have %d: it learns a mixture of them; "
+            "one alone: data.speakers=[%s]", name, len(voices), voices[0],
+        )  # fmt: skip
     counts = data.label_counts()
     if counts is not None:
         model.set_labels(counts)

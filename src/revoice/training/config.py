@@ -16,14 +16,14 @@ from revoice.checkpoint.vocoder import check_vocoder
 from revoice.conversion.adaptation import Adaptation, Steps
 from revoice.data.config import Paths
 from revoice.data.config import build as build_data
-from revoice.errors import UserError, one_line
+from revoice.errors import UserError, choices, one_line
 from revoice.evaluation.session import Protocol
 from revoice.models.base import MODELS
 from revoice.registry import Registry
 from revoice.settings import Count, Flag, Given, Place, Seed, Word, from_config, settings
 from revoice.trainable import MODEL, Trainable
 from revoice.training.adversary import Judging, batchwise, check_critic
-from revoice.training.callbacks import CALLBACKS, check_monitors
+from revoice.training.callbacks import CALLBACKS, check_monitors, measured_by
 from revoice.training.codes import require_codes
 from revoice.training.content import require_encoder
 from revoice.training.loggers import LOGGERS
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 LARGEST_MODEL = 20_000_000_000  # parameters; one machine holds no larger one
 _MOST_TENSORS = 100_000
 SKETCHED = ("neutral", "other")  # emotions of a network that is only drawn
+COUNTED = ("iterations", "seconds", "parameters", "speakers", "rejected")  # numbers that every run ends with
+COMPARED = "best/val/loss"  # by which jobs of a sweep are compared unless something else is said
 
 
 @settings
@@ -63,7 +65,7 @@ class TrainConfig:
     init_from: Place | None = None
     ckpt_path: Place | None = None
     show: Flag = False
-    optimized_metric: Word = "best/val/loss"
+    optimized_metric: Word = COMPARED
     optimized_direction: Literal["minimize", "maximize"] = "minimize"
     sweep_keeps: Literal["weights", "all"] = "weights"
     vocoder: Given | None = None
@@ -93,11 +95,12 @@ class TrainConfig:
         return {name: how for name, how in (self.critics or {}).items() if how is not None}
 
 
-def check(config: Mapping[str, Any]) -> TrainConfig:
+def check(config: Mapping[str, Any], compared: bool = False) -> TrainConfig:
     """Refuse what cannot be trained, in one line, before a corpus is touched or a model loaded.
 
     Args:
         config: plain values, all interpolations resolved.
+        compared: whether runs are compared by `optimized_metric`, which must be a number that they end with.
     """
     run = from_config(TrainConfig, config)
     registry, name, values = run.learner
@@ -140,6 +143,11 @@ def check(config: Mapping[str, Any]) -> TrainConfig:
         logged = check_plan(parts, critics, run.loss, run.schedule, run.optimizers or {}, kind.measured)
         made = {name: CALLBACKS.build(name, how) for name, how in (run.callbacks or {}).items() if how is not None}
         check_monitors(made, logged, kind, drawn)
+        if compared and run.optimized_metric != COMPARED:
+            kept = [f"best/{monitor}"] if (monitor := getattr(made.get("checkpoint"), "monitor", None)) else []
+            known = [*kept, *measured_by(made, logged, kind, drawn), *COUNTED]
+            if run.optimized_metric not in known:
+                raise choices(run.optimized_metric, known, "optimized_metric")
     return run
 
 

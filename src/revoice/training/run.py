@@ -38,7 +38,7 @@ class Outcome:
     """What a run returns.
 
     Attributes:
-        folder: run folder.  checkpoint: its best checkpoint (None with `show`).
+        folder: run folder.  checkpoint: its best checkpoint (None with `show`, or where none is kept).
         metrics: what `metrics.json` holds.
         stopped: why the run ended before its last iteration, and how to go on; None if it did not.
         by_signal: whether a signal stopped it.
@@ -51,18 +51,19 @@ class Outcome:
     by_signal: bool = False
 
 
-def train(config: Mapping[str, Any], folder: Path) -> Outcome:
+def train(config: Mapping[str, Any], folder: Path, compared: bool = False) -> Outcome:
     """Train as configured; `configs/train.yaml` documents the keys.
 
     Args:
         config: plain values, all interpolations resolved.
         folder: run folder; created if missing.
+        compared: whether the run is a job of a sweep, see `check`.
 
     Raises:
         UserError: any setting or input that the user can mend.
     """
     started = time.perf_counter()
-    run = check(config)
+    run = check(config, compared)
     seed_everything(run.seed, verbose=False)
     if not run.show:
         _announce(config, run.learner[1])
@@ -161,9 +162,8 @@ def _finish(
     trainer: Trainer, module: VoiceModule, parts: Parts, folder: Path, seconds: float, interrupted: str | None
 ) -> Outcome:
     kept = trainer.checkpoint_callback
-    best_path = getattr(kept, "best_model_path", "")
-    best = Path(best_path) if best_path else None
-    last = folder / "checkpoints" / "last.ckpt"
+    candidates = (Path(getattr(kept, "best_model_path", "")), folder / "checkpoints" / "last.ckpt")
+    checkpoint = next((path for path in candidates if path.is_file()), None)
     metrics: dict[str, Any] = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     if kept is not None and getattr(kept, "best_model_score", None) is not None:
         metrics[f"best/{kept.monitor}"] = float(kept.best_model_score)  # type: ignore[attr-defined]
@@ -171,7 +171,7 @@ def _finish(
         "iterations": trainer.global_step, "seconds": round(seconds, 2),
         "parameters": sum(p.numel() for p in module.model.parameters()),
         "speakers": len(parts.description.speakers), "rejected": parts.data.facts.rejected,
-        "version": parts.description.version, "checkpoint": str(best or last),
+        "version": parts.description.version, "checkpoint": str(checkpoint) if checkpoint else None,
     }  # fmt: skip
     ended = f"schedule: its last phase is over at iteration {trainer.global_step} of {trainer.max_steps}"
     early = getattr(trainer.early_stopping_callback, "reason", None)
@@ -180,7 +180,7 @@ def _finish(
         metrics |= {"stopped": stopped, "interrupted": interrupted is not None}
     if trainer.is_global_zero:
         write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    return Outcome(folder, best if best and best.is_file() else last, metrics)
+    return Outcome(folder, checkpoint, metrics)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

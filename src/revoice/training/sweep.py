@@ -1,21 +1,24 @@
 """What the jobs of a sweep found: a table, best first, and a picture; and what they keep."""
 
+import hashlib
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from revoice.atomic import replacing
+from revoice.atomic import replacing, write_text
 from revoice.evaluation.pictures import new_figure, to_png
 from revoice.foreign import write_csv
 
 DIRECTIONS = ("minimize", "maximize")
 KEEPS = ("weights", "all")
+DONE = "done.txt"  # in the folder of a job that came to its end: the digest of its settings
+_ASIDE = ("ckpt_path", "show", "logger", "optimized_metric", "optimized_direction")  # settings that train nothing else
 
 
 @dataclass(frozen=True)
@@ -35,20 +38,58 @@ class Job:
     error: str | None = None
 
 
-def read_jobs(folder: Path) -> list[Job]:
-    """The jobs of a sweep folder, by the numbers of their folders."""
+def begun(folder: Path) -> dict[str, int]:
+    """When the jobs of a sweep folder were begun last, by their names, in the order of their numbers; nanoseconds."""
+    found = sorted(folder.glob("*/.hydra/overrides.yaml"), key=lambda p: (len(p.parts[-3]), p.parts[-3]))
+    return {path.parts[-3]: path.stat().st_mtime_ns for path in found}
+
+
+def read_jobs(folder: Path, earlier: Mapping[str, int] | None = None) -> list[Job]:
+    """The jobs of a sweep folder, by the numbers of their folders; without those that were not begun since `earlier`.
+
+    A job that failed has no metrics, though an earlier one in its folder may have left some.
+    """
     found = []
-    for path in sorted(folder.glob("*/.hydra/overrides.yaml"), key=lambda p: (len(p.parts[-3]), p.parts[-3])):
-        job = path.parents[1]
+    for name, when in begun(folder).items():
+        if earlier is not None and earlier.get(name) == when:
+            continue
+        job = folder / name
+        path = job / ".hydra" / "overrides.yaml"
         pairs = (str(line).lstrip("+").partition("=") for line in yaml.safe_load(path.read_text(encoding="utf-8")))
         overrides = {key: value for key, _, value in pairs}
         metrics, error = job / "metrics.json", job / "error.txt"
-        if metrics.is_file():
-            found.append(Job(job.name, overrides, json.loads(metrics.read_text(encoding="utf-8"))))
+        if metrics.is_file() and not error.is_file():
+            found.append(Job(name, overrides, json.loads(metrics.read_text(encoding="utf-8"))))
         else:
             lines = error.read_text(encoding="utf-8").strip().splitlines() if error.is_file() else []
-            found.append(Job(job.name, overrides, {}, lines[-1] if lines else "it did not end"))
+            found.append(Job(name, overrides, {}, lines[-1] if lines else "it did not end"))
     return found
+
+
+def clear(folder: Path, goes_on: bool) -> None:
+    """Take away what an earlier job in this folder was told by, unless this one `goes_on` from its `last.ckpt`."""
+    (folder / DONE).unlink(missing_ok=True)
+    if not goes_on or not (folder / "checkpoints" / "last.ckpt").is_file():
+        (folder / "metrics.json").unlink(missing_ok=True)
+
+
+def mark_done(folder: Path, config: Mapping[str, Any]) -> None:
+    """Note in the folder of a job that it came to its end with these settings."""
+    write_text(folder / DONE, _digest(config) + "\n")
+
+
+def done_before(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The metrics of a job that came to its end in this folder with the same settings; None if none did."""
+    done, metrics = folder / DONE, folder / "metrics.json"
+    if not done.is_file() or not metrics.is_file() or done.read_text(encoding="utf-8").strip() != _digest(config):
+        return None
+    found: dict[str, Any] = json.loads(metrics.read_text(encoding="utf-8"))
+    return found if found["checkpoint"] is None or Path(found["checkpoint"]).is_file() else None
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    told = {key: value for key, value in config.items() if key not in _ASIDE}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def keep_weights(folder: Path) -> None:
@@ -84,8 +125,8 @@ def best_first(jobs: Sequence[Job], metric: str, direction: str) -> list[Job]:
     sign = -1.0 if direction == "maximize" else 1.0
 
     def place(job: Job) -> tuple[bool, float]:
-        value = float(job.metrics.get(metric, math.nan))
-        return (False, sign * value) if math.isfinite(value) else (True, 0.0)
+        value = _score(job, metric)
+        return (True, 0.0) if value is None else (False, sign * value)
 
     return sorted(jobs, key=place)
 
@@ -102,9 +143,10 @@ def write_table(jobs: Sequence[Job], metric: str, path: Path) -> None:
 
 
 def draw(jobs: Sequence[Job], metric: str, path: Path) -> None:
-    """A PNG with a panel per swept setting: every job's metric over the value it was given."""
-    shown = [job for job in jobs if metric in job.metrics]
+    """A PNG with a panel per swept setting: every job's metric over the value it was given; none without numbers."""
+    shown = [job for job in jobs if _score(job, metric) is not None]
     settings = swept(jobs)
+    path.unlink(missing_ok=True)  # of an earlier sweep
     if not shown or not settings:
         return
     width = 1.0 / len(settings)
@@ -131,6 +173,11 @@ def draw(jobs: Sequence[Job], metric: str, path: Path) -> None:
     panels[0].legend()
     with replacing(path) as file:
         file.write(to_png(figure))
+
+
+def _score(job: Job, metric: str) -> float | None:
+    value = job.metrics.get(metric)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _number(text: str) -> float | None:

@@ -26,9 +26,8 @@ def excitation(f0: Tensor, spec: FeatureSpec, seed: int = 0) -> Tensor:
         return excitation(f0.cpu(), spec, seed).to(f0.device)
     samples = spec.samples(f0.shape[1])
     first = spec.hop // 2 if spec.padding == "center" else 0  # there frame 0 is centered on sample 0
-    dense = nn.functional.interpolate(_held(f0.double())[:, None], scale_factor=float(spec.hop), mode="linear")[:, 0]
     voiced = (f0 > 0).repeat_interleave(spec.hop, dim=1)[:, first : first + samples]
-    step = dense[:, first : first + samples] / spec.sample_rate  # periods per sample
+    step = _periods(f0, spec)
     periods = step.cumsum(1)
     begun = periods.floor() > (periods - step).floor()
     late = (periods - periods.floor()) / step  # samples since the period began
@@ -37,6 +36,36 @@ def excitation(f0: Tensor, spec: FeatureSpec, seed: int = 0) -> Tensor:
     wave[:, :-1] += (pulses * late)[:, 1:]
     noise = torch.randn(samples, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(f0.device)
     return torch.where(voiced, wave + BREATH * noise, noise).float()
+
+
+def harmonics(f0: Tensor, spec: FeatureSpec) -> Tensor:
+    """All harmonics of a pitch below half the sample rate, equally loud and in phase: unit power, whatever the pitch.
+
+    They go on where there is no pitch, at that of the voiced frame before. Phases are summed in float64, as above.
+
+    Args:
+        f0: (B, T) Hz of every frame of `spec`, 0 where unvoiced.
+        spec: says where the frames lie.
+
+    Returns:
+        (B, spec.samples(T)).
+    """
+    if f0.device.type not in EXACT:
+        return harmonics(f0.cpu(), spec).to(f0.device)
+    step = _periods(f0, spec)
+    half = torch.pi * step.cumsum(1).frac()  # of the phase of the first harmonic, from 0 to pi
+    count = (0.5 / step).floor().clamp(min=1.0)
+    # Dirichlet's kernel: 1/2 + the sum of cos(k phase) is sin((count + 1/2) phase) / (2 sin(phase / 2))
+    below = half.sin()
+    kernel = torch.where(below.abs() < 1e-7, 2 * count + 1, ((2 * count + 1) * half).sin() / below.clamp(min=1e-7))
+    return ((kernel - 1) * (2 * count).rsqrt()).float()
+
+
+def _periods(f0: Tensor, spec: FeatureSpec) -> Tensor:
+    """Periods that pass in every sample (B, spec.samples(T)), float64: pitch in straight lines between frames."""
+    first = spec.hop // 2 if spec.padding == "center" else 0  # there frame 0 is centered on sample 0
+    dense = nn.functional.interpolate(_held(f0.double())[:, None], scale_factor=float(spec.hop), mode="linear")[:, 0]
+    return dense[:, first : first + spec.samples(f0.shape[1])] / spec.sample_rate
 
 
 def _held(f0: Tensor) -> Tensor:

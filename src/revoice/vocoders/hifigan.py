@@ -102,7 +102,7 @@ class HiFiGAN(NeuralVocoder):
         )
         self.last = weight_norm(nn.Conv1d(widths[-1], 1, 7, padding=3))
 
-    def speak(self, features: Tensor) -> Tensor:
+    def speak(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
         """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T)).
 
         A frame becomes the `hop` samples around its center.

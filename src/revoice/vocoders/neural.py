@@ -75,16 +75,23 @@ class NeuralVocoder(Vocoder):
             )
         self.projections = times
 
-    def speak(self, features: Tensor) -> Tensor:
-        """What the network says: un-standardized features (B, F, T) -> waveform (B, spec.samples(T))."""
+    def speak(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
+        """What the network says: un-standardized features (B, F, T) -> waveform (B, spec.samples(T)).
+
+        `f0` (B, T) is their pitch in Hz, 0 where unvoiced, if it is known; most networks do not ask.
+        """
         raise NotImplementedError
 
+    def said(self, batch: Batch, features: Tensor) -> Tensor:
+        """What the network says of features (B, F, T) that belong to a batch of segments -> (B, S)."""
+        return self.speak(features)
+
     def forward(self, features: Tensor, f0: Tensor | None = None, like: Tensor | None = None) -> Tensor:
-        """What it says, brought nearer to the features; pitch and phases are not asked for."""
+        """What it says, brought nearer to the features; `like` is not asked for."""
         if self.spec.samples(features.shape[2]) < 1:
             return features.new_zeros(len(features), 0)
         with torch.autocast(features.device.type, torch.bfloat16) if self.bf16 else nullcontext():
-            said = self.speak(features)
+            said = self.speak(features, f0)
         said = said.float() if said.dtype == torch.bfloat16 else said
         if not self.projections:
             return said
@@ -94,12 +101,15 @@ class NeuralVocoder(Vocoder):
     def play(self, batch: Batch, part: str = MODEL) -> Play:
         """Say a batch of segments again."""
         real = self._at_some_level(batch)
-        heard = self.extractor(real) if batch.generated is None else batch.generated
-        fake = self.speak(heard)[:, : real.shape[1]]
+        fake = self.said(batch, self._heard(batch, real))[:, : real.shape[1]]
         real = real[:, : fake.shape[1]]
         resolutions = RESOLUTIONS if batch.draws is None else LEARNED  # as published where it is measured
         stft = stft_distance(fake, real, resolutions).mean()
         return Play({"mel": mel_l1(fake, real, self.extractor).mean(), "stft": stft}, fake=fake, real=real)
+
+    def _heard(self, batch: Batch, real: Tensor) -> Tensor:
+        """What the network hears (B, F, T) of segments (B, S)."""
+        return self.extractor(real) if batch.generated is None else batch.generated
 
     def stored(self, batch: Batch) -> Play:
         """No waveforms are stored: a `UserError`."""

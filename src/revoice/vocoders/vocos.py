@@ -71,7 +71,7 @@ class Vocos(NeuralVocoder):
         self.out = nn.Linear(dim, 2 * self.synthesis.spec.bins)
         self.apply(_draw)
 
-    def speak(self, features: Tensor) -> Tensor:
+    def speak(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
         """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T))."""
         return self.synthesis.inverse(self.spectrum(self.backbone(to_log_magnitude(features, self.spec))))
 

@@ -168,7 +168,7 @@ class WaveGlow(NeuralVocoder):
         # (B, F, size, groups) -> channel groups * f + c is feature f at sample c of the group
         return dense.unflatten(2, (size, self.groups)).transpose(2, 3).flatten(1, 2)
 
-    def speak(self, features: Tensor) -> Tensor:
+    def speak(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
         """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T))."""
         heard = self.heard(features)
         said = self.say(heard, self.sigma)[:, : self.spec.samples(features.shape[2])]

@@ -15,9 +15,11 @@ from revoice.audio.io import fingerprint
 from revoice.data.fields.base import FIELDS
 from revoice.data.fields.clip import Clip
 from revoice.data.fields.features import Features
-from revoice.errors import UserError
+from revoice.errors import UserError, choices
 from revoice.registry import accepted, defaults
 from revoice.settings import Given, Whole
+
+_SETTINGS = "data.prepare.fields.paired.settings"
 
 
 @FIELDS.register("paired")
@@ -37,8 +39,14 @@ class Paired(Features):
     copies: Annotated[Whole, Bounded(ge=1, le=64)] = 1
 
     def __post_init__(self) -> None:
-        if self.how:
-            ANONYMIZERS.check(self.how, self.given, "data.prepare.fields.paired.settings")
+        if not self.how:
+            return
+        known = accepted(ANONYMIZERS.get(self.how))
+        if foreign := [key for key in self.given if key not in known]:
+            unknown = choices(foreign[0], known, f"setting of anonymizer {self.how}")
+            nulls = " ".join(f"{_SETTINGS}.{key}=null" for key in foreign)
+            raise UserError(f"{unknown}; what was set for another one is left out by {nulls}")
+        ANONYMIZERS.check(self.how, self.given, _SETTINGS)
 
     @property
     def given(self) -> dict[str, Any]:
@@ -90,7 +98,7 @@ class Paired(Features):
     def _anonymizer(self) -> Anonymizer:
         if not self.how:
             raise UserError(f"field paired: name an anonymizer, paired:NAME, one of {', '.join(ANONYMIZERS.names())}")
-        return ANONYMIZERS.build(self.how, self.given, what="data.prepare.fields.paired.settings")
+        return ANONYMIZERS.build(self.how, self.given, what=_SETTINGS)
 
 
 def _is_range(value: Any) -> bool:

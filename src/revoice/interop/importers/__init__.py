@@ -49,7 +49,7 @@ class Importer(Protocol):
 def published_file(path: Path, expected: str = "the published file") -> Path:
     """The path, if there is such a file."""
     if not os.path.isfile(path):
-        raise UserError(f"path={path} does not exist: give {expected}")
+        raise UserError(f"path={path} {'is a folder' if os.path.isdir(path) else 'does not exist'}: give {expected}")
     return path
 
 

@@ -6,8 +6,10 @@ import torch
 
 from revoice.audio.presets import load_preset
 from revoice.errors import UserError
-from revoice.interop.adain_vc import arguments, published_model, read_statistics
+from revoice.interop.adain_vc import arguments, our_state, read_statistics
 from revoice.interop.importers import IMPORTERS, Imported, beside, published_file
+from revoice.interop.published import build_model, read_weights
+from revoice.models.base import Standardizer
 from revoice.untrusted import LARGEST, plain, read_yaml, refused
 
 TRIM_DB = 15.0  # of the published preparation
@@ -22,9 +24,9 @@ class PublishedAdaINVC:
         published_file(path)
         described = config or beside(path, "config.yaml", "config")
         with refused(described, "config.yaml of a published AdaIN-VC"):
-            settings = plain(read_yaml(described), "config.yaml", LARGEST)
-            given = arguments(settings)
-        model = published_model(path, settings)
+            given = arguments(plain(read_yaml(described), "config.yaml", LARGEST))
+        with refused(path, "state_dict of plain tensors"):
+            found = read_weights(path, ["state_dict", "model"], "the plain state_dict that AdaIN-VC's authors save")
         known = read_statistics(statistics or beside(path, "attr.pkl", "statistics"))
         mean, std = torch.from_numpy(known["mean"]), torch.from_numpy(known["std"])
         if mean.shape != (given["n_features"],):
@@ -32,8 +34,11 @@ class PublishedAdaINVC:
                 f"statistics of {len(mean)} channels for a network of {given['n_features']}: "
                 "give statistics=attr.pkl of this model"
             )
-        model.set_statistics(mean, std)
+        standardizer = Standardizer(len(mean))
+        standardizer.set(mean, std)
+        state = our_state(found.state) | {f"standardizer.{n}": v for n, v in standardizer.state_dict().items()}
+        model = build_model("adain_vc", given, state, path, described)
         spec = load_preset("adain_24k")
         if spec.channels != given["n_features"]:
             spec = type(spec).from_dict(spec.to_dict() | {"mels": given["n_features"]})
-        return Imported(model=model, name=model.name, arguments=given, spec=spec, trim_db=TRIM_DB)
+        return Imported(model=model, name="adain_vc", arguments=given, spec=spec, trim_db=TRIM_DB, half=found.half)

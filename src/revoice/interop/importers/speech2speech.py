@@ -1,5 +1,6 @@
 """speech2speech as its programs save it: `checkpoint_state_dict_N.pth` or `checkpoint_model_N.pth`, and its config."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from revoice.errors import UserError
 from revoice.foreign import parse_json
 from revoice.interop.importers import IMPORTERS, Imported, published_file
-from revoice.interop.published import build_model, read_weights
+from revoice.interop.published import build_model, read_weights, settings_of
 from revoice.interop.speech2speech import arguments, features_of, our_name, sizes_of, speakers_of
 from revoice.settings import Natural, checked
 from revoice.untrusted import plain, read_small, refused
@@ -45,7 +46,7 @@ class PublishedSpeech2Speech:
         return Imported(
             model=model, name="speech2speech", arguments=given, spec=features_of(sizes["n_bins"]), trim_db=TRIM_DB,
             speakers=speakers, data={"origin": "speech2speech (github.com/bithikajain/speech2speech)"}, half=found.half,
-            use=f"{note}convert with: python convert.py ckpt={{out}} src=a.wav tgt={speakers[0]}",
+            use=f"{note}convert with: python convert.py ckpt={{out}} src=a.wav tgt={shlex.quote(speakers[0])}",
         )  # fmt: skip
 
 
@@ -54,9 +55,7 @@ def _speakers(described: Path | None, sizes: Mapping[str, Any]) -> tuple[list[st
     if described is None:
         return [str(row) for row in range(rows)], f"no {_CONFIG} tells its voices, they are called 0 to {rows - 1}; "
     with refused(described, f"{_CONFIG} of a published speech2speech"):
-        settings = plain(parse_json(read_small(described)), _CONFIG)
-        if not isinstance(settings, dict):
-            raise UserError(f"{_CONFIG}: expected settings by name")
+        settings = settings_of(plain(parse_json(read_small(described)), _CONFIG), (), _CONFIG)
         for name, size in sizes.items():
             if name != "speaker_dic" and name in settings and checked(Natural, settings[name], name) != size:
                 raise UserError(f"its {name} is {settings[name]}, that of the weights {size}")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from revoice.audio.presets import load_preset
@@ -37,9 +38,11 @@ class PublishedSpeechSplit:
         if config or statistics:
             raise UserError("kind=speechsplit takes neither config nor statistics: its sizes are those of its weights")
         parts: dict[str, tuple[Path, dict[str, Tensor], dict[str, Any]]] = {}
+        half = True
         for file in _files(path):
             with refused(file, "SpeechSplit's generator or F0 converter"):
-                state = read_weights(file, ["model"], "660000-G.ckpt or 640000-P.ckpt").state
+                weights = read_weights(file, ["model"], "660000-G.ckpt or 640000-P.ckpt")
+                state, half = weights.state, half and weights.half
                 name = GENERATOR if is_generator(state) else PITCH
                 if name in parts:
                     raise UserError(f"{path} holds the {_NAMES[name]} twice: give the file")
@@ -55,13 +58,19 @@ class PublishedSpeechSplit:
             outline: Any = sketch(lambda: MODELS.build("speechsplit", given), 10_000)
             for name, (file, state, _) in parts.items():
                 require_fit(outline.parts()[name].state_dict(), our_state(state), f"SpeechSplit ({file})")
-        model = MODELS.build("speechsplit", given)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a part that is missing is drawn: equal files give an equal file
+            model = MODELS.build("speechsplit", given)
         for name, (_, state, _) in parts.items():
             load_part(model.parts()[name], state)
         lost = f"it lacks the {_NAMES[missing]}: {_LOST[missing]}" if missing else ""
-        use = "convert with: python convert.py ckpt={out} src=a.wav tgt=b.wav aspects=[rhythm,pitch,timbre]"
+        use = "convert with: python convert.py ckpt={out} src=a.wav "
+        if given["n_speakers"]:
+            use += f"tgt=0 (its voices are the rows of its table, 0 to {given['n_speakers'] - 1})"
+        else:
+            use += "tgt=b.wav aspects=[rhythm,pitch,timbre]"
         return Imported(
-            model=model.eval(), name="speechsplit", arguments=given, spec=spec,
+            model=model.eval(), name="speechsplit", arguments=given, spec=spec, half=half,
             speakers=[str(row) for row in range(given["n_speakers"])],
             data={"origin": "SpeechSplit (Qian et al., arXiv:2004.11284)", "license": "MIT"},
             use=lost if missing == GENERATOR else "; ".join(filter(None, [lost, use])),

@@ -7,13 +7,14 @@ from typing import Any, Literal
 from revoice.errors import UserError
 from revoice.foreign import parse_json
 from revoice.interop.importers import IMPORTERS, Imported, published_file, speaks
-from revoice.interop.published import build_vocoder, read_weights
+from revoice.interop.published import build_vocoder, read_weights, settings_of
 from revoice.interop.waveglow import arguments, features_of, filters_of, our_state, require_told
-from revoice.settings import checked
+from revoice.settings import Count, checked
 from revoice.untrusted import plain, read_small, refused
 
 Coupling = Literal["fixed", "alternating"]
 _CLASSES = {"glow": "fixed", "glow_old": "alternating"}  # the modules of the published classes
+_PACKAGES = (*_CLASSES, "waveglow")  # or the folder that programs keep them in
 
 
 @IMPORTERS.register("waveglow")
@@ -47,10 +48,8 @@ class PublishedWaveGlow:
         settings = _settings(described) if described else {}
         note = ""
         with refused(path, "WaveGlow"):
-            found = read_weights(
-                path, ["model", "state_dict"], "a WaveGlow, e.g. waveglow_580000", ("glow", "glow_old")
-            )
-            halves = asked or _CLASSES.get(found.made_by.split(".")[0], "fixed")
+            found = read_weights(path, ["model", "state_dict"], "a WaveGlow, e.g. waveglow_580000", _PACKAGES)
+            halves = asked or next((_CLASSES[name] for name in found.made_by.split(".") if name in _CLASSES), None)
             state = our_state(found.state)
             given = arguments(state, alternate=halves == "alternating")
         try:
@@ -59,22 +58,24 @@ class PublishedWaveGlow:
             if config is not None:
                 raise UserError(f"{config}: {error}") from error
             note, settings = f"{described} is of other weights and passed over ({error}); ", {}
-        with refused(path, "WaveGlow"):
-            spec = features_of(state, settings.get("data_config") or filters_of(found.state), preset)
+        data = settings.get("data_config")
+        with refused(described if data and described else path, "WaveGlow"):
+            spec = features_of(state, data or filters_of(found.state), preset)
+            if data and checked(Count, data.get("hop_length", spec.hop), "hop_length") != spec.hop:
+                note = f"its config says a hop of {data['hop_length']}, its layers make {spec.hop} samples of a frame; "
         model = build_vocoder("waveglow", given, spec, state, path, described or path)
         return Imported(
             model=model, kind="vocoder", name="waveglow", arguments=given, spec=spec, half=found.half,
             data={"origin": "WaveGlow (Prenger et al., arXiv:1811.00002)"},
-            use=note + _doubt(found.made_by or asked) + speaks(spec),
+            use=note + _doubt(halves) + speaks(spec),
         )  # fmt: skip
 
 
 def _settings(file: Path) -> Mapping[str, Any]:
     with refused(file, "config.json of a published WaveGlow"):
-        values = plain(parse_json(read_small(file)), "config.json")
-        groups = [values, *(values.get(n, {}) for n in ("waveglow_config", "data_config"))] if values else []
-        if not groups or not all(isinstance(each, dict) for each in groups):
-            raise UserError("config.json: expected settings by name, waveglow_config and data_config among them")
+        values = settings_of(plain(parse_json(read_small(file)), "config.json"), (), "config.json")
+        for name in ("waveglow_config", "data_config"):
+            settings_of(values.get(name, {}), (), f"config.json: its {name}")
         return values
 
 

@@ -1,6 +1,7 @@
 """A network with named inputs, of which some grow: what is traced, and compared with torch in onnxruntime."""
 
 import logging
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,7 +103,8 @@ class Graph:
                 raise UserError(f"onnxruntime does not run the graph: {one_line(error, 160)}") from error
             if found.shape != expected.shape:
                 raise UserError(f"the graph gives {list(found.shape)} where torch gives {list(expected.shape)}")
-            worst = max(worst, float(np.abs(found - expected).max() / max(1e-8, np.abs(expected).max())))
+            apart = float(np.abs(found - expected).max() / max(1e-8, np.abs(expected).max()))
+            worst = apart if math.isnan(apart) else max(worst, apart)  # `max` passes over what is not a number
         return worst
 
     def about(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from revoice.models.speechsplit.model import SpeechSplit
 from revoice.vocoders.neural import NeuralVocoder
 
 CLOSE = 1e-4  # how near onnxruntime has to come, relative to the largest value
+LARGEST = 2 << 30  # bytes of a message of protobuf, which a graph is
 OUTSIDE = {
     "random_cnn": "which searches for every clip anew",
     "anonymizer": "which is no network, but signal processing",
@@ -89,6 +90,12 @@ def write_onnx(loaded: Loaded, description: Description, path: Path) -> float:
     Raises:
         UserError: no graph can be made of it, or one that says something else.
     """
+    size = sum(value.nbytes for value in loaded.model.state_dict().values())
+    if size >= LARGEST:
+        raise UserError(
+            f"no graph of {description.model} with {size / 2**30:.1f} GiB of weights: an .onnx file holds less than 2; "
+            "name a .safetensors file"
+        )
     try:
         graph = graph_of(loaded.model, loaded.spec)
         graphs = [graph, *graph.beside.values()]

@@ -14,6 +14,7 @@ from revoice.errors import UserError
 ADD, MULTIPLY = 0.6, 0.1  # of log10 of a magnitude
 SILENCE, QUIET = 0.0, 1e-6  # what an image holds in silence, and the magnitude that this is
 NO_ANGLE = 0.5
+WHOLE = 128  # frames: what Anonymous-VC fills clips up to multiples of
 LOUD = ADD  # what Anonymous-VC puts behind a clip: the smallest |log magnitude|, that of magnitude 1
 DECIBEL = MULTIPLY / 20.0
 MOMENTUM = 0.99
@@ -56,7 +57,9 @@ class Layout:
         return torch.stack(parts[:channels], dim=1)
 
     def padded(self, image: Tensor, multiple: int, faithful: bool = False) -> Tensor:
-        """Frames up to a multiple, of silence; `faithful`: loud ones, and a whole multiple where none is lacking."""
+        """Frames up to a multiple, of silence; `faithful`: loud ones, up to the published multiple, one at least."""
+        if faithful:
+            multiple = max(multiple, WHOLE)
         lacking = -image.shape[-1] % multiple
         if faithful:
             lacking = lacking or multiple

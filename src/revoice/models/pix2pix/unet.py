@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revoice.errors import UserError
 from revoice.nn.batch_norm import BatchNorm2d
+from revoice.nn.collective import processes
 
 WIDTHS = (16, 32, 64, 128, 128, 128, 128, 128)  # as published: seven halvings
 DROPPED = 3  # innermost layers of the decoder with dropout
@@ -17,7 +19,8 @@ LIKE = 2.5  # (image - 0.5) times this has about unit deviation
 class LiteralUNet(nn.Module):
     """Strided convolutions down to one place of 128 x 128, transposed ones back, each beside its mirror image.
 
-    Rows and frames must be multiples of 128.
+    Rows and frames must be multiples of 128. Batch normalization has nothing to normalize by in training where a batch
+    comes down to a single place.
     """
 
     multiple = 2 ** (len(WIDTHS) - 1)
@@ -34,6 +37,12 @@ class LiteralUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, R, T) -> (B, C', R, T)."""
+        places = len(image) * image.shape[2] * image.shape[3] // self.multiple**2
+        if self.training and places * processes() < 2:
+            raise UserError(
+                f"model.generator=literal comes down to one place of a crop of {self.multiple} rows and frames, whose "
+                f"mean is itself: take longer crops, model.frames={2 * self.multiple}, or data.batch_size=2"
+            )
         x, seen = self.first(image), []
         for layer, norm in zip(self.down, self.down_norms, strict=True):
             seen.append(x)

@@ -53,6 +53,13 @@ class CallbackFactory(Protocol):
 CALLBACKS: "Registry[CallbackFactory]" = Registry("callback", "revoice.training.callbacks", typed="callbacks.{name}")
 
 
+def measured_by(
+    made: Mapping[str, CallbackFactory], logged: Sequence[str], kind: type[Trainable], model: Trainable | None = None
+) -> list[str]:
+    """What is logged, with what the callbacks log; arguments as in `check_monitors`."""
+    return [*logged, *(name for each in made.values() if hasattr(each, "logs") for name in each.logs(kind, model))]
+
+
 def check_monitors(
     made: Mapping[str, CallbackFactory], logged: Sequence[str], kind: type[Trainable], model: Trainable | None = None
 ) -> None:
@@ -65,7 +72,7 @@ def check_monitors(
     Raises:
         UserError: there is one.
     """
-    measured = [*logged, *(name for each in made.values() if hasattr(each, "logs") for name in each.logs(kind, model))]
+    measured = measured_by(made, logged, kind, model)
     for name, each in made.items():
         monitor = getattr(each, "monitor", None)
         if monitor == "val/loss" and monitor not in measured:

@@ -8,6 +8,8 @@ from pytorch_lightning.loggers import Logger
 
 from revoice.registry import Registry
 
+SWEEP = "multirun.yaml"  # what Hydra leaves in the folder of a sweep
+
 
 class LoggerFactory(Protocol):
     """A class whose instances make a Lightning logger for a run folder."""
@@ -29,4 +31,11 @@ def build_loggers(
         done: the iterations of the checkpoint by which this folder's run goes on; its logs then go on, too. None for a
             run that begins, or goes on from another folder.
     """
-    return [LOGGERS.build(name, values or {}).make(folder, folder.name, done) for name, values in settings.items()]
+    sweep = sweep_of(folder)
+    name = f"{sweep}/{folder.name}" if sweep else folder.name  # jobs have numbers, the same ones in every sweep
+    return [LOGGERS.build(kind, values or {}).make(folder, name, done) for kind, values in settings.items()]
+
+
+def sweep_of(folder: Path) -> str | None:
+    """The name of the sweep that a run folder lies in; None if it is a run by itself."""
+    return folder.parent.name if (folder.parent / SWEEP).is_file() else None

@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from revoice.settings import Flag, Word, Words
-from revoice.training.loggers import LOGGERS
+from revoice.training.loggers import LOGGERS, sweep_of
 
 _RUN = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(?P<id>.+)")  # how wandb names the folder of a run
 
@@ -21,7 +21,7 @@ class Wandb:
     """Logs to wandb.
 
     Args:
-        project, entity, group, tags: as wandb's.
+        project, entity, group, tags: as wandb's; without a group, the jobs of a sweep are one.
         offline: None means "unless an API key is present" (WANDB_API_KEY, or a login kept in ~/.netrc);
             an offline run is uploaded later by `wandb sync`.
     """
@@ -42,7 +42,9 @@ class Wandb:
         os.environ.setdefault("WANDB_SILENT", "true")
         known = run_id(folder) if done is not None else None
         more: dict[str, Any] = {"resume": "allow"} if known and not self.offline else {}  # offline, the id is enough
-        return SamplesLogger(save_dir=folder, name=run_name, offline=self.offline, id=known, **self.settings, **more)
+        more |= self.settings
+        more["group"] = self.settings["group"] or sweep_of(folder)
+        return SamplesLogger(save_dir=folder, name=run_name, offline=self.offline, id=known, **more)
 
 
 class SamplesLogger(WandbLogger):

@@ -1,0 +1,187 @@
+"""A vocoder that is told the pitch: harmonics and noise, each through filters that a network gives for every frame."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from revoice.audio.mel import mel_basis
+from revoice.audio.pitch import pitch_for
+from revoice.audio.scale import to_log_magnitude
+from revoice.audio.spec import FeatureSpec
+from revoice.audio.stft import Stft
+from revoice.data.read.batch import Batch
+from revoice.errors import UserError
+from revoice.nn.convnext import ConvNeXtBlock
+from revoice.settings import Depth, Flag, Fraction, Frames, NotNegative, Seed, Width
+from revoice.vocoders.base import VOCODERS
+from revoice.vocoders.excitation import harmonics
+from revoice.vocoders.griffin_lim import GriffinLim
+from revoice.vocoders.neural import NeuralVocoder, Projections
+
+_EPS = 1e-6  # of every normalization
+_MIDDLE, _WIDTH = math.log(180.0), 0.4  # of log-f0, as the network sees it
+_MOST = 12.0  # neper: filters end there
+_EDGE = 50.0  # Hz above the highest band
+_NOTHING = 1e-6  # of a recording's power, -60 dB
+
+
+@VOCODERS.register("source_filter")
+class SourceFilter(NeuralVocoder):
+    """What a larynx does is known where the pitch is; a network says what a mouth makes of it.
+
+    All harmonics of the pitch, equally loud, and white noise go through a filter each, a complex and a real number for
+    every bin of every frame of an STFT, whose inverse is the waveform: the source-filter model with learned filters, as
+    in the neural homomorphic vocoder (Liu, Chen and Yu, Interspeech 2020), with Vocos' backbone (arXiv:2306.00814) in
+    place of cepstra. Harmonics lie where the pitch says, in phase from frame to frame, before anything is learned.
+
+    Filters start from what the features say of every bin, so the network learns what they lack: the balance of
+    harmonics and noise, phases, what is above the mels, and what a model's blurred features have lost.
+
+    Where nobody tells the pitch, it is measured in what Griffin-Lim makes of the features.
+
+    Args:
+        spec: the features; not those with phases or of a changed waveform.
+        dim: channels of the blocks.  hidden: channels inside a block.  layers: blocks.
+        seed: of the noise, when it speaks.
+        recorded_share: with `generated`, of the segments that hear the recording all the same.
+        frames, gain_db, projections, generated: see `NeuralVocoder`.
+    """
+
+    may_change = (*NeuralVocoder.may_change, "seed", "recorded_share")
+    shares: Tensor
+    level: Tensor
+
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        dim: Width = 256,
+        hidden: Width = 768,
+        layers: Depth = 6,
+        seed: Seed = 0,
+        recorded_share: Fraction = 0.0,
+        frames: Frames = 32,
+        gain_db: NotNegative = 6.0,
+        projections: Projections = 0,
+        generated: Flag = False,
+    ) -> None:
+        if spec.phase or spec.peak or spec.highpass:
+            raise UserError("vocoder=source_filter: expected features of magnitudes, of the recording as it is")
+        super().__init__(spec, frames, gain_db, projections, generated)
+        self.settings = {"dim": dim, "hidden": hidden, "layers": layers, "seed": seed}
+        self.seed, self.recorded_share = seed, recorded_share
+        self.embed = nn.Conv1d(spec.channels + 2, dim, 7, padding=3)
+        self.norm = nn.LayerNorm(dim, eps=_EPS)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(dim, hidden, norm=nn.LayerNorm(dim, eps=_EPS), layer_scale=1 / layers) for _ in range(layers)
+        )
+        self.last_norm = nn.LayerNorm(dim, eps=_EPS)
+        self.out = nn.Linear(dim, 3 * spec.bins)
+        self.apply(_draw)
+        self.synthesis = Stft(spec)
+        shares, level = (torch.from_numpy(each) for each in _bins_of_rows(spec))
+        self.register_buffer("shares", shares, persistent=False)
+        self.register_buffer("level", level, persistent=False)
+        self.requires = replace(self.requires, fields=(*self.requires.fields, "f0"))
+
+    def speak(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
+        """Un-standardized features (B, F, T) and their pitch (B, T) in Hz -> waveform (B, spec.samples(T))."""
+        f0 = self.pitch_of(features) if f0 is None else f0
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(self.spec.samples(features.shape[2]), generator=generator)
+        return self.say(features, harmonics(f0, self.spec), noise.to(f0.device).expand(len(f0), -1), f0)
+
+    def said(self, batch: Batch, features: Tensor) -> Tensor:
+        """Segments, in training with noise of their own, and without what their recordings have no band for."""
+        f0 = batch.f0
+        assert f0 is not None and batch.waveform is not None
+        if batch.draws is None:
+            return self.speak(features, f0)
+        noise = batch.draws.normal("noise", self.spec.samples(features.shape[2]), device=features.device)
+        return self._in_band(self.say(features, harmonics(f0, self.spec), noise, f0), batch.waveform)
+
+    def _in_band(self, made: Tensor, recordings: Tensor) -> Tensor:
+        """Waveforms (B, S) without what is above the features' highest band where a recording has nothing there.
+
+        Recordings of a lower rate would teach that nothing is ever there.
+        """
+        size = made.shape[1]
+        above = (
+            torch.fft.rfftfreq(size, 1 / self.spec.sample_rate, device=made.device) > self.spec.top_frequency + _EDGE
+        )
+        power = torch.fft.rfft(recordings[:, :size].float(), n=size).abs().square()
+        empty = power[:, above].sum(1) < _NOTHING * power.sum(1)
+        return torch.fft.irfft(torch.fft.rfft(made) * ~(above & empty[:, None]), n=size)
+
+    def _heard(self, batch: Batch, real: Tensor) -> Tensor:
+        made = batch.generated
+        if made is None or batch.draws is None or not self.recorded_share:
+            return super()._heard(batch, real)
+        recorded = batch.draws.uniform("recorded", device=real.device) < self.recorded_share
+        return torch.where(recorded[:, None, None], self.extractor(real), made)
+
+    def say(self, features: Tensor, voice: Tensor, noise: Tensor, f0: Tensor) -> Tensor:
+        """What filters make of harmonics and noise.
+
+        Args:
+            features: (B, F, T) un-standardized.
+            voice: (B, S) harmonics of the pitch, see `excitation.harmonics`.
+            noise: (B, S) white, of unit power.
+            f0: (B, T) Hz, 0 where unvoiced.
+
+        Returns:
+            (B, S), S = spec.samples(T).
+        """
+        loud, phase, breath = self.filters(features, f0)
+        with torch.autocast(features.device.type, enabled=False):
+            spectrum = self.synthesis(voice.to(loud.dtype)) * torch.polar(loud, phase)
+            return self.synthesis.inverse(spectrum + self.synthesis(noise.to(loud.dtype)) * breath)
+
+    def filters(self, features: Tensor, f0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (B, F, T), pitch (B, T) -> factors and phases of harmonics, factors of noise, (B, T, bins) each."""
+        heard = to_log_magnitude(features, self.spec)
+        given = self.out(self.backbone(heard, f0))
+        with torch.autocast(features.device.type, enabled=False):
+            given, heard = (each if each.dtype == torch.float64 else each.float() for each in (given, heard))
+            loud, phase, breath = given.chunk(3, dim=2)
+            unit = self.synthesis.window.square().sum().sqrt().log()  # of a bin, for a signal of unit power
+            start = (heard[:, : self.spec.rows].transpose(1, 2) - self.level) @ self.shares - unit
+            return (start + loud).clamp(max=_MOST).exp(), phase, (start + breath).clamp(max=_MOST).exp()
+
+    def backbone(self, heard: Tensor, f0: Tensor) -> Tensor:
+        """Logarithms of magnitudes (B, F, T) and pitch (B, T) -> (B, T, dim)."""
+        voiced = (f0 > 0).to(heard.dtype)
+        height = voiced * (f0.to(heard.dtype).clamp(min=1.0).log() - _MIDDLE) / _WIDTH
+        x = torch.cat([heard, height[:, None], voiced[:, None]], dim=1)
+        x = self.norm(self.embed(x).transpose(1, 2)).transpose(1, 2)
+        for block in self.blocks:
+            x = block(x)
+        return self.last_norm(x.transpose(1, 2))
+
+    def pitch_of(self, features: Tensor) -> Tensor:
+        """Pitch (B, T) in Hz of what Griffin-Lim makes of features (B, F, T)."""
+        heard = GriffinLim(self.spec).to(features.device)(features).float().cpu().numpy()
+        found = np.zeros((len(features), features.shape[2]), np.float32)
+        for row, samples in zip(found, heard, strict=True):
+            contour = pitch_for(samples, self.spec).f0[: len(row)]
+            row[: len(contour)] = contour
+        return torch.from_numpy(found).to(features.device)
+
+
+def _bins_of_rows(spec: FeatureSpec) -> tuple[np.ndarray, np.ndarray]:
+    """What each row of features says of each bin (rows, bins), and its logarithm for bins of magnitude 1 (rows,)."""
+    basis = mel_basis(spec) if spec.mels else np.eye(spec.rows, spec.bins, dtype=np.float32)
+    shares = basis / basis.sum(0).clip(min=1e-8)
+    covered = shares.sum(0).nonzero()[0]
+    nearest = np.arange(spec.bins).clip(covered[0], covered[-1])  # what no row tells is as its neighbor
+    return shares[:, nearest].astype(np.float32), np.log(basis.sum(1).clip(min=1e-8)).astype(np.float32)
+
+
+def _draw(module: nn.Module) -> None:
+    """Initial weights as Vocos': filters begin as the features say."""
+    if isinstance(module, nn.Conv1d | nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
