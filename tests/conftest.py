@@ -6,9 +6,14 @@ Material that a plain clone does not have (published weights, real speech) is op
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from revoice.audio.io import Audio
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests run at once as there are cores: also of what they start
@@ -41,6 +46,24 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def opinions_of_a_clip_once() -> Iterator[None]:
+    """DNSMOS hears equal clips once in a process: it takes seconds of processor time for a clip of two seconds."""
+    from revoice.evaluation.cache import content
+    from revoice.evaluation.metrics import naturalness
+
+    ask, known = naturalness.opinion, {}
+
+    def opinion(clip: "Audio") -> tuple[float, float]:
+        if (key := content(clip)) not in known:
+            known[key] = ask(clip)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(naturalness, "opinion", opinion)
+        yield
 
 
 @pytest.fixture(scope="session")

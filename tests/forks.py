@@ -1,6 +1,5 @@
 """Processes that start at once: their server has imported everything before."""
 
-import multiprocessing
 import os
 import runpy
 import socket
@@ -16,6 +15,7 @@ import torch
 from revoice.critics.base import CRITICS
 from revoice.data.corpora.base import CORPORA
 from revoice.data.fields.base import FIELDS
+from revoice.data.prepare.workers import fresh_processes
 from revoice.models.base import MODELS
 from revoice.training.callbacks import CALLBACKS
 from revoice.vocoders.base import VOCODERS
@@ -24,7 +24,7 @@ from tests import toys  # noqa: F401
 for table in (CRITICS, CORPORA, FIELDS, MODELS, CALLBACKS, VOCODERS):
     table.names()  # imports all that may be asked for
 
-FORK = multiprocessing.get_context("forkserver")  # one server for all tests of a process
+FORK: Any = fresh_processes()  # one server for all tests of a process
 FORK.set_forkserver_preload(["revoice.training.run", "revoice.data.prepare.preparation", "tests.forks"])
 Program = Callable[[dict[str, Any], Path], Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple, NoReturn
 
@@ -14,7 +14,7 @@ from revoice.conversion.adaptation import Voice
 from revoice.conversion.converter import Converter
 from revoice.conversion.jobs import Result, Watch, bar, convert_files, voice_of
 from revoice.conversion.outputs import Job, Target
-from revoice.data.prepare.workers import start_worker, usable_cpus
+from revoice.data.prepare.workers import fresh_processes, start_worker, usable_cpus
 from revoice.errors import UserError
 from revoice.models.base import Controls
 
@@ -71,7 +71,7 @@ def convert_side_by_side(
     Raises:
         UserError: a process died.
     """
-    whole, context, others = Result(), get_context("spawn"), {*active_children()}
+    whole, context, others = Result(), fresh_processes(), {*active_children()}
     given = (_Work(converter, controls, watched),)
     with bar(len(jobs), show) as advance, ProcessPoolExecutor(workers, context, _begin, given) as pool:
         try:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any, TypeVar
 
+from revoice.data.prepare.workers import fresh_processes
 from revoice.errors import UserError
 
 T = TypeVar("T")
@@ -13,8 +13,8 @@ T = TypeVar("T")
 class Workers:
     """A pool of processes that starts at the first job and ends with the `with` block.
 
-    The processes are spawned, not forked (threads of torch do not survive a fork). Each imports the calling program's
-    main module: one that imports little at its top starts the pool sooner.
+    They are `fresh_processes`. Each imports the main module of the program: one that imports little at its top starts
+    the pool sooner.
 
     Args:
         count: processes; 0 runs every job at once in this process.
@@ -41,5 +41,5 @@ class Workers:
             done.set_result(job(*arguments))
             return done
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.count, mp_context=get_context("spawn"))
+            self._pool = ProcessPoolExecutor(self.count, mp_context=fresh_processes())
         return self._pool.submit(job, *arguments)

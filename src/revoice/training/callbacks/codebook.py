@@ -4,6 +4,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from revoice.evaluation.pictures import new_figure, to_png
@@ -59,13 +60,26 @@ def quantizers(model: Trainable) -> dict[str, Quantizer]:
 
 def draw(used: torch.Tensor) -> bytes:
     """PNG of how often each code (K,) was used, the most used first."""
+    from matplotlib.collections import PolyCollection
+
     counts = np.sort(used.cpu().numpy())[::-1]
+    uses = counts / counts.sum() * len(counts)
     figure = new_figure(7.0, 3.0, "white")
     axes = figure.add_axes((0.1, 0.17, 0.87, 0.73))
-    axes.bar(np.arange(len(counts)), counts / counts.sum() * len(counts), width=1.0)
+    # the pixels of `axes.bar`, which takes five times as long: it adds the bars one by one
+    axes.add_collection(PolyCollection(list(_bars(uses)), facecolors="C0", edgecolors="none", linewidths=0))
     axes.axhline(1.0, color="black", linewidth=0.8)
     axes.set(
         title=f"{(counts > 0).sum()} of {len(counts)} codes used",
-        xlabel="codes, the most used first", ylabel="uses (1: as all are on average)", xlim=(-0.5, len(counts) - 0.5),
+        xlabel="codes, the most used first", ylabel="uses (1: as all are on average)",
+        xlim=(-0.5, len(counts) - 0.5), ylim=(0.0, 1.05 * uses.max()),
     )  # fmt: skip
     return to_png(figure)
+
+
+def _bars(heights: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Corners (K, 4, 2) of bars of width 1 around 0, 1, ..."""
+    left = np.arange(len(heights)) - 0.5
+    ground = np.zeros(len(heights))
+    corners = [(left, ground), (left + 1, ground), (left + 1, heights), (left, heights)]
+    return np.array(corners).transpose(2, 0, 1)  # (4, 2, K) -> (K, 4, 2)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from revoice.data.prepare.workers import fresh_processes
 from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
 from revoice.data.read.gather import concatenated, gather, labeled, labels_of
@@ -243,7 +244,7 @@ class StreamLoader:
     def __init__(self, plan: StreamPlan, workers: int) -> None:
         how: dict[str, Any] = {}
         if workers:
-            how = {"multiprocessing_context": "spawn", "persistent_workers": True, "prefetch_factor": 4}
+            how = {"multiprocessing_context": fresh_processes(), "persistent_workers": True, "prefetch_factor": 4}
             how["worker_init_fn"] = leave_signals_to_the_parent
         self.plan = plan
         self._loader = DataLoader(_Batches(plan), batch_size=None, num_workers=workers, **how)
