@@ -12,7 +12,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import spec_facts
 from revoice.checkpoint.fit import sketch
 from revoice.checkpoint.load import find_checkpoint
-from revoice.checkpoint.vocoder import check_vocoder
+from revoice.checkpoint.vocoder import FOUND, check_vocoder
 from revoice.conversion.adaptation import Adaptation, Steps
 from revoice.data.config import Paths
 from revoice.data.config import build as build_data
@@ -76,7 +76,8 @@ class TrainConfig:
     def trains_vocoder(self) -> bool:
         """Whether the vocoder learns, not a model."""
         given = self.vocoder or {}
-        return "name" in given and given.get("ckpt") is None and VOCODERS.get(str(given["name"])).trained
+        named = given.get("name", FOUND) != FOUND and given.get("ckpt") is None
+        return named and VOCODERS.get(str(given["name"])).trained
 
     @property
     def learner(self) -> tuple["Registry[Any]", str, dict[str, Any]]:
