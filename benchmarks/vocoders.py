@@ -1,8 +1,8 @@
 """How well vocoders say recordings of unseen voices again, from the same features: Griffin-Lim's beside trained ones.
 
-    python benchmarks/vocoders.py [default] [outputs/train/vocos/RUN ...] [--seconds 60] [--real FOLDER] [--untold]
+    python benchmarks/vocoders.py [default_vocoder] [RUN ...] [--seconds 60] [--real FOLDER] [--untold]
 
-"default" is the vocoder that ships. The pitch is told as in a conversion, to those that ask; with --untold it is not.
+"default_vocoder" is the one that ships. The pitch is told as in a conversion, to those that ask; not with --untold.
 
 For each vocoder: the multi-resolution STFT distance (arXiv:1910.11480), the mean absolute difference of the log-mels,
 the cosine of Resemblyzer's embeddings of the copy and the recording, PESQ (wide band, where `pip install pesq` was), a

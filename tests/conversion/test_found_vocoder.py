@@ -51,7 +51,7 @@ def test_the_one_that_ships_speaks_what_it_knows_and_is_told_the_pitch_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = model(tmp_path / "a.ckpt")
-    by_name = load(file, vocoder={"ckpt": "default", "projections": 0}).vocoder
+    by_name = load(file, vocoder={"ckpt": "default_vocoder", "projections": 0}).vocoder
     assert by_name.name == "source_filter" and by_name.settings["projections"] == 0
     assert load("random_cnn").vocoder.name == "griffin_lim"  # of other features
     monkeypatch.setattr(MODELS.get("adain_vc"), "pitch", ConversionModel.pitch)

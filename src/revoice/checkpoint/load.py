@@ -28,6 +28,7 @@ from revoice.untrusted import read_safetensors, read_torch, refused, require_fil
 from revoice.vocoders.base import VOCODERS
 
 DEFAULT = "default"  # the name of the converter that ships
+SHIPPED = {DEFAULT: "voice", "default_vocoder": "vocoder"}  # names of what ships
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
@@ -52,11 +53,11 @@ class Loaded:
 def find_checkpoint(path: str | Path) -> Path:
     """The file behind `ckpt=`: a run folder means its best checkpoint (`checkpoints/best.ckpt`, else the last).
 
-    "default" is the converter that ships, unless something of that name is there.
+    "default" is the converter that ships and "default_vocoder" the vocoder, unless something of that name is there.
     """
     path = Path(path).expanduser()
-    if str(path) == DEFAULT and not path.exists():
-        return shipped("voice")
+    if str(path) in SHIPPED and not path.exists():
+        return shipped(SHIPPED[str(path)])
     if os.path.isdir(path):  # unlike `Path.is_dir` without an error at a name that is too long
         places = [folder / name for name in ("best.ckpt", "last.ckpt") for folder in (path / "checkpoints", path)]
         found = next((place for place in places if os.path.isfile(place)), None)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from revoice.audio.spec import FeatureSpec
-from revoice.checkpoint.load import DEFAULT, WEIGHTS, Loaded, described, find_checkpoint, load_checkpoint, shipped
+from revoice.checkpoint.load import WEIGHTS, Loaded, described, find_checkpoint, load_checkpoint
 from revoice.errors import UserError
 from revoice.models.base import ConversionModel
 from revoice.settings import Flag, Given, NotNegative, Place, Word, checked, from_mapping, settings
@@ -58,16 +58,9 @@ def check_vocoder(values: Any) -> None:
     """Refuse what `load_vocoder` would refuse, without reading a checkpoint."""
     what = asked(values)
     if isinstance(what, Trained):
-        _file(what.ckpt)
+        find_checkpoint(what.ckpt)
     else:
         VOCODERS.check(*what, facts=("spec",))
-
-
-def _file(ckpt: str | Path) -> Path:
-    """The file behind `vocoder.ckpt=`; "default" is the vocoder that ships, unless something of that name is there."""
-    if str(ckpt) == DEFAULT and not Path(ckpt).exists():
-        return shipped("vocoder")
-    return find_checkpoint(ckpt)
 
 
 def _shipped(spec: FeatureSpec, model: Loaded) -> Path | None:
@@ -116,7 +109,7 @@ def load_vocoder(
     if not isinstance(what, Trained):
         name, given = what
         return VOCODERS.build(name, given, {"spec": spec}).to(device).eval()
-    loaded = load_checkpoint(_file(what.ckpt), device)
+    loaded = load_checkpoint(what.ckpt, device)
     vocoder = loaded.model
     if not isinstance(vocoder, NeuralVocoder) or what.name not in (None, vocoder.name):
         wanted = f"vocoder {what.name}" if what.name else "vocoder"
