@@ -122,8 +122,10 @@ class Speech2Speech(ConversionModel):
 
     def encode(self, x: Tensor, batch: Batch | None = None) -> Quantized:
         """Features (B, F, T) -> codes; the codebook learns from a training batch."""
-        odd = x.shape[-1] % self.stride  # its second half would be lost; of dB, zeros are no silence
-        whole = F.pad(x, (0, odd), mode="replicate") if odd else x
+        frames = x.shape[-1]
+        whole = F.pad(x, (0, frames % self.stride))  # an odd frame would lose its second half
+        lasts = torch.arange(whole.shape[-1], device=x.device) >= frames
+        whole = torch.where(lasts, x[..., -1:], whole)  # of dB, zeros are no silence
         return self.quantizer(self.encoder(whole), None if batch is None else batch.draws)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

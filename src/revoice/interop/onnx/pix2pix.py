@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
 from revoice.interop.onnx.graph import Graph
+from revoice.models.pix2pix.layout import filled
 from revoice.models.pix2pix.model import Pix2Pix
 from revoice.nn.conv import fitted
 
@@ -21,8 +22,9 @@ class _Network(nn.Module):
         layout, channels, frames = self.model.layout, self.model.channels, features.shape[2]
         image = layout.image(features, channels)
         beyond = layout.padded(image[..., :1], self.model.multiple, self.model.faithful)[..., 1:2]  # one frame of it
-        more = self.model.multiple if self.model.faithful else self.model.multiple - 1  # faithful: never none
-        size = (frames + more) // self.model.multiple * self.model.multiple
+        multiple = filled(self.model.multiple, self.model.faithful)
+        more = multiple if self.model.faithful else multiple - 1  # faithful: never none
+        size = (frames + more) // multiple * multiple
         place = torch.arange(size)
         whole = torch.where(place < frames, fitted(image.flatten(1, 2), size).unflatten(1, image.shape[1:3]), beyond)
         made = fitted(self.model.network(whole).flatten(1, 2), frames).unflatten(1, image.shape[1:3])

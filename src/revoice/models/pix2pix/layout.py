@@ -20,6 +20,11 @@ DECIBEL = MULTIPLY / 20.0
 MOMENTUM = 0.99
 
 
+def filled(multiple: int, faithful: bool) -> int:
+    """What clips are filled up to multiples of, in frames, for a network that takes multiples of `multiple`."""
+    return max(multiple, WHOLE) if faithful else multiple
+
+
 @dataclass(frozen=True)
 class Layout:
     """Features (B, 2 R, T), magnitudes above phases, as pictures (B, C, R, T): magnitude, phase, zeros.
@@ -58,8 +63,7 @@ class Layout:
 
     def padded(self, image: Tensor, multiple: int, faithful: bool = False) -> Tensor:
         """Frames up to a multiple, of silence; `faithful`: loud ones, up to the published multiple, one at least."""
-        if faithful:
-            multiple = max(multiple, WHOLE)
+        multiple = filled(multiple, faithful)
         lacking = -image.shape[-1] % multiple
         if faithful:
             lacking = lacking or multiple
