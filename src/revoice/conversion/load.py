@@ -33,7 +33,7 @@ def load(
         device: where to run.
         vocoder: of the model's features, or its settings, e.g. `{"name": "griffin_lim", "iterations": 100}` or
             `{"ckpt": "outputs/train/vocos/RUN"}`; None: the vocoder.ckpt or vocoder.safetensors that lies beside the
-            checkpoint, else Griffin-Lim.
+            checkpoint, else the one that ships, where it fits, else Griffin-Lim.
         adapt: steps on the target's clips, or settings of `Adaptation`; None or 0: none.
         settings, model, features: of a model that needs no training, see `load_model`.
         controls: of the model, where a conversion does not say, e.g. `{"strength": 0.7}`.
