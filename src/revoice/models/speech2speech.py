@@ -122,11 +122,16 @@ class Speech2Speech(ConversionModel):
 
     def encode(self, x: Tensor, batch: Batch | None = None) -> Quantized:
         """Features (B, F, T) -> codes; the codebook learns from a training batch."""
+        return self.quantizer(self.encoder(self._whole(x)), None if batch is None else batch.draws)
+
+    def _whole(self, x: Tensor) -> Tensor:
+        """Features (B, F, T) up to a multiple of the stride, the last frame held: of dB, zeros are no silence."""
         frames = x.shape[-1]
-        whole = F.pad(x, (0, frames % self.stride))  # an odd frame would lose its second half
+        if not torch.compiler.is_exporting() and frames % self.stride == 0:  # a graph takes any length
+            return x
+        whole = F.pad(x, (0, frames % self.stride))
         lasts = torch.arange(whole.shape[-1], device=x.device) >= frames
-        whole = torch.where(lasts, x[..., -1:], whole)  # of dB, zeros are no silence
-        return self.quantizer(self.encoder(whole), None if batch is None else batch.draws)
+        return torch.where(lasts, x[..., -1:], whole)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction, codebook, commitment, perplexity; padding counts as silence, as published."""
