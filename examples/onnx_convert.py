@@ -205,15 +205,20 @@ def clip(wave: np.ndarray, side: str, about: dict, features: Features, model: Pa
 
 
 def level(f0: np.ndarray) -> float:
-    """Mean logarithm of a contour where it is voiced."""
-    return float(np.log(f0[f0 > 0]).mean()) if (f0 > 0).any() else 0.0
+    """Mean logarithm of a contour where it is voiced; nan where nothing is."""
+    return float(np.log(f0[f0 > 0]).mean()) if (f0 > 0).any() else float("nan")
+
+
+def shift(f0: np.ndarray, other: np.ndarray) -> float:
+    """How far the level of a contour is above that of another, in nepers; 0 where one has none."""
+    return float(np.nan_to_num(level(f0) - level(other)))
 
 
 def melody(source: dict, target: dict) -> np.ndarray | None:
     """The contour (T,) of what is said: the source's, at the target's level; None where nobody tells a pitch."""
     if "source_f0" not in source or "target_f0" not in target:
         return None
-    return source["source_f0"][0] * np.exp(level(target["target_f0"]) - level(source["source_f0"]))
+    return source["source_f0"][0] * np.exp(shift(target["target_f0"], source["source_f0"]))
 
 
 def cuts(wave: np.ndarray, spec: dict, frames: int, longest: int | None) -> list[int]:
@@ -241,7 +246,7 @@ def converted(model: Path, about: dict, wave: np.ndarray, source: dict, target: 
         piece = {**source, **{name: source[name][..., low * n : high * n] for name, n in growing.items()}}
         aim = dict(target)
         if "source_f0" in piece and "target_f0" in aim:  # a piece has no level of its own, the recording has
-            moved = level(piece["source_f0"]) - level(source["source_f0"])
+            moved = shift(piece["source_f0"], source["source_f0"])
             aim["target_f0"] = aim["target_f0"] * np.float32(np.exp(moved))
         made.append(session.run(None, {**piece, **aim})[0][..., first - low : last - low])
     return np.concatenate(made, axis=2)

@@ -290,6 +290,13 @@ def test_the_example_draws_noise_and_refuses_other_features(tmp_path: Path) -> N
         module.speak(str(out), converted, spec | {"fmax": 7000.0})
 
 
+def test_the_example_leaves_a_melody_where_a_voice_has_no_level() -> None:
+    module, hums, breathes = the_example(), np.full((1, 9), 200.0), np.zeros((1, 9))
+    kept = module.melody({"source_f0": hums}, {"target_f0": breathes})
+    assert kept.tolist() == [200.0] * 9
+    assert module.melody({"source_f0": hums}, {"target_f0": hums / 2}) == pytest.approx(np.full(9, 100.0))
+
+
 def test_the_example_tells_the_pitch_to_a_vocoder_that_asks(tmp_path: Path) -> None:
     loaded, out = vocoder("source_filter"), tmp_path / "s.onnx"
     write_onnx(loaded, loaded.description, out)

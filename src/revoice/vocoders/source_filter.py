@@ -176,7 +176,7 @@ def _bins_of_rows(spec: FeatureSpec) -> tuple[np.ndarray, np.ndarray]:
     shares = basis / basis.sum(0).clip(min=1e-8)
     covered = shares.sum(0).nonzero()[0]
     nearest = np.arange(spec.bins).clip(covered[0], covered[-1])  # what no row tells is as its neighbor
-    return shares[:, nearest].astype(np.float32), np.log(basis.sum(1).clip(min=1e-8)).astype(np.float32)
+    return shares[:, nearest].astype(np.float32), (np.log(basis.sum(1).clip(min=1e-8)) / spec.power).astype(np.float32)
 
 
 def _draw(module: nn.Module) -> None:
