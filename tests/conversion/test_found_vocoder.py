@@ -9,12 +9,14 @@ import torch
 from revoice.audio.presets import load_preset
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.save import save
-from revoice.cli.convert import spoken, with_griffin_lim
+from revoice.cli.convert import spoken
+from revoice.cli.quoting import with_griffin_lim
 from revoice.conversion import jobs
 from revoice.conversion.load import load
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
 from revoice.vocoders.base import VOCODERS
+from tests.conftest import ADAIN, TINY
 from tests.conversion.untrusted_helpers import small
 
 SIZES: dict[str, Any] = {"dim": 8, "hidden": 8, "layers": 1}
@@ -56,6 +58,29 @@ def test_the_one_that_ships_speaks_what_it_knows_and_is_told_the_pitch_of(
     assert load("random_cnn").vocoder.name == "griffin_lim"  # of other features
     monkeypatch.setattr(MODELS.get("adain_vc"), "pitch", ConversionModel.pitch)
     assert load(file).vocoder.name == "griffin_lim"
+
+
+def test_samples_of_a_training_are_said_by_what_is_found(command, workplace: Path, tmp_path: Path) -> None:
+    settings = [*ADAIN, *TINY, "debug=tiny", "logger=none", "trainer=cpu", f"hydra.run.dir={tmp_path / 'run'}"]
+    status, _, err = command("train", *settings, "vocoder=found")
+    assert status == 0, err
+    assert load(tmp_path / "run").loaded.description.data["vocoder"]["name"] == "source_filter"
+
+
+@pytest.mark.parametrize("name", ["convert", "evaluate"])
+def test_settings_of_no_named_vocoder_are_those_of_griffin_lim(name: str, command, clip: str, tmp_path: Path) -> None:
+    asked = [f"ckpt={tmp_path / 'none'}", "vocoder.iterations=3"]
+    status, _, err = command(name, *asked, *([f"src={clip}", f"tgt={clip}"] if name == "convert" else []))
+    assert status == 2 and "none does not exist" in err  # and not an unknown setting
+
+
+def test_what_it_says_depends_on_a_seed_that_may_be_given(tmp_path: Path) -> None:
+    features, f0 = torch.randn(1, 80, 40) - 4, torch.full((1, 40), 150.0)
+    one, same, other = (
+        load(model(tmp_path / "a.ckpt"), vocoder={"ckpt": "default_vocoder", "seed": seed}).vocoder(features, f0=f0)
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same) and not torch.allclose(one, other)
 
 
 def test_one_of_other_features_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_pitch_is_the_one_that_was_asked_for_whatever_the_features_say() -> 
     np.testing.assert_allclose(heard[5:-5], asked[0].numpy()[5:-5], rtol=0.02)
 
 
-@pytest.mark.parametrize("name", ["mel_22k", "mel_24k100", "linear_16k", "whisper_16k"])
+@pytest.mark.parametrize("name", ["mel_22k", "mel_24k100", "linear_16k", "whisper_16k", "adain_24k"])
 def test_what_is_said_is_about_as_loud_as_the_features_before_anything_was_learned(name: str) -> None:
     """Harmonics and noise both begin as loud as the features: 3 dB too much together."""
     spec = load_preset(name)
@@ -148,5 +148,5 @@ def test_segments_are_said_with_noise_of_their_own_and_learned_from() -> None:
 
 @pytest.mark.parametrize("name", ["stft_16k", "speechsplit_16k"])
 def test_features_that_it_cannot_speak_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match="expected features of magnitudes, of the recording as it is"):
+    with pytest.raises(UserError, match="expected features without phases, high-pass and a level of their own"):
         SourceFilter(load_preset(name))

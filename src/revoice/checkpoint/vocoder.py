@@ -9,7 +9,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import WEIGHTS, Loaded, described, find_checkpoint, load_checkpoint
 from revoice.errors import UserError
 from revoice.models.base import ConversionModel
-from revoice.settings import Flag, Given, NotNegative, Place, Word, checked, from_mapping, settings
+from revoice.settings import Flag, Given, NotNegative, Place, Seed, Word, checked, from_mapping, settings
 from revoice.vocoders.base import VOCODERS, Vocoder
 from revoice.vocoders.neural import NeuralVocoder, Projections
 
@@ -24,7 +24,8 @@ class Trained:
     Attributes:
         ckpt: a run folder, a checkpoint or an exported file.
         name: what is expected there; None: any.
-        projections, sigma, denoise, bf16: see `NeuralVocoder` and `WaveGlow`; None: as the checkpoint says.
+        projections, sigma, denoise, bf16, seed: see `NeuralVocoder`, `WaveGlow` and `SourceFilter`; None: as the
+            checkpoint says.
     """
 
     ckpt: Place
@@ -33,6 +34,7 @@ class Trained:
     sigma: NotNegative | None = None
     denoise: NotNegative | None = None
     bf16: Flag | None = None
+    seed: Seed | None = None
 
 
 def asked(values: Any) -> Trained | tuple[str, dict[str, Any]]:
@@ -66,8 +68,7 @@ def check_vocoder(values: Any) -> None:
 def _shipped(spec: FeatureSpec, model: Loaded) -> Path | None:
     """The vocoder that ships, if it speaks these features and the model tells the pitch of what it makes."""
     made, file = model.model, WEIGHTS / "vocoder.safetensors"
-    tells = isinstance(made, ConversionModel) and type(made).pitch is not ConversionModel.pitch
-    told = tells and "f0" in made.requires.of_clip
+    told = isinstance(made, ConversionModel) and made.tells_pitch
     about = described(file) if told and file.is_file() else None
     fits = about is not None and FeatureSpec.from_dict(about.features).fingerprint == spec.fingerprint
     return file if fits else None
@@ -115,7 +116,7 @@ def load_vocoder(
         wanted = f"vocoder {what.name}" if what.name else "vocoder"
         raise UserError(f"vocoder.ckpt={what.ckpt} holds a {vocoder.name}, expected a {wanted}")
     loaded.spec.require_match(spec, f"vocoder {vocoder.name}", "the model")
-    given = {name: getattr(what, name) for name in ("projections", "sigma", "denoise", "bf16")}
+    given = {name: getattr(what, name) for name in ("projections", "sigma", "denoise", "bf16", "seed")}
     vocoder.set_speaking({name: value for name, value in given.items() if value is not None})
     vocoder.fuse()
     vocoder.settings |= {"projections": vocoder.projections, "checkpoint": str(loaded.path), "sha256": loaded.sha256}

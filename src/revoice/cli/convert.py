@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from revoice.cli.app import device, required, run, several
-from revoice.cli.quoting import without_dashes
+from revoice.cli.quoting import with_griffin_lim, without_dashes
 from revoice.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -259,17 +259,6 @@ def as_settings(arguments: Sequence[str]) -> list[str]:
     plain = without_dashes(arguments)
     hides = any(argument.startswith("voice=") for argument in plain)
     return [_as_control(argument, hides) for argument in with_griffin_lim(plain)]
-
-
-def with_griffin_lim(arguments: Sequence[str]) -> list[str]:
-    """Settings of a vocoder that nobody names are Griffin-Lim's.
-
-    >>> with_griffin_lim(["src=a.wav", "vocoder.iterations=100"])
-    ['src=a.wav', 'vocoder.iterations=100', 'vocoder=griffin_lim']
-    """
-    keys = {argument.partition("=")[0].lstrip("+~") for argument in arguments}
-    own = any(key.startswith("vocoder.") for key in keys) and not keys & {"vocoder", "vocoder.ckpt", "vocoder.name"}
-    return [*arguments, *(["vocoder=griffin_lim"] if own else [])]
 
 
 def _as_control(argument: str, hides: bool = False) -> str:

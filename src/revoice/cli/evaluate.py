@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from revoice.atomic import require_ours, require_writable
 from revoice.cli.app import device, required, run, several
-from revoice.cli.quoting import without_dashes
+from revoice.cli.quoting import with_griffin_lim, without_dashes
 from revoice.errors import UserError, choices
 
 if TYPE_CHECKING:
@@ -245,8 +245,6 @@ def system_names(given: Sequence[tuple[Path, str]]) -> list[str]:
 
 def main() -> None:
     """Entry point of `revoice-evaluate`."""
-    sys.argv = [sys.argv[0], *(f"++{a}" if a.startswith("controls.") else a for a in sys.argv[1:])]
-    from revoice.cli.convert import with_griffin_lim
-
-    sys.argv = [sys.argv[0], *with_griffin_lim(without_dashes(sys.argv[1:]))]
+    typed = with_griffin_lim(without_dashes(sys.argv[1:]))
+    sys.argv = [sys.argv[0], *(f"++{a}" if a.startswith("controls.") else a for a in typed)]
     run("evaluate", task)

@@ -68,6 +68,17 @@ def with_open_settings(arguments: Sequence[str]) -> list[str]:
     return ["++" + argument if argument.startswith(OPEN) and "=" in argument else argument for argument in arguments]
 
 
+def with_griffin_lim(arguments: Sequence[str]) -> list[str]:
+    """Settings of a vocoder that nobody names are Griffin-Lim's.
+
+    >>> with_griffin_lim(["src=a.wav", "vocoder.iterations=100"])
+    ['src=a.wav', 'vocoder.iterations=100', 'vocoder=griffin_lim']
+    """
+    keys = {argument.partition("=")[0].lstrip("+~") for argument in arguments}
+    own = any(key.startswith("vocoder.") for key in keys) and not keys & {"vocoder", "vocoder.ckpt", "vocoder.name"}
+    return [*arguments, *(["vocoder=griffin_lim"] if own else [])]
+
+
 def with_trained_vocoder(arguments: Sequence[str]) -> list[str]:
     """Where `vocoder.ckpt=` is given, the vocoder is what lies there, with its own sizes, and `vocoder=` is its name.
 

@@ -139,6 +139,11 @@ class ConversionModel(Trainable):
         """f0 (B, T) in Hz of what `convert` returns, 0 where unvoiced, for the vocoder; None if it has no say."""
         return None
 
+    @property
+    def tells_pitch(self) -> bool:
+        """Whether `pitch` knows it of clips that are voiced."""
+        return type(self).pitch is not ConversionModel.pitch and "f0" in self.requires.of_clip
+
     def tempo(self, frames: int, targets: list[Batch], controls: Any) -> float:
         """How many times as long as a source of so many frames its conversion becomes."""
         return 1.0

@@ -16,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from revoice.atomic import write_text
+from revoice.checkpoint.load import Loaded
 from revoice.checkpoint.vocoder import load_vocoder
 from revoice.errors import UserError
 from revoice.training.adversary import take_critics
@@ -79,7 +80,10 @@ def train(config: Mapping[str, Any], folder: Path, compared: bool = False) -> Ou
     own = resume is not None and resume.path.resolve().is_relative_to(folder.resolve())
     loggers = build_loggers(config.get("logger") or {}, folder, resume.done if own and resume else None)
     reporter = Reporter(folder, loggers)
-    vocoder = load_vocoder(run.vocoder, parts.spec) if run.vocoder and not run.trains_vocoder else None
+    vocoder = None
+    if run.vocoder and not run.trains_vocoder:
+        found = Loaded(parts.model, parts.spec, parts.description, path=None, sha256="")
+        vocoder = load_vocoder(run.vocoder, parts.spec, model=found)
     if vocoder is not None and "sha256" in vocoder.settings:  # which says its samples, and is looked for beside it
         parts.description.data["vocoder"] = {"name": vocoder.name, "sha256": vocoder.settings["sha256"]}
     module = VoiceModule(

@@ -6,13 +6,14 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from revoice.audio.features import FeatureExtractor
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft
 from revoice.data.read.batch import Batch, Requires
 from revoice.errors import UserError
+from revoice.nn.convnext import ConvNeXtBlock, TableNorm
 from revoice.nn.spectral import RESOLUTIONS, mel_l1, stft_distance
 from revoice.settings import Flag, Frames, Natural, NotNegative
 from revoice.trainable import MODEL, Play
@@ -21,6 +22,7 @@ from revoice.vocoders.projection import project
 
 LEARNED = ((512, 128, 512), (1024, 256, 1024), (2048, 512, 2048))  # half the work of the published resolutions
 _LOUDER = 0.5  # dB more than the recording for each dB that it may be quieter
+_EPS = 1e-6  # of every normalization of Vocos, as published
 _PEAK = 0.999  # what is made louder stays below
 Projections = Annotated[Natural, Field(le=1000)]
 
@@ -125,3 +127,50 @@ class NeuralVocoder(Vocoder):
         gain = 10 ** ((share * (1 + _LOUDER) - 1) * self.gain_db / 20)
         loudest = waveform.abs().amax(dim=1).clamp(min=1e-5)
         return waveform * torch.minimum(gain, (_PEAK / loudest).clamp(min=1.0))[:, None]
+
+
+class ConvNeXtVocoder(NeuralVocoder):
+    """Base of vocoders whose network runs at the frame rate: Vocos' blocks (arXiv:2306.00814) behind the features.
+
+    A subclass makes what comes behind the blocks and ends its constructor with `self.apply(draw)`.
+    """
+
+    row: int
+
+    def set_backbone(self, channels: int, dim: int, hidden: int, layers: int, rows: int = 0, row: int = 0) -> None:
+        """Make the blocks.
+
+        Args:
+            channels: that are heard in each frame.
+            dim, hidden: channels of the blocks and inside them.  layers: blocks.
+            rows: of the table that scales every normalization; 0: no table.  row: of that table, to speak with.
+        """
+        self.settings = {"dim": dim, "hidden": hidden, "layers": layers}
+        self.row = row
+        self.embed = nn.Conv1d(channels, dim, 7, padding=3)
+        self.norm = _norm(dim, rows)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(dim, hidden, norm=_norm(dim, rows), layer_scale=1 / layers) for _ in range(layers)
+        )
+        self.last_norm = nn.LayerNorm(dim, eps=_EPS)
+
+    def backbone(self, x: Tensor) -> Tensor:
+        """What is heard (B, channels, T) -> (B, T, dim)."""
+        x = self.embed(x).transpose(1, 2)
+        x = self.norm(x, self.row) if isinstance(self.norm, TableNorm) else self.norm(x)
+        x = x.transpose(1, 2)
+        for block in self.blocks:
+            x = block(x, row=self.row)
+        return self.last_norm(x.transpose(1, 2))
+
+
+def _norm(dim: int, rows: int) -> nn.LayerNorm | TableNorm:
+    return TableNorm(rows, dim, _EPS) if rows else nn.LayerNorm(dim, eps=_EPS)
+
+
+def draw(module: nn.Module) -> None:
+    """Initial weights as Vocos publishes them."""
+    if isinstance(module, nn.Conv1d | nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

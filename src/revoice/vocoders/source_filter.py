@@ -14,14 +14,12 @@ from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import Stft
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.nn.convnext import ConvNeXtBlock
 from revoice.settings import Depth, Flag, Fraction, Frames, NotNegative, Seed, Width
 from revoice.vocoders.base import VOCODERS
 from revoice.vocoders.excitation import harmonics
 from revoice.vocoders.griffin_lim import GriffinLim
-from revoice.vocoders.neural import NeuralVocoder, Projections
+from revoice.vocoders.neural import ConvNeXtVocoder, Projections, draw
 
-_EPS = 1e-6  # of every normalization
 _MIDDLE, _WIDTH = math.log(180.0), 0.4  # of log-f0, as the network sees it
 _MOST = 12.0  # neper: filters end there
 _EDGE = 50.0  # Hz above the highest band
@@ -29,7 +27,7 @@ _NOTHING = 1e-6  # of a recording's power, -60 dB
 
 
 @VOCODERS.register("source_filter")
-class SourceFilter(NeuralVocoder):
+class SourceFilter(ConvNeXtVocoder):
     """What a larynx does is known where the pitch is; a network says what a mouth makes of it.
 
     All harmonics of the pitch, equally loud, and white noise go through a filter each, a complex and a real number for
@@ -43,16 +41,18 @@ class SourceFilter(NeuralVocoder):
     Where nobody tells the pitch, it is measured in what Griffin-Lim makes of the features.
 
     Args:
-        spec: the features; not those with phases or of a changed waveform.
+        spec: the features; not those with phases, a high-pass or a level of their own.
         dim: channels of the blocks.  hidden: channels inside a block.  layers: blocks.
         seed: of the noise, when it speaks.
         recorded_share: with `generated`, of the segments that hear the recording all the same.
         frames, gain_db, projections, generated: see `NeuralVocoder`.
     """
 
-    may_change = (*NeuralVocoder.may_change, "seed", "recorded_share")
+    may_change = (*ConvNeXtVocoder.may_change, "seed", "recorded_share")
+    speaking = (*ConvNeXtVocoder.speaking, "seed")
     shares: Tensor
     level: Tensor
+    tilt: Tensor
 
     def __init__(
         self,
@@ -68,22 +68,19 @@ class SourceFilter(NeuralVocoder):
         generated: Flag = False,
     ) -> None:
         if spec.phase or spec.peak or spec.highpass:
-            raise UserError("vocoder=source_filter: expected features of magnitudes, of the recording as it is")
+            raise UserError(
+                "vocoder=source_filter: expected features without phases, high-pass and a level of their own"
+            )
         super().__init__(spec, frames, gain_db, projections, generated)
-        self.settings = {"dim": dim, "hidden": hidden, "layers": layers, "seed": seed}
+        self.set_backbone(spec.channels + 2, dim, hidden, layers)
+        self.settings["seed"] = seed
         self.seed, self.recorded_share = seed, recorded_share
-        self.embed = nn.Conv1d(spec.channels + 2, dim, 7, padding=3)
-        self.norm = nn.LayerNorm(dim, eps=_EPS)
-        self.blocks = nn.ModuleList(
-            ConvNeXtBlock(dim, hidden, norm=nn.LayerNorm(dim, eps=_EPS), layer_scale=1 / layers) for _ in range(layers)
-        )
-        self.last_norm = nn.LayerNorm(dim, eps=_EPS)
         self.out = nn.Linear(dim, 3 * spec.bins)
-        self.apply(_draw)
+        self.apply(draw)
         self.synthesis = Stft(spec)
-        shares, level = (torch.from_numpy(each) for each in _bins_of_rows(spec))
-        self.register_buffer("shares", shares, persistent=False)
-        self.register_buffer("level", level, persistent=False)
+        shares, level = _bins_of_rows(spec)
+        for name, values in (("shares", shares), ("level", level), ("tilt", _tilt(spec))):
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
         self.requires = replace(self.requires, fields=(*self.requires.fields, "f0"))
 
     def speak(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
@@ -142,23 +139,19 @@ class SourceFilter(NeuralVocoder):
     def filters(self, features: Tensor, f0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features (B, F, T), pitch (B, T) -> factors and phases of harmonics, factors of noise, (B, T, bins) each."""
         heard = to_log_magnitude(features, self.spec)
-        given = self.out(self.backbone(heard, f0))
+        given = self.out(self.backbone(self.told(heard, f0)))
         with torch.autocast(features.device.type, enabled=False):
             given, heard = (each if each.dtype == torch.float64 else each.float() for each in (given, heard))
             loud, phase, breath = given.chunk(3, dim=2)
             unit = self.synthesis.window.square().sum().sqrt().log()  # of a bin, for a signal of unit power
-            start = (heard[:, : self.spec.rows].transpose(1, 2) - self.level) @ self.shares - unit
+            start = (heard[:, : self.spec.rows].transpose(1, 2) - self.level) @ self.shares - self.tilt - unit
             return (start + loud).clamp(max=_MOST).exp(), phase, (start + breath).clamp(max=_MOST).exp()
 
-    def backbone(self, heard: Tensor, f0: Tensor) -> Tensor:
-        """Logarithms of magnitudes (B, F, T) and pitch (B, T) -> (B, T, dim)."""
+    def told(self, heard: Tensor, f0: Tensor) -> Tensor:
+        """Logarithms of magnitudes (B, F, T) with pitch (B, T) and voicing below: (B, F + 2, T)."""
         voiced = (f0 > 0).to(heard.dtype)
         height = voiced * (f0.to(heard.dtype).clamp(min=1.0).log() - _MIDDLE) / _WIDTH
-        x = torch.cat([heard, height[:, None], voiced[:, None]], dim=1)
-        x = self.norm(self.embed(x).transpose(1, 2)).transpose(1, 2)
-        for block in self.blocks:
-            x = block(x)
-        return self.last_norm(x.transpose(1, 2))
+        return torch.cat([heard, height[:, None], voiced[:, None]], dim=1)
 
     def pitch_of(self, features: Tensor) -> Tensor:
         """Pitch (B, T) in Hz of what Griffin-Lim makes of features (B, F, T)."""
@@ -179,9 +172,7 @@ def _bins_of_rows(spec: FeatureSpec) -> tuple[np.ndarray, np.ndarray]:
     return shares[:, nearest].astype(np.float32), (np.log(basis.sum(1).clip(min=1e-8)) / spec.power).astype(np.float32)
 
 
-def _draw(module: nn.Module) -> None:
-    """Initial weights as Vocos': filters begin as the features say."""
-    if isinstance(module, nn.Conv1d | nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+def _tilt(spec: FeatureSpec) -> np.ndarray:
+    """Logarithm of what gain and pre-emphasis multiply each bin by (bins,): what is spoken is without."""
+    turns = np.exp(-1j * np.pi * np.arange(spec.bins) / (spec.bins - 1))
+    return (np.log(np.abs(1 - spec.preemphasis * turns)) + np.log(spec.gain)).astype(np.float32)

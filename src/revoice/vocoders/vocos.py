@@ -10,17 +10,15 @@ from revoice.audio.scale import to_log_magnitude
 from revoice.audio.spec import OVERLAP, FeatureSpec
 from revoice.audio.stft import Stft
 from revoice.errors import UserError
-from revoice.nn.convnext import ConvNeXtBlock, TableNorm
 from revoice.settings import Depth, Flag, Frames, Natural, NotNegative, Whole, Width
 from revoice.vocoders.base import VOCODERS
-from revoice.vocoders.neural import NeuralVocoder, Projections
+from revoice.vocoders.neural import ConvNeXtVocoder, Projections, draw
 
-_EPS = 1e-6  # of every normalization, as published
 _LOUDEST = 1e2  # magnitudes of the STFT end there, as published
 
 
 @VOCODERS.register("vocos")
-class Vocos(NeuralVocoder):
+class Vocos(ConvNeXtVocoder):
     """All of the network runs at the frame rate; the inverse STFT makes samples of frames, aligned with the features.
 
     Any features will do: what it sees are natural logarithms of magnitudes, as published, whatever the spec's scale
@@ -59,30 +57,14 @@ class Vocos(NeuralVocoder):
         super().__init__(spec, frames, gain_db, projections, generated)
         if row >= max(1, rows):
             raise UserError(f"vocoder.row={row}: expected less than vocoder.rows={rows}, or 0")
-        self.settings = {"dim": dim, "hidden": hidden, "layers": layers}
-        self.row = row
-        self.embed = nn.Conv1d(spec.channels, dim, 7, padding=3)
-        self.norm = _norm(dim, rows)
-        self.blocks = nn.ModuleList(
-            ConvNeXtBlock(dim, hidden, norm=_norm(dim, rows), layer_scale=1 / layers) for _ in range(layers)
-        )
-        self.last_norm = nn.LayerNorm(dim, eps=_EPS)
+        self.set_backbone(spec.channels, dim, hidden, layers, rows, row)
         self.synthesis = Stft(_frames(spec, n_fft or spec.n_fft))
         self.out = nn.Linear(dim, 2 * self.synthesis.spec.bins)
-        self.apply(_draw)
+        self.apply(draw)
 
     def speak(self, features: Tensor, f0: Tensor | None = None) -> Tensor:
         """Un-standardized features (B, F, T) -> waveform (B, spec.samples(T))."""
         return self.synthesis.inverse(self.spectrum(self.backbone(to_log_magnitude(features, self.spec))))
-
-    def backbone(self, x: Tensor) -> Tensor:
-        """Logarithms of magnitudes (B, F, T) -> (B, T, dim)."""
-        x = self.embed(x).transpose(1, 2)
-        x = self.norm(x, self.row) if isinstance(self.norm, TableNorm) else self.norm(x)
-        x = x.transpose(1, 2)
-        for block in self.blocks:
-            x = block(x, row=self.row)
-        return self.last_norm(x.transpose(1, 2))
 
     def spectrum(self, x: Tensor) -> Tensor:
         """(B, T, dim) -> complex STFT (B, T, n_fft / 2 + 1), magnitude and phase in float32 at least."""
@@ -98,10 +80,6 @@ class Vocos(NeuralVocoder):
             return magnitude * phase.cos(), magnitude * phase.sin()
 
 
-def _norm(dim: int, rows: int) -> nn.LayerNorm | TableNorm:
-    return TableNorm(rows, dim, _EPS) if rows else nn.LayerNorm(dim, eps=_EPS)
-
-
 def _frames(spec: FeatureSpec, n_fft: int) -> FeatureSpec:
     """The STFT to invert: the hop and the places of the features' frames, with a window as long as the frame."""
     low, high = spec.hop, OVERLAP * spec.hop
@@ -112,11 +90,3 @@ def _frames(spec: FeatureSpec, n_fft: int) -> FeatureSpec:
     return FeatureSpec(
         sample_rate=spec.sample_rate, n_fft=n_fft, hop=spec.hop, win=n_fft, padding=spec.padding, scale="linear"
     )
-
-
-def _draw(module: nn.Module) -> None:
-    """Initial weights as published."""
-    if isinstance(module, nn.Conv1d | nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

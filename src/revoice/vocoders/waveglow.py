@@ -70,7 +70,7 @@ class WaveGlow(NeuralVocoder):
 
     static = False  # determinants wait for the device
     may_change: ClassVar[tuple[str, ...]] = (*NeuralVocoder.may_change, "loss_sigma", "sigma", "denoise", "seed")
-    speaking: ClassVar[tuple[str, ...]] = (*NeuralVocoder.speaking, "sigma", "denoise")
+    speaking: ClassVar[tuple[str, ...]] = (*NeuralVocoder.speaking, "sigma", "denoise", "seed")
 
     def __init__(
         self,

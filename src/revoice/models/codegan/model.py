@@ -182,10 +182,15 @@ class CodeGAN(ConversionModel):
         lengths = torch.full((len(made),), made.shape[-1], device=made.device)
         return made + gain(energy(made, lengths, codes.energy.shape[1]), codes.energy, made.shape[-1])[:, None]
 
+    @property
+    def tells_pitch(self) -> bool:
+        """What was trained before energy was a code is vocoded as it was."""
+        return super().tells_pitch and "energy" in self.rewritten
+
     @torch.no_grad()
     def pitch(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor | None:
         """The contours (B, T) that the codes say, if energy is rewritten too and the model of the codes can tell."""
-        if "energy" not in self.rewritten:  # what was trained before energy was a code is vocoded as it was
+        if not self.tells_pitch:
             return None
         assert self.coder is not None
         without = "" if "content" in self.rewritten else "content"
