@@ -14,7 +14,7 @@ PINS = $(shell sed -nE 's/^((torch|torchaudio)==[0-9.]+).*/\1/p' requirements.lo
 export REVOICE_DEMO_BEGAN := $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: FORCE cpu-lock help setup try demo voice vocoder verifier test test-all lint type bench benchmark-table lock clean
+.PHONY: FORCE cpu-lock help setup try demo voice vocoder pitch verifier test test-all lint type bench benchmark-table lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -58,6 +58,10 @@ vocoder: setup ## train the vocoder that ships anew: REVOICE_REAL=FOLDER (real s
 	$(BIN)/python train.py experiment=voice_vocoder hydra.run.dir=outputs/vocoder/1
 	$(BIN)/python train.py experiment=voice_vocoder_tune init_from=outputs/vocoder/1 hydra.run.dir=outputs/vocoder/2
 	$(BIN)/revoice-export ckpt=outputs/vocoder/2/checkpoints/last.ckpt half=true out=src/revoice/weights/vocoder.safetensors
+
+pitch: setup ## train the pitch tracker that ships anew: REVOICE_REAL=FOLDER (real speech)
+	$(BIN)/python train.py experiment=pitch hydra.run.dir=outputs/pitch
+	$(BIN)/revoice-export ckpt=outputs/pitch/checkpoints/last.ckpt half=true out=src/revoice/weights/pitch.safetensors
 
 verifier: setup ## train the second verifier that ships anew: REVOICE_REAL=FOLDER (real speech)
 	$(BIN)/python train.py experiment=verifier_real hydra.run.dir=outputs/verifier

@@ -5,7 +5,8 @@
     python onnx_convert.py voice.onnx source.wav target.wav out.wav [--vocoder vocoder.onnx] [--emotion sad]
 
 Without a vocoder the phases are found by Griffin-Lim. `voice.json` and `voice.npz` lie beside the model: what its
-features are, and the analysis window and mel filters as numbers; and `voice.embedding.onnx`, if it asks who speaks.
+features are, and the analysis window and mel filters as numbers; and, where it asks for them, `voice.embedding.onnx`,
+which tells who speaks, and `voice.f0.onnx`, which finds the pitch.
 """
 
 import argparse
@@ -16,8 +17,6 @@ import numpy as np
 import onnxruntime
 import soundfile
 
-LOWEST, HIGHEST, CLEAR = 60.0, 500.0, 0.65  # Hz of a voice, and how alike its periods are at least
-KEPT = 6  # candidates for the pitch of a frame
 CHUNK, REACH, CONTEXT = 20.0, 3.0, 1.0  # seconds of a long source heard at once, about; moved, and heard around it
 CANCELED = 1e-3  # power of the mean of channels against that of the loudest one
 FED = {f"{side}_{name}" for side in ("source", "target") for name in ("features", "f0", "waveform", "embedding")}
@@ -119,49 +118,13 @@ def read(path: str, rate: int) -> np.ndarray:
     return resampled(mono, own, rate) if own != rate else mono
 
 
-def pitch(wave: np.ndarray, spec: dict, frames: int) -> np.ndarray:
-    """Hz of every frame (T,), 0 where unvoiced: the likeliest way through the peaks of normalized autocorrelations."""
-    rate, own = 8000, spec["sample_rate"]
-    low = resampled(wave, own, rate)
-    short, long = int(rate / HIGHEST), int(rate / LOWEST)
-    first = 0 if spec["padding"] == "center" else spec["hop"] / 2
-    middle = ((first + np.arange(frames) * spec["hop"]) * rate / own).astype(int)
-    size = 3 * long
-    pieces = np.lib.stride_tricks.sliding_window_view(np.pad(low, (size // 2, size + long)), size)[middle]
-    energy = np.cumsum(np.pad(pieces**2, ((0, 0), (1, 0))), axis=1)
-    alike = np.fft.irfft(np.abs(np.fft.rfft(pieces, 2 * size)) ** 2)[:, : long + 2]
-    ahead, behind = energy[:, -1:] - energy[:, : long + 2], energy[:, ::-1][:, : long + 2]
-    alike /= np.sqrt(np.maximum(ahead * behind, 1e-12))
-    alike[energy[:, -1] < 1e-2 * energy[:, -1].max()] = 0.0
-    left, mid, right = alike[:, short - 1 : -2], alike[:, short:-1], alike[:, short + 1 :]
-    peaks = np.where((mid >= left) & (mid > right), mid, 0.0)
-    bins = np.argsort(-peaks, axis=1)[:, :KEPT]
-    a, b, c = (np.take_along_axis(each, bins, axis=1) for each in (left, mid, right))
-    top = np.clip(0.5 * (a - c) / np.minimum(a - 2 * b + c, -1e-9), -0.5, 0.5)  # of the parabola through three points
-    hertz = rate / (short + bins + top)
-    height = np.take_along_axis(peaks, bins, axis=1)
-    score = np.where(height > 0, height + 0.01 * np.log2(hertz / LOWEST), -9.0)  # two periods are as alike as one
-    best = likeliest(score, np.log2(hertz))
-    return np.where(best < KEPT, np.pad(hertz, ((0, 0), (0, 1)))[np.arange(frames), best], 0.0).astype(np.float32)
-
-
-def likeliest(score: np.ndarray, octave: np.ndarray) -> np.ndarray:
-    """The best way (T,) through candidates (T, K), their scores and octaves; K stands for unvoiced."""
-    frames, kept = score.shape
-    score = np.pad(score, ((0, 0), (0, 1)), constant_values=CLEAR)
-    total, back = score[0], np.zeros((frames, kept + 1), int)
-    for i in range(1, frames):
-        jump = np.full((kept + 1, kept + 1), 0.3)  # from rows to columns; into voice and out of it
-        jump[:kept, :kept] = np.abs(octave[i - 1][:, None] - octave[i])
-        jump[kept, kept] = 0.0
-        ways = total[:, None] - jump
-        back[i] = ways.argmax(axis=0)
-        total = ways.max(axis=0) + score[i]
-    found = np.zeros(frames, int)
-    found[-1] = total.argmax()
-    for i in range(frames - 1, 0, -1):
-        found[i - 1] = back[i][found[i]]
-    return found
+def pitch(wave: np.ndarray, frames: int, model: Path, about: dict) -> np.ndarray:
+    """Hz of every frame (T,), 0 where unvoiced, by the graph beside the model."""
+    known, hop = about["onnx"]["f0"], about["features"]["hop"]
+    whole = np.pad(wave, (0, max(-len(wave) % hop, known["shortest"] * hop - len(wave))))
+    session = onnxruntime.InferenceSession(model.with_name(known["graph"]))
+    found = session.run(None, {"waveform": whole[None].astype(np.float32)})[0][0]
+    return np.pad(found, (0, max(0, frames - len(found))))[:frames]
 
 
 def loud(wave: np.ndarray, size: int, under: float) -> np.ndarray:
@@ -195,7 +158,7 @@ def clip(wave: np.ndarray, side: str, about: dict, features: Features, model: Pa
     made = features.analyze(padded)
     known = {f"{side}_features": made[None]}
     if f"{side}_f0" in asked:
-        known[f"{side}_f0"] = pitch(padded, spec, made.shape[1])[None]
+        known[f"{side}_f0"] = pitch(padded, made.shape[1], model, about)[None]
     if f"{side}_waveform" in asked:
         size = made.shape[1] * hop
         known[f"{side}_waveform"] = np.pad(padded, (0, max(0, size - len(padded))))[None, :size].astype(np.float32)

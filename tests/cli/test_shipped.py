@@ -35,7 +35,9 @@ def clips(workplace: Path) -> dict[str, Path]:
     return {name: sorted((folder / name).glob("*.flac"))[0] for name in ("p901", "p905")}
 
 
-@pytest.mark.parametrize(("name", "page"), [("voice", "voice"), ("phones", "recognizer"), ("vocoder", "vocoders")])
+@pytest.mark.parametrize(
+    ("name", "page"), [("voice", "voice"), ("phones", "recognizer"), ("vocoder", "vocoders"), ("pitch", "pitch")]
+)
 def test_the_weights_are_those_of_the_cards(name: str, page: str) -> None:
     card = CARD.with_name(f"{page}.md")
     assert hashlib.sha256(shipped(name).read_bytes()).hexdigest() in card.read_text(encoding="utf-8")

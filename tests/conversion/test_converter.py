@@ -87,6 +87,17 @@ def test_pitch_is_searched_as_it_was_for_training(trained: Path, clips: dict[str
         Converter(replace(loaded, description=replace(loaded.description, fields={"f0": {"methd": "dio"}})))
 
 
+def test_another_search_of_the_pitch_is_taken_where_it_is_asked_for(trained: Path, clips: dict[str, Path]) -> None:
+    asked = revoice.load(trained, f0="harvest")
+    clip = asked.audio(clips["p901"])
+    known = asked.analyzed(clip).f0
+    assert known is not None and asked.describe()["f0"] == "harvest"
+    np.testing.assert_array_equal(known[0].numpy(), pitch_for(clip.samples, asked.spec, "harvest").f0)
+    assert revoice.load(trained).describe()["f0"] == "dio"
+    with pytest.raises(UserError, match="is not told the pitch: leave f0= out"):
+        revoice.load("random_cnn", f0="network")
+
+
 def test_features_of_training_and_conversion_are_equal(workplace: Path, trained: Path, converter: Converter) -> None:
     """The mel that the shards hold is the mel that a reference clip gets, up to the rounding of storage."""
     config = compose_config("train", "model=adain_vc_small", "debug=tiny", *TINY, folder=workplace)
@@ -127,6 +138,7 @@ sys.meta_path.insert(0, Refuse())
 import revoice
 out = revoice.load({str(trained)!r}).convert({str(clips["p901"])!r}, {str(clips["p905"])!r})
 assert len(out.samples) > 0
+import revoice.training.loggers  # as an evaluation does, with a logger or without
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 

@@ -40,11 +40,11 @@ def one_copy(name: str) -> list[str]:
 
 LISTENING = ("phones", "phone_teacher")
 BY_CRITICS = ("voicegan", "voicegan_small", "codegan", "codegan_small", "codegan_voice")  # tests/models trains them
-JUDGING = ("voiceprint",)  # converts nothing: tests/models/test_voiceprint.py
+JUDGING = ("voiceprint", "pitch")  # convert nothing: tests/models/test_voiceprint.py, test_pitch_network.py
 UNTRAINED = ("anonymizer", "anonymizer_mcadams", "random_cnn", "random_cnn_published")
 STANDS_ON = ("recsyn", "speechsplit_recognizer")  # models that need the encoder of a recognizer
 HASTY = ["debug=tiny", "logger=none", "max_iterations=2", "trainer.val_every=2", *TINY]
-# experiments at published size, with their published batch of one item: tiny takes several
+# experiments at published size, with one voice and a batch of one item as published: tiny takes several
 PUBLISHED = ("pix2pix_published", "pix2pix_nogan", "pix2pix_conditional")
 SLOW = ("adain_vc_code", "adain_vc_paper", "speechsplit", "vqvae_legacy", "vqvae_zerospeech")  # at published size
 
@@ -129,7 +129,7 @@ def test_models_without_training_convert(model: str, workplace: Path) -> None:
 def test_every_experiment_trains_on_the_embedded_corpus(experiment: str, workplace: Path) -> None:
     # one process: a second one would be started by repeating this program, the test run
     one = ["trainer=cpu", "trainer.devices=1"]
-    alone = ["data.batch_size=1"] if experiment in PUBLISHED else []
+    alone = ["data.batch_size=1", "data.speakers=[p1001]"] if experiment in PUBLISHED else []
     overrides = [f"experiment={experiment}", "data=synthetic", *HASTY, *one, *alone, *one_copy(experiment)]
     config = compose_config("train", *overrides, folder=workplace)
     assert train(config, workplace / "outputs" / f"experiment_{experiment}").metrics["iterations"] == 2

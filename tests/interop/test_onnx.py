@@ -14,6 +14,8 @@ import soundfile
 import torch
 
 from revoice.audio.features import extract
+from revoice.audio.pitch import pitch_for
+from revoice.audio.pitch_network import pitch_network
 from revoice.audio.presets import load_preset
 from revoice.audio.speaker import SpeakerEncoder
 from revoice.checkpoint.description import Description
@@ -23,6 +25,7 @@ from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.interop.onnx import graph_of, left_out, write_onnx
 from revoice.interop.onnx.hearing import Identity
+from revoice.interop.onnx.pitch import search_graph
 from revoice.models.base import MODELS
 from revoice.vocoders.base import VOCODERS
 from tests.conversion.untrusted_helpers import SPEC, command, refusal, small
@@ -241,9 +244,23 @@ def test_the_examples_features_are_ours(preset: str) -> None:
     ours = extract(wave.astype(np.float32), spec).numpy()
     theirs = features.analyze(wave)
     assert theirs.shape == ours.shape and np.abs(theirs - ours).max() < 1e-3 * np.abs(ours).max()
-    if preset == "mel_22k":
-        contour = module.pitch(wave, spec.to_dict(), ours.shape[1])
-        assert np.median(np.abs(contour[5:-5] - 150)) < 3
+
+
+@pytest.mark.parametrize("preset", ["mel_22k", "mel_24k100", "whisper_16k", "stft_16k"])
+def test_the_search_of_the_pitch_is_a_graph(preset: str, tmp_path: Path) -> None:
+    spec = load_preset(preset)
+    graph = search_graph(pitch_network(), spec)
+    content = graph.traced().SerializeToString()
+    assert graph.distance(content) < 1e-4
+    (tmp_path / "v.f0.onnx").write_bytes(content)
+    wave = speech(1.3, spec.sample_rate, 150) + 1e-3 * np.random.default_rng(0).normal(size=int(1.3 * spec.sample_rate))
+    ours = pitch_for(wave, spec, "network").f0
+    about = {"onnx": {"f0": {"graph": "v.f0.onnx", **graph.about()}}, "features": spec.to_dict()}
+    theirs = the_example().pitch(wave, len(ours), tmp_path / "v.onnx", about)
+    both = (ours > 0) & (theirs > 0)
+    assert both.mean() > 0.8 and ((ours > 0) == (theirs > 0)).mean() > 0.97
+    assert np.abs(1200 * np.log2(theirs[both] / ours[both])).max() < 10
+    assert np.median(np.abs(theirs[both] - 150)) < 3
 
 
 def test_whatever_the_exporter_says_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

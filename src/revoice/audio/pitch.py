@@ -1,4 +1,4 @@
-"""Fundamental frequency on the frames of a spec, by WORLD's estimators or RAPT, and SpeechSplit's normalization."""
+"""Fundamental frequency on the frames of a spec, by several searches, and SpeechSplit's normalization."""
 
 import math
 from dataclasses import dataclass
@@ -6,13 +6,15 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from revoice.audio import pitch_network
 from revoice.audio.io import resample
 from revoice.audio.spec import FeatureSpec
 from revoice.errors import UserError, choices
 
-METHODS = ("dio", "harvest", "rapt")
+METHODS = ("dio", "harvest", "world", "rapt", "network")
 ANALYSIS_RATE = 5512  # Hz that `pitch_for` analyses at: a quarter of 22.05 kHz, plenty for f0 up to 600 Hz
 RAPT_BEGINS = 0.0075  # seconds
+D4C_RATE = 16000  # Hz: the lowest at which D4C tells what is voiced
 UNVOICED = -1e10  # SpeechSplit's mark in log-f0 contours
 
 
@@ -55,8 +57,10 @@ def pitch(
         sample_rate: Hz.
         hop: samples between frames; a whole number for rapt.
         n_frames: T.
-        method: "dio" (WORLD's DIO refined by StoneMask: fast), "harvest" (WORLD's; slower, fewer unvoiced errors) or
-            "rapt" (Talkin 1995, by SPTK: what SpeechSplit was published with; always at `sample_rate`).
+        method: "dio" (WORLD's DIO refined by StoneMask: fast), "harvest" (WORLD's; slower, finds pitch in pauses, too),
+            "world" (Harvest's, where D4C finds it voiced, as WORLD itself has it; at 16 kHz or more), "rapt" (Talkin
+            1995, by SPTK: what SpeechSplit was published with; always at `sample_rate`) or "network"
+            (`pitch_network`, which hears through noise, rooms and telephones; always at 16 kHz).
         floor: lowest f0 searched, Hz.  ceil: highest.
         offset: sample on which frame 0 is centered (`spec.frame_offset`).
         rate: Hz to resample to before the search, which is then faster; None searches at `sample_rate`.
@@ -66,6 +70,9 @@ def pitch(
     x = resample(np.pad(x, (0, max(0, math.ceil((n_frames + 1) * hop) - len(x)))), sample_rate, at)
     if method == "rapt":
         f0 = _rapt(x, at, int(hop), floor, ceil)
+    elif method == "network":
+        found = pitch_network.pitch_network().search(x, floor, ceil)
+        f0 = _between(found, np.arange(n_frames) * hop / sample_rate * at / pitch_network.HOP)
     else:
         f0 = _world(x, at, method, hop / sample_rate, floor, ceil)
     f0 = np.where(np.isfinite(f0) & (f0 > 0), f0, 0.0)[:n_frames].astype(np.float32)
@@ -78,7 +85,18 @@ def searched_at(sample_rate: int, method: str, floor: float, ceil: float, rate: 
         raise choices(method, METHODS, "pitch method")
     if method == "rapt" and find_spec("pysptk") is None:
         raise UserError("pitch by rapt needs pysptk: pip install 'revoice[rapt]', or take dio or harvest")
-    at = sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)
+    if method == "network":
+        at = pitch_network.SAMPLE_RATE
+        if floor >= pitch_network.HIGHEST or ceil <= pitch_network.LOWEST * 1.1:
+            raise UserError(f"pitch range {floor:g}..{ceil:g} Hz: method network finds what lies in 50..1000")
+    else:
+        at = sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)
+    if method == "world":
+        at = min(max(at, D4C_RATE), sample_rate)
+        if at < D4C_RATE:
+            raise UserError(
+                f"pitch method world needs features of {D4C_RATE} Hz or more, these have {sample_rate}: take dio"
+            )
     if not 0 < floor < ceil <= at / 2:
         raise UserError(
             f"pitch range {floor:g}..{ceil:g} Hz, searched at {at} Hz: expected 0 < floor < ceil <= {at / 2:g}"
@@ -90,8 +108,9 @@ def _world(x: np.ndarray, rate: int, method: str, period: float, floor: float, c
     import pyworld
 
     step = 1000.0 * period
-    if method == "harvest":
-        return pyworld.harvest(x, rate, f0_floor=floor, f0_ceil=ceil, frame_period=step)[0]
+    if method in ("harvest", "world"):
+        f0, times = pyworld.harvest(x, rate, f0_floor=floor, f0_ceil=ceil, frame_period=step)
+        return f0 if method == "harvest" else np.where(pyworld.d4c(x, f0, times, rate).min(axis=1) < 1 - 1e-6, f0, 0.0)
     f0, times = pyworld.dio(x, rate, f0_floor=floor, f0_ceil=ceil, frame_period=step)
     return pyworld.stonemask(x, f0, times, rate)
 
@@ -102,6 +121,16 @@ def _rapt(x: np.ndarray, rate: int, hop: int, floor: float, ceil: float) -> np.n
     # SPTK's contour begins half a window in, whatever the hop: so much silence centers its first frame on sample 0
     samples = np.pad(x, (round(RAPT_BEGINS * rate), 0)).astype(np.float32) * 32768  # in steps of 16 bits
     return pysptk.rapt(samples, rate, hop, min=floor, max=ceil, otype="f0")
+
+
+def _between(f0: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """f0 (N,) read at real places (T,): on a line in its logarithm between voiced neighbors, else the nearer one's."""
+    low = np.minimum(at.astype(np.int64), len(f0) - 1)
+    high = np.minimum(low + 1, len(f0) - 1)
+    share, a, b = at - low, f0[low], f0[high]
+    joined = (a > 0) & (b > 0) & (np.maximum(a, b) < 1.4 * np.minimum(a, b))  # no jump between them
+    line = np.exp((1 - share) * np.log(np.maximum(a, 1.0)) + share * np.log(np.maximum(b, 1.0)))
+    return np.where(joined, line, np.where(share < 0.5, a, b))
 
 
 def pitch_for(

@@ -26,7 +26,7 @@ EXAMPLE = "python convert.py src=a.wav tgt=b.wav"
 UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
 KEYS = (
     "ckpt", "model", "features", "src", "tgt", "out", "name", "device", "vocoder", "adapt", "controls", "hydra",
-    "voice", "voices", "workers",
+    "voice", "voices", "workers", "f0",
 )  # fmt: skip
 HIDING = "python convert.py src=clips voice=pseudo out=hidden"
 

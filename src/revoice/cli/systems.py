@@ -10,6 +10,7 @@ from revoice.checkpoint.vocoder import check_vocoder
 from revoice.conversion.adaptation import Adaptation, Steps
 from revoice.conversion.converter import Converter
 from revoice.conversion.load import load
+from revoice.data.fields.f0 import Search
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel, Trainable
 from revoice.registry import accepted
@@ -28,6 +29,7 @@ class Speaking:
     device: Word | None = None
     adapt: Annotated[Adaptation, Steps] = Adaptation()
     controls: Given = field(default_factory=dict)
+    f0: Search | None = None
 
     def __post_init__(self) -> None:
         check_vocoder(self.vocoder)
@@ -59,7 +61,7 @@ def _misplaced(name: str, controls: Mapping[str, Any]) -> None:
 def from_checkpoint(path: str, values: Mapping[str, Any], device: str) -> Converter:
     """A converter of a checkpoint; the controls are its own unless a `model=` is given, whose they then are."""
     controls = {} if values.get("model") else values["controls"]
-    return load(path, device, values["vocoder"], values["adapt"], controls=controls)
+    return load(path, device, values["vocoder"], values["adapt"], controls=controls, f0=values.get("f0"))
 
 
 def from_settings(values: Mapping[str, Any], device: str) -> Converter:
@@ -69,5 +71,5 @@ def from_settings(values: Mapping[str, Any], device: str) -> Converter:
     spec = FeatureSpec.from_dict(values["features"])
     return load(
         device=device, vocoder=values["vocoder"], adapt=values["adapt"], settings=settings, model=name, features=spec,
-        controls=values["controls"],
+        controls=values["controls"], f0=values.get("f0"),
     )  # fmt: skip

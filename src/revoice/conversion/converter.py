@@ -1,7 +1,7 @@
 """Source clip + target clips -> converted clip, by a loaded model and a vocoder."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from revoice.audio.io import Audio, AudioError
 from revoice.audio.loudness import follow_level, match_level
+from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import Loaded
 from revoice.conversion.adaptation import Adaptation, Voice, adapted, require_adaptable
 from revoice.conversion.chunks import WHOLE, Clip, Recording, fit
@@ -60,9 +61,11 @@ class Converter(Hearing):
         device: where to run.
         adaptation: steps on the target's clips before speaking in its voice; None: none.
         settings: controls of the model where a conversion sets none, by name.
+        f0: how the pitch of recordings is searched, see `revoice.audio.pitch.pitch`; None: as the model's training did.
 
     Raises:
-        UserError: the vocoder speaks other features than the model, which does not learn from clips as asked.
+        UserError: the vocoder speaks other features than the model, which does not learn from clips as asked, or is
+            told no pitch.
     """
 
     def __init__(
@@ -72,13 +75,14 @@ class Converter(Hearing):
         device: str | torch.device = "cpu",
         adaptation: Adaptation | None = None,
         settings: Mapping[str, Any] | None = None,
+        f0: str | None = None,
     ) -> None:
         if not isinstance(loaded.model, ConversionModel):
             needs = loaded.model.needs.format(path=loaded.path)
             wanted = f"it lacks {needs}" if needs else "give a conversion model"
             raise UserError(f"{loaded.path} holds a {loaded.model.name}, which converts nothing: {wanted}")
         where = torch.device(device)
-        super().__init__(loaded.model.to(where).eval(), loaded.spec, loaded.description, where)
+        super().__init__(loaded.model.to(where).eval(), loaded.spec, _searching(loaded, f0), where)
         self.loaded = loaded
         vocoder = vocoder or VOCODERS.build("griffin_lim", {"spec": self.spec})
         vocoder.spec.require_match(self.spec, f"vocoder {vocoder.name}", f"model {self.model.name}")
@@ -203,7 +207,18 @@ class Converter(Hearing):
             "features": self.spec.fingerprint, "vocoder": self.vocoder.name, "vocoder_settings": self.vocoder.settings,
             "version": d.version,
             "adaptation": asdict(self.adaptation) if self.model.adapts else None,
+            "f0": self.f0.method if "f0" in self.model.requires.of_clip else None,
         }  # fmt: skip
+
+
+def _searching(loaded: Loaded, method: str | None) -> Description:
+    """What a checkpoint says of itself, with another search of the pitch."""
+    about = loaded.description
+    if method is None:
+        return about
+    if "f0" not in loaded.model.requires.of_clip:
+        raise UserError(f"f0={method}: this {about.model} is not told the pitch: leave f0= out")
+    return replace(about, fields={**about.fields, "f0": {**about.fields.get("f0", {}), "method": method}})
 
 
 def _leveled(heard: Heard, samples: np.ndarray, tempo: float) -> np.ndarray:

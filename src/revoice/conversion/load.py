@@ -24,6 +24,7 @@ def load(
     model: str | None = None,
     features: FeatureSpec | None = None,
     controls: Mapping[str, Any] | None = None,
+    f0: str | None = None,
 ) -> Converter:
     """`revoice.load().convert("a.wav", "b.wav")`: the one place where a converter is made of what somebody asks for.
 
@@ -37,6 +38,8 @@ def load(
         adapt: steps on the target's clips, or settings of `Adaptation`; None or 0: none.
         settings, model, features: of a model that needs no training, see `load_model`.
         controls: of the model, where a conversion does not say, e.g. `{"strength": 0.7}`.
+        f0: how the pitch of recordings is searched, "network" for noisy ones, see `revoice.audio.pitch.pitch`; None: as
+            in the training of the model.
 
     Raises:
         UserError: there is no such model, it converts nothing, or a setting is none of its own.
@@ -45,4 +48,4 @@ def load(
     loaded = load_model(checkpoint, device, model, settings, features)
     if not isinstance(vocoder, Vocoder):
         vocoder = load_vocoder(vocoder or {"name": FOUND}, loaded.spec, device, loaded)
-    return Converter(loaded, vocoder, device, how, controls)
+    return Converter(loaded, vocoder, device, how, controls, f0)

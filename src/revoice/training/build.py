@@ -44,23 +44,25 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     """Prepare the data if needed and build the model."""
     start = load_checkpoint(run.init_from) if run.init_from else None
     spec = start.spec if start else run.features
-    setup = build_data(on_device(config["data"], place(run.trainer)))
     registry, name, values = run.learner
-    facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers()), "spec": spec}
-    if "emotions" in accepted(registry.get(name)):
-        facts["emotions"] = list(setup.emotions())
     coder: Loaded | None = None
     under = start if start and start.description.model == registry.get(name).grows_from else None
     start = None if under else start
+    given = on_device(config["data"], place(run.trainer))
+    if not start:
+        values, encoder = settle(name, values)
+        values, coder = settle_codes(values, spec, _settings_of_fields(given))
+    setup = build_data(searched_alike(given, start or coder))
+    facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers()), "spec": spec}
+    if "emotions" in accepted(registry.get(name)):
+        facts["emotions"] = list(setup.emotions())
     if start:
         model, arguments = _continue(start, run)
         require_same_codes(start, values)
         require_emotions(arguments, setup.emotions(), start)
         teacher = values.get("content_from")
-        encoder: Loaded | None = load_checkpoint(teacher) if teacher else start
+        encoder = load_checkpoint(teacher) if teacher else start
     else:
-        values, encoder = settle(name, values)
-        values, coder = settle_codes(values, spec, setup.preparation.fields)
         arguments = registry.arguments(name, values, facts)
         model = registry.build(name, arguments)
         adopt(model, encoder)
@@ -121,6 +123,19 @@ def on_device(data: Mapping[str, Any], where: Place) -> dict[str, Any]:
     """
     chosen = data.get("device") or ("cuda" if where.accelerator == "cuda" and not data.get("stream") else None)
     return {**data, **({"device": chosen} if chosen else {})}
+
+
+def searched_alike(data: Mapping[str, Any], earlier: Loaded | None) -> dict[str, Any]:
+    """Settings of the data, of which the pitch is searched as for an earlier model, where nothing else is said."""
+    known = earlier.description.fields.get("f0") if earlier else None
+    fields = _settings_of_fields(data)
+    if not known or fields.get("f0"):
+        return dict(data)
+    return {**data, "prepare": {**(data.get("prepare") or {}), "fields": {**fields, "f0": dict(known)}}}
+
+
+def _settings_of_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    return dict((data.get("prepare") or {}).get("fields") or {})
 
 
 def describe(parts: Parts, config: Mapping[str, Any]) -> str:

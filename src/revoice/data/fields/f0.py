@@ -13,6 +13,7 @@ from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.data.fields.clip import Clip
 from revoice.settings import Number, Whole
 
+Search = Literal["dio", "harvest", "world", "rapt", "network"]
 Hertz = Annotated[Number, Bounded(ge=10, le=4000)]  # the search takes windows of some periods of the lowest
 
 
@@ -23,13 +24,14 @@ class F0(Field):
 
     Attributes:
         spec: gives the frames.
-        method: "dio" (with StoneMask), "harvest", or "rapt" (`pip install 'revoice[rapt]'`).
+        method: "dio" (with StoneMask), "harvest", "world", "rapt" (`pip install 'revoice[rapt]'`) or "network", see
+            `revoice.audio.pitch.pitch`.
         floor, ceil: search range in Hz.
         rate: Hz that clips are resampled to for the search; None searches at the spec's rate.
     """
 
     spec: FeatureSpec
-    method: Literal["dio", "harvest", "rapt"] = "dio"
+    method: Search = "dio"
     floor: Hertz = 60.0
     ceil: Hertz = 600.0
     rate: Annotated[Whole, Bounded(ge=1000, le=192_000)] | None = ANALYSIS_RATE

@@ -7,10 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revoice.audio.pitch_network import HIGHEST, LOWEST
 from revoice.audio.spec import FeatureSpec
 from revoice.interop.onnx.graph import LONGEST, SHORTEST, Graph
 from revoice.interop.onnx.hearing import traceable
+from revoice.interop.onnx.pitch import search_graph
 from revoice.models.phones import PhoneTeacher, Recognizer
+from revoice.models.pitch import Pitch
 from revoice.models.voicegan import VoiceGAN
 from revoice.models.voiceprint import HOP_SHARE, Voiceprint
 from revoice.models.whisper import Whisper
@@ -62,6 +65,8 @@ def network_graph(network: nn.Module, spec: FeatureSpec) -> Graph | None:
     if isinstance(network, Voiceprint):
         truth = _Asked(network, lambda judge, x: judge.embed(x[0])[None])
         return Graph(_Identity(network), features, "embedding", truth, shortest=network.requires.crop)
+    if isinstance(network, Pitch):
+        return search_graph(network.network, spec, LOWEST, HIGHEST)
     if isinstance(network, Whisper):
         return Graph(network, features, "content", longest=2 * POSITIONS)
     if isinstance(network, ZeroSpeech):

@@ -2,7 +2,8 @@
 
 Beside `NAME.onnx` lie `NAME.json`, the description of the checkpoint with the graph's inputs, and `NAME.npz`, the
 analysis window (n_fft,) and the mel filters (n_fft / 2 + 1, F) as numbers; where speaker embeddings are asked for also
-`NAME.embedding.onnx`, which makes them of waveforms, and of SpeechSplit `NAME.pitch.onnx`, its pitch converter.
+`NAME.embedding.onnx`, which makes them of waveforms; where contours of pitch are, `NAME.f0.onnx`, which finds them; and
+of SpeechSplit `NAME.pitch.onnx`, its pitch converter.
 docs/vocoders.md has the steps in words.
 """
 
@@ -17,6 +18,7 @@ from torch import nn
 
 from revoice.atomic import replacing
 from revoice.audio.features import extractor
+from revoice.audio.pitch_network import pitch_network
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import KEY, Description
 from revoice.checkpoint.load import Loaded
@@ -26,6 +28,7 @@ from revoice.interop.onnx.graph import Graph
 from revoice.interop.onnx.hearing import identity_graph
 from revoice.interop.onnx.models import model_graph
 from revoice.interop.onnx.networks import network_graph
+from revoice.interop.onnx.pitch import search_graph
 from revoice.interop.onnx.pix2pix import pix2pix_graph
 from revoice.interop.onnx.speechsplit import speechsplit_graph
 from revoice.interop.onnx.vocoders import vocoder_graph
@@ -51,6 +54,8 @@ def graph_of(network: nn.Module, spec: FeatureSpec) -> Graph:
         UserError: there is none.
     """
     graph = _graph_of(network, spec)
+    if any(name.endswith("_f0") for name in graph.shapes):
+        graph = replace(graph, beside={"f0": search_graph(pitch_network(), spec), **graph.beside})
     if any(name.endswith("_embedding") for name in graph.shapes):
         graph = replace(graph, beside={"embedding": identity_graph(spec.sample_rate), **graph.beside})
     return graph

@@ -25,8 +25,8 @@ from revoice.models.recsyn.codes import EVERY, contour, levels, melody
 from revoice.models.recsyn.parts import Decoder, DecoderSize, Neck, NeckSize, VoiceEncoder
 from revoice.nn.adain import instance_norm
 from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
+from revoice.nn.degrade import degraded
 from revoice.nn.masked import masked_l1
-from revoice.nn.microphone import recorded
 from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.nn.voice_match import voice_mismatch
@@ -42,7 +42,7 @@ class RecSyn(Coder):
     The training loss is the L1 distance of the reconstruction. Content is read from a stored field, which the frozen
     encoder made of whole utterances.
 
-    With `tune` the encoder hears the crops themselves, as other microphones would have recorded them, and learns too;
+    With `tune` the encoder hears the crops themselves, in rooms, by telephone, with others who speak, and learns too;
     the loss `distill` then holds it to the stored content of its teacher (L1, both without mean and deviation over
     time). It may be a shortened teacher, `content.layers` fewer, or a convolutional student that begins anew.
 
@@ -114,7 +114,7 @@ class RecSyn(Coder):
             assert batch.waveform is not None
             heard = batch.waveform
             if batch.draws is not None:
-                heard = recorded(heard, self.content.sample_rate, batch.draws)
+                heard = degraded(heard, self.content.sample_rate, batch.draws)
             content = self.content(heard, x.shape[-1])
             distill = masked_l1(instance_norm(content), instance_norm(batch.content), batch.lengths)
         code = self.neck(content)
