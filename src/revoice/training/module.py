@@ -12,6 +12,7 @@ from revoice import renamed
 from revoice.checkpoint.description import KEY, Description
 from revoice.data.read.batch import Batch
 from revoice.nn.collective import processes, summed
+from revoice.nn.draws import seed_generators
 from revoice.nn.quantizer import Quantizer
 from revoice.trainable import Play, Trainable
 from revoice.training.adversary import Adversary, draw_critic, others_resting
@@ -138,7 +139,7 @@ class VoiceModule(LightningModule):
     def seed_layers(self, batch: Batch) -> None:
         """What layers draw (dropout) is repeated by a resumed run, different in every micro-batch and process."""
         if batch.draws is not None:
-            torch.manual_seed(((self.seed * 1_000_003 + self.iteration) * 1_000_003 + batch.draws.first) % 2**63)
+            seed_generators(((self.seed * 1_000_003 + self.iteration) * 1_000_003 + batch.draws.first) % 2**63)
 
     def _take(self, due: Due, number: int, plays: Plays) -> dict[str, Tensor]:
         """A part learns, or, at a closed gate, is only asked; the means of its losses over the micro-batches."""

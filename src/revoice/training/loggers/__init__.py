@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-from pytorch_lightning.loggers import Logger
+from typing import TYPE_CHECKING, Any, Protocol
 
 from revoice.registry import Registry
+
+if TYPE_CHECKING:  # an evaluation without a logger needs no Lightning
+    from pytorch_lightning.loggers import Logger
 
 SWEEP = "multirun.yaml"  # what Hydra leaves in the folder of a sweep
 
@@ -14,7 +15,7 @@ SWEEP = "multirun.yaml"  # what Hydra leaves in the folder of a sweep
 class LoggerFactory(Protocol):
     """A class whose instances make a Lightning logger for a run folder."""
 
-    def make(self, folder: Path, run_name: str, done: int | None) -> Logger:
+    def make(self, folder: Path, run_name: str, done: int | None) -> "Logger":
         """The logger, writing below `folder`; `done`: the iterations that this very folder's run goes on after."""
 
 
@@ -23,7 +24,7 @@ LOGGERS: "Registry[LoggerFactory]" = Registry("logger", "revoice.training.logger
 
 def build_loggers(
     settings: Mapping[str, Mapping[str, Any] | None], folder: Path, done: int | None = None
-) -> list[Logger]:
+) -> "list[Logger]":
     """All loggers of `{name: settings}`.
 
     Args:
