@@ -1,7 +1,7 @@
 """What is left of the words, the voice and the sound when what is converted was not recorded in a studio.
 
     python benchmarks/worse_recordings.py [default CKPT ...] [--f0 dio network] [--clips 12] [--real FOLDER]
-        [--worse source target]
+        [--worse source target] [--conditions clean noise voices room telephone]
 
 Real clips of voices that no training hears (VCTK p225 to p228, LibriSpeech test-other, 8 s at most) are converted into
 one another: as they are, and with noise or three other voices behind, in a room, by telephone (pitch_search.py makes
@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--f0", nargs="*", default=["dio", "network"])
     parser.add_argument("--clips", type=int, default=12, help="conversions of each corpus")
     parser.add_argument("--worse", nargs="*", default=["source", "target"])
+    parser.add_argument("--conditions", nargs="*", default=["clean", "noise", "voices", "room", "telephone"])
     parser.add_argument("--judge", help="folder of a Whisper model in faster-whisper's format")
     shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
     parser.add_argument("--real", type=Path, default=Path(os.environ.get("REVOICE_REAL", shared / "data")))
@@ -112,6 +113,8 @@ def main() -> None:
     for side in given.worse:
         number = 0 if side == "source" else 2
         for condition, clips in made_worse([trial[number] for trial, _, _ in known]).items():
+            if condition not in given.conditions:
+                continue
             print(f"{side} {condition}")
             if side == "source":
                 rows = [sounds(clip, said, None, listen) for clip, (_, said, _) in zip(clips, known, strict=True)]

@@ -246,7 +246,7 @@ def test_the_examples_features_are_ours(preset: str) -> None:
     assert theirs.shape == ours.shape and np.abs(theirs - ours).max() < 1e-3 * np.abs(ours).max()
 
 
-@pytest.mark.parametrize("preset", ["mel_22k", "mel_24k100", "whisper_16k", "stft_16k"])
+@pytest.mark.parametrize("preset", ["mel_22k", "stft_16k"])
 def test_the_search_of_the_pitch_is_a_graph(preset: str, tmp_path: Path) -> None:
     spec = load_preset(preset)
     graph = search_graph(pitch_network(), spec)
