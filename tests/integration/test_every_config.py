@@ -123,7 +123,7 @@ def test_models_without_training_convert(model: str, workplace: Path) -> None:
     [
         pytest.param(name, marks=pytest.mark.slow) if name in PUBLISHED else name
         for name in names("experiment")
-        if not name.startswith(("voice", "student", "phones_t", "codegan", "demo_vocoder", "verifier_real"))
+        if not name.startswith(("voice", "student", "phones_t", "codegan", "demo_vocoder", "verifier_real", "pitch"))
     ],
 )
 def test_every_experiment_trains_on_the_embedded_corpus(experiment: str, workplace: Path) -> None:

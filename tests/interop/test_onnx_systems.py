@@ -164,6 +164,7 @@ def test_emotions_of_a_converter_s_melody_and_loudness(tmp_path: Path) -> None:
         soundfile.write(tmp_path / name, wave, 22050)
     program = the_example()
     program.embedding = lambda *_: np.ones((1, 256), np.float32)
+    program.pitch = lambda wave, frames, *_: np.full(frames, 150, np.float32)
     program.Features.griffin_lim = lambda self, features: np.repeat(features.mean(0), self.spec["hop"])
     files = [str(tmp_path / name) for name in ("v.onnx", "a.wav", "b.wav", "out.wav")]
     program.main([*files, "--emotion", "glad"])

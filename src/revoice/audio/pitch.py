@@ -84,10 +84,10 @@ def searched_at(sample_rate: int, method: str, floor: float, ceil: float, rate: 
     if method not in METHODS:
         raise choices(method, METHODS, "pitch method")
     if method == "rapt" and find_spec("pysptk") is None:
-        raise UserError("pitch by rapt needs pysptk: pip install 'revoice[rapt]', or take dio or harvest")
+        raise UserError("pitch by rapt needs pysptk: pip install 'revoice[rapt]', or take network, dio or harvest")
     if method == "network":
         at = pitch_network.SAMPLE_RATE
-        if floor >= pitch_network.HIGHEST or ceil <= pitch_network.LOWEST * 1.1:
+        if not ((floor <= pitch_network.class_hertz()) & (pitch_network.class_hertz() <= ceil)).any():
             raise UserError(f"pitch range {floor:g}..{ceil:g} Hz: method network finds what lies in 50..1000")
     else:
         at = sample_rate if method == "rapt" else min(rate or sample_rate, sample_rate)

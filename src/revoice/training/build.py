@@ -52,7 +52,7 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     if not start:
         values, encoder = settle(name, values)
         values, coder = settle_codes(values, spec, _settings_of_fields(given))
-    setup = build_data(searched_alike(given, start or coder))
+    setup = build_data(searched_alike(given, start or under or coder))
     facts = {**spec_facts(spec), "n_speakers": len(setup.training_speakers()), "spec": spec}
     if "emotions" in accepted(registry.get(name)):
         facts["emotions"] = list(setup.emotions())
@@ -129,9 +129,10 @@ def searched_alike(data: Mapping[str, Any], earlier: Loaded | None) -> dict[str,
     """Settings of the data, of which the pitch is searched as for an earlier model, where nothing else is said."""
     known = earlier.description.fields.get("f0") if earlier else None
     fields = _settings_of_fields(data)
-    if not known or fields.get("f0"):
+    if not known:
         return dict(data)
-    return {**data, "prepare": {**(data.get("prepare") or {}), "fields": {**fields, "f0": dict(known)}}}
+    search = {**known, **(fields.get("f0") or {})}
+    return {**data, "prepare": {**(data.get("prepare") or {}), "fields": {**fields, "f0": search}}}
 
 
 def _settings_of_fields(data: Mapping[str, Any]) -> dict[str, Any]:

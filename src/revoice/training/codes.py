@@ -48,7 +48,7 @@ def settle_codes(
     loaded.spec.require_match(spec, f"model.codes.ckpt={path}", "features=")
     about = loaded.description
     known, given = about.fields.get("f0", {}), dict(fields.get("f0", {}))
-    if given and known != given:
+    if given and known != {**known, **given}:
         raise UserError(f"model.codes.ckpt={path} knows pitch searched by {known}: set data.prepare.fields.f0 to that")
     return {**values, "codes": {"model": about.model, "arguments": about.arguments}}, loaded
 

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field as Bounded
 
 from revoice.audio.pitch import ANALYSIS_RATE, pitch_for, searched_at
+from revoice.audio.pitch_network import weights_mark
 from revoice.audio.spec import FeatureSpec
 from revoice.data.fields.base import FIELDS, Field, frame_rule
 from revoice.data.fields.clip import Clip
@@ -43,7 +44,8 @@ class F0(Field):
     def parameters(self) -> dict[str, Any]:
         """Frame positions and search settings."""
         search = {"method": self.method, "floor": float(self.floor), "ceil": float(self.ceil), "rate": self.rate}
-        return {**frame_rule(self.spec), **search}
+        weights = {"weights": weights_mark()} if self.method == "network" else {}
+        return {**frame_rule(self.spec), **search, **weights}
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
         """The contour (T,) of each clip in Hz, 0 where it is unvoiced."""

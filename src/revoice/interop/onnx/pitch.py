@@ -10,7 +10,7 @@ from revoice.interop.onnx.graph import Graph
 from revoice.interop.onnx.hearing import Resampling
 
 
-class Search(nn.Module):
+class PitchSearch(nn.Module):
     """`pitch_for(..., method="network")` of a waveform of whole frames.
 
     Args:
@@ -52,6 +52,6 @@ class Search(nn.Module):
 
 
 def search_graph(network: PitchNetwork, spec: FeatureSpec, floor: float = 60.0, ceil: float = 600.0) -> Graph:
-    """The graph of `Search`."""
+    """The graph of `PitchSearch`."""
     shapes = {"waveform": (1, ("frames", spec.hop))}
-    return Graph(Search(network, spec, floor, ceil), shapes, "f0", facts={"unvoiced": 0})
+    return Graph(PitchSearch(network, spec, floor, ceil), shapes, "f0", facts={"unvoiced": 0})
