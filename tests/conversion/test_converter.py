@@ -91,9 +91,9 @@ def test_another_search_of_the_pitch_is_taken_where_it_is_asked_for(trained: Pat
     asked = revoice.load(trained, f0="harvest")
     clip = asked.audio(clips["p901"])
     known = asked.analyzed(clip).f0
-    assert known is not None and asked.describe()["f0"] == "harvest"
+    assert known is not None and asked.describe()["f0"]["method"] == "harvest"
     np.testing.assert_array_equal(known[0].numpy(), pitch_for(clip.samples, asked.spec, "harvest").f0)
-    assert revoice.load(trained).describe()["f0"] == "dio"
+    assert revoice.load(trained).describe()["f0"]["method"] == "dio"
     with pytest.raises(UserError, match="is not told the pitch: leave f0= out"):
         revoice.load("random_cnn", f0="network")
 

@@ -11,6 +11,7 @@ from revoice.audio.spec import FeatureSpec
 from revoice.data.fields.f0 import F0
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
+from revoice.models.base import MODELS
 from revoice.models.pitch import Pitch
 from revoice.nn.draws import Draws
 
@@ -87,8 +88,21 @@ def test_noise_is_unvoiced():
 def test_wrong_ranges_are_one_line():
     with pytest.raises(UserError, match=r"50\.\.1000"):
         pitch(np.zeros(RATE), RATE, HOP, 100, method="network", floor=1000.0, ceil=2000.0)
+    with pytest.raises(UserError, match=r"50\.\.1000"):
+        F0(load_preset("mel_22k"), method="network", floor=997.0, ceil=2000.0)  # no class lies there
+    with pytest.raises(UserError, match="features=whisper_16k"):
+        MODELS.build("pitch", {}, facts={"sample_rate": 22050, "hop": 256})
     with pytest.raises(UserError, match="16000 Hz or more"):
         F0(FeatureSpec(sample_rate=8000, n_fft=512, hop=128, win=512), method="world")
+
+
+def test_contours_of_other_weights_are_stored_elsewhere(monkeypatch):
+    field = F0(load_preset("mel_22k"), method="network")
+    key = field.key
+    monkeypatch.setattr("revoice.data.fields.f0.weights_mark", lambda: "others")
+    assert field.key != key
+    dio = F0(load_preset("mel_22k"))
+    assert "weights" not in dio.parameters()
 
 
 def batch(draws):

@@ -31,3 +31,5 @@ def test_pitch_is_searched_as_for_the_model_that_a_run_goes_on_from(data: dict) 
 def test_what_the_data_says_of_the_search_stays() -> None:
     data = {"prepare": {"fields": {"f0": {"method": "harvest"}}}}
     assert searched_alike(data, earlier({"f0": {"method": "network"}})) == data
+    partly = searched_alike({"prepare": {"fields": {"f0": {"floor": 80}}}}, earlier({"f0": {"method": "network"}}))
+    assert partly["prepare"]["fields"]["f0"] == {"method": "network", "floor": 80}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
+import torch
 
 from revoice.audio import pitch_network
 from revoice.audio.io import resample
@@ -72,7 +73,8 @@ def pitch(
         f0 = _rapt(x, at, int(hop), floor, ceil)
     elif method == "network":
         found = pitch_network.pitch_network().search(x, floor, ceil)
-        f0 = _between(found, np.arange(n_frames) * hop / sample_rate * at / pitch_network.HOP)
+        place = torch.arange(n_frames, dtype=torch.float64) * (hop / sample_rate * at / pitch_network.HOP)
+        f0 = pitch_network.between(torch.from_numpy(found), place).numpy()
     else:
         f0 = _world(x, at, method, hop / sample_rate, floor, ceil)
     f0 = np.where(np.isfinite(f0) & (f0 > 0), f0, 0.0)[:n_frames].astype(np.float32)
@@ -121,16 +123,6 @@ def _rapt(x: np.ndarray, rate: int, hop: int, floor: float, ceil: float) -> np.n
     # SPTK's contour begins half a window in, whatever the hop: so much silence centers its first frame on sample 0
     samples = np.pad(x, (round(RAPT_BEGINS * rate), 0)).astype(np.float32) * 32768  # in steps of 16 bits
     return pysptk.rapt(samples, rate, hop, min=floor, max=ceil, otype="f0")
-
-
-def _between(f0: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """f0 (N,) read at real places (T,): on a line in its logarithm between voiced neighbors, else the nearer one's."""
-    low = np.minimum(at.astype(np.int64), len(f0) - 1)
-    high = np.minimum(low + 1, len(f0) - 1)
-    share, a, b = at - low, f0[low], f0[high]
-    joined = (a > 0) & (b > 0) & (np.maximum(a, b) < 1.4 * np.minimum(a, b))  # no jump between them
-    line = np.exp((1 - share) * np.log(np.maximum(a, 1.0)) + share * np.log(np.maximum(b, 1.0)))
-    return np.where(joined, line, np.where(share < 0.5, a, b))
 
 
 def pitch_for(

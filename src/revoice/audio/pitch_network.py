@@ -7,6 +7,7 @@ subharmonic summation, JASA 1988); convolutions over time decide between the can
 
 import hashlib
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class PitchNetwork(nn.Module):
     combs: Tensor
 
     def __init__(
-        self, channels: int = 192, hidden: int = 384, kernel: int = 7, dilations: tuple[int, ...] = (1, 1, 2, 1, 2, 4)
+        self, channels: int = 192, hidden: int = 384, kernel: int = 7, dilations: Sequence[int] = (1, 1, 2, 1, 2, 4)
     ) -> None:
         super().__init__()
         self.register_buffer("window", torch.hann_window(_WINDOW), persistent=False)
@@ -135,6 +136,19 @@ def hertz(logits: Tensor, floor: float = LOWEST, ceil: float = HIGHEST) -> Tenso
     return LOWEST * 2 ** ((weight * place).sum(-1) * CENTS / 1200)
 
 
+def between(f0: Tensor, at: Tensor) -> Tensor:
+    """f0 (N,) read at real places (T,): on a line in its logarithm between voiced neighbors, else the nearer one's.
+
+    >>> between(torch.tensor([100.0, 121.0, 0.0]), torch.tensor([0.5, 1.2, 1.8])).round().tolist()
+    [110.0, 121.0, 0.0]
+    """
+    low = at.long().clamp(max=f0.shape[0] - 1)
+    share, a, b = at - low, f0[low], f0[(low + 1).clamp(max=f0.shape[0] - 1)]
+    joined = (a > 0) & (b > 0) & (torch.maximum(a, b) < 1.4 * torch.minimum(a, b))  # no jump between them
+    line = torch.exp((1 - share) * a.clamp(min=1.0).log() + share * b.clamp(min=1.0).log())
+    return torch.where(joined, line, torch.where(share < 0.5, a, b))
+
+
 def classes(f0: Tensor) -> Tensor:
     """f0 (...) in Hz -> place among the classes (...), a real number; what is unvoiced is below 0.
 
@@ -154,7 +168,7 @@ def weights_mark() -> str:
 def pitch_network(device: str = "cpu") -> PitchNetwork:
     """The network that ships, loaded once."""
     description, tensors = read_safetensors(WEIGHTS, "revoice")
-    sizes = {name: value for name, value in description["arguments"].items() if name != "frames"}
-    network = PitchNetwork(**{**sizes, "dilations": tuple(sizes["dilations"])})
+    sizes = {name: description["arguments"][name] for name in ("channels", "hidden", "kernel", "dilations")}
+    network = PitchNetwork(**sizes)
     network.load_state_dict({name.removeprefix("network."): tensor.float() for name, tensor in tensors.items()})
     return network.requires_grad_(False).eval().to(device)

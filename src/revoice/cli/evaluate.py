@@ -44,6 +44,8 @@ def check(values: dict[str, Any]) -> None:
     if name == "gram_identification" and (values.get("ckpt") or values.get("model")):
         raise UserError("evaluation=gram_identification compares recordings: leave ckpt= and model= out")
     from_config(Speaking, values)
+    if name in ("gram_identification", "phones") and values.get("f0"):
+        raise UserError(f"f0={values['f0']}: evaluation={name} converts nothing: leave f0= out")
     checked(Seed, values.get("seed"), "seed")
     if name == "conversion":
         checked(Protocol, values.get("metrics"), "metrics")

@@ -207,7 +207,7 @@ class Converter(Hearing):
             "features": self.spec.fingerprint, "vocoder": self.vocoder.name, "vocoder_settings": self.vocoder.settings,
             "version": d.version,
             "adaptation": asdict(self.adaptation) if self.model.adapts else None,
-            "f0": self.f0.method if "f0" in self.model.requires.of_clip else None,
+            "f0": self.f0.parameters() if "f0" in self.model.requires.of_clip else None,
         }  # fmt: skip
 
 

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from revoice.audio.pitch_network import CLASSES, HOP, SAMPLE_RATE, PitchNetwork, classes, hertz
 from revoice.data.read.batch import Batch
+from revoice.errors import UserError
 from revoice.models.base import MODELS, Requires, Trainable
 from revoice.nn.degrade import degraded
-from revoice.settings import Factors, Frames, OddKernel, Width
+from revoice.settings import Count, Factors, Frames, OddKernel, Width
 
 SLOWEST, FASTEST = 2 / 3, 3 / 2  # a crop is played at some speed between, and its pitch moves along
 BLUR = 1.25  # classes: deviation of what counts as right
@@ -22,6 +23,7 @@ class Pitch(Trainable):
     Args:
         channels, hidden, kernel, dilations: see `PitchNetwork`.
         frames: of what it hears at once; crops are half as long again, to be played faster.
+        sample_rate, hop: of the features: those of the network.
     """
 
     preset = "whisper_16k"
@@ -35,11 +37,18 @@ class Pitch(Trainable):
         kernel: OddKernel = 7,
         dilations: Factors = (1, 1, 2, 1, 2, 4),
         frames: Frames = 128,
+        sample_rate: Count = SAMPLE_RATE,
+        hop: Count = HOP,
     ) -> None:
         super().__init__()
+        if (sample_rate, hop) != (SAMPLE_RATE, HOP):
+            raise UserError(
+                f"model=pitch hears {SAMPLE_RATE} Hz in steps of {HOP} samples, these features have {sample_rate} and "
+                f"{hop}: take features=whisper_16k"
+            )
         self.requires = Requires(fields=("features", "f0", "waveform"), frames=round(frames * FASTEST), minimum=64)
         self.frames = frames
-        self.network = PitchNetwork(channels, hidden, kernel, tuple(dilations))
+        self.network = PitchNetwork(channels, hidden, kernel, dilations)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """pitch: cross-entropy of the blurred class where there is pitch.  voicing: of whether there is one."""

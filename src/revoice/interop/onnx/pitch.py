@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.audio.pitch_network import BINS, HOP, SAMPLE_RATE, PitchNetwork, hertz
+from revoice.audio.pitch_network import BINS, HOP, SAMPLE_RATE, PitchNetwork, between, hertz
 from revoice.audio.spec import FeatureSpec
 from revoice.interop.onnx.graph import Graph
 from revoice.interop.onnx.hearing import Resampling
@@ -39,16 +39,8 @@ class PitchSearch(nn.Module):
         real, imaginary = parts.split(BINS, dim=2)
         pitches, voiced = self.network(self.network.seen((real.square() + imaginary.square()).sqrt()))
         found = hertz(pitches, self.floor, self.ceil) * (voiced > 0)
-        return self._between(found[0], frames)[None]
-
-    def _between(self, f0: Tensor, frames: int) -> Tensor:
-        """As in `revoice.audio.pitch`: on a line between voiced neighbors, else the nearer one's."""
-        at = torch.arange(frames) * (self.spec.hop / self.spec.sample_rate * SAMPLE_RATE / HOP)
-        low = at.long()
-        share, a, b = at - low, f0[low], f0[(low + 1).clamp(max=f0.shape[0] - 1)]
-        joined = (a > 0) & (b > 0) & (torch.maximum(a, b) < 1.4 * torch.minimum(a, b))
-        line = torch.exp((1 - share) * a.clamp(min=1.0).log() + share * b.clamp(min=1.0).log())
-        return torch.where(joined, line, torch.where(share < 0.5, a, b))
+        place = torch.arange(frames) * (spec.hop / spec.sample_rate * SAMPLE_RATE / HOP)
+        return between(found[0], place)[None]
 
 
 def search_graph(network: PitchNetwork, spec: FeatureSpec, floor: float = 60.0, ceil: float = 600.0) -> Graph:
