@@ -191,6 +191,10 @@ class FeatureSpec:
         values = {name: value for name, value in self._acoustic().items() if value != defaults[name]}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
+    def frame_rule(self) -> dict[str, Any]:
+        """What decides where frames lie: specs that agree on it share the fields that depend on nothing else."""
+        return {"sample_rate": self.sample_rate, "hop": self.hop, "padding": self.padding}
+
     def _acoustic(self) -> dict[str, Any]:
         values = {name: value for name, value in self.to_dict().items() if name not in NOT_ACOUSTIC}
         values["fmax"] = self.top_frequency if self.mels else None

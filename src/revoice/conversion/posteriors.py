@@ -15,7 +15,7 @@ from pydantic import Field as Bounded
 from revoice.audio.features import extract
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import Loaded, load_checkpoint
-from revoice.data.fields.base import FIELDS, Field, frame_rule
+from revoice.data.fields.base import FIELDS, Field
 from revoice.data.fields.clip import Clip
 from revoice.errors import UserError
 from revoice.models.phones import BLANK, Recognizer
@@ -40,7 +40,7 @@ class Posteriors(Field):
 
     def parameters(self) -> dict[str, Any]:
         """Frames, and the bytes of the teacher."""
-        return {**frame_rule(self.spec), "teacher": _teacher(self.teacher).sha256, "lift": self.lift}
+        return {**self.spec.frame_rule(), "teacher": _teacher(self.teacher).sha256, "lift": self.lift}
 
     @property
     def per_frame(self) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.load import Loaded, find_checkpoint, load_checkpoint
-from revoice.data.fields.base import Field, frame_rule
+from revoice.data.fields.base import Field
 from revoice.data.fields.clip import Clip
 from revoice.errors import UserError
 from revoice.models.base import Trainable
@@ -44,7 +44,7 @@ class Content(Field):
 
     def parameters(self) -> dict[str, Any]:
         """Whose weights made it, and how frames are counted."""
-        return {"encoder": self.sha256, **frame_rule(self.spec)}
+        return {"encoder": self.sha256, **self.spec.frame_rule()}
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
         """(T, D) per clip, each as if alone."""

@@ -105,8 +105,3 @@ def build_field(label: str, spec: FeatureSpec, settings: Mapping[str, Mapping[st
 def field_of(wanted: str | Field, spec: FeatureSpec, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Field:
     """A field that somebody's network makes as it is, any other by its label, see `build_field`."""
     return wanted if isinstance(wanted, Field) else build_field(wanted, spec, settings)
-
-
-def frame_rule(spec: FeatureSpec) -> dict[str, Any]:
-    """What decides where frames lie: fields that depend on nothing else are shared by all specs that agree on it."""
-    return {"sample_rate": spec.sample_rate, "hop": spec.hop, "padding": spec.padding}

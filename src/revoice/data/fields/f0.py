@@ -10,7 +10,7 @@ from pydantic import Field as Bounded
 from revoice.audio.pitch import ANALYSIS_RATE, pitch_for, searched_at
 from revoice.audio.pitch_network import weights_mark
 from revoice.audio.spec import FeatureSpec
-from revoice.data.fields.base import FIELDS, Field, frame_rule
+from revoice.data.fields.base import FIELDS, Field
 from revoice.data.fields.clip import Clip
 from revoice.settings import Number, Whole
 
@@ -45,7 +45,7 @@ class F0(Field):
         """Frame positions and search settings."""
         search = {"method": self.method, "floor": float(self.floor), "ceil": float(self.ceil), "rate": self.rate}
         weights = {"weights": weights_mark()} if self.method == "network" else {}
-        return {**frame_rule(self.spec), **search, **weights}
+        return {**self.spec.frame_rule(), **search, **weights}
 
     def compute(self, clips: Sequence[Clip]) -> list[np.ndarray]:
         """The contour (T,) of each clip in Hz, 0 where it is unvoiced."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.fields.base import FIELDS, Field, frame_rule
+from revoice.data.fields.base import FIELDS, Field
 from revoice.data.fields.clip import Clip
 from revoice.data.fields.inventory import INVENTORY, heard
 
@@ -28,7 +28,7 @@ class Phones(Field):
 
     def parameters(self) -> dict[str, Any]:
         """How frames are counted, and the phones in the order of their numbers."""
-        return {**frame_rule(self.spec), "inventory": list(INVENTORY)}
+        return {**self.spec.frame_rule(), "inventory": list(INVENTORY)}
 
     @property
     def padding(self) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from revoice.audio.spec import FeatureSpec
-from revoice.data.fields.base import FIELDS, Field, frame_rule
+from revoice.data.fields.base import FIELDS, Field
 from revoice.data.fields.clip import Clip
 
 FULL_SCALE = 32767.0
@@ -23,7 +23,7 @@ class Waveform(Field):
 
     def parameters(self) -> dict[str, Any]:
         """Sample rate and frames."""
-        return frame_rule(self.spec)
+        return self.spec.frame_rule()
 
     @property
     def per_frame(self) -> float:
