@@ -215,6 +215,20 @@ def converted(model: Path, about: dict, wave: np.ndarray, source: dict, target: 
     return np.concatenate(made, axis=2)
 
 
+def tone(model: Path, about: dict, wave: np.ndarray, target: dict, features: Features) -> np.ndarray:
+    """What a copy of the target in its own voice lacks of it on average, band by band (F, 1); 0 where no model does."""
+    how = about["onnx"].get("tone")
+    if how is None:
+        return np.zeros((1, 1))
+    copy = converted(model, about, wave, clip(wave, "source", about, features, model), target)[0]
+    heard = features.analyze(wave)[:, : copy.shape[1]].astype(np.float64)
+    level = np.log(np.exp((heard - about["features"]["add"]) / how["unit"]).sum(axis=0))
+    there = level > np.quantile(level, how["loud"]) - how["depth"]
+    lacking = (heard - copy[:, : len(there)])[:, there].sum(axis=1) / how["unit"] / (there.sum() + how["doubt"])
+    limit = how["limit"]
+    return how["unit"] * limit * np.tanh((lacking - lacking.mean()) / limit)[:, None]
+
+
 def meaning(spec: dict) -> dict:
     """Of a description of features, what decides what the numbers mean."""
     told = {name: value for name, value in spec.items() if name not in ("storage", "mel_inverse", "dither_seed")}
@@ -294,10 +308,12 @@ def main(arguments: list[str] | None = None) -> None:
     rate = about["features"]["sample_rate"]
     wave = read(given.source, rate)
     source = clip(wave, "source", about, features, model)
-    target = clip(trimmed(read(given.target, rate), about["trim_db"]), "target", about, features, model)
+    voice = trimmed(read(given.target, rate), about["trim_db"])
+    target = clip(voice, "target", about, features, model)
     if emotions:
         target["emotion"] = np.array([emotions.index(given.emotion)])
     made = converted(model, about, wave, source, target)
+    made = (made + tone(model, about, voice, target, features)).astype(np.float32)
     said = (
         speak(given.vocoder, made, features.spec, melody(source, target))
         if given.vocoder

@@ -27,6 +27,7 @@ from revoice.interop.onnx import graph_of, left_out, write_onnx
 from revoice.interop.onnx.hearing import Identity
 from revoice.interop.onnx.pitch import search_graph
 from revoice.models.base import MODELS
+from revoice.nn.tone import tone_of
 from revoice.vocoders.base import VOCODERS
 from tests.conversion.untrusted_helpers import SPEC, command, refusal, small
 
@@ -212,6 +213,22 @@ def test_the_example_converts_waveforms_longer_than_a_window(speaking: tuple[Loa
     wave, rate = soundfile.read(tmp_path / "out.wav")
     assert rate == 22050 and abs(len(wave) / rate - 36.0) < 0.05 and np.isfinite(wave).all()
     assert np.sqrt(np.mean(wave**2)) == pytest.approx(np.sqrt(np.mean(long**2)), rel=0.02)
+
+
+def test_the_example_gives_the_tone_of_the_target(speaking: tuple[Loaded, Path]) -> None:
+    (loaded, graph), program = speaking, the_example()
+    about = json.loads(graph.with_suffix(".json").read_text())
+    features = program.Features(about["features"], dict(np.load(graph.with_suffix(".npz"))))
+    wave = speech(2.0, 22050, 180)[: 170 * loaded.spec.hop]
+    target = program.clip(wave, "target", about, features, graph)
+    source = program.clip(wave, "source", about, features, graph)
+    copy = torch.from_numpy(program.converted(graph, about, wave, source, target))
+    heard = extract(torch.from_numpy(wave.astype(np.float32)), loaded.spec)
+    expected = tone_of([(heard[None], copy)], loaded.spec)
+    assert expected is not None and expected.abs().max() > 0.1
+    found = program.tone(graph, about, wave, target, features)[:, 0]
+    assert np.abs(found - expected.numpy()).max() < 1e-3
+    assert not program.tone(graph, {**about, "onnx": {}}, wave, target, features).any()
 
 
 def test_pieces_of_the_example_meet_at_quiet_places() -> None:

@@ -48,6 +48,13 @@ def from_scale(values: Tensor, spec: FeatureSpec) -> Tensor:
     return values.clamp(min=0.0)
 
 
+def per_neper(spec: FeatureSpec) -> float | None:
+    """By how much feature values grow where magnitudes grow by a factor of e; None if that depends on the value."""
+    if spec.scale not in ("log", "db") or spec.phase:
+        return None
+    return spec.multiply * (spec.power if spec.scale == "log" else _DECIBELS_PER_NEPER)
+
+
 def to_log_magnitude(features: Tensor, spec: FeatureSpec) -> Tensor:
     """Features (B, F, T) of any spec as natural logarithms of magnitudes, from -16.1 in silence; phase rows stay.
 

@@ -17,7 +17,8 @@ from revoice.conversion.chunks import WHOLE, Clip, Recording, fit
 from revoice.conversion.hearing import Heard, Hearing
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
-from revoice.models.base import Controls, ConversionModel
+from revoice.models.base import Controls, ConversionModel, TonedControls
+from revoice.nn.tone import tone_of, toned
 from revoice.vocoders.base import VOCODERS, Vocoder
 
 
@@ -159,13 +160,23 @@ class Converter(Hearing):
         if self.model.target == "none":
             if several:
                 raise UserError(f"model {self.model.name} takes no target voice: leave tgt= out")
-            return Voice([], self.model, None)
+            return Voice([], self.model)
         if self.model.alone and not several:
-            return Voice([], self.model, None)
+            return Voice([], self.model)
         if self.model.target == "speaker":
-            return Voice([self._speaker(name) for name in several], self.model, None)
+            return Voice([self._speaker(name) for name in several], self.model)
         references = self.references(several)
-        return Voice(references, self.model, adapted(self.model, references, self.adaptation, self.spec))
+        moved = adapted(self.model, references, self.adaptation, self.spec)
+        return Voice(references, self.model, moved, self._tone(references))
+
+    @torch.no_grad()
+    def _tone(self, references: list[Batch]) -> Tensor | None:
+        """What the model's own copies of clips lack, where it has conversions made up for it."""
+        controls = self.model.Controls()
+        if not isinstance(controls, TonedControls):
+            return None
+        copies = ((clip.features, self.model.convert(clip, references, controls)) for clip in references)
+        return tone_of(copies, self.spec)
 
     def _speaker(self, name: Clip) -> Batch:
         known = self.loaded.description.speakers
@@ -182,6 +193,8 @@ class Converter(Hearing):
         """What the model says of analyzed clips."""
         model = voice.speaker(controls.share)
         features = model.convert(clips, voice.references, controls)
+        if voice.tone is not None and isinstance(controls, TonedControls):
+            features = toned(features, voice.tone, controls.tone * controls.share, self.spec)
         like = clips.waveform if model.keeps_phase(controls) else None
         return Speech(features, model.pitch(clips, voice.references, controls), like)
 

@@ -67,7 +67,7 @@ def voice_of(converter: Converter, target: Target) -> Voice:
     if target.embedding is None:
         return voice
     given = target.embedding[None].to(converter.device)
-    return replace(voice, references=[replace(clip, embedding=given) for clip in voice.references])
+    return replace(voice, references=[replace(clip, embedding=given) for clip in voice.references], tone=None)
 
 
 def convert_files(

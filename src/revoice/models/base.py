@@ -59,6 +59,20 @@ class PitchControls(StyleControls):
     pitch_range: PitchRange = 1.0
 
 
+@settings
+class TonedControls(PitchControls):
+    """What may be steered by models whose conversions are given the tone of the target (`nn.tone`).
+
+    Attributes:
+        strength: 0 speaks with the source's own voice, 1 with the target's, between mixes.
+        semitones: added to the target's pitch.
+        pitch_range: factor on how far the melody moves from its mean (1: as the source's).
+        tone: how much is given of what the model's copy of the target lacks of its sound, 0 to 1.
+    """
+
+    tone: Annotated[Number, Field(ge=0, le=1)] = 1.0
+
+
 def require_frames(shortest: int, **given: int) -> None:
     """Refuse crops that are too short for a network; 0 is none."""
     for name, frames in given.items():

@@ -6,12 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from revoice.audio.scale import per_neper
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.interop.onnx.graph import Graph, Variadic
 from revoice.interop.onnx.hearing import longest_of, traceable
-from revoice.models.base import ConversionModel
+from revoice.models.base import ConversionModel, TonedControls
+from revoice.nn import tone
 from revoice.nn.voice_code import VoiceCode
 
 Shapes = dict[str, tuple[Any, ...]]
@@ -63,7 +65,16 @@ def model_graph(model: ConversionModel, spec: FeatureSpec) -> Graph:
     whole = Graph(_Conversion(model, list(shapes), spec.channels), shapes, "features", integers=table)
     asked = {name: shape for name, shape in shapes.items() if name in used(whole)}
     module, truth = (_Conversion(each, list(asked), spec.channels) for each in (traceable(model), model))
-    return Graph(module, asked, "features", truth, longest=longest_of(model), integers=table)
+    facts = _tone(spec) if issubclass(model.Controls, TonedControls) else {}
+    return Graph(module, asked, "features", truth, longest=longest_of(model), integers=table, facts=facts)
+
+
+def _tone(spec: FeatureSpec) -> dict[str, Any]:
+    """How a program gives conversions the tone of their target, as `nn.tone` does."""
+    unit = per_neper(spec)
+    if unit is None:
+        return {}
+    return {"tone": {"unit": unit, "depth": tone.DEPTH, "loud": tone.LOUD, "doubt": tone.DOUBT, "limit": tone.LIMIT}}
 
 
 def shapes_of(model: ConversionModel, spec: FeatureSpec) -> Shapes:

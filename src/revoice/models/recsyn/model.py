@@ -19,6 +19,7 @@ from revoice.models.base import (
     Requires,
     Sampler,
     Standardizer,
+    TonedControls,
     require_frames,
 )  # fmt: skip
 from revoice.models.recsyn.codes import EVERY, contour, levels, melody
@@ -63,7 +64,7 @@ class RecSyn(Coder):
         sampler: "uniform" over utterances or "by_speaker".
     """
 
-    Controls = PitchControls
+    Controls = TonedControls
     stands_on = ("whisper", "resemblyzer")
     may_change = ("content", "tune", "match", "frames", "reference_frames", "sampler")
 

@@ -1,0 +1,102 @@
+"""What a model's copies lack of a voice, and how much of it conversions are given."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import revoice
+from revoice.audio.features import extract
+from revoice.audio.presets import load_preset
+from revoice.audio.spec import FeatureSpec
+from revoice.conversion.chunks import Recording
+from revoice.conversion.converter import Converter
+from revoice.conversion.jobs import voice_of
+from revoice.conversion.outputs import Target
+from revoice.errors import UserError
+from revoice.nn.tone import DOUBT, LIMIT, spoken, tone_of, toned
+
+COLOR = torch.linspace(-0.4, 0.4, 80) ** 3 * 4  # nepers, of mean 0
+
+
+def speech(seconds: float, rate: int) -> torch.Tensor:
+    time = torch.arange(int(seconds * rate)) / rate
+    tones = torch.stack([torch.sin(2 * torch.pi * 140 * k * time) / k for k in range(1, 40)]).sum(0)
+    return 0.1 * tones * (1 + 0.9 * torch.sin(9 * time)) + 1e-3 * torch.randn(len(time))
+
+
+def features_of(spec: FeatureSpec, seconds: float = 4.0) -> torch.Tensor:
+    return extract(speech(seconds, spec.sample_rate), spec)[None]
+
+
+@pytest.mark.parametrize(
+    ("preset", "unit"), [("mel_22k", 1.0), ("mel_22k_tacotron", 1.0), ("whisper_16k", 2.0 / np.log(10) / 4)]
+)
+def test_it_is_what_copies_lack(preset: str, unit: float) -> None:
+    spec = load_preset(preset)
+    clips = [features_of(spec), features_of(spec, 2.0)]
+    color = unit * COLOR[:, None]
+    found = tone_of([(clip, clip - color + 0.3 * unit) for clip in clips], spec)  # the level is another's care
+    frames = sum(int(spoken(clip[0] / unit).sum()) for clip in clips)
+    expected = unit * LIMIT * torch.tanh(COLOR * frames / (frames + DOUBT) / LIMIT)
+    assert found is not None and frames > 300
+    assert (found - expected).abs().max() < 0.02 * unit
+    half = toned(clips[0], found, 0.5, spec) - clips[0]
+    assert torch.allclose(half, 0.5 * found[:, None], atol=1e-5)
+
+
+def test_no_band_moves_by_more_than_a_voice_may_and_few_frames_by_less() -> None:
+    spec = load_preset("mel_22k")
+    telephone, long, short = 5.0 * (torch.arange(80) >= 60), features_of(spec, 6.0), features_of(spec, 0.3)
+    lacking = tone_of([(long, long + telephone[:, None])], spec)
+    doubted = tone_of([(short, short - COLOR[:, None])], spec)
+    assert lacking is not None and doubted is not None
+    assert lacking.abs().max() <= LIMIT
+    assert doubted.abs().max() < 0.5 * COLOR.abs().max()
+
+
+def test_features_without_logarithms_have_none() -> None:
+    spec = FeatureSpec(**{**load_preset("mel_22k").to_dict(), "scale": "log1p"})
+    assert tone_of([(features_of(spec), features_of(spec))], spec) is None
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Converter:
+    return revoice.load()
+
+
+def clip(workplace: Path, speaker: str, number: int) -> Path:
+    return next((workplace / "data" / "synthetic").glob(f"*/wav48_silence_trimmed/{speaker}/*_{number:03}_mic1.flac"))
+
+
+def test_conversions_are_given_as_much_as_asked_for(shipped: Converter, workplace: Path) -> None:
+    voice = shipped.voice(clip(workplace, "p905", 1))
+    heard = next(shipped.hear(Recording(clip(workplace, "p901", 2))))
+    assert voice.tone is not None
+
+    def said(**controls: float) -> torch.Tensor:
+        return shipped.speech(heard.batch, voice, shipped.controls(controls)).features
+
+    bare = said(tone=0)
+    assert torch.allclose(said() - bare, voice.tone[:, None], atol=1e-4)
+    assert torch.allclose(said(tone=0.25) - bare, 0.25 * voice.tone[:, None], atol=1e-4)
+    assert torch.equal(said(strength=0), said(strength=0, tone=0))  # the source's own voice has the source's tone
+    with pytest.raises(UserError, match="tone=2"):
+        shipped.controls({"tone": 2})
+
+
+def test_a_copy_comes_nearer_to_the_clip(shipped: Converter, workplace: Path) -> None:
+    voice = shipped.voice(clip(workplace, "p905", 1))
+    own = voice.references[0]
+    there = spoken(own.features[0])
+    copies = [shipped.speech(own, voice, shipped.controls({"tone": tone})).features for tone in (0.0, 1.0)]
+    left = [(own.features - copy)[0][:, there] for copy in copies]
+    bare, colored = (float((each.mean(1) - each.mean()).abs().mean()) for each in left)
+    assert colored < 0.5 * bare
+
+
+def test_a_voice_that_brings_another_embedding_has_no_tone_of_its_clips(shipped: Converter, workplace: Path) -> None:
+    given = torch.nn.functional.normalize(torch.randn(256), dim=0)
+    target = Target([clip(workplace, "p905", 1)], "somebody", given)
+    assert voice_of(shipped, target).tone is None
