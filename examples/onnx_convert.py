@@ -220,13 +220,22 @@ def tone(model: Path, about: dict, wave: np.ndarray, target: dict, features: Fea
     how = about["onnx"].get("tone")
     if how is None:
         return np.zeros((1, 1))
-    copy = converted(model, about, wave, clip(wave, "source", about, features, model), target)[0]
-    heard = features.analyze(wave)[:, : copy.shape[1]].astype(np.float64)
-    level = np.log(np.exp((heard - about["features"]["add"]) / how["unit"]).sum(axis=0))
+    heard, copy = (
+        (each.astype(np.float64) - about["features"]["add"]) / how["unit"]
+        for each in (
+            features.analyze(np.pad(wave, (0, max(0, about["features"]["n_fft"] - len(wave))))),
+            converted(model, about, wave, clip(wave, "source", about, features, model), target)[0],
+        )
+    )
+    heard, copy = (each[:, : min(heard.shape[1], copy.shape[1])] for each in (heard, copy))
+    level = np.log(np.exp(heard).sum(axis=0))
     there = level > np.quantile(level, how["loud"]) - how["depth"]
-    lacking = (heard - copy[:, : len(there)])[:, there].sum(axis=1) / how["unit"] / (there.sum() + how["doubt"])
-    limit = how["limit"]
-    return how["unit"] * limit * np.tanh((lacking - lacking.mean()) / limit)[:, None]
+    own, said = heard[:, there], copy[:, there]
+    trust = np.minimum(own.std(axis=1) / np.maximum(said.std(axis=1), 1e-3), 1) ** how["trust"]
+    lacking = (own - said).mean(axis=1)
+    lacking -= (trust * lacking).sum() / max(trust.sum(), 1e-3)
+    known = trust * lacking * there.sum() / (there.sum() + how["doubt"])
+    return how["unit"] * how["limit"] * np.tanh(known / how["limit"])[:, None]
 
 
 def meaning(spec: dict) -> dict:
@@ -314,6 +323,7 @@ def main(arguments: list[str] | None = None) -> None:
         target["emotion"] = np.array([emotions.index(given.emotion)])
     made = converted(model, about, wave, source, target)
     made = (made + tone(model, about, voice, target, features)).astype(np.float32)
+    made = np.clip(made, *about["features"]["clip"]) if about["features"]["clip"] else made
     said = (
         speak(given.vocoder, made, features.spec, melody(source, target))
         if given.vocoder

@@ -207,19 +207,28 @@ def test_the_example_converts_waveforms_longer_than_a_window(speaking: tuple[Loa
     soundfile.write(tmp_path / "a.wav", long, 16000)
     soundfile.write(tmp_path / "b.wav", speech(0.3, 22050, 210), 22050)
     program = the_example()
-    program.Features.griffin_lim = lambda self, features: np.repeat(features.mean(0), self.spec["hop"])  # quick
+    heard: list[np.ndarray] = []
+    program.Features.griffin_lim = lambda self, features: (
+        heard.append(features) or np.repeat(features.mean(0), self.spec["hop"])  # quick
+    )
     arguments = [str(speaking[1]), *(str(tmp_path / name) for name in ("a.wav", "b.wav", "out.wav"))]
     program.main(arguments)
     wave, rate = soundfile.read(tmp_path / "out.wav")
     assert rate == 22050 and abs(len(wave) / rate - 36.0) < 0.05 and np.isfinite(wave).all()
     assert np.sqrt(np.mean(wave**2)) == pytest.approx(np.sqrt(np.mean(long**2)), rel=0.02)
+    given = np.linspace(-0.5, 0.5, speaking[0].spec.channels)[:, None]
+    program.tone = lambda *of: given
+    program.main(arguments)
+    program.tone = lambda *of: 0 * given
+    program.main(arguments)
+    assert np.abs(heard[1] - heard[2] - given).max() < 1e-4 and np.abs(heard[0] - heard[2]).max() > 1e-4
 
 
 def test_the_example_gives_the_tone_of_the_target(speaking: tuple[Loaded, Path]) -> None:
     (loaded, graph), program = speaking, the_example()
     about = json.loads(graph.with_suffix(".json").read_text())
     features = program.Features(about["features"], dict(np.load(graph.with_suffix(".npz"))))
-    wave = speech(2.0, 22050, 180)[: 170 * loaded.spec.hop]
+    wave = speech(2.0, 22050, 180)[: 170 * loaded.spec.hop + 100]
     target = program.clip(wave, "target", about, features, graph)
     source = program.clip(wave, "source", about, features, graph)
     copy = torch.from_numpy(program.converted(graph, about, wave, source, target))

@@ -21,6 +21,8 @@ from revoice.models.base import Controls, ConversionModel, TonedControls
 from revoice.nn.tone import tone_of, toned
 from revoice.vocoders.base import VOCODERS, Vocoder
 
+TONE_SECONDS = 30.0  # of a target's clips, in which its tone is looked for
+
 
 @dataclass(frozen=True)
 class Speech:
@@ -150,11 +152,11 @@ class Converter(Hearing):
         rate = max(1, round(self.spec.sample_rate * tempo))
         return source.joined((_leveled(heard, samples, tempo) for heard, samples in said), rate)
 
-    def voice(self, clips: Clip | Sequence[Clip]) -> Voice:
+    def voice(self, clips: Clip | Sequence[Clip], tone: bool = True) -> Voice:
         """A voice from one or more recordings of it: they are analyzed, and the model is adapted to them.
 
         A model with a table of speakers takes the names of its speakers instead, one that speaks in one way only none.
-        Of one that also speaks in the source's own voice there may be none.
+        Of one that also speaks in the source's own voice there may be none. Without `tone` conversions get none.
         """
         several = clips if isinstance(clips, Sequence) and not isinstance(clips, str) else [clips]
         if self.model.target == "none":
@@ -167,16 +169,22 @@ class Converter(Hearing):
             return Voice([self._speaker(name) for name in several], self.model)
         references = self.references(several)
         moved = adapted(self.model, references, self.adaptation, self.spec)
-        return Voice(references, self.model, moved, self._tone(references))
+        return Voice(references, self.model, moved, self._tone(references) if tone else None)
 
     @torch.no_grad()
     def _tone(self, references: list[Batch]) -> Tensor | None:
-        """What the model's own copies of clips lack, where it has conversions made up for it."""
-        controls = self.model.Controls()
+        """What the model's own copies of clips lack, of half a minute, where it has conversions made up for it."""
+        controls, frames = self.model.Controls(), round(TONE_SECONDS * self.spec.frame_rate)
         if not isinstance(controls, TonedControls):
             return None
-        copies = ((clip.features, self.model.convert(clip, references, controls)) for clip in references)
-        return tone_of(copies, self.spec)
+        pairs = []
+        for clip in references:
+            heard = beginning(clip, frames, self.spec.hop)
+            pairs.append((heard.features, self.model.convert(heard, references, controls)))
+            frames -= heard.features.shape[2]
+            if frames <= 0:
+                break
+        return tone_of(pairs, self.spec)
 
     def _speaker(self, name: Clip) -> Batch:
         known = self.loaded.description.speakers
@@ -193,7 +201,7 @@ class Converter(Hearing):
         """What the model says of analyzed clips."""
         model = voice.speaker(controls.share)
         features = model.convert(clips, voice.references, controls)
-        if voice.tone is not None and isinstance(controls, TonedControls):
+        if voice.tone is not None and isinstance(controls, TonedControls) and controls.tone * controls.share:
             features = toned(features, voice.tone, controls.tone * controls.share, self.spec)
         like = clips.waveform if model.keeps_phase(controls) else None
         return Speech(features, model.pitch(clips, voice.references, controls), like)
@@ -222,6 +230,20 @@ class Converter(Hearing):
             "adaptation": asdict(self.adaptation) if self.model.adapts else None,
             "f0": self.f0.parameters() if "f0" in self.model.requires.of_clip else None,
         }  # fmt: skip
+
+
+def beginning(clip: Batch, frames: int, hop: int) -> Batch:
+    """What a batch holds of its first frames (B, F, T); what belongs to a whole clip stays."""
+    if clip.features.shape[2] <= frames:
+        return clip
+    return replace(
+        clip,
+        features=clip.features[..., :frames],
+        lengths=clip.lengths.clamp(max=frames),
+        f0=None if clip.f0 is None else clip.f0[..., :frames],
+        voiced=None if clip.voiced is None else clip.voiced[..., :frames],
+        waveform=None if clip.waveform is None else clip.waveform[..., : frames * hop],
+    )
 
 
 def _searching(loaded: Loaded, method: str | None) -> Description:

@@ -29,7 +29,8 @@ class Generated(Features):
     """Features (T, F) of each utterance said again by a model, with the utterance itself as the target's clip, if any.
 
     They are those of a conversion, as a vocoder hears them, not the bare output of a network: what is to be anonymized
-    first is so as in conversion, and what is rebuilt after the network (pix2pix's phases) is rebuilt.
+    first is so as in conversion, and what is rebuilt after the network (pix2pix's phases) is rebuilt; but they are not
+    given the tone of the target.
 
     Attributes:
         by: checkpoint of a conversion model of the same features.

@@ -67,7 +67,7 @@ class TonedControls(PitchControls):
         strength: 0 speaks with the source's own voice, 1 with the target's, between mixes.
         semitones: added to the target's pitch.
         pitch_range: factor on how far the melody moves from its mean (1: as the source's).
-        tone: how much is given of what the model's copy of the target lacks of its sound, 0 to 1.
+        tone: how much is given of what the model's copies of the target's clips lack of their sound, 0 to 1.
     """
 
     tone: Annotated[Number, Field(ge=0, le=1)] = 1.0

@@ -2,8 +2,8 @@
 
 A model hears a voice in a few seconds and makes of it what it has learned of voices: what it copies in that voice
 differs from the clip by a coloring that hardly changes from sound to sound. Its conversions lack the same, so it is
-given to them. What a recording puts there and not a voice, such as a telephone's missing bands, is larger: hence the
-limit.
+given to them. A band that moves less in the clip than in the copy holds noise, or nothing, as by telephone: it tells
+the less of the voice.
 """
 
 from collections.abc import Iterable
@@ -18,6 +18,7 @@ DEPTH = 4.0  # nepers (35 dB) below the loud frames, to which a frame counts as 
 LOUD = 0.95  # of all frames are less loud than those
 DOUBT = 100  # frames: what so few tell is believed by half
 LIMIT = 0.7  # nepers (6 dB) at most in a band
+TRUST = 2  # power of how much less a band moves in the clip, by which it is believed
 
 
 def tone_of(copies: Iterable[tuple[Tensor, Tensor]], spec: FeatureSpec) -> Tensor | None:
@@ -30,14 +31,15 @@ def tone_of(copies: Iterable[tuple[Tensor, Tensor]], spec: FeatureSpec) -> Tenso
     unit = per_neper(spec)
     if unit is None:
         return None
-    lacking, frames = torch.zeros(spec.rows), 0
-    for clip, copy in copies:
-        own = to_log_magnitude(clip, spec)[0]
-        there = spoken(own)
-        lacking = lacking.to(own) + (own - to_log_magnitude(copy, spec)[0])[:, there].sum(1)
-        frames += int(there.sum())
-    mean = lacking / (frames + DOUBT)
-    return unit * LIMIT * torch.tanh((mean - mean.mean()) / LIMIT)
+    pairs = [tuple(to_log_magnitude(each, spec)[0] for each in pair) for pair in copies]
+    there = [spoken(own) for own, _ in pairs]
+    own, copy = (torch.cat([pair[i][:, told] for pair, told in zip(pairs, there, strict=True)], dim=1) for i in (0, 1))
+    frames = own.shape[1]
+    moves = own.std(1, correction=0) / copy.std(1, correction=0).clamp(min=1e-3)
+    trust = moves.clamp(max=1.0) ** TRUST
+    lacking = (own - copy).mean(1)
+    lacking = lacking - (trust * lacking).sum() / trust.sum().clamp(min=1e-3)
+    return unit * LIMIT * torch.tanh(trust * lacking * frames / (frames + DOUBT) / LIMIT)
 
 
 def spoken(features: Tensor) -> Tensor:

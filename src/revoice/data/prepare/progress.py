@@ -1,4 +1,4 @@
-"""A progress bar that counts utterances and shows the speed against real time."""
+"""A progress bar that counts utterances, and shows the speed against real time where their audio is counted."""
 
 import sys
 import time
@@ -24,13 +24,13 @@ class Progress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]:.0f} x real time"),
+            TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not show,
         )
         self._lines = show and not self._bar.console.is_terminal
-        self._task = self._bar.add_task(title, total=total, speed=0.0)
+        self._task = self._bar.add_task(title, total=total, speed="")
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -45,7 +45,8 @@ class Progress:
         """Count some more utterances and their audio."""
         self.seconds += seconds
         elapsed = self._bar.tasks[0].elapsed or 0.0
-        self._bar.update(self._task, advance=utterances, speed=self.seconds / elapsed if elapsed else 0.0)
+        speed = f"{self.seconds / elapsed:.0f}x real time" if elapsed and self.seconds else ""
+        self._bar.update(self._task, advance=utterances, speed=speed)
         if self._lines and time.monotonic() - self._shown > LINE_EVERY:
             self._shown = time.monotonic()
             task = self._bar.tasks[0]

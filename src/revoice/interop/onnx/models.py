@@ -74,7 +74,8 @@ def _tone(spec: FeatureSpec) -> dict[str, Any]:
     unit = per_neper(spec)
     if unit is None:
         return {}
-    return {"tone": {"unit": unit, "depth": tone.DEPTH, "loud": tone.LOUD, "doubt": tone.DOUBT, "limit": tone.LIMIT}}
+    facts = {"depth": tone.DEPTH, "loud": tone.LOUD, "doubt": tone.DOUBT, "limit": tone.LIMIT, "trust": tone.TRUST}
+    return {"tone": {"unit": unit, **facts}}
 
 
 def shapes_of(model: ConversionModel, spec: FeatureSpec) -> Shapes:
