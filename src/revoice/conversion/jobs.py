@@ -63,9 +63,9 @@ class Result:
 
 def voice_of(converter: Converter, target: Target) -> Voice:
     """A target as a model hears it, with the embedding that it brings."""
-    voice = converter.voice(list(target.clips), tone=target.embedding is None)
     if target.embedding is None:
-        return voice
+        return converter.voice(list(target.clips))
+    voice = converter.voice(list(target.clips), tone=False)
     given = target.embedding[None].to(converter.device)
     return replace(voice, references=[replace(clip, embedding=given) for clip in voice.references])
 
