@@ -215,27 +215,38 @@ def converted(model: Path, about: dict, wave: np.ndarray, source: dict, target: 
     return np.concatenate(made, axis=2)
 
 
-def tone(model: Path, about: dict, wave: np.ndarray, target: dict, features: Features) -> np.ndarray:
-    """What a copy of the target in its own voice lacks of it on average, band by band (F, 1); 0 where no model does."""
-    how = about["onnx"].get("tone")
+def tone(model: Path, about: dict, wave: np.ndarray, target: dict, features: Features, made: np.ndarray) -> np.ndarray:
+    """What a conversion (1, F, T) lacks (F, T): what a copy of the target in its own voice lacks of it, on average and
+    where it sounds alike; 0 where no model does."""
+    how, add = about["onnx"].get("tone"), about["features"]["add"]
     if how is None:
         return np.zeros((1, 1))
-    heard, copy = (
-        (each.astype(np.float64) - about["features"]["add"]) / how["unit"]
+    heard, copy, said = (
+        (each.astype(np.float64) - add) / how["unit"]
         for each in (
             features.analyze(np.pad(wave, (0, max(0, about["features"]["n_fft"] - len(wave))))),
             converted(model, about, wave, clip(wave, "source", about, features, model), target)[0],
+            made[0],
         )
     )
     heard, copy = (each[:, : min(heard.shape[1], copy.shape[1])] for each in (heard, copy))
     level = np.log(np.exp(heard).sum(axis=0))
     there = level > np.quantile(level, how["loud"]) - how["depth"]
-    own, said = heard[:, there], copy[:, there]
-    trust = np.minimum(own.std(axis=1) / np.maximum(said.std(axis=1), 1e-3), 1) ** how["trust"]
-    lacking = (own - said).mean(axis=1)
-    lacking -= (trust * lacking).sum() / max(trust.sum(), 1e-3)
-    known = trust * lacking * there.sum() / (there.sum() + how["doubt"])
-    return how["unit"] * how["limit"] * np.tanh(known / how["limit"])[:, None]
+    own, copy = heard[:, there], copy[:, there]
+    spread, lacking = copy.std(axis=1), own - copy
+    trust = np.minimum(own.std(axis=1) / np.maximum(spread, 1e-3), 1) ** how["trust"]
+    mean, scale = lacking.mean(axis=1), np.maximum(spread, how["smallest"])[:, None] * len(spread) ** 0.5
+    known = trust * (mean - (trust * mean).sum() / max(trust.sum(), 1e-3)) * there.sum() / (there.sum() + how["doubt"])
+    center, parts = copy.mean(axis=1, keepdims=True), []
+    b = (copy - center) / scale
+    for first in range(0, said.shape[1], 1000):
+        a = (said[:, first : first + 1000] - center) / scale
+        apart = np.maximum((a**2).sum(axis=0)[:, None] + (b**2).sum(axis=0) - 2 * a.T @ b, 0)  # squared (T, N)
+        near = np.exp(-0.5 * apart / how["near"] ** 2)
+        parts.append(
+            known[:, None] + trust[:, None] * (lacking - mean[:, None]) @ near.T / (near.sum(1) + how["alone"])
+        )
+    return how["unit"] * how["limit"] * np.tanh(np.concatenate(parts, axis=1) / how["limit"])
 
 
 def meaning(spec: dict) -> dict:
@@ -322,7 +333,7 @@ def main(arguments: list[str] | None = None) -> None:
     if emotions:
         target["emotion"] = np.array([emotions.index(given.emotion)])
     made = converted(model, about, wave, source, target)
-    made = (made + tone(model, about, voice, target, features)).astype(np.float32)
+    made = (made + tone(model, about, voice, target, features, made)).astype(np.float32)
     made = np.clip(made, *about["features"]["clip"]) if about["features"]["clip"] else made
     said = (
         speak(given.vocoder, made, features.spec, melody(source, target))

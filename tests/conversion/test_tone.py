@@ -40,11 +40,28 @@ def test_it_is_what_copies_lack(preset: str, unit: float) -> None:
     color = unit * COLOR[:, None]
     found = tone_of([(clip, clip - color + 0.3 * unit) for clip in clips], spec)  # the level is another's care
     frames = sum(int(spoken(clip[0] / unit).sum()) for clip in clips)
-    expected = unit * LIMIT * torch.tanh(COLOR * frames / (frames + DOUBT) / LIMIT)
+    expected = COLOR * frames / (frames + DOUBT)
     assert found is not None and frames > 300
-    assert (found - expected).abs().max() < 0.02 * unit
+    assert (found.everywhere - expected).abs().max() < 0.02 and found.lacking.abs().max() < 1e-4
     half = toned(clips[0], found, 0.5, spec) - clips[0]
-    assert torch.allclose(half, 0.5 * found[:, None], atol=1e-5)
+    assert (half - 0.5 * unit * LIMIT * torch.tanh(expected / LIMIT)[:, None]).abs().max() < 0.02 * unit
+
+
+def test_what_belongs_to_a_sound_is_given_to_it() -> None:
+    spec = load_preset("mel_22k")
+    copies = [features_of(spec, 3.0), torch.randn(1, 80, 1).sin() * 2 + features_of(spec, 3.0)]
+    colors = [COLOR.roll(10)[:, None], COLOR.flip(0)[:, None]]  # two sounds, colored each in its way
+    tone = tone_of([(copy + color, copy) for copy, color in zip(copies, colors, strict=True)], spec)
+    assert tone is not None
+    for copy, color in zip(copies, colors, strict=True):
+        there = spoken(copy[0] + color)
+        given = toned(copy, tone, 1.0, spec) - copy
+        left, bare = (
+            (color - each)[:, there].abs().mean() for each in (given[0], tone.everywhere[:, None].expand_as(copy[0]))
+        )
+        assert left < 0.5 * bare
+    far = copies[0].flip(1)  # nothing sounds like this: what copies lack on average is all there is
+    assert (toned(far, tone, 1.0, spec) - far - tone.everywhere[:, None]).abs().max() < 0.05
 
 
 def test_no_band_moves_by_more_than_a_voice_may_and_few_frames_by_less() -> None:
@@ -53,8 +70,9 @@ def test_no_band_moves_by_more_than_a_voice_may_and_few_frames_by_less() -> None
     lacking = tone_of([(long, long - 9 * COLOR[:, None])], spec)
     doubted = tone_of([(short, short - COLOR[:, None])], spec)
     assert lacking is not None and doubted is not None
-    assert 0.9 * LIMIT < lacking.abs().max() <= LIMIT
-    assert doubted.abs().max() < 0.5 * COLOR.abs().max()
+    given, little = (toned(each, tone, 1.0, spec) - each for each, tone in ((long, lacking), (short, doubted)))
+    assert 0.9 * LIMIT < given.abs().max() <= LIMIT + 1e-5
+    assert little.abs().max() < 0.5 * COLOR.abs().max()
 
 
 def test_what_a_telephone_leaves_out_or_noise_fills_is_no_voice() -> None:
@@ -63,7 +81,16 @@ def test_what_a_telephone_leaves_out_or_noise_fills_is_no_voice() -> None:
     for floor in (-11.5, 0.0):  # nothing, and noise as loud as that
         heard = torch.where(cut[:, None], torch.full_like(copy, floor), copy)
         found = tone_of([(heard, copy)], spec)
-        assert found is not None and found.abs().max() < 0.02, floor
+        assert found is not None and (toned(copy, found, 1.0, spec) - copy).abs().max() < 0.02, floor
+
+
+def test_items_of_a_batch_are_given_what_each_lacks() -> None:
+    spec = load_preset("mel_22k")
+    copy, other = features_of(spec, 2.0), features_of(spec, 2.0)
+    tone = tone_of([(copy + 0.3 * torch.randn(80, copy.shape[2]), copy)], spec)
+    assert tone is not None
+    both = toned(torch.cat([copy, other]), tone, 1.0, spec)
+    assert torch.allclose(both, torch.cat([toned(each, tone, 1.0, spec) for each in (copy, other)]), atol=1e-5)
 
 
 def test_features_without_logarithms_have_none() -> None:
@@ -89,8 +116,10 @@ def test_conversions_are_given_as_much_as_asked_for(shipped: Converter, workplac
         return shipped.speech(heard.batch, voice, shipped.controls(controls)).features
 
     bare = said(tone=0)
-    assert torch.allclose(said() - bare, voice.tone[:, None], atol=1e-4)
-    assert torch.allclose(said(tone=0.25) - bare, 0.25 * voice.tone[:, None], atol=1e-4)
+    lacking = voice.tone.of(bare[0])
+    assert lacking.abs().max() > 0.1
+    assert torch.allclose(said() - bare, lacking, atol=1e-4)
+    assert torch.allclose(said(tone=0.25) - bare, 0.25 * lacking, atol=1e-4)
     assert torch.equal(said(strength=0), said(strength=0, tone=0))  # the source's own voice has the source's tone
     with pytest.raises(UserError, match="tone=2"):
         shipped.controls({"tone": 2})
@@ -104,6 +133,8 @@ def test_a_copy_comes_nearer_to_the_clip(shipped: Converter, workplace: Path) ->
     left = [(own.features - copy)[0][:, there] for copy in copies]
     bare, colored = (float((each.mean(1) - each.mean()).abs().mean()) for each in left)
     assert colored < 0.5 * bare
+    bare, colored = (float((each - each.mean()).abs().mean()) for each in left)
+    assert colored < 0.8 * bare
 
 
 def test_a_voice_that_brings_another_embedding_has_no_tone_of_its_clips(shipped: Converter, workplace: Path) -> None:

@@ -21,6 +21,7 @@ from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS, ConversionModel
 from revoice.nn.draws import Draws
+from revoice.nn.tone import Tone
 from revoice.settings import Count, Natural, NotNegative, Seed, checked, settings
 
 
@@ -77,13 +78,13 @@ class Voice:
         references: its clips as the model sees them, each a batch of one.
         model: the converter's model, as trained.
         moved: a copy adapted to the clips, None if there is none.
-        tone: what the model's copies of the clips lack (F,), see `nn.tone`; None: unknown.
+        tone: what the model's copies of the clips lack, see `nn.tone`; None: unknown.
     """
 
     references: list[Batch]
     model: ConversionModel
     moved: ConversionModel | None = None
-    tone: Tensor | None = None
+    tone: Tone | None = None
 
     def speaker(self, share: float) -> ConversionModel:
         """The model whose weights are `share` of the way from the trained to the adapted ones."""

@@ -18,7 +18,7 @@ from revoice.conversion.hearing import Heard, Hearing
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.base import Controls, ConversionModel, TonedControls
-from revoice.nn.tone import tone_of, toned
+from revoice.nn.tone import Tone, tone_of, toned
 from revoice.vocoders.base import VOCODERS, Vocoder
 
 TONE_SECONDS = 30.0  # of a target's clips, in which its tone is looked for
@@ -172,7 +172,7 @@ class Converter(Hearing):
         return Voice(references, self.model, moved, self._tone(references) if tone else None)
 
     @torch.no_grad()
-    def _tone(self, references: list[Batch]) -> Tensor | None:
+    def _tone(self, references: list[Batch]) -> Tone | None:
         """What the model's own copies of clips lack, of half a minute, where it has conversions made up for it."""
         controls, frames = self.model.Controls(), round(TONE_SECONDS * self.spec.frame_rate)
         if not isinstance(controls, TonedControls):

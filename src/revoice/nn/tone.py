@@ -1,12 +1,15 @@
-"""The tone of a voice: what a model's own copies of the target's clips lack of it on average, band by band.
+"""The tone of a voice: what a model's own copies of the target's clips lack of it, on average and sound by sound.
 
 A model hears a voice in a few seconds and makes of it what it has learned of voices: what it copies in that voice
-differs from the clip by a coloring that hardly changes from sound to sound. Its conversions lack the same, so it is
-given to them. A band that moves less in the clip than in the copy holds noise, or nothing, as by telephone: it tells
-the less of the voice.
+differs from the clip by a coloring, of which part is the same everywhere and part belongs to the sound. Its
+conversions lack the same, so it is given to them: the mean everywhere, and of what is left what the copies' most
+similar frames lack (Nadaraya and Watson's weighted mean, 1964). Similar are frames of what the model says, which is
+the same voice in both; so nothing of the source decides, and no model is asked for more than its features. A band
+that moves less in the clip than in the copy holds noise, or nothing, as by telephone: it tells the less of the voice.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,20 +19,46 @@ from revoice.audio.spec import FeatureSpec
 
 DEPTH = 4.0  # nepers (35 dB) below the loud frames, to which a frame counts as speech
 LOUD = 0.95  # of all frames are less loud than those
-DOUBT = 100  # frames: what so few tell is believed by half
-LIMIT = 0.7  # nepers (6 dB) at most in a band
+DOUBT = 100  # frames: what so few tell on average is believed by half
+NEAR = 0.3  # deviations of a band, on average over the bands, by which similar frames differ
+ALONE = 0.1  # of an equal frame, whose weight the mean has against all similar ones
+LIMIT = 1.2  # nepers (10 dB) at most in a band
 TRUST = 2  # power of how much less a band moves in the clip, by which it is believed
+SMALLEST = 0.1  # nepers that a band is taken to move at least
 
 
-def tone_of(copies: Iterable[tuple[Tensor, Tensor]], spec: FeatureSpec) -> Tensor | None:
-    """What copies lack of a voice (F,), in the units of the features; None of features that are no logarithms.
+@dataclass(frozen=True)
+class Tone:
+    """What copies lack of a voice, in nepers; made by `tone_of`.
+
+    Attributes:
+        everywhere: on average (F,).
+        frames: the copies' N frames of speech (F, N).
+        lacking: what each lacks beyond the average (F, N).
+    """
+
+    everywhere: Tensor
+    frames: Tensor
+    lacking: Tensor
+
+    def of(self, said: Tensor) -> Tensor:
+        """What a conversion (F, T) lacks (F, T); both are log-magnitudes."""
+        center = self.frames.mean(1, keepdim=True)
+        scale = self.frames.std(1, correction=0, keepdim=True).clamp(min=SMALLEST) * len(center) ** 0.5
+        apart = torch.cdist(((said - center) / scale).T, ((self.frames - center) / scale).T)  # (T, N)
+        near = (-0.5 * (apart / NEAR) ** 2).exp()
+        local = self.lacking @ near.T / (near.sum(1) + ALONE)
+        return LIMIT * torch.tanh((self.everywhere[:, None] + local) / LIMIT)
+
+
+def tone_of(copies: Iterable[tuple[Tensor, Tensor]], spec: FeatureSpec) -> Tone | None:
+    """What copies lack of a voice; None of features that are no logarithms.
 
     Args:
         copies: features (1, F, T) of clips of the voice, each with those of the same said again in this voice.
         spec: of the features.
     """
-    unit = per_neper(spec)
-    if unit is None:
+    if per_neper(spec) is None:
         return None
     pairs = [tuple(to_log_magnitude(each, spec)[0] for each in pair) for pair in copies]
     there = [spoken(own) for own, _ in pairs]
@@ -37,9 +66,10 @@ def tone_of(copies: Iterable[tuple[Tensor, Tensor]], spec: FeatureSpec) -> Tenso
     frames = own.shape[1]
     moves = own.std(1, correction=0) / copy.std(1, correction=0).clamp(min=1e-3)
     trust = moves.clamp(max=1.0) ** TRUST
-    lacking = (own - copy).mean(1)
-    lacking = lacking - (trust * lacking).sum() / trust.sum().clamp(min=1e-3)
-    return unit * LIMIT * torch.tanh(trust * lacking * frames / (frames + DOUBT) / LIMIT)
+    lacking = own - copy
+    mean = lacking.mean(1)
+    colored = mean - (trust * mean).sum() / trust.sum().clamp(min=1e-3)
+    return Tone(trust * colored * frames / (frames + DOUBT), copy, trust[:, None] * (lacking - mean[:, None]))
 
 
 def spoken(features: Tensor) -> Tensor:
@@ -48,7 +78,10 @@ def spoken(features: Tensor) -> Tensor:
     return level > level.quantile(LOUD) - DEPTH
 
 
-def toned(features: Tensor, tone: Tensor, share: float, spec: FeatureSpec) -> Tensor:
-    """Features (B, F, T) with so much of a tone (F,)."""
-    colored = features + share * tone[:, None]
+def toned(features: Tensor, tone: Tone, share: float, spec: FeatureSpec) -> Tensor:
+    """Features (B, F, T) with so much of a tone."""
+    unit = per_neper(spec)
+    assert unit is not None, "there is no tone of such features"
+    lacking = torch.stack([tone.of(said) for said in to_log_magnitude(features, spec)])
+    colored = features + share * unit * lacking
     return colored.clamp(*spec.clip) if spec.clip else colored

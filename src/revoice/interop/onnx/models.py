@@ -74,8 +74,8 @@ def _tone(spec: FeatureSpec) -> dict[str, Any]:
     unit = per_neper(spec)
     if unit is None:
         return {}
-    facts = {"depth": tone.DEPTH, "loud": tone.LOUD, "doubt": tone.DOUBT, "limit": tone.LIMIT, "trust": tone.TRUST}
-    return {"tone": {"unit": unit, **facts}}
+    names = ("depth", "loud", "doubt", "near", "alone", "limit", "trust", "smallest")
+    return {"tone": {"unit": unit, **{name: getattr(tone, name.upper()) for name in names}}}
 
 
 def shapes_of(model: ConversionModel, spec: FeatureSpec) -> Shapes:
