@@ -23,7 +23,7 @@ from revoice.training.adversary import critic_sizes
 from revoice.training.codes import adopt_codes, require_emotions, require_same_codes, settle_codes
 from revoice.training.config import TrainConfig
 from revoice.training.content import adopt, carry_over, fitted, made_fields, settle
-from revoice.training.trainer import Place, TrainerSettings, place, precision
+from revoice.training.trainer import Place, TrainerSettings, place, precision, slowed_by_bf16
 
 log = logging.getLogger(__name__)
 MOMENTS = {"muon": 1}  # numbers that an optimizer keeps for each weight; others keep two
@@ -158,6 +158,8 @@ def describe(parts: Parts, config: Mapping[str, Any]) -> str:
         f"trainer   {where.devices} x {where.accelerator}, precision {precision(parts.trainer, where)}, "
         f"{config['max_iterations']} iterations of {parts.data.batch_size} crops",
     ]
+    if where.accelerator == "cpu" and parts.trainer.precision == "bf16-mixed" and (times := slowed_by_bf16()) > 2:
+        lines.append(f"slow      products in bf16 take {times:.0f} times as long here: leave trainer.precision out")
     critics = critic_sizes(config.get("critics") or {}, parts.model.judged)
     if critics:
         lines.append("critics   " + ", ".join(f"{name} {size:,}" for name, size in critics.items()))
