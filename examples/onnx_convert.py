@@ -218,13 +218,15 @@ def converted(model: Path, about: dict, wave: np.ndarray, source: dict, target: 
 def tone(model: Path, about: dict, wave: np.ndarray, target: dict, features: Features, made: np.ndarray) -> np.ndarray:
     """What a conversion (1, F, T) lacks (F, T): what a copy of the target in its own voice lacks of it, on average and
     where it sounds alike; 0 where no model does."""
-    how, add = about["onnx"].get("tone"), about["features"]["add"]
+    how, spec = about["onnx"].get("tone"), about["features"]
     if how is None:
         return np.zeros((1, 1))
+    wave = wave[: int(how["seconds"] * spec["sample_rate"])]
+    bounds = spec["clip"] or (-np.inf, np.inf)
     heard, copy, said = (
-        (each.astype(np.float64) - add) / how["unit"]
+        (np.clip(each.astype(np.float64), *bounds) - spec["add"]) / how["unit"]
         for each in (
-            features.analyze(np.pad(wave, (0, max(0, about["features"]["n_fft"] - len(wave))))),
+            features.analyze(np.pad(wave, (0, max(0, spec["n_fft"] - len(wave))))),
             converted(model, about, wave, clip(wave, "source", about, features, model), target)[0],
             made[0],
         )
@@ -233,20 +235,24 @@ def tone(model: Path, about: dict, wave: np.ndarray, target: dict, features: Fea
     level = np.log(np.exp(heard).sum(axis=0))
     there = level > np.quantile(level, how["loud"]) - how["depth"]
     own, copy = heard[:, there], copy[:, there]
-    spread, lacking = copy.std(axis=1), own - copy
+    spread, center, lacking = copy.std(axis=1), copy.mean(axis=1, keepdims=True), own - copy
     trust = np.minimum(own.std(axis=1) / np.maximum(spread, 1e-3), 1) ** how["trust"]
-    mean, scale = lacking.mean(axis=1), np.maximum(spread, how["smallest"])[:, None] * len(spread) ** 0.5
+    mean, around = lacking.mean(axis=1), copy - center
     known = trust * (mean - (trust * mean).sum() / max(trust.sum(), 1e-3)) * there.sum() / (there.sum() + how["doubt"])
-    center, parts = copy.mean(axis=1, keepdims=True), []
-    b = (copy - center) / scale
+    trend = np.minimum((lacking * around).mean(axis=1) / np.maximum((around**2).mean(axis=1), 1e-3), 0)
+    lacking = trust[:, None] * (lacking - mean[:, None] - trend[:, None] * around)
+    scale, parts = np.maximum(spread, how["smallest"])[:, None] * len(spread) ** 0.5, []
+    b = around / scale
     for first in range(0, said.shape[1], 1000):
         a = (said[:, first : first + 1000] - center) / scale
         apart = np.maximum((a**2).sum(axis=0)[:, None] + (b**2).sum(axis=0) - 2 * a.T @ b, 0)  # squared (T, N)
         near = np.exp(-0.5 * apart / how["near"] ** 2)
-        parts.append(
-            known[:, None] + trust[:, None] * (lacking - mean[:, None]) @ near.T / (near.sum(1) + how["alone"])
-        )
-    return how["unit"] * how["limit"] * np.tanh(np.concatenate(parts, axis=1) / how["limit"])
+        parts.append(lacking @ near.T / (near.sum(axis=1) + how["alone"]))
+    side, local = how["either_side"], np.concatenate(parts, axis=1)
+    local = np.lib.stride_tricks.sliding_window_view(
+        np.pad(local, ((0, 0), (side, side)), mode="edge"), 2 * side + 1, 1
+    )
+    return how["unit"] * how["limit"] * np.tanh((known[:, None] + local.mean(axis=2)) / how["limit"])
 
 
 def meaning(spec: dict) -> dict:

@@ -25,6 +25,7 @@ def shared_dir() -> Path | None:
     return path if path.is_dir() else None
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """More than there are cores, for `-n auto`: a third of the time tests wait for what they started."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,10 +18,8 @@ from revoice.conversion.hearing import Heard, Hearing
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
 from revoice.models.base import Controls, ConversionModel, TonedControls
-from revoice.nn.tone import Tone, tone_of, toned
+from revoice.nn.tone import SECONDS, Tone, tone_of, toned
 from revoice.vocoders.base import VOCODERS, Vocoder
-
-TONE_SECONDS = 30.0  # of a target's clips, in which its tone is looked for
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ class Converter(Hearing):
     @torch.no_grad()
     def _tone(self, references: list[Batch]) -> Tone | None:
         """What the model's own copies of clips lack, of half a minute, where it has conversions made up for it."""
-        controls, frames = self.model.Controls(), round(TONE_SECONDS * self.spec.frame_rate)
+        controls, frames = self.model.Controls(), round(SECONDS * self.spec.frame_rate)
         if not isinstance(controls, TonedControls):
             return None
         pairs = []

@@ -74,7 +74,7 @@ def _tone(spec: FeatureSpec) -> dict[str, Any]:
     unit = per_neper(spec)
     if unit is None:
         return {}
-    names = ("depth", "loud", "doubt", "near", "alone", "limit", "trust", "smallest")
+    names = ("seconds", "depth", "loud", "doubt", "near", "alone", "either_side", "limit", "trust", "smallest")
     return {"tone": {"unit": unit, **{name: getattr(tone, name.upper()) for name in names}}}
 
 
