@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from revoice.audio.features import extract
 from revoice.audio.pitch import pitch_for
 from revoice.audio.pitch_network import pitch_network
 from revoice.audio.presets import load_preset
+from revoice.audio.scale import to_log_magnitude
 from revoice.audio.speaker import SpeakerEncoder
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import Loaded, load_checkpoint
@@ -224,19 +226,24 @@ def test_the_example_converts_waveforms_longer_than_a_window(speaking: tuple[Loa
     assert np.abs(heard[1] - heard[2] - given).max() < 1e-4 and np.abs(heard[0] - heard[2]).max() > 1e-4
 
 
-def test_the_example_gives_the_tone_of_the_target(speaking: tuple[Loaded, Path]) -> None:
+@pytest.mark.parametrize("bounds", [None, (-8.0, -1.0)])
+def test_the_example_gives_the_tone_of_the_target(
+    speaking: tuple[Loaded, Path], bounds: tuple[float, float] | None
+) -> None:
     (loaded, graph), program = speaking, the_example()
     about = json.loads(graph.with_suffix(".json").read_text())
+    about["features"]["clip"] = bounds
+    spec = replace(loaded.spec, clip=bounds)
     features = program.Features(about["features"], dict(np.load(graph.with_suffix(".npz"))))
-    wave = speech(2.0, 22050, 180)[: 170 * loaded.spec.hop + 100]
+    wave = speech(2.0, 22050, 180)[: 170 * spec.hop + 100]
     target = program.clip(wave, "target", about, features, graph)
     source = program.clip(wave, "source", about, features, graph)
     copy = torch.from_numpy(program.converted(graph, about, wave, source, target))
-    heard = extract(torch.from_numpy(wave.astype(np.float32)), loaded.spec)
-    expected = tone_of([(heard[None], copy[..., : heard.shape[1]])], loaded.spec)  # without the frame of padding
-    assert expected is not None
+    heard = extract(torch.from_numpy(wave.astype(np.float32)), spec)
+    expected = tone_of([(heard[None], copy[..., : heard.shape[1]])], spec)  # without the frame of padding
     made = torch.cat([copy, copy.flip(2)] * 4, dim=2)
-    given = expected.of(made[0])
+    assert expected is not None
+    given = expected.of(to_log_magnitude(made, spec)[0])
     assert given.abs().max() > 0.1 and expected.lacking.abs().max() > 0.1
     found = program.tone(graph, about, wave, target, features, made.numpy())
     assert np.abs(found - given.numpy()).max() < 1e-3
