@@ -25,13 +25,6 @@ def shared_dir() -> Path | None:
     return path if path.is_dir() else None
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """More than there are cores, for `-n auto`: a third of the time tests wait for what they started."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", cores + min(cores // 2, 4)))
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """`shared_dir()`, or skip."""
