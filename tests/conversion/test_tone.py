@@ -22,6 +22,11 @@ from revoice.nn.tone import ALONE, DOUBT, LIMIT, NEAR, Tone, spoken, tone_of, to
 COLOR = torch.linspace(-0.4, 0.4, 80) ** 3 * 4  # nepers, of mean 0
 
 
+@pytest.fixture(autouse=True)
+def the_same_noise() -> None:
+    torch.manual_seed(0)
+
+
 def speech(seconds: float, rate: int) -> torch.Tensor:
     time = torch.arange(int(seconds * rate)) / rate
     tones = torch.stack([torch.sin(2 * torch.pi * 140 * k * time) / k for k in range(1, 40)]).sum(0)
