@@ -38,10 +38,10 @@ class Measure(Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == WARM - 1:
-            _wait()
+            wait()
             self.began = time.perf_counter()
         if batch_idx == WARM + self.steps - 1:
-            _wait()
+            wait()
             self.loop = self.steps / (time.perf_counter() - self.began)
             self._by_itself(trainer, pl_module, batch)
 
@@ -50,7 +50,7 @@ class Measure(Callback):
             began = time.perf_counter()
             for number in range(self.steps):
                 module.training_step(batch, number)
-            _wait()
+            wait()
             self.step = (time.perf_counter() - began) / self.steps
             if torch.cuda.is_available():
                 self._profile(module, batch)
@@ -59,13 +59,14 @@ class Measure(Callback):
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             for number in range(3):
                 module.training_step(batch, number)
-            _wait()
+            wait()
         events = [event for event in profile.key_averages() if event.self_device_time_total > 0]
         self.kernels = sum(event.count for event in events) / 3
         self.working = sum(event.self_device_time_total for event in events) / 3 / 1e6
 
 
-def _wait() -> None:
+def wait() -> None:
+    """Until a GPU has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

@@ -3,7 +3,8 @@
     python benchmarks/speechsplit_step.py [steps] [items]
 
 The plain way is eager float32 with a loop over items and segments wherever something is resampled; both have the same
-weights and draws, and in float32 the same loss. Prints milliseconds of both and their ratio, in one run.
+weights and draws, and in float32 the same loss. Prints milliseconds of both and their ratio, in one run, on a GPU if
+there is one.
 """
 
 import sys
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from gpu_step import wait
 from systems import system
 from torch import Tensor
 
@@ -30,8 +32,9 @@ STEPS_TIMED, ITEMS = 5, 16
 def plain_loss(model: SpeechSplit, batch: Batch) -> Tensor:
     """The loss of G, item by item wherever the published program goes from item to item."""
     assert batch.draws is not None and batch.f0 is not None
-    spread = model.frames - model.shortest + 1
-    lengths = (model.shortest + batch.draws.integers("lengths", spread)).clamp(max=int(batch.lengths.max()))
+    spread, device = model.frames - model.shortest + 1, batch.features.device
+    lengths = model.shortest + batch.draws.integers("lengths", spread, device=device)
+    lengths = lengths.clamp(max=int(batch.lengths.max()))
     statistics = model.statistics(batch)
     mels, contours = [], []
     for item in range(len(batch)):
@@ -84,13 +87,13 @@ def down(encoder: Encoder, x: Tensor) -> Tensor:
 def resampled(x: Tensor, lengths: list[int], draws: Draws, name: str, longest: int) -> Tensor:
     """(B, C, T) resampled as `nn.random_resampling` does, in loops."""
     count = segments(longest)
-    scales = draws.uniform(f"{name}/scales", count) + 0.5
-    sizes = SHORTEST + draws.integers(f"{name}/sizes", LONGEST - SHORTEST + 1, count)
+    scales = draws.uniform(f"{name}/scales", count, device=x.device) + 0.5
+    sizes = SHORTEST + draws.integers(f"{name}/sizes", LONGEST - SHORTEST + 1, count, device=x.device)
     rows = []
     for item, length in enumerate(lengths):
         pieces, offset = [], 0
         for scale, size in zip(scales[item], sizes[item].tolist(), strict=True):
-            place = torch.arange(64) / scale
+            place = torch.arange(64, device=x.device) / scale
             floor = place.floor()
             kept = (floor < size - 1) & (floor + offset < length - 1)
             low = floor[kept].long() + offset
@@ -104,7 +107,7 @@ def resampled(x: Tensor, lengths: list[int], draws: Draws, name: str, longest: i
 
 def ours(model: SpeechSplit, batch: Batch, half: bool) -> Tensor:
     """As `train.py` computes it."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with torch.autocast(batch.features.device.type, torch.bfloat16, enabled=half):
         return model.play(batch, GENERATOR).losses["reconstruction"]
 
 
@@ -113,6 +116,7 @@ def timed(model: SpeechSplit, batch: Batch, loss: Callable[[SpeechSplit, Batch],
     given = replace(batch, draws=Draws(0, step, 0, len(batch), len(batch)))
     began = time.perf_counter()
     loss(model, given).backward()
+    wait()
     found = 1000 * (time.perf_counter() - began)
     model.zero_grad()
     return found
@@ -120,8 +124,9 @@ def timed(model: SpeechSplit, batch: Batch, loss: Callable[[SpeechSplit, Batch],
 
 def main(steps: int = STEPS_TIMED, items: int = ITEMS) -> None:
     """Time all ways in turn, so that a busy machine slows each; the fastest step of each counts."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = system("speechsplit")
-    model, batch = chosen.model, chosen.batch(items)
+    model, batch = chosen.model.to(device), chosen.batch(items).to(device)
     with torch.no_grad():
         plain, same = float(plain_loss(model, batch)), float(model.play(batch, GENERATOR).losses["reconstruction"])
     print(f"loss {plain:.6f} the plain way, {same:.6f} here, both in float32")

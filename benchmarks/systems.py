@@ -25,7 +25,7 @@ from revoice.training.trainer import build_trainer, settings_of
 from revoice.vocoders.base import VOCODERS
 
 SPEAKERS = 109
-VOCODER_PRESETS = ("vocos", "vocos_small")
+VOCODER_PRESETS = ("vocos", "vocos_small", "source_filter")
 
 
 @dataclass(frozen=True)

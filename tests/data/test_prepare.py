@@ -50,6 +50,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return speakers_folder(tmp_path_factory.mktemp("corpus"), speakers=3, clips=4)
 
 
+@pytest.mark.parametrize(("worth", "workers"), [(600.0, 0), (2.0, 2)])
+def test_long_recordings_are_worth_a_worker_however_few_they_are(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, worth: float,
+    workers: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(module, "SECONDS_WORTH_A_WORKER", worth)
+    monkeypatch.setattr(module, "usable_cpus", lambda: 2)
+    with caplog.at_level("INFO", logger="revoice"):
+        run(corpus, tmp_path, workers=None)
+    assert f"({workers} workers)" in caplog.text
+
+
 def test_shards_hold_what_conversion_computes(corpus: Path, tmp_path: Path) -> None:
     prepared = run(corpus, tmp_path, ("features", "f0", "waveform"))
     assert len(prepared.manifest) == 12 and not prepared.rejected

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from revoice.audio.features import extract
@@ -23,10 +24,14 @@ def test_features_sound_like_the_voice_of_their_recording(shared: Path) -> None:
     assert bool((cosines.argmax(1) == torch.arange(len(cosines))).all())
 
 
-def test_quiet_features_are_raised_and_have_gradients() -> None:
+@pytest.mark.parametrize("device", [
+    "cpu",
+    pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]),
+])  # fmt: skip
+def test_quiet_features_are_raised_and_have_gradients(device: str) -> None:
     spec = load_preset("mel_22k")
-    features = (torch.randn(2, 80, 138, generator=torch.Generator().manual_seed(0)) - 4).requires_grad_()
-    voices = torch.from_numpy(np.eye(256, dtype=np.float32)[:2])
+    features = (torch.randn(2, 80, 138, generator=torch.Generator().manual_seed(0)) - 4).to(device).requires_grad_()
+    voices = torch.from_numpy(np.eye(256, dtype=np.float32)[:2]).to(device)
     voice_mismatch(features, voices, voices.flip(0), spec).backward()
     assert bool(torch.isfinite(features.grad).all()) and features.grad.abs().sum() > 0
     with torch.no_grad():

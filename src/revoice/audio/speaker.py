@@ -49,6 +49,7 @@ class SpeakerEncoder(nn.Module):
         self.linear = nn.Linear(256, EMBEDDING)
         self.load_state_dict(_weights(Path(weights) if weights else _packaged_weights()))
         self.requires_grad_(False).eval()
+        self.lstm.train()  # nothing in it differs, but cuDNN gives gradients in this mode alone
 
     def forward(self, mels: Tensor) -> Tensor:
         """Partial utterances (N, T, 40) of power mels -> unit vectors (N, 256); differentiable."""

@@ -34,7 +34,7 @@ class Stft(nn.Module):
     def weight(self, frames: int) -> Tensor:
         """One over the sum of the squared windows (samples,): what makes `inverse` exact."""
         total = self._overlap_add(self.window.square().expand(1, frames, -1))[0]
-        return torch.where(total > torch.finfo(total.dtype).tiny, total, 1.0).reciprocal()
+        return total.masked_fill(total <= torch.finfo(total.dtype).tiny, 1.0).reciprocal()
 
     def _overlap_add(self, frames: Tensor) -> Tensor:
         """Windowed frames (B, T, n_fft) -> (B, samples): only the window's support is added, hop by hop."""

@@ -1,6 +1,7 @@
 """What is said in a waveform, step by step with the frames of a feature matrix, by the encoder of a recognizer."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any
 
 import torch
@@ -85,9 +86,16 @@ class RecognizedContent(nn.Module):
         frames = waveform.shape[-1] // self.hop if frames is None else frames
         spec = load_preset(PRESET)
         with torch.autocast(waveform.device.type, enabled=False):
-            heard = torchaudio.functional.resample(waveform.float(), self.sample_rate, spec.sample_rate)
+            heard = _resampler(self.sample_rate, spec.sample_rate, str(waveform.device))(waveform.float())
             short = spec.n_fft - heard.shape[-1]
             heard = nn.functional.pad(heard, (0, short)) if short > 0 else heard
             log_mel = extractor(spec, str(waveform.device))(heard)
         steps = self.encoder(log_mel).transpose(1, 2)
         return interpolated(steps, frames, RATE * self.hop / self.sample_rate)
+
+
+@lru_cache(maxsize=8)
+def _resampler(rate: int, wanted: int, device: str) -> nn.Module:
+    """Made once: its kernel would be a copy to the GPU in every iteration."""
+    with torch.inference_mode(False):
+        return torchaudio.transforms.Resample(rate, wanted, dtype=torch.float32).to(device)

@@ -67,7 +67,7 @@ class TrainerSettings:
     clip: NotNegative | None = None
     accumulate: Annotated[Count, Field(le=1 << 16)] = 1
     compile: Flag = False
-    graph: Flag | None = False
+    graph: Flag | None = None
     threads: Annotated[Whole, Field(ge=1, le=1024)] | None = None
     deterministic: Flag = False
     log_every: Count = 20
@@ -161,6 +161,7 @@ def build_trainer(
     for name in ("pytorch_lightning", "lightning_fabric"):  # its hints are for people who write the training loop
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair
+    warnings.filterwarnings("ignore", "To copy construct from a tensor")  # its monitor of rates: replays keep tensors
     if settings.threads:
         torch.set_num_threads(settings.threads)
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)  # read by the processes that DDP starts

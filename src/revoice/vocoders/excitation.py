@@ -71,7 +71,7 @@ def _periods(f0: Tensor, spec: FeatureSpec) -> Tensor:
 def _held(f0: Tensor) -> Tensor:
     """Unvoiced frames take the pitch of the voiced one before them (at the beginning: of the first; 100 Hz if none)."""
     place = torch.arange(f0.shape[1], device=f0.device).expand_as(f0)
-    before = torch.where(f0 > 0, place, -1).cummax(1).values
+    before = place.masked_fill(f0 <= 0, -1).cummax(1).values
     first = (f0 > 0).int().argmax(1, keepdim=True)
     held = f0.gather(1, torch.where(before < 0, first, before))
-    return torch.where(held > 0, held, 100.0)
+    return held.masked_fill(held <= 0, 100.0)

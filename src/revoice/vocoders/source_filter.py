@@ -105,12 +105,11 @@ class SourceFilter(ConvNeXtVocoder):
         Recordings of a lower rate would teach that nothing is ever there.
         """
         size = made.shape[1]
-        above = (
-            torch.fft.rfftfreq(size, 1 / self.spec.sample_rate, device=made.device) > self.spec.top_frequency + _EDGE
-        )
+        above = math.floor((self.spec.top_frequency + _EDGE) * size / self.spec.sample_rate) + 1  # bins up to there
         power = torch.fft.rfft(recordings[:, :size].float(), n=size).abs().square()
-        empty = power[:, above].sum(1) < _NOTHING * power.sum(1)
-        return torch.fft.irfft(torch.fft.rfft(made) * ~(above & empty[:, None]), n=size)
+        empty = power[:, above:].sum(1) < _NOTHING * power.sum(1)
+        bins = torch.arange(power.shape[1], device=made.device) >= above
+        return torch.fft.irfft(torch.fft.rfft(made) * ~(bins & empty[:, None]), n=size)
 
     def _heard(self, batch: Batch, real: Tensor) -> Tensor:
         made = batch.generated

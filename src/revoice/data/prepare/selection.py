@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import soundfile
+
 from revoice.audio.ffmpeg import BY_FFMPEG, available
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.data.fields.base import Field
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 CHUNK = 16  # utterances a worker takes at a time
 CHUNK_BYTES = 32 << 20  # ... unless their files are larger than this
 WORTH_A_WORKER = 250  # utterances that repay starting one more process
+SECONDS_WORTH_A_WORKER = 600.0  # of recordings that do so, too, however few they are
+_LOOKED_AT = 16  # files whose lengths stand for those of all
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class Selection:
         if not total:
             return
         if workers is None:
-            workers = min(usable_cpus(), total // WORTH_A_WORKER)
+            worth = max(total / WORTH_A_WORKER, _seconds(chunks) / SECONDS_WORTH_A_WORKER)
+            workers = min(usable_cpus(), int(worth))
             workers = workers if workers > 1 else 0
         labels = ", ".join(f.label for f in fields)
         log.info("preparing %s of %d utterances into %s (%d workers)", labels, total, self.folder, workers)
@@ -191,6 +196,17 @@ def _name(manifest: Manifest, trim_db: float | None, shard_utterances: int) -> s
     if any(Path(row.path).suffix.lower() in BY_FFMPEG for row in manifest) and not available():
         lines.append("without PyAV")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _seconds(chunks: Sequence[Chunk]) -> float:
+    """About how long all recordings are, by the headers of some."""
+    files = [file for chunk in chunks for id, _, file in chunk.utterances if id not in chunk.problems]
+    some = files[:: -(-len(files) // _LOOKED_AT)] if files else []
+    found = 0.0
+    for file in some:
+        with suppress(OSError, RuntimeError):  # whatever is wrong with it, or not libsndfile's, is for the worker
+            found += soundfile.info(str(file)).duration if file.stat().st_size else 0.0
+    return found / max(len(some), 1) * len(files)
 
 
 def _chunk_size(files: Sequence[Path]) -> int:

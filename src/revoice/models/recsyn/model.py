@@ -232,6 +232,6 @@ class RecSyn(Coder):
 def _levels(f0: Tensor) -> Tensor:
     """Mean log-f0 (B,) of crops (B, T); that of 150 Hz where nothing is voiced."""
     voiced = f0 > 0
-    total = torch.where(voiced, f0.clamp(min=1).log(), 0).sum(1)
+    total = (voiced * f0.clamp(min=1).log()).sum(1)
     count = voiced.sum(1)
-    return torch.where(count > 0, total / count.clamp(min=1), math.log(150.0))
+    return (total / count.clamp(min=1)).masked_fill(count == 0, math.log(150.0))
