@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from revoice.training.loggers import build_loggers
+from revoice.training.loggers import build_loggers, told
 
 if TYPE_CHECKING:
     from revoice.evaluation.evaluate import Evaluation
@@ -21,18 +21,25 @@ def log_evaluations(
         folder: of the report; the loggers write below it.
         evaluations: one for each system.
     """
-    for logger in build_loggers(settings, folder):
-        logger.log_metrics(means(evaluations), step=0)
-        keys = list(dict.fromkeys(c.key for e in evaluations for c in e.columns if c.explain))
-        rows = [
-            [e.name, group, record["source"], record["target_speaker"], *(_plain(record.get(key)) for key in keys)]
-            for e in evaluations
-            for group, records in e.records.items()
-            for record in records
-        ]
-        if hasattr(logger, "log_conversions"):
-            logger.log_conversions(["system", "group", "source", "target", *keys], rows, folder / "report.html")
-        logger.finalize("success")
+    loggers = build_loggers(settings, folder)
+    with told(loggers):
+        for logger in loggers:
+            logger.log_metrics(means(evaluations), step=0)
+            if hasattr(logger, "log_conversions"):
+                keys, rows = _conversions(evaluations)
+                logger.log_conversions(["system", "group", "source", "target", *keys], rows, folder / "report.html")
+
+
+def _conversions(evaluations: "Sequence[Evaluation]") -> tuple[list[str], list[list[Any]]]:
+    """What is measured of each conversion, and those with their numbers."""
+    keys = list(dict.fromkeys(c.key for e in evaluations for c in e.columns if c.explain))
+    rows = [
+        [e.name, group, record["source"], record["target_speaker"], *(_plain(record.get(key)) for key in keys)]
+        for e in evaluations
+        for group, records in e.records.items()
+        for record in records
+    ]
+    return keys, rows
 
 
 def means(evaluations: "Sequence[Evaluation]") -> dict[str, float]:

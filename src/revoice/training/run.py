@@ -3,15 +3,13 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
@@ -23,7 +21,7 @@ from revoice.training.adversary import take_critics
 from revoice.training.build import Parts, build, describe
 from revoice.training.callbacks import Run, build_callbacks
 from revoice.training.config import check
-from revoice.training.loggers import build_loggers
+from revoice.training.loggers import build_loggers, told
 from revoice.training.module import VoiceModule
 from revoice.training.reporter import Reporter
 from revoice.training.resume import Resume, resume_from, resumed
@@ -104,7 +102,7 @@ def train(config: Mapping[str, Any], folder: Path, compared: bool = False) -> Ou
             for child in network.children():
                 for layer in child if isinstance(child, nn.ModuleList) else [child]:
                     layer.compile()
-    with _closing(loggers):
+    with told(loggers):
         if trainer.is_global_zero:
             for line in ["", *describe(parts, config).splitlines()]:
                 log.info("%s", line)
@@ -125,22 +123,6 @@ def _fit(trainer: Trainer, module: VoiceModule, parts: Parts, resume: Resume | N
     except torch._dynamo.exc.TorchDynamoException as error:
         why = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"trainer.compile=true: torch.compile fails here ({why[0]}): leave it out") from error
-
-
-@contextmanager
-def _closing(loggers: Sequence[Logger]) -> Iterator[None]:
-    """The loggers are told at the end how it went; a sweep's next job must start a run of its own in wandb."""
-    status = "failed"
-    try:
-        yield
-        status = "success"
-    finally:
-        for logger in loggers:
-            logger.finalize(status)
-        if any(isinstance(logger, WandbLogger) for logger in loggers):
-            import wandb
-
-            wandb.finish(exit_code=int(status == "failed"))
 
 
 def _done_before(folder: Path, resume: Resume) -> Outcome:

@@ -1,6 +1,7 @@
 """Experiment loggers by name: one file each; `configs/logger/NAME.yaml` chooses them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +36,25 @@ def build_loggers(
     sweep = sweep_of(folder)
     name = f"{sweep}/{folder.name}" if sweep else folder.name  # jobs have numbers, the same ones in every sweep
     return [LOGGERS.build(kind, values or {}).make(folder, name, done) for kind, values in settings.items()]
+
+
+@contextmanager
+def told(loggers: "Sequence[Logger]") -> Iterator[None]:
+    """All loggers are told at the end how it went, and wandb that its run is over: the next is another."""
+    status = "failed"
+    try:
+        yield
+        status = "success"
+    finally:
+        for logger in loggers:
+            logger.finalize(status)
+        if loggers:
+            from pytorch_lightning.loggers import WandbLogger
+
+            if any(isinstance(logger, WandbLogger) for logger in loggers):
+                import wandb
+
+                wandb.finish(exit_code=int(status == "failed"))
 
 
 def sweep_of(folder: Path) -> str | None:
