@@ -184,10 +184,11 @@ def _measure(
     for numbers in results.slices(HELD):
         whole = [i for i in numbers if not results.said[i].failed]
         sound = results.results(whole)
-        for finish in [metric.start(sound) for metric in metrics]:
+        waiting = [metric.start(sound) for metric in metrics]
+        for number, finish in enumerate(waiting, 1):  # of some a recognizer takes minutes
             for i, new in zip(whole, finish(), strict=True):
                 values[i].update(new)
-        progress("measuring", numbers.stop, len(results))
+            progress("measuring", numbers.start + len(numbers) * number // len(waiting), len(results))
     known = [own for own, said in zip(values, results.said, strict=True) if not said.failed]
     failed = {
         column.key: column.if_failed
