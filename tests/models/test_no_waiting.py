@@ -18,7 +18,6 @@ SMALL: dict[str, list[str]] = {
     "speechsplit_recognizer": ["+model.content.width=16", "+model.content.heads=2", "+model.content.layers=1"],
     "vocos": ["vocoder.layers=1"],
 }
-
 STATIC = [name for name in presets() if not name.startswith("phone")]  # CTC has to know how many phones there are
 
 
