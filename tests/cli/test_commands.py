@@ -51,6 +51,7 @@ ARGUMENTS = [*TINY, "model=adain_vc_small", "debug=tiny", "logger=csv", "trainer
         ("convert", ["src=x.wav"], "tgt= is missing"),
         ("evaluate", [], "ckpt= is missing"),
         ("evaluate", ["ckpt=missing.ckpt"], "does not exist"),
+        ("evaluate", ["model=random_cnn", "f0=network"], "f0=network: random_cnn: not told the pitch: leave f0= out"),
         ("evaluate", ["evaluation=gram_idenification"], "did you mean 'gram_identification'"),
         ("evaluate", ["evaluation=gram_identification", "ckpt=x.ckpt"], "leave ckpt= and model= out"),
         ("evaluate", ["evaluation=gram_identification", "evaluation.train=15"], "evaluation.train=9"),
@@ -251,11 +252,13 @@ def test_style_transfer_is_evaluated_beside_a_checkpoint(command, trained: Path,
     status, out, err = command(
         "evaluate", f"ckpt={trained / 'checkpoints' / 'last.ckpt'}", "model=random_cnn", "controls.iterations=3", *TINY,
         "metrics.voices=2", "metrics.workers=0", "metrics.recognizer=null", "metrics.groups=[unseen]", "adapt=0",
-        "out=outputs/styled_report",
+        "out=outputs/styled_report", "f0=harvest", "metrics.naturalness=false",
     )  # fmt: skip
     assert status == 0, err
+    assert "f0=harvest is not for random_cnn: not told the pitch" in out
     systems = json.loads((workplace / "outputs" / "styled_report" / "metrics.json").read_text())["systems"]
     assert set(systems) == {"last", "random_cnn"} and systems["random_cnn"]["unseen"]["pairs"] == 2
+    assert systems["last"]["f0"]["method"] == "harvest"
 
 
 def test_models_without_training_by_name(clip: str) -> None:

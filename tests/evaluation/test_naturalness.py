@@ -10,6 +10,8 @@ from revoice.data.corpora.manifest import Manifest
 from revoice.errors import UserError
 from revoice.evaluation.evaluate import build_metrics
 from revoice.evaluation.metrics.naturalness import Naturalness, opinion
+from revoice.evaluation.protocol import Protocol
+from revoice.evaluation.session import natural
 
 
 @pytest.mark.skipif(bool(Naturalness.missing()), reason="speechmos or onnxruntime is not installed")
@@ -27,3 +29,12 @@ def test_without_its_packages_it_is_left_out_or_refused(corpus: Manifest, monkey
     assert "naturalness" not in [metric.name for metric in build_metrics(corpus)]
     with pytest.raises(UserError, match="not installed: not_there.*revoice\\[naturalness\\]"):
         build_metrics(corpus, ["naturalness"])
+
+
+def test_a_setting_leaves_it_out_or_insists(monkeypatch) -> None:
+    monkeypatch.setattr(Naturalness, "missing", lambda: "")
+    assert natural(Protocol()) and natural(Protocol(naturalness=True)) and not natural(Protocol(naturalness=False))
+    monkeypatch.setattr(Naturalness, "missing", lambda: "not installed: speechmos")
+    assert not natural(Protocol())
+    with pytest.raises(UserError, match="metrics.naturalness: not installed: speechmos: pip install"):
+        Protocol(naturalness=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from revoice.atomic import require_ours
 from revoice.cli.app import device, required, several
-from revoice.cli.systems import from_checkpoint
+from revoice.cli.systems import systems
 from revoice.data.config import build
 from revoice.evaluation.aspects import AspectProtocol, Matrix, measure, parallel_trials
 from revoice.evaluation.aspects_report import FILES, lines, write_aspects
@@ -20,28 +20,26 @@ EXAMPLE = "python evaluate.py evaluation=aspects ckpt=SPEECHSPLIT data=synthetic
 
 def evaluate_aspects(how: AspectProtocol, values: dict[str, Any], out: Path) -> dict[str, Matrix]:
     """Measure all checkpoints, write the report, print the tables."""
-    from revoice.cli.evaluate import system_names
-
     require_ours(out, FILES)
     where, paths = device(values["device"]), several(required(values, "ckpt", EXAMPLE))
-    made = [from_checkpoint(path, values, where) for path in paths]
-    names = system_names([(Path(path), one.model.name) for path, one in zip(paths, made, strict=True)])
+    converters = systems(paths, values, where)
     who = from_mapping(Protocol, values["metrics"], "metrics")
-    stands_on = {name: one.model.stands_on for name, one in zip(names, made, strict=True)}
+    stands_on = {name: one.model.stands_on for name, one in converters.items()}
     listening = choose(who.recognizer, who.second_recognizer, stands_on, where)
     recognizers = [each for each in (listening.first, listening.second) if each is not None]
     manifest = build(values["data"]).manifest()
-    trained_on = training_voices([one.loaded.description for one in made], manifest)
+    trained_on = training_voices([one.loaded.description for one in converters.values()], manifest)
     trials = parallel_trials(manifest, how, trained_on, int(values["seed"]))
     verifier = VERIFIERS.build("resemblyzer", {}, {"device": where})
     found = {}
-    for name, converter in zip(names, made, strict=True):
+    for name, converter in converters.items():
         found[name] = measure(converter, trials, manifest, verifier, recognizers)
         print("\n".join([f"{name}: {len(trials)} pairs of recordings", *lines(found[name])]))
     facts = {
-        "model": [f"{name}: {one.model.name} ({one.loaded.sha256})" for name, one in zip(names, made, strict=True)],
+        "model": [f"{name}: {one.model.name} ({one.loaded.sha256})" for name, one in converters.items()],
         "data": f"{manifest.corpus}, {len(trials)} pairs of recordings of unseen voices that say the same",
-        "vocoder": made[0].vocoder.name, "voices judged by": "resemblyzer, which the models are told the voice by",
+        "vocoder": next(iter(converters.values())).vocoder.name,
+        "voices judged by": "resemblyzer, which the models are told the voice by",
     }  # fmt: skip
     write_aspects(out, found, facts)
     print(f"report: {out / 'report.html'}")

@@ -3,9 +3,8 @@
 `evaluation=NAME` runs another experiment instead.
 """
 
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -178,20 +177,13 @@ def evaluate(
     checkpoints: list[str], values: dict[str, Any], out: Path, extra: dict[str, Any] | None = None
 ) -> "dict[str, Evaluation]":
     """What the command and the demo share; prints the summary table."""
-    from revoice.cli.systems import from_checkpoint, from_settings
-    from revoice.conversion.converter import Converter
+    from revoice.cli.systems import systems
     from revoice.data.config import build
     from revoice.evaluation.session import FILES, Protocol, evaluate_systems
     from revoice.settings import from_mapping
 
     require_ours(out, FILES)
-    where = device(values["device"])
-    made: list[Converter] = [from_checkpoint(path, values, where) for path in checkpoints]
-    given = [(Path(path), converter.model.name) for path, converter in zip(checkpoints, made, strict=True)]
-    if values.get("model"):
-        made.append(from_settings(values, where))
-        given.append((Path(made[-1].model.name), made[-1].model.name))
-    converters = dict(zip(system_names(given), made, strict=True))
+    converters = systems(checkpoints, values, device(values["device"]))
     protocol = from_mapping(Protocol, values["metrics"], "metrics")
     manifest = build(values["data"]).manifest()
     how = stored(values)
@@ -221,28 +213,6 @@ def table_line(summary: dict[str, Any]) -> str:
     )  # fmt: skip
     shown = ((key, summary.get(key)) for key in keys)
     return "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in shown)
-
-
-def system_names(given: Sequence[tuple[Path, str]]) -> list[str]:
-    """What systems are called, each by another name.
-
-    Args:
-        given: path of each checkpoint or run folder, and the name of its model, which stands for a folder that is
-            called by its date or number.
-
-    >>> runs = Path("outputs/train/vqvae")
-    >>> system_names([(Path("a.ckpt"), "recsyn"), (runs / "2026-01-02_03-04-05", "vqvae")])
-    ['a', 'vqvae']
-    >>> system_names([(runs / "2026-01-02_03-04-05", "vqvae"), (runs / "2026-01-02_06-07-08_sweep/3", "vqvae")])
-    ['vqvae (2026-01-02_03-04-05)', 'vqvae (3)']
-    """
-    own = [path.stem if path.suffix else path.name for path, _ in given]
-    names = [model if re.fullmatch(r"[\d_-]+", name) else name for name, (_, model) in zip(own, given, strict=True)]
-    names = [
-        f"{name} ({folder})" if names.count(name) > 1 and name != folder else name
-        for name, folder in zip(names, own, strict=True)
-    ]
-    return [name + "'" * names[:place].count(name) for place, name in enumerate(names)]
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from revoice.atomic import require_ours
 from revoice.audio.anonymization import ANONYMIZERS
 from revoice.cli.app import device, several
 from revoice.cli.hiding import hiding_for
-from revoice.cli.systems import from_checkpoint, from_settings
+from revoice.cli.systems import systems
 from revoice.conversion.converter import Converter
 from revoice.conversion.pseudo import Hiding, PseudoVoices
 from revoice.data.config import build
@@ -64,19 +64,11 @@ def _anonymizers(how: PrivacyProtocol) -> dict[str, Method]:
 
 def _converters(values: dict[str, Any]) -> list[tuple[str, Method]]:
     """Methods with what `ckpt=` and `model=` name them."""
-    from revoice.cli.evaluate import system_names
-
-    where = device(values["device"])
     paths = several(values["ckpt"]) if values.get("ckpt") else []
-    made: list[Converter] = [from_checkpoint(path, values, where) for path in paths]
-    given = [(Path(path), converter.model.name) for path, converter in zip(paths, made, strict=True)]
-    if values.get("model"):
-        made.append(from_settings(values, where))
-        given.append((Path(made[-1].model.name), made[-1].model.name))
     how = from_mapping(PseudoVoices, values["evaluation"].get("voices") or {}, "evaluation.voices")
     return [
         (f"{name} (pseudo)" if hiding else name, method_of(converter, hiding))
-        for name, converter in zip(system_names(given), made, strict=True)
+        for name, converter in systems(paths, values, device(values["device"])).items()
         for hiding in [_hiding(converter, how)]
     ]
 

@@ -1,7 +1,9 @@
 """The models that a command works with: checkpoints (`ckpt=`), or one that needs no training (`model=`)."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import field
+from pathlib import Path
 from typing import Annotated, Any
 
 from revoice.audio.spec import FeatureSpec
@@ -73,3 +75,51 @@ def from_settings(values: Mapping[str, Any], device: str) -> Converter:
         device=device, vocoder=values["vocoder"], adapt=values["adapt"], settings=settings, model=name, features=spec,
         controls=values["controls"], f0=values.get("f0"),
     )  # fmt: skip
+
+
+def systems(paths: Sequence[str], values: Mapping[str, Any], device: str) -> dict[str, Converter]:
+    """All systems of a comparison by name: checkpoints, and the model of `model=`.
+
+    Another search of the pitch (`f0=`) is for those that are told the pitch; the others hear their sources as before.
+
+    Raises:
+        UserError: none of them is told the pitch that `f0=` is about.
+    """
+    plain = {**values, "f0": None}
+    made = [from_checkpoint(path, plain, device) for path in paths]
+    given = [(Path(path), one.model.name) for path, one in zip(paths, made, strict=True)]
+    if values.get("model"):
+        made.append(from_settings(plain, device))
+        given.append((Path(made[-1].model.name), made[-1].model.name))
+    named = dict(zip(system_names(given), made, strict=True))
+    method = values.get("f0")
+    if method is None:
+        return named
+    hearing = {name: one.searching(method) for name, one in named.items() if one.told_pitch}
+    if not hearing:
+        raise UserError(f"f0={method}: {', '.join(named)}: not told the pitch: leave f0= out")
+    if deaf := [name for name in named if name not in hearing]:
+        print(f"f0={method} is not for {', '.join(deaf)}: not told the pitch")
+    return {**named, **hearing}
+
+
+def system_names(given: Sequence[tuple[Path, str]]) -> list[str]:
+    """What systems are called, each by another name.
+
+    Args:
+        given: path of each checkpoint or run folder, and the name of its model, which stands for a folder that is
+            called by its date or number.
+
+    >>> runs = Path("outputs/train/vqvae")
+    >>> system_names([(Path("a.ckpt"), "recsyn"), (runs / "2026-01-02_03-04-05", "vqvae")])
+    ['a', 'vqvae']
+    >>> system_names([(runs / "2026-01-02_03-04-05", "vqvae"), (runs / "2026-01-02_06-07-08_sweep/3", "vqvae")])
+    ['vqvae (2026-01-02_03-04-05)', 'vqvae (3)']
+    """
+    own = [path.stem if path.suffix else path.name for path, _ in given]
+    names = [model if re.fullmatch(r"[\d_-]+", name) else name for name, (_, model) in zip(own, given, strict=True)]
+    names = [
+        f"{name} ({folder})" if names.count(name) > 1 and name != folder else name
+        for name, folder in zip(names, own, strict=True)
+    ]
+    return [name + "'" * names[:place].count(name) for place, name in enumerate(names)]

@@ -93,6 +93,19 @@ class Converter(Hearing):
         self.settings = dict(settings or {})
         self.controls({})
 
+    @property
+    def told_pitch(self) -> bool:
+        """Whether the model is told the pitch of a recording, so that a search of it is of use."""
+        return "f0" in self.model.requires.of_clip
+
+    def searching(self, f0: str) -> "Converter":
+        """The same model, with another search of the pitch.
+
+        Raises:
+            UserError: the model is told no pitch.
+        """
+        return Converter(self.loaded, self.vocoder, self.device, self.adaptation, self.settings, f0)
+
     def controls(self, settings: Mapping[str, Any]) -> Controls:
         """The model's typed controls from plain settings; an unknown one is a `UserError` with the valid names."""
         typed = self.model.typed_controls({**self.settings, **settings})

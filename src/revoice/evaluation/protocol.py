@@ -13,6 +13,7 @@ from revoice.data.fields.clip import load_clip
 from revoice.errors import UserError, choices
 from revoice.evaluation.baselines import check_baselines
 from revoice.evaluation.listeners import AUTO, DEFAULT, check_recognizer
+from revoice.evaluation.metrics.naturalness import Naturalness
 from revoice.evaluation.pairs import GROUPS, Kinds, Trial, pick_trials
 from revoice.evaluation.training_voices import TrainingVoices, sorted_out
 from revoice.evaluation.verification import check_verifier
@@ -49,6 +50,7 @@ class Protocol:
         recognizer: who counts errors, `{name: ..., setting: ...}`; None: nobody.
         second_recognizer: who gives a second opinion; name "auto": another one where the first is circular.
         second_verifier: who judges the voices beside Resemblyzer; name "auto": another one where that is circular.
+        naturalness: DNSMOS is asked, which takes longer than all else; None: where its packages are installed.
     """
 
     groups: Annotated[Words, AfterValidator(_known)] = GROUPS
@@ -64,11 +66,14 @@ class Protocol:
     recognizer: Given | Word | None = field(default_factory=lambda: {"name": DEFAULT})
     second_recognizer: Given | Word | None = field(default_factory=lambda: {"name": AUTO})
     second_verifier: Given | Word | None = field(default_factory=lambda: {"name": AUTO})
+    naturalness: Flag | None = None
 
     def __post_init__(self) -> None:
         check_recognizer(self.recognizer, "metrics.recognizer")
         check_recognizer(self.second_recognizer, "metrics.second_recognizer", also=(AUTO,))
         check_verifier(self.second_verifier, "metrics.second_verifier", also=(AUTO,))
+        if self.naturalness and (lacking := Naturalness.missing()):
+            raise UserError(f"metrics.naturalness: {lacking}: pip install 'revoice[naturalness]', or leave it out")
 
 
 @dataclass(frozen=True)

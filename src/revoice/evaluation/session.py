@@ -20,6 +20,7 @@ from revoice.evaluation.conversions import convert_batch
 from revoice.evaluation.evaluate import DEFAULT_METRICS, Evaluation, build_metrics, run
 from revoice.evaluation.listeners import choose
 from revoice.evaluation.metrics.base import Metric
+from revoice.evaluation.metrics.naturalness import Naturalness
 from revoice.evaluation.protocol import Chosen
 from revoice.evaluation.protocol import Protocol as Protocol
 from revoice.evaluation.protocol import trials_for as trials_for
@@ -171,11 +172,18 @@ def judges(
     if memory:
         first, second = RememberingVerifier(first, memory), RememberingVerifier(second, memory) if second else None
         ears = [RememberingRecognizer(one, memory) if one else None for one in ears]
+    if not names:
+        names = [name for name in DEFAULT_METRICS if name != "naturalness" or natural(protocol)]
     metrics = build_metrics(
-        manifest, names=names or DEFAULT_METRICS, verifier=first, workers=workers, recognizer=ears[0],
+        manifest, names=names, verifier=first, workers=workers, recognizer=ears[0],
         second_recognizer=ears[1], second_verifier=second,
     )  # fmt: skip
     return metrics, " ".join(filter(None, [listening.remark, remark]))
+
+
+def natural(protocol: Protocol) -> bool:
+    """Whether DNSMOS is asked."""
+    return not Naturalness.missing() if protocol.naturalness is None else protocol.naturalness
 
 
 def compare_systems(evaluations: Mapping[str, Evaluation], seed: int = 0) -> dict[str, Differences]:
