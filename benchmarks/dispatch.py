@@ -86,9 +86,9 @@ class Ordinary(Callback):
         self.count.counts = batch_idx < WARM
 
 
-def counted(name: str, precision: str) -> Count:
+def counted(name: str, precision: str, overrides: list[str]) -> Count:
     """One iteration of a preset."""
-    chosen, count = system(name), Count()
+    chosen, count = system(name, overrides), Count()
     chosen.model.losses = count.around("losses", chosen.model.losses)
     if hasattr(chosen.model, "play"):
         chosen.model.play = count.around("losses", chosen.model.play)
@@ -132,6 +132,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--precision", choices=("32", "bf16-mixed"), default="bf16-mixed")
+    parser.add_argument(
+        "--frames",
+        type=int,
+        help="of the crops: fewer are quicker, and equal counts where no reference has to be as long",
+    )
     parser.add_argument("--against", type=Path)
     parser.add_argument("--top", type=int, default=0, help="also list the most frequent operations of each preset")
     parser.add_argument("--json", action="store_true")
@@ -139,6 +144,7 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     names = options.names or presets()
+    cropped = [f"model.frames={options.frames}"] if options.frames else []
     before = of_another(options.against, names, options.precision) if options.against else {}
     found: dict[str, dict[str, int]] = {}
     if not options.json:
@@ -146,7 +152,7 @@ def main() -> None:
         print(f"{'preset':22}" + "".join(f"{each:>10}" for each in (*PARTS, "all", "kernels", *more)))
     for name in names:
         try:
-            count = counted(name, options.precision)
+            count = counted(name, options.precision, cropped)
         except Exception:
             if not options.json:
                 raise

@@ -173,4 +173,5 @@ class Identity(nn.Module):
 
 def identity_graph(rate: int) -> Graph:
     """The graph of `Identity` for waveforms of a sample rate, Hz, of one second at least."""
-    return Graph(Identity(rate), {"waveform": (1, ("samples", 1))}, "embedding", shortest=rate, longest=600 * rate)
+    made, shapes = Identity(rate), {"waveform": (1, ("samples", 1))}
+    return Graph(traceable(made), shapes, "embedding", truth=made, shortest=rate, longest=600 * rate)

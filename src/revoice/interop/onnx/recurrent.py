@@ -23,9 +23,9 @@ class Recurrent(nn.Module):
                     self.register_buffer(f"{kind}_{name}_{layer}", torch.stack([_ordered(lstm, each) for each in ends]))
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """(1, T, C) -> (1, T, ways x hidden), and no last state."""
-        frames = x.shape[1]
-        x = x.transpose(0, 1)  # (T, 1, C)
+        """(B, T, C) -> (B, T, ways x hidden), and no last state."""
+        items, frames = x.shape[:2]
+        x = x.transpose(0, 1)  # (T, B, C)
         for layer in range(self.layers):
             inner, state = self.get_buffer(f"weight_ih_{layer}"), self.get_buffer(f"weight_hh_{layer}")
             bias = torch.cat([self.get_buffer(f"bias_ih_{layer}"), self.get_buffer(f"bias_hh_{layer}")], dim=1)
@@ -33,9 +33,9 @@ class Recurrent(nn.Module):
                 "hidden_size": self.hidden,
                 "direction": "bidirectional" if self.ways == 2 else "forward",
             }
-            shape = (frames, self.ways, 1, self.hidden)
+            shape = (frames, self.ways, items, self.hidden)
             made = ops.symbolic("LSTM", (x, inner, state, bias), attributes, dtype=x.dtype, shape=shape, version=14)
-            x = made.transpose(1, 2).flatten(2)  # (T, 1, ways x hidden)
+            x = made.transpose(1, 2).flatten(2)  # (T, B, ways x hidden)
         return x.transpose(0, 1), None
 
 
