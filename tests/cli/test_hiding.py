@@ -3,8 +3,10 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier, current_thread
 
 import numpy as np
 import pytest
@@ -125,6 +127,24 @@ def test_another_key_is_another_name_and_the_same_key_stays(tmp_path: Path, monk
     monkeypatch.setenv("XDG_STATE_HOME", str(key))
     with pytest.raises(UserError, match="set XDG_STATE_HOME=FOLDER"):
         Veil.of_user()
+
+
+def test_who_starts_together_draws_one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    exists, together = Path.exists, Barrier(8)
+
+    def nobody_has_one_yet(path: Path) -> bool:
+        found = exists(path)
+        if path.name == "hiding.key" and current_thread() not in asked:
+            asked.add(current_thread())
+            together.wait()
+        return found
+
+    asked: set[object] = set()
+    monkeypatch.setattr(Path, "exists", nobody_has_one_yet)
+    with ThreadPoolExecutor(8) as several:
+        keys = {each.result().key for each in [several.submit(Veil.of_user) for _ in range(8)]}
+    assert keys == {(tmp_path / "revoice" / "hiding.key").read_bytes()}
 
 
 def test_a_drawn_voice_is_one_nobody_has(command, people: Path, pool: str, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from revoice.atomic import whole
 from revoice.errors import UserError
 
@@ -58,9 +60,12 @@ class Veil:
         path = Path(state) / "revoice" / "hiding.key"
         try:
             if not path.exists():
-                with whole(path, sync=True) as file:
-                    os.chmod(file.name, 0o600)
-                    file.write(secrets.token_bytes(_BYTES))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with FileLock(path.with_suffix(".lock")):  # of processes that start together only one draws
+                    if not path.exists():
+                        with whole(path, sync=True) as file:
+                            os.chmod(file.name, 0o600)
+                            file.write(secrets.token_bytes(_BYTES))
             key = path.read_bytes()
         except OSError as error:
             raise UserError(
