@@ -89,6 +89,56 @@ def test_published_normalization_is_another_in_conversion() -> None:
         assert same != running
 
 
+def residual(**settings: object) -> CodeGAN:
+    gan = model(generator={"width": 8, "residual": True}, **settings)
+    for parameter in gan.generator.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(parameter.numel()))
+    return gan
+
+
+def test_a_residual_generator_adds_to_the_codes_and_never_hears_their_mean() -> None:
+    fresh = CodeGenerator(6, 3, GeneratorSize(width=4, residual=True))
+    x, wanted = torch.randn(2, 6, 25), torch.tensor([0, 2])
+    assert torch.equal(fresh(x, wanted), x), "nothing is changed before anything is learned"
+    made = residual().generator
+    x = torch.randn(2, made.up[-1].out_channels, 25)
+    told = torch.tensor([1, 1])
+    assert torch.allclose(made(x + 3, wanted, told), made(x, wanted, told) + 3, atol=1e-4)
+    assert torch.equal(made(x, wanted), made(x, wanted, torch.tensor([-1, -1]))), "unknown"
+    for one, other in ((told, None), (told, torch.tensor([1, 0]))):
+        assert not torch.allclose(made(x, wanted, one), made(x, wanted, other), atol=1e-3)
+
+
+def test_a_residual_generator_is_told_the_emotion_of_half_of_the_sources() -> None:
+    gan, heard = residual(), []
+    forward = gan.generator.forward
+    gan.generator.forward = lambda *given: heard.append(given[2]) or forward(*given)  # type: ignore[method-assign]
+    play = gan.play(replace(batch(64, draws=Draws(0, 0, 0, 64, 64)), emotion=torch.arange(64) % 4))
+    assert set(play.losses) == {"cycle", "identity", "statistics"}
+    sum(play.losses.values()).backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in gan.generator.parameters())
+    there, back, same = heard
+    known = there >= 0
+    assert 16 < int(known.sum()) < 48
+    own, wanted = torch.arange(64) % 4, play.wanted
+    assert wanted is not None
+    assert torch.equal(there, torch.where(known, own, -1)) and torch.equal(same, there)
+    assert torch.equal(back, torch.where(known, wanted, -1))
+
+
+def test_statistics_do_not_depend_on_the_units_of_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    gan = residual()
+    codes = gan.sequence(gan._codes(batch(64, draws=Draws(0, 0, 0, 64, 64))))
+    found = []
+    for scale in (1.0, 100.0):
+        units = torch.ones(codes.shape[1], 1)
+        units[0] = scale
+        monkeypatch.setattr(gan, "sequence", lambda _, units=units: units * codes)
+        monkeypatch.setattr(gan.generator, "forward", lambda x, *_: x)  # everything stays as it is
+        found.append(float(gan.play(batch(64, draws=Draws(0, 0, 0, 64, 64))).losses["statistics"]))
+    assert found[0] > 0 and found[1] == pytest.approx(found[0], rel=1e-3)
+
+
 def test_losses_and_what_the_critic_is_told() -> None:
     gan = model()
     assert gan.channels == 2 * 3 + 2
@@ -110,7 +160,7 @@ def test_the_distance_compares_an_emotion_with_itself_alone(monkeypatch: pytest.
     gan, two = model(), replace(batch(2), emotion=torch.tensor([1, 3]))
     real = gan.sequence(gan._codes(two))
     made = {1: real[0], 3: real[1], 0: 9 + real[0], 2: 9 + real[0]}
-    right = lambda codes, wanted: torch.stack([made[int(place)] for place in wanted])  # noqa: E731
+    right = lambda codes, wanted, source=None: torch.stack([made[int(place)] for place in wanted])  # noqa: E731
     monkeypatch.setattr(gan.generator, "forward", right)
     assert float(gan.measures(two)["distance"]) == pytest.approx(0, abs=1e-5)
     assert float(gan.measures(replace(two, emotion=torch.tensor([1, 1])))["distance"]) == 0

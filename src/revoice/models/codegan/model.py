@@ -30,6 +30,7 @@ from revoice.trainable import MODEL, Play
 Aspect = Literal["pitch", "rhythm", "content", "energy"]
 Aspects = Annotated[tuple[Aspect, ...], BeforeValidator(one_or_more), Field(min_length=1)]
 Factor = Annotated[Number, Field(ge=-10, le=10)]
+UNKNOWN = -1  # in place of an emotion
 PUBLISHED = 66  # channels of pitch and rhythm together, where no model is given
 
 
@@ -60,6 +61,8 @@ class CodeGAN(ConversionModel):
 
     Losses beside those of the critic: `cycle`, the L1 distance of codes that went to another emotion and back, and
     `identity`, that of codes rewritten to their own emotion, which published code has a weight for and does not use.
+    A generator that adds to the codes (`generator.residual`) also has `statistics`: the energy distance of what it
+    makes to codes of the emotion itself within a batch, by mean, deviation, mean step and peak over time.
 
     Which emotion an item is rewritten to is drawn as often as the training data has it; published code takes the
     batch's own, in another order, which is the same on the average.
@@ -146,11 +149,20 @@ class CodeGAN(ConversionModel):
         else:
             drawn = batch.draws.uniform("emotion", device=real.device).to(real)
             wanted = torch.bucketize(drawn, shares.cumsum(0)[:-1], right=True)
-        fake = self.generator(real, wanted)
+        known = self._known(batch)  # of half of the items
+        fake = self.generator(real, wanted, torch.where(known, own, UNKNOWN))
         losses = {}
         if torch.is_grad_enabled() or batch.draws is None:  # while a critic learns nobody asks for them
-            losses["cycle"] = F.l1_loss(self.generator(fake, own).float(), real.float())
-            losses["identity"] = F.l1_loss(self.generator(real, own).float(), real.float())
+            back = self.generator(fake, own, torch.where(known, wanted, UNKNOWN))
+            losses["cycle"] = F.l1_loss(back.float(), real.float())
+            same = self.generator(real, own, torch.where(known, own, UNKNOWN))
+            losses["identity"] = F.l1_loss(same.float(), real.float())
+            if self.generator.residual:
+                theirs = _statistics(real)
+                scale = theirs.std(0).clamp(min=1e-3)  # so that each counts as much
+                losses["statistics"] = energy_distance_by(
+                    _statistics(fake) / scale, wanted, theirs / scale, own, len(shares)
+                )
         balance = 1 / (len(shares) * shares.clamp(min=1e-6))
         return Play(losses, fake=fake, real=real, wanted=wanted, own=own, balance=balance)
 
@@ -207,18 +219,26 @@ class CodeGAN(ConversionModel):
     def rewrite(self, codes: SpeechCodes, controls: CodeGANControls) -> SpeechCodes:
         """Codes of another emotion, then scaled, as the controls say."""
         if controls.emotion is not None:
-            own = self.sequence(codes)
-            made = self._spoken(own, controls.emotion)
-            if controls.source_emotion is not None:
+            own, known = self.sequence(codes), controls.source_emotion
+            made = self._spoken(own, controls.emotion, known)
+            if known is not None and not self.generator.residual:
                 # normalization hides the mean of its input from the generator: what it gives is an emotion's usual one
-                made = made + (own - self._spoken(own, controls.source_emotion)).mean(2, keepdim=True)
+                made = made + (own - self._spoken(own, known)).mean(2, keepdim=True)
             codes = self.put_back(codes, torch.lerp(own, made, controls.strength))
         return codes.scaled(pitch=controls.pitch_code, rhythm=controls.rhythm_code, energy=controls.energy_code)
 
-    def _spoken(self, own: Tensor, emotion: str) -> Tensor:
-        place = torch.full((len(own),), self.emotions.index(emotion), device=own.device)
-        made: Tensor = self.generator(own, place)
+    def _spoken(self, own: Tensor, emotion: str, source: str | None = None) -> Tensor:
+        wanted = torch.full((len(own),), self.emotions.index(emotion), device=own.device)
+        known = None if source is None else torch.full_like(wanted, self.emotions.index(source))
+        made: Tensor = self.generator(own, wanted, known)
         return made
+
+    def _known(self, batch: Batch) -> Tensor:
+        """Whose emotion the generator is told (B,): of half of the items in training, of all in validation."""
+        assert batch.emotion is not None
+        if batch.draws is None or not self.generator.residual:
+            return torch.ones_like(batch.emotion, dtype=torch.bool)
+        return batch.draws.uniform("source emotion", device=batch.emotion.device).to(batch.emotion.device) < 0.5
 
     def check_controls(self, controls: CodeGANControls) -> None:
         """Refuse emotions that were not trained on, what does nothing without one, and a factor on codes it has not."""
@@ -297,6 +317,13 @@ class CodeGAN(ConversionModel):
         frames = {name: every[name] for name in self.rewritten}
         shared = math.gcd(*frames.values())
         return {name: each // shared for name, each in frames.items()}
+
+
+def _statistics(codes: Tensor) -> Tensor:
+    """What is heard of an emotion however long a clip is (B, 4 C): mean, deviation, mean step, peak above it."""
+    codes = codes.float()
+    steps, peaks = codes.diff(dim=2).abs().mean(2), codes.amax(2) - codes.mean(2)
+    return torch.cat([_summary(codes), steps, peaks], dim=1)
 
 
 def _summary(codes: Tensor) -> Tensor:

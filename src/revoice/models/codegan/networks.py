@@ -23,11 +23,15 @@ class GeneratorSize:
         blocks: residual blocks between.
         running: normalize by running statistics in conversion, as published code does, which normalizes by those of
             each sequence in training; else always by those of each sequence.
+        residual: what comes out is added to what came in, so that a code is kept where nothing calls for another. The
+            blocks are told the deviation of each code, which normalization hides, and the emotion of the source where
+            it is known; never its mean, which of a clip of an unknown voice says nothing. No published system does so.
     """
 
     width: Width = 128
     blocks: Depth = 3
     running: Flag = False
+    residual: Flag = False
 
 
 class CodeGenerator(nn.Module):
@@ -42,41 +46,54 @@ class CodeGenerator(nn.Module):
     def __init__(self, channels: int, emotions: int, size: GeneratorSize) -> None:
         super().__init__()
         first, second, third = size.width, 2 * size.width, 4 * size.width
-        self.emotions = emotions
+        self.emotions, self.residual = emotions, size.residual
+        told = 2 * emotions + channels if size.residual else emotions
         self.down = nn.Sequential(
             nn.Conv1d(channels, first, 7, padding=3), *_normed(first, size.running),
             nn.Conv1d(first, second, 4, 2, padding=1), *_normed(second, size.running),
             nn.Conv1d(second, third, 4, 2, padding=1), *_normed(third, size.running),
         )  # fmt: skip
-        self.blocks = nn.ModuleList(AdaptiveBlock(third, emotions) for _ in range(size.blocks))
+        self.blocks = nn.ModuleList(AdaptiveBlock(third, told) for _ in range(size.blocks))
         self.up = nn.Sequential(
             nn.ConvTranspose1d(third, third, 4, 2, padding=1), *_normed(third, size.running),
             nn.ConvTranspose1d(third, second, 4, 2, padding=1), *_normed(second, size.running),
             nn.Conv1d(second, channels, 1),
         )  # fmt: skip
+        if size.residual:  # at first nothing changes
+            for parameter in self.up[-1].parameters():
+                nn.init.zeros_(parameter)
 
-    def forward(self, codes: Tensor, emotion: Tensor) -> Tensor:
-        """Codes (B, C, N) and the places of emotions (B,) -> codes (B, C, N); what is missing to four steps is held."""
+    def forward(self, codes: Tensor, emotion: Tensor, source: Tensor | None = None) -> Tensor:
+        """Codes (B, C, N) and the places of emotions (B,) -> codes (B, C, N); what is missing to four steps is held.
+
+        `source`: the places of the emotions that the codes have, -1 or None where nobody knows; only heard where the
+        generator is a residual one.
+        """
         steps = codes.shape[2]
-        told = one_hot(emotion, self.emotions, codes)
+        told, apart = one_hot(emotion, self.emotions, codes), codes
+        if self.residual:
+            known = one_hot(emotion.new_full(emotion.shape, -1) if source is None else source, self.emotions, codes)
+            apart = codes - codes.mean(2, keepdim=True)
+            told = torch.cat([told, known, (apart.square().mean(2) + 1e-5).sqrt()], dim=1)
         # at least 8 steps: two are left to normalize over
         whole = torch.sym_max(2, (steps + SHORTENED - 1) // SHORTENED) * SHORTENED
-        x = self.down(fitted(codes, whole))
+        x = self.down(fitted(apart, whole))
         for block in self.blocks:
             x = block(x, told)
-        return self.up(x)[..., :steps]
+        made = self.up(x)[..., :steps]
+        return codes + made if self.residual else made
 
 
 class AdaptiveBlock(nn.Module):
     """A residual block whose normalizations are told the emotion; the sum keeps the variance."""
 
-    def __init__(self, channels: int, emotions: int) -> None:
+    def __init__(self, channels: int, told: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv1d(channels, channels, 3, padding=1) for _ in range(2))
-        self.norms = nn.ModuleList(AdaptiveNorm(channels, emotions) for _ in range(2))
+        self.norms = nn.ModuleList(AdaptiveNorm(channels, told) for _ in range(2))
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """(B, C, N) and one-hot emotions (B, E) -> (B, C, N)."""
+        """(B, C, N) and what the emotion is told by (B, D) -> (B, C, N)."""
         y = x
         for conv, norm in zip(self.convs, self.norms, strict=True):
             y = F.relu(norm(conv(y), told))
@@ -86,12 +103,12 @@ class AdaptiveBlock(nn.Module):
 class AdaptiveNorm(nn.Module):
     """Instance normalization with a scale and a shift that depend on the emotion."""
 
-    def __init__(self, channels: int, emotions: int) -> None:
+    def __init__(self, channels: int, told: int) -> None:
         super().__init__()
-        self.style = nn.Linear(emotions, 2 * channels)
+        self.style = nn.Linear(told, 2 * channels)
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """(B, C, N) and one-hot emotions (B, E) -> (B, C, N)."""
+        """(B, C, N) and what the emotion is told by (B, D) -> (B, C, N)."""
         scale, shift = self.style(told)[:, :, None].chunk(2, dim=1)
         return (1 + scale) * F.instance_norm(x) + shift
 
