@@ -12,6 +12,7 @@ from revoice.checkpoint.save import save
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.codegan import CodeGAN, CodeGANControls
+from revoice.models.codegan.model import _shift_apart
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize
 from revoice.nn.draws import Draws
 from revoice.training.codes import require_emotions
@@ -135,8 +136,20 @@ def test_statistics_do_not_depend_on_the_units_of_a_code(monkeypatch: pytest.Mon
         units[0] = scale
         monkeypatch.setattr(gan, "sequence", lambda _, units=units: units * codes)
         monkeypatch.setattr(gan.generator, "forward", lambda x, *_: x)  # everything stays as it is
-        found.append(float(gan.play(batch(64, draws=Draws(0, 0, 0, 64, 64))).losses["statistics"]))
+        found.append(float(gan.play(batch(64, draws=Draws(0, 0, 0, 64, 64))).losses["statistics"].detach()))
     assert found[0] > 0 and found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+def test_statistics_are_to_move_as_emotions_differ() -> None:
+    draw = torch.Generator().manual_seed(0)
+    means = torch.tensor([[0.0, 1.0], [2.0, 1.0], [5.0, -3.0]])
+    own, wanted = torch.arange(60) % 3, (torch.arange(60) + 1) % 3
+    real = means[own] + 0.1 * torch.randn(60, 2, generator=draw)
+    there = torch.stack([real[own == each].mean(0) for each in range(3)])
+    right = real + there[wanted] - there[own]
+    assert float(_shift_apart(real, right, own, wanted, 3, True)) < 1e-6
+    assert float(_shift_apart(real, real, own, wanted, 3, True)) > 100
+    assert float(_shift_apart(real[:20], real[:20], own[:20] * 0, wanted[:20] * 0 + 1, 3, True)) == 0, "nobody knows"
 
 
 def test_losses_and_what_the_critic_is_told() -> None:

@@ -22,7 +22,8 @@ from revoice.models.base import MODELS, Controls, ConversionModel, Strength
 from revoice.models.codegan.coder import Codes, stood_on
 from revoice.models.codegan.energy import EVERY, energy, gain, require_log
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize, averaged, held
-from revoice.nn.labels import energy_distance_by
+from revoice.nn.collective import summed
+from revoice.nn.labels import energy_distance_by, one_hot
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.settings import Count, Frames, Number, Width, Word, one_or_more, settings
 from revoice.trainable import MODEL, Play
@@ -61,8 +62,8 @@ class CodeGAN(ConversionModel):
 
     Losses beside those of the critic: `cycle`, the L1 distance of codes that went to another emotion and back, and
     `identity`, that of codes rewritten to their own emotion, which published code has a weight for and does not use.
-    A generator that adds to the codes (`generator.residual`) also has `statistics`: the energy distance of what it
-    makes to codes of the emotion itself within a batch, by mean, deviation, mean step and peak over time.
+    A generator that adds to the codes (`generator.residual`) also has `statistics`: mean, deviation, mean step and peak
+    over time are to move as the means of the two emotions in the batch differ, in squared deviations.
 
     Which emotion an item is rewritten to is drawn as often as the training data has it; published code takes the
     batch's own, in another order, which is the same on the average.
@@ -158,11 +159,9 @@ class CodeGAN(ConversionModel):
             same = self.generator(real, own, torch.where(known, own, UNKNOWN))
             losses["identity"] = F.l1_loss(same.float(), real.float())
             if self.generator.residual:
-                theirs = _statistics(real)
-                scale = theirs.std(0).clamp(min=1e-3)  # so that each counts as much
-                losses["statistics"] = energy_distance_by(
-                    _statistics(fake) / scale, wanted, theirs / scale, own, len(shares)
-                )
+                together = batch.draws is not None  # processes validate different numbers of batches
+                numbers = _statistics(real), _statistics(fake)
+                losses["statistics"] = _shift_apart(*numbers, own, wanted, len(shares), together)
         balance = 1 / (len(shares) * shares.clamp(min=1e-6))
         return Play(losses, fake=fake, real=real, wanted=wanted, own=own, balance=balance)
 
@@ -324,6 +323,24 @@ def _statistics(codes: Tensor) -> Tensor:
     codes = codes.float()
     steps, peaks = codes.diff(dim=2).abs().mean(2), codes.amax(2) - codes.mean(2)
     return torch.cat([_summary(codes), steps, peaks], dim=1)
+
+
+def _shift_apart(real: Tensor, fake: Tensor, own: Tensor, wanted: Tensor, count: int, together: bool) -> Tensor:
+    """How far numbers (B, D) are from having moved as the means of the emotions `own` and `wanted` (B,) differ.
+
+    The means are those of the batch, of all processes if they are at it `together`; an emotion that it lacks asks for
+    nothing. Each number is in deviations of it within an emotion, and the distance is the mean of the squares.
+    """
+    known = one_hot(own, count, real)
+    sums = torch.cat([known.T @ real, known.T @ real.square(), known.sum(0)[:, None]], dim=1).detach()
+    if together:
+        sums = summed(sums)
+    totals, squares, items = sums.split([real.shape[1], real.shape[1], 1], dim=1)
+    means = totals / items.clamp(min=1)
+    within = (squares - items * means.square()).sum(0) / items.sum()
+    apart = fake - real - (means[wanted] - means[own])
+    asked = (items[wanted] > 0).to(apart)  # (B, 1)
+    return (asked * apart.square() / within.clamp(min=1e-4)).mean()
 
 
 def _summary(codes: Tensor) -> Tensor:

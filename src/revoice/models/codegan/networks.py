@@ -23,9 +23,10 @@ class GeneratorSize:
         blocks: residual blocks between.
         running: normalize by running statistics in conversion, as published code does, which normalizes by those of
             each sequence in training; else always by those of each sequence.
-        residual: what comes out is added to what came in, so that a code is kept where nothing calls for another. The
-            blocks are told the deviation of each code, which normalization hides, and the emotion of the source where
-            it is known; never its mean, which of a clip of an unknown voice says nothing. No published system does so.
+        residual: what comes out is added to the codes, moved and spread as the emotions differ, so that a code is kept
+            where nothing calls for another. Told are the deviation of each code, which normalization hides, and the
+            emotion of the source where it is known; never the mean, which of a clip of an unknown voice says nothing.
+            No published system does so.
     """
 
     width: Width = 128
@@ -59,9 +60,13 @@ class CodeGenerator(nn.Module):
             nn.ConvTranspose1d(third, second, 4, 2, padding=1), *_normed(second, size.running),
             nn.Conv1d(second, channels, 1),
         )  # fmt: skip
-        if size.residual:  # at first nothing changes
-            for parameter in self.up[-1].parameters():
-                nn.init.zeros_(parameter)
+        if size.residual:
+            # what follows normalizes the level of an emotion away
+            self.up[1], self.up[4] = AdaptiveNorm(third, told), AdaptiveNorm(second, told)
+            self.moved = nn.Linear(told, 2 * channels)
+            for last in (self.up[-1], self.moved):  # at first nothing changes
+                for parameter in last.parameters():
+                    nn.init.zeros_(parameter)
 
     def forward(self, codes: Tensor, emotion: Tensor, source: Tensor | None = None) -> Tensor:
         """Codes (B, C, N) and the places of emotions (B,) -> codes (B, C, N); what is missing to four steps is held.
@@ -80,8 +85,12 @@ class CodeGenerator(nn.Module):
         x = self.down(fitted(apart, whole))
         for block in self.blocks:
             x = block(x, told)
-        made = self.up(x)[..., :steps]
-        return codes + made if self.residual else made
+        for layer in self.up:
+            x = layer(x, told) if isinstance(layer, AdaptiveNorm) else layer(x)
+        if not self.residual:
+            return x[..., :steps]
+        spread, shift = self.moved(told)[:, :, None].chunk(2, dim=1)
+        return codes + shift + spread.clamp(-2, 2).expm1() * apart + x[..., :steps]
 
 
 class AdaptiveBlock(nn.Module):
