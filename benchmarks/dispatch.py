@@ -120,9 +120,9 @@ def counted(name: str, precision: str, overrides: list[str]) -> Count:
     return count
 
 
-def of_another(folder: Path, names: list[str], precision: str) -> dict[str, dict[str, int]]:
+def of_another(folder: Path, names: list[str], how: list[str]) -> dict[str, dict[str, int]]:
     """The same of another checkout, by this very program."""
-    command = [sys.executable, __file__, *names, "--precision", precision, "--json"]
+    command = [sys.executable, __file__, *names, *how, "--json"]
     environment = {**os.environ, "PYTHONPATH": str(folder.resolve() / "src")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument(
         "--frames",
         type=int,
-        help="of the crops: fewer are quicker, and equal counts where no reference has to be as long",
+        help="of the crops: fewer are quicker, and counts are equal where no reference has to be as long",
     )
     parser.add_argument("--against", type=Path)
     parser.add_argument("--top", type=int, default=0, help="also list the most frequent operations of each preset")
@@ -145,7 +145,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     names = options.names or presets()
     cropped = [f"model.frames={options.frames}"] if options.frames else []
-    before = of_another(options.against, names, options.precision) if options.against else {}
+    how = ["--precision", options.precision, *(["--frames", str(options.frames)] if options.frames else [])]
+    before = of_another(options.against, names, how) if options.against else {}
     found: dict[str, dict[str, int]] = {}
     if not options.json:
         more = ["before", "ratio"] if before else []
