@@ -200,9 +200,8 @@ def test_a_folder_is_converted_and_broken_files_are_skipped(
     assert len(result.skipped) == 2 and len(jobs) == 3
     record = json.loads(result.written[0].with_suffix(".json").read_text())
     assert record["adaptation"]["steps"] == 1
-    assert (
-        record["controls"] == {"strength": 0.5, "semitones": 0.0, "pitch_range": 1.0} and record["model"] == "adain_vc"
-    )
+    assert record["controls"] == {"strength": 0.5, "semitones": 0.0, "pitch_range": 1.0, "tone": 1.0}
+    assert record["model"] == "adain_vc"
     assert record["checkpoint_sha256"] == converter.loaded.sha256
 
 

@@ -12,12 +12,18 @@ from revoice.audio.features import extract
 from revoice.audio.io import Audio, read_audio
 from revoice.audio.presets import load_preset
 from revoice.audio.spec import FeatureSpec
+from revoice.checkpoint.description import Description
+from revoice.checkpoint.load import Loaded
+from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.chunks import Recording
 from revoice.conversion.converter import Converter
 from revoice.conversion.jobs import voice_of
 from revoice.conversion.outputs import Target
 from revoice.errors import UserError
+from revoice.models.base import MODELS
 from revoice.nn.tone import ALONE, DOUBT, LIMIT, NEAR, Tone, spoken, tone_of, toned
+from tests.conversion.untrusted_helpers import SPEC, small
+from tests.models.test_speechsplit import TINY
 
 COLOR = torch.linspace(-0.4, 0.4, 80) ** 3 * 4  # nepers, of mean 0
 
@@ -158,6 +164,50 @@ def test_conversions_are_given_as_much_as_asked_for(shipped: Converter, workplac
     assert torch.equal(said(strength=0), said(strength=0, tone=0))  # the source's own voice has the source's tone
     with pytest.raises(UserError, match="tone=2"):
         shipped.controls({"tone": 2})
+
+
+@pytest.mark.parametrize("name", ["adain_vc", "vqvae"])
+def test_all_that_hear_clips_of_a_voice_give_its_tone(name: str, workplace: Path) -> None:
+    table = {"voice": "embedding", "n_speakers": None} if name == "vqvae" else {}
+    model, about = small(name, **table)
+    converter = Converter(Loaded(model.eval(), SPEC, about, None, ""))
+    voice = converter.voice(clip(workplace, "p905", 1))
+    heard = next(converter.hear(Recording(clip(workplace, "p901", 2)))).batch
+    bare, said = (converter.speech(heard, voice, converter.controls(each)).features for each in ({"tone": 0}, {}))
+    assert voice.tone is not None
+    assert torch.allclose(said - bare, voice.tone.of(bare[0]), atol=1e-4) and (said - bare).abs().max() > 0.1
+
+
+def test_copies_are_those_of_the_adapted_model(workplace: Path) -> None:
+    model, about = small()
+    converter = Converter(Loaded(model.eval(), SPEC, about, None, ""), adaptation=Adaptation.of(2))
+    voice = converter.voice(clip(workplace, "p905", 1))
+    own = voice.references[0]
+    assert voice.tone is not None and voice.moved is not None
+    copy = voice.moved.convert(own, voice.references, converter.controls({}))
+    assert torch.equal(voice.tone.frames, tone_of([(own.features, copy)], SPEC).frames)  # type: ignore[union-attr]
+
+
+def test_a_tone_goes_with_the_timbre(workplace: Path) -> None:
+    spec = load_preset("speechsplit_16k")
+    facts = {"n_features": spec.channels, "sample_rate": spec.sample_rate, "hop": spec.hop, "relative": "corpus"}
+    about = Description(model="speechsplit", arguments={**facts, **TINY}, features=spec.to_dict(), trim_db=30.0)
+    model = MODELS.build("speechsplit", about.arguments).eval()
+    model.corpus_statistics.copy_(torch.tensor([5.0, 0.2]))  # type: ignore[operator, union-attr]
+    converter = Converter(Loaded(model, spec, about, None, ""))
+    voice = converter.voice(clip(workplace, "p905", 1))
+    heard = next(converter.hear(Recording(clip(workplace, "p901", 1)))).batch
+    assert voice.tone is not None
+
+    def moved(*aspects: str) -> float:
+        bare, said = (
+            converter.speech(heard, voice, converter.controls({"aspects": aspects, **each})).features
+            for each in ({"tone": 0}, {})
+        )
+        return float((said - bare).abs().max())
+
+    assert moved("timbre") > 0.01 and moved("timbre", "level") > 0.01
+    assert moved() == moved("level") == moved("rhythm") == 0.0
 
 
 def test_a_copy_of_another_clip_comes_nearer_to_it(shipped: Converter, workplace: Path) -> None:

@@ -41,11 +41,11 @@ SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def small(kind: str = "adain_vc") -> tuple[ConversionModel, Description]:
+def small(kind: str = "adain_vc", **more: Any) -> tuple[ConversionModel, Description]:
     """A model of a few thousand weights and its description."""
     torch.manual_seed(0)
-    arguments = {"n_features": SPEC.channels, **SIZES[kind]}
-    speakers = ["p1", "p2"] if "n_speakers" in arguments else []
+    arguments = {"n_features": SPEC.channels, **SIZES[kind], **more}
+    speakers = ["p1", "p2"] if arguments.get("n_speakers") else []
     about = Description(model=kind, arguments=arguments, features=SPEC.to_dict(), trim_db=15.0, speakers=speakers)
     return MODELS.build(kind, arguments), about
 

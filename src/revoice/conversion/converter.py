@@ -17,7 +17,7 @@ from revoice.conversion.chunks import WHOLE, Clip, Recording, fit
 from revoice.conversion.hearing import Heard, Hearing
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError, choices
-from revoice.models.base import Controls, ConversionModel, TonedControls
+from revoice.models.base import Controls, ConversionModel
 from revoice.nn.tone import SECONDS, Tone, tone_of, toned
 from revoice.vocoders.base import VOCODERS, Vocoder
 
@@ -179,19 +179,19 @@ class Converter(Hearing):
         if self.model.target == "speaker":
             return Voice([self._speaker(name) for name in several], self.model)
         references = self.references(several)
-        moved = adapted(self.model, references, self.adaptation, self.spec)
-        return Voice(references, self.model, moved, self._tone(references) if tone else None)
+        voice = Voice(references, self.model, adapted(self.model, references, self.adaptation, self.spec))
+        return replace(voice, tone=self._tone(voice)) if tone else voice
 
     @torch.no_grad()
-    def _tone(self, references: list[Batch]) -> Tone | None:
+    def _tone(self, voice: Voice) -> Tone | None:
         """What the model's own copies of clips lack, of half a minute, where it has conversions made up for it."""
         controls, frames = self.model.Controls(), round(SECONDS * self.spec.frame_rate)
-        if not isinstance(controls, TonedControls):
+        if not controls.toned:
             return None
-        pairs = []
-        for clip in references:
+        model, pairs = voice.speaker(controls.share), []
+        for clip in voice.references:
             heard = beginning(clip, frames, self.spec.hop)
-            pairs.append((heard.features, self.model.convert(heard, references, controls)))
+            pairs.append((heard.features, model.convert(heard, voice.references, controls)))
             frames -= heard.features.shape[2]
             if frames <= 0:
                 break
@@ -212,8 +212,8 @@ class Converter(Hearing):
         """What the model says of analyzed clips."""
         model = voice.speaker(controls.share)
         features = model.convert(clips, voice.references, controls)
-        if voice.tone is not None and isinstance(controls, TonedControls) and controls.tone * controls.share:
-            features = toned(features, voice.tone, controls.tone * controls.share, self.spec)
+        if voice.tone is not None and controls.toned:
+            features = toned(features, voice.tone, controls.toned, self.spec)
         like = clips.waveform if model.keeps_phase(controls) else None
         return Speech(features, model.pitch(clips, voice.references, controls), like)
 

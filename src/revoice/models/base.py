@@ -20,6 +20,7 @@ from revoice.settings import Number, from_mapping, settings
 from revoice.trainable import Trainable as Trainable
 
 Strength = Annotated[Number, Field(ge=-10, le=10)]  # 0: the source's own voice, 1: the target's; beyond: a caricature
+Share = Annotated[Number, Field(ge=0, le=1)]
 MODELS: "Registry[Trainable]" = Registry("model", "revoice.models")
 
 
@@ -31,6 +32,11 @@ class Controls:
     def share(self) -> float:
         """How much of an adaptation to the target voice to use, 0 to 1."""
         return 1.0
+
+    @property
+    def toned(self) -> float:
+        """How much of the tone of the target to give, 0 to 1; 0 by default: the model's conversions are given none."""
+        return 0.0
 
 
 @settings
@@ -70,7 +76,12 @@ class TonedControls(PitchControls):
         tone: how much is given of what the model's copies of the target's clips lack of their sound, 0 to 1.
     """
 
-    tone: Annotated[Number, Field(ge=0, le=1)] = 1.0
+    tone: Share = 1.0
+
+    @property
+    def toned(self) -> float:
+        """As much of it as of the target's style."""
+        return self.tone * self.share
 
 
 def require_frames(shortest: int, **given: int) -> None:

@@ -15,6 +15,7 @@ from revoice.models.base import (
     Requires,
     Sampler,
     Standardizer,
+    TonedControls,
     Trainable,
     require_frames,
 )  # fmt: skip
@@ -49,7 +50,7 @@ class VQVAE(ConversionModel):
         sampler: "uniform" over utterances or "by_speaker".
     """
 
-    Controls = PitchControls
+    Controls = TonedControls
     adapts = ("decoder",)
     grows_from = "zerospeech"
 

@@ -12,7 +12,7 @@ from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.interop.onnx.graph import Graph, Variadic
 from revoice.interop.onnx.hearing import longest_of, traceable
-from revoice.models.base import ConversionModel, TonedControls
+from revoice.models.base import ConversionModel
 from revoice.nn import tone
 from revoice.nn.voice_code import VoiceCode
 
@@ -65,7 +65,7 @@ def model_graph(model: ConversionModel, spec: FeatureSpec) -> Graph:
     whole = Graph(_Conversion(model, list(shapes), spec.channels), shapes, "features", integers=table)
     asked = {name: shape for name, shape in shapes.items() if name in used(whole)}
     module, truth = (_Conversion(each, list(asked), spec.channels) for each in (traceable(model), model))
-    facts = _tone(spec) if issubclass(model.Controls, TonedControls) else {}
+    facts = _tone(spec) if model.target == "clips" and model.Controls().toned else {}
     return Graph(module, asked, "features", truth, longest=longest_of(model), integers=table, facts=facts)
 
 

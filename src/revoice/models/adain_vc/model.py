@@ -17,6 +17,7 @@ from revoice.models.base import (
     Requires,
     Sampler,
     Standardizer,
+    TonedControls,
     require_frames,
 )  # fmt: skip
 from revoice.nn.adain import styles_from
@@ -53,7 +54,7 @@ class AdaINVC(ConversionModel):
     """
 
     target = "clips"
-    Controls = PitchControls
+    Controls = TonedControls
     adapts = ("decoder",)
 
     def __init__(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import Controls
+from revoice.models.base import Controls, Share
 from revoice.models.speechsplit.match import envelope, matched, picked
 from revoice.nn.pitch import PitchRange, Semitones, steered
 from revoice.nn.pitch_classes import LEAST, UNTOLD, classes, hertz, normalized, one_hot
@@ -34,6 +34,7 @@ class SpeechSplitControls(Controls):
             of its pitch alone. Where pitch is told relative to each speaker, as published, the level goes with timbre.
         semitones: added to the pitch.
         pitch_range: factor on how far the melody moves from its mean.
+        tone: how much is given, with the timbre, of what the model's copies of the target's clips lack of their sound.
         rate: of speaking, 1.2 is a fifth faster.
         timing: how two clips that say the same are brought together where rhythm or pitch is the target's: "codes", as
             published, by what the rhythm encoder hears; or "aligned", frame by frame by what is said in them (dynamic
@@ -45,10 +46,16 @@ class SpeechSplitControls(Controls):
     aspects: Aspects = ("timbre", "level")
     semitones: Semitones = 0.0
     pitch_range: PitchRange = 1.0
+    tone: Share = 1.0
     rate: Annotated[Number, Field(ge=0.25, le=4)] = 1.0
     timing: Literal["codes", "aligned"] = "codes"
     without: Encoded = ()
     speaker: Natural | None = None
+
+    @property
+    def toned(self) -> float:
+        """All of it with the target's timbre, none without."""
+        return self.tone * ("timbre" in self.aspects)
 
 
 class Swap:
