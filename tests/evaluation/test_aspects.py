@@ -102,6 +102,23 @@ def test_only_pairs_that_say_the_same_are_measured() -> None:
         parallel_trials(Manifest("x", Path(), tuple(rows)), AspectProtocol(voices=2), TrainingVoices(), 0)
 
 
+def test_a_target_may_say_the_sentence_in_another_emotion() -> None:
+    rows = [
+        Row(id=f"{voice}{n}{mood}", path="a.wav", speaker=voice, sentence=str(n), split="test_unseen", emotion=mood)
+        for voice in "abc" for n in range(5) for mood in ("neutral", "sad", "happy")
+    ]  # fmt: skip
+    protocol = AspectProtocol(voices=3, other_emotion=True)
+    trials = parallel_trials(Manifest("x", Path(), tuple(rows)), protocol, TrainingVoices(), 0)
+    targets = [trial.true_target for trial in trials]
+    assert len(trials) == 6 and {trial.source.emotion for trial in trials} == {"happy"}
+    assert [row.emotion for row in targets if row] == ["neutral", "sad"] * 3
+    for trial, row in zip(trials, targets, strict=True):
+        assert row is not None and (row.sentence, row.speaker) == (trial.source.sentence, trial.target)
+    alike = tuple(row for row in rows if row.emotion == "sad")
+    with pytest.raises(UserError, match="in another emotion"):
+        parallel_trials(Manifest("x", Path(), alike), protocol, TrainingVoices(), 0)
+
+
 def test_the_report_holds_every_number(tmp_path: Path) -> None:
     values = {name: 0.25 for name in MEASURES}
     names = (COPY, "rhythm")

@@ -9,7 +9,7 @@ reach without it is that.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,12 +24,12 @@ from revoice.audio.presets import load_preset
 from revoice.conversion.converter import Converter
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
-from revoice.evaluation.pairs import Trial, pick_trials
+from revoice.evaluation.pairs import Trial, pick_trials, said
 from revoice.evaluation.recognition import SHORT, Recognizer, error_rate
 from revoice.evaluation.training_voices import TrainingVoices, sorted_out
 from revoice.evaluation.verification import Verifier, enrol
 from revoice.nn.alignment import align
-from revoice.settings import Count, settings
+from revoice.settings import Count, Flag, settings
 
 log = logging.getLogger(__name__)
 NOTHING, COPY, BOUND = "nothing swapped", "source, vocoder alone", "target at source's pitch"
@@ -58,11 +58,13 @@ class AspectProtocol:
         name: "aspects".
         voices: all ordered pairs of so many unseen voices.
         sentences_per_pair: sentences of each pair, said by both and never trained on.
+        other_emotion: the target says the sentence in another emotion than the source, each in turn: another melody.
     """
 
     name: Literal["aspects"] = "aspects"
     voices: Count = 8
     sentences_per_pair: Count = 1
+    other_emotion: Flag = False
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,31 @@ def parallel_trials(manifest: Manifest, protocol: AspectProtocol, trained_on: Tr
     found = pick_trials(
         manifest, "unseen", speakers=protocol.voices, sentences_per_pair=protocol.sentences_per_pair, seed=seed
     )
+    if protocol.other_emotion:
+        found = said_otherwise(found, manifest)
     found = [trial for trial in found if trial.true_target is not None]
+    if not found and protocol.other_emotion:
+        raise UserError(
+            f"corpus '{manifest.corpus}': no sentence that an unseen voice says in another emotion than another one "
+            "does: take evaluation.other_emotion=false or such a corpus, as data=synthetic_emotions"
+        )
     if not found:
         raise UserError(
             f"corpus '{manifest.corpus}': no sentence that two unseen voices say, as aspects are swapped by"
         )
+    return found
+
+
+def said_otherwise(trials: Sequence[Trial], manifest: Manifest) -> list[Trial]:
+    """Trials whose true target says the sentence in another emotion than the source; each trial takes the next one."""
+    spoken: dict[tuple[str, str], list[Row]] = {}
+    for row in manifest.select("test_unseen"):
+        spoken.setdefault((row.speaker, said(row)), []).append(row)
+    found = []
+    for number, trial in enumerate(trials):
+        rows = spoken.get((trial.target, said(trial.source)), [])
+        others = [row for row in rows if row.emotion != trial.source.emotion]
+        found.append(replace(trial, true_target=others[number % len(others)] if others else None))
     return found
 
 
@@ -228,12 +250,12 @@ def _errors(
     """Of what each recognizer hears in the source, how much of it is wrong."""
     errors: dict[str, dict[str, float]] = {name: {} for name in made}
     for recognizer in recognizers:
-        said = recognizer.transcribe([clips.audio(trial.source) for trial in trials])
-        sizes = [len(each.tokens) for each in said]
+        originals = recognizer.transcribe([clips.audio(trial.source) for trial in trials])
+        sizes = [len(each.tokens) for each in originals]
         key = f"{SHORT[recognizer.unit]} ({recognizer.name})"
         for name, sounds in made.items():
             heard = recognizer.transcribe(list(sounds))
-            rates = [error_rate(a.tokens, b.tokens) for a, b in zip(said, heard, strict=True)]
+            rates = [error_rate(a.tokens, b.tokens) for a, b in zip(originals, heard, strict=True)]
             errors[name][key] = float(np.average(rates, weights=np.maximum(sizes, 1)))
     return errors
 
