@@ -58,7 +58,9 @@ class Bench:
         for row in manifest:
             speaks.setdefault(row.speaker, set()).add(row.emotion)
         every = len(self.styles)
-        self.voices = [name for name in sorted(speaks) if len(speaks[name] & set(self.styles)) == every][:voices]
+        seen = {row.speaker for row in manifest if row.split == "train"}
+        styled = [name for name in sorted(seen) if len(speaks[name] & set(self.styles)) == every]
+        self.voices = styled[:voices]
         rows = [row for row in manifest if row.speaker in self.voices]
         self.train = [row for row in rows if row.split in ("train", "val")]
         self.by = {(row.speaker, row.sentence, row.emotion): row for row in rows}

@@ -102,7 +102,7 @@ class Trainable(nn.Module):
         """Take the per-channel statistics (F,) of the training features; models that do not standardize ignore them."""
 
     def set_labels(self, counts: Mapping[str, Tensor]) -> None:
-        """Called before training, where it is known: how many utterances have each gender and emotion, (N,) each."""
+        """Called before training, where it is known: how many utterances have what, see `label_counts` of the data."""
 
     def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
         """Take the pitch of the training speakers, in the order of the table of their names.

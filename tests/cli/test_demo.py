@@ -11,7 +11,8 @@ from revoice.audio.io import read_audio
 SHRUNK = [
     "debug=tiny", "data.splits.limit=null", "data.corpus.max_voices=4", "data.corpus.tested_voices=3",
     "data.corpus.sentences=4", "data.corpus.test_sentences=2", "metrics.groups=unseen", "metrics.voices=3",
-    "metrics.workers=1", "metrics.recognizer=null", "max_iterations=100000", "trainer.max_time=00:00:00:02",
+    "metrics.workers=1", "metrics.recognizer=null", "metrics.naturalness=false", "max_iterations=100000",
+    "trainer.max_time=00:00:00:02",
 ]  # fmt: skip
 
 

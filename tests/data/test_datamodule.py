@@ -206,6 +206,19 @@ def test_validation_batches_have_labels_as_the_whole_has(prepared: Prepared) -> 
     assert all({*batch.emotion.tolist()} == {0, 1} for batch in batches)
 
 
+def test_emotions_are_counted_by_speaker(prepared: Prepared) -> None:
+    needs = Needs(fields=("embedding",), frames=None, minimum=0)
+    moods = {row.id: ("sad", "glad", None)[place % 3] for place, row in enumerate(prepared.manifest)}
+    told = prepared.manifest.with_rows(replace(row, emotion=moods[row.id]) for row in prepared.manifest)
+    data = VoiceDataModule(replace(prepared, manifest=told), needs, batch_size=8)
+    counts, tables = data.label_counts()["speaker_emotion"], data.tables
+    expected = [
+        [sum(row.speaker == name and row.emotion == mood for row in told.select("train")) for mood in tables.emotions]
+        for name in tables.speakers
+    ]
+    assert counts.tolist() == expected and counts.sum() > 0
+
+
 def test_utterances_without_a_label_that_is_needed_are_left_out(prepared: Prepared) -> None:
     """Of this folder nobody's gender is known; of some it is made known."""
     needs = Needs(fields=("embedding",), frames=None, minimum=0, labels=("gender",))

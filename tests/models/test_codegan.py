@@ -152,6 +152,28 @@ def test_statistics_are_to_move_as_emotions_differ() -> None:
     assert float(_shift_apart(real[:20], real[:20], own[:20] * 0, wanted[:20] * 0 + 1, 3, True)) == 0, "nobody knows"
 
 
+def test_only_who_speaks_in_several_emotions_tells_how_they_differ() -> None:
+    draw = torch.Generator().manual_seed(0)
+    own, wanted = torch.arange(60) % 2, 1 - torch.arange(60) % 2
+    real = torch.tensor([[0.0], [2.0]])[own] + 0.1 * torch.randn(60, 1, generator=draw)
+    others = 7 + torch.randn(40, 1, generator=draw)  # in emotion 0 alone, by voices that differ from the first ones
+    codes, told = torch.cat([real, others]), torch.cat([wanted, torch.ones(40, dtype=torch.long)])
+    emotions, tells = torch.cat([own, torch.zeros(40, dtype=torch.long)]), torch.arange(100) < 60
+    shift = real[own == 1].mean() - real[own == 0].mean()
+    right = codes + torch.where(told == 1, shift, -shift)[:, None]
+    assert float(_shift_apart(codes, right, emotions, told, 2, True, tells)) < 1e-6
+    assert float(_shift_apart(codes, right, emotions, told, 2, True)) > 0.1
+    gan = residual()
+    assert gan._changes(replace(batch(), speaker=torch.tensor([0, 1, 2, -1]))) is None, "nobody counted"
+    gan.set_labels(
+        {"emotion": torch.ones(4), "speaker_emotion": torch.tensor([[3, 0, 9, 0], [0, 5, 0, 0], [1, 1, 1, 1]])}
+    )
+    told_by = gan._changes(replace(batch(), speaker=torch.tensor([0, 1, 2, -1])))
+    assert told_by is not None and told_by.tolist() == [True, False, True, False]
+    gan.set_labels({"emotion": torch.ones(4), "speaker_emotion": torch.eye(4)})
+    assert gan._changes(replace(batch(), speaker=torch.arange(4))) is None, "nobody speaks in two: all are asked"
+
+
 def test_losses_and_what_the_critic_is_told() -> None:
     gan = model()
     assert gan.channels == 2 * 3 + 2

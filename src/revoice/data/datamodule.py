@@ -83,7 +83,10 @@ class DataModule(LightningDataModule):
         raise NotImplementedError
 
     def label_counts(self) -> dict[str, Tensor] | None:
-        """How many training utterances have each gender and each emotion of `tables`, (N,) each; None: not known."""
+        """How many training utterances have each gender and each emotion of `tables`, (N,) each; None: not known.
+
+        "speaker_emotion" has the emotions of each speaker (speakers, N).
+        """
         return None
 
     def pitch_deviations(self) -> list[float | None]:

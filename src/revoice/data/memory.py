@@ -87,7 +87,12 @@ class VoiceDataModule(DataModule):
         train = self.store.positions("train")
         names = {"gender": self.tables.genders, "emotion": self.tables.emotions}
         found = {label: self._places[label][train] for label in names}
-        return {key: torch.bincount(found[key][found[key] >= 0], minlength=len(names[key])) for key in names}
+        counts = {key: torch.bincount(found[key][found[key] >= 0], minlength=len(names[key])) for key in names}
+        speakers, known, width = self._places["speaker"][train], found["emotion"] >= 0, len(names["emotion"])
+        both = (speakers * width + found["emotion"])[known & (speakers >= 0)]
+        count = len(self.tables.speakers)
+        counts["speaker_emotion"] = torch.bincount(both, minlength=count * width).view(count, width)
+        return counts
 
     def recordings(self) -> Manifest:
         """The manifest of all that was prepared, of every split."""

@@ -86,7 +86,7 @@ def test_mistakes(settings: dict, message: str, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_styles_are_read_by_the_first_voices(tmp_path: Path) -> None:
+def test_styles_are_read_by_the_first_voices_and_the_unseen_ones(tmp_path: Path) -> None:
     corpus = Synthetic(
         tmp_path, sentences=4, test_sentences=2, per_voice=2, tested_voices=0, max_voices=2,
         styles=["neutral", "sad"], styled_voices=1,
@@ -94,9 +94,11 @@ def test_styles_are_read_by_the_first_voices(tmp_path: Path) -> None:
     corpus.make()
     rows = list(corpus.rows())
     sad = [row for row in rows if row.emotion == "sad"]
-    assert len(rows) == corpus.recipe.utterances() == 2 * 2 + 2 + 8 * 4
-    assert len(sad) == 2 and len({row.speaker for row in sad}) == 1
-    assert {row.text for row in sad} == {row.text for row in rows if row.speaker == sad[0].speaker}
+    assert len(rows) == corpus.recipe.utterances() == 2 * 2 + 2 + 8 * 4 * 2
+    assert len(sad) == 2 + 8 * 4 and len({row.speaker for row in sad if row.split == "train"}) == 1
+    assert len({row.speaker for row in sad if row.split == "test_unseen"}) == 8
+    for name in {row.speaker for row in sad}:
+        assert {row.text for row in sad if row.speaker == name} == {row.text for row in rows if row.speaker == name}
 
 
 def test_no_voice_is_named_like_one_of_vctk() -> None:

@@ -131,6 +131,7 @@ class CodeGAN(ConversionModel):
         self.shares: Tensor  # of the emotions in the training data
         self.register_buffer("shares", torch.full((len(self.emotions),), 1 / len(self.emotions)))
         self._pitch: Tensor | None = None
+        self._changing: Tensor | None = None  # which speakers speak in several emotions (speakers,); None: unknown
 
     def train(self, mode: bool = True) -> "CodeGAN":
         """The model of the codes stays as it was trained."""
@@ -161,7 +162,8 @@ class CodeGAN(ConversionModel):
             if self.generator.residual:
                 together = batch.draws is not None  # processes validate different numbers of batches
                 numbers = _statistics(real), _statistics(fake)
-                losses["statistics"] = _shift_apart(*numbers, own, wanted, len(shares), together)
+                tells = self._changes(batch)
+                losses["statistics"] = _shift_apart(*numbers, own, wanted, len(shares), together, tells)
         balance = 1 / (len(shares) * shares.clamp(min=1e-6))
         return Play(losses, fake=fake, real=real, wanted=wanted, own=own, balance=balance)
 
@@ -239,6 +241,12 @@ class CodeGAN(ConversionModel):
             return torch.ones_like(batch.emotion, dtype=torch.bool)
         return batch.draws.uniform("source emotion", device=batch.emotion.device).to(batch.emotion.device) < 0.5
 
+    def _changes(self, batch: Batch) -> Tensor | None:
+        """Whose voice tells how emotions differ (B,): who speaks in one alone would add how voices differ."""
+        if self._changing is None or batch.speaker is None:
+            return None
+        return self._changing.to(batch.speaker.device)[batch.speaker.clamp(min=0)] & (batch.speaker >= 0)
+
     def check_controls(self, controls: CodeGANControls) -> None:
         """Refuse emotions that were not trained on, what does nothing without one, and a factor on codes it has not."""
         for emotion in (controls.emotion, controls.source_emotion):
@@ -264,6 +272,9 @@ class CodeGAN(ConversionModel):
         found = counts["emotion"].double().clamp(min=1)
         assert len(found) == len(self.emotions), "the table of emotions is that of the data"
         self.shares.copy_(found / found.sum())
+        if "speaker_emotion" in counts:
+            several = (counts["speaker_emotion"] > 0).sum(1) > 1
+            self._changing = several if several.any() else None
 
     def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
         """Remember the pitch of the training speakers (speakers, 2), who are not those of the model of the codes."""
@@ -325,21 +336,26 @@ def _statistics(codes: Tensor) -> Tensor:
     return torch.cat([_summary(codes), steps, peaks], dim=1)
 
 
-def _shift_apart(real: Tensor, fake: Tensor, own: Tensor, wanted: Tensor, count: int, together: bool) -> Tensor:
+def _shift_apart(
+    real: Tensor, fake: Tensor, own: Tensor, wanted: Tensor, count: int, together: bool, tells: Tensor | None = None
+) -> Tensor:
     """How far numbers (B, D) are from having moved as the means of the emotions `own` and `wanted` (B,) differ.
 
-    The means are those of the batch, of all processes if they are at it `together`; an emotion that it lacks asks for
-    nothing. Each number is in deviations of it within an emotion, and the distance is the mean of the squares.
+    The means are those of the batch's items that `tells` (B,) names, or all, of all processes if they are at it
+    `together`; an emotion that it lacks asks for nothing. Each number is in deviations of it within an emotion, and the
+    distance is the mean of the squares.
     """
     known = one_hot(own, count, real)
+    if tells is not None:
+        known = known * tells[:, None]
     sums = torch.cat([known.T @ real, known.T @ real.square(), known.sum(0)[:, None]], dim=1).detach()
     if together:
         sums = summed(sums)
     totals, squares, items = sums.split([real.shape[1], real.shape[1], 1], dim=1)
     means = totals / items.clamp(min=1)
-    within = (squares - items * means.square()).sum(0) / items.sum()
+    within = (squares - items * means.square()).sum(0) / items.sum().clamp(min=1)
     apart = fake - real - (means[wanted] - means[own])
-    asked = (items[wanted] > 0).to(apart)  # (B, 1)
+    asked = ((items[wanted] > 0) & (items[own] > 0)).to(apart)  # (B, 1)
     return (asked * apart.square() / within.clamp(min=1e-4)).mean()
 
 

@@ -49,7 +49,8 @@ class Recipe:
         sentences: training sentences.  test_sentences: further ones, never trained on.
         per_voice: how many of the training sentences each training voice speaks, every voice others (None: all).
         tested_voices: training voices that speak the test sentences too (None: all); unseen voices always do.
-        styles: prosody styles; more than "neutral" adds styled readings by `styled_voices` training voices.
+        styles: prosody styles; more than "neutral" adds styled readings by `styled_voices` training voices and by the
+            unseen ones.
         max_voices: use only so many training voices (None: all), for quick tests.
         more_voices: designed training voices beside the 582.
         drawn: sentences of drawn words, without sense, that each training voice speaks beside, everyone others.
@@ -91,7 +92,9 @@ def _key(recipe: Recipe) -> str:
     for later in ("more_voices", "drawn"):
         if not values[later]:
             del values[later]  # the folder keeps the name that it had before there was such a setting
-    known = [words()] if recipe.drawn else []
+    known: list[Any] = [words()] if recipe.drawn else []
+    if len(recipe.styles) > 1:
+        known.append("unseen voices speak the styles")  # as they did not at first
     text = json.dumps([VERSION, values, [asdict(voice) for voice in _cast(recipe)], sentences(), *known])
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -200,8 +203,7 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
 
 
 def _manners(number: int, voice: Voice, recipe: Recipe) -> tuple[str, ...]:
-    styled = not voice.unseen and number < recipe.styled_voices
-    return recipe.styles if styled else ("neutral",)
+    return recipe.styles if voice.unseen or number < recipe.styled_voices else ("neutral",)
 
 
 def _split(index: int, voice: Voice, recipe: Recipe) -> str:
