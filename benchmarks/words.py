@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="*", default=["outputs/demo/model.ckpt"])
     parser.add_argument("--adapt", type=int, default=0)
     parser.add_argument("--rate", type=float, default=Adaptation().rate)
+    parser.add_argument("--tone", type=float, help="of the target, 0 to 1; as the model does if it is not given")
     parser.add_argument("--several", action="store_true", help="tell a voice by 2 (embedded) or 3 (real) clips, not 1")
     parser.add_argument("--judge", help="folder of a Whisper model in faster-whisper's format")
     shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
@@ -152,8 +153,9 @@ def main() -> None:
     for path in options.checkpoints:
         try:
             converter = load(
-                path, vocoder={"name": "griffin_lim"}, adapt={"steps": options.adapt, "rate": options.rate}
-            )
+                path, vocoder={"name": "griffin_lim"}, adapt={"steps": options.adapt, "rate": options.rate},
+                controls={} if options.tone is None else {"tone": options.tone},
+            )  # fmt: skip
         except UserError as error:
             print(error)
             continue

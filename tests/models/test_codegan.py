@@ -174,6 +174,23 @@ def test_only_who_speaks_in_several_emotions_tells_how_they_differ() -> None:
     assert gan._changes(replace(batch(), speaker=torch.arange(4))) is None, "nobody speaks in two: all are asked"
 
 
+def test_processes_tell_each_other_how_emotions_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    own, wanted = torch.arange(60) % 3, (torch.arange(60) + 1) % 3
+    real, fake = (torch.randn(60, 2, generator=draw) + own[:, None] for _ in range(2))
+    tells = torch.rand(60, generator=draw) < 0.6
+    given = (real, fake, own, wanted)
+    whole = _shift_apart(*given, 3, True, tells)
+    halves = [[x[part] for x in given] + [3, True, tells[part]] for part in (slice(0, 20), slice(20, 60))]
+    sums: list[torch.Tensor] = []
+    monkeypatch.setattr("revoice.models.codegan.model.summed", lambda values: sums.append(values) or values)
+    alone = [_shift_apart(*half) for half in halves]
+    monkeypatch.setattr("revoice.models.codegan.model.summed", lambda _: sums[0] + sums[1])
+    together = [_shift_apart(*half) for half in halves]
+    assert float((20 * together[0] + 40 * together[1]) / 60) == pytest.approx(float(whole), rel=1e-5)
+    assert float((20 * alone[0] + 40 * alone[1]) / 60) != pytest.approx(float(whole), rel=1e-3)
+
+
 def test_losses_and_what_the_critic_is_told() -> None:
     gan = model()
     assert gan.channels == 2 * 3 + 2
