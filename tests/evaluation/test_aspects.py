@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -115,8 +116,10 @@ def test_a_target_may_say_the_sentence_in_another_emotion() -> None:
     for trial, row in zip(trials, targets, strict=True):
         assert row is not None and (row.sentence, row.speaker) == (trial.source.sentence, trial.target)
     alike = tuple(row for row in rows if row.emotion == "sad")
-    with pytest.raises(UserError, match="in another emotion"):
-        parallel_trials(Manifest("x", Path(), alike), protocol, TrainingVoices(), 0)
+    untold = tuple(replace(row, emotion=None) if row.speaker == "a" else row for row in alike if row.speaker != "c")
+    for none in (alike, untold):
+        with pytest.raises(UserError, match="in another emotion"):
+            parallel_trials(Manifest("x", Path(), none), protocol, TrainingVoices(), 0)
 
 
 def test_the_report_holds_every_number(tmp_path: Path) -> None:

@@ -125,14 +125,17 @@ def parallel_trials(manifest: Manifest, protocol: AspectProtocol, trained_on: Tr
 
 
 def said_otherwise(trials: Sequence[Trial], manifest: Manifest) -> list[Trial]:
-    """Trials whose true target says the sentence in another emotion than the source; each trial takes the next one."""
+    """Trials whose true target says the sentence in another emotion than the source; each trial takes the next one.
+
+    An emotion that nobody told is no other one: such a trial has no true target.
+    """
     spoken: dict[tuple[str, str], list[Row]] = {}
     for row in manifest.select("test_unseen"):
         spoken.setdefault((row.speaker, said(row)), []).append(row)
     found = []
     for number, trial in enumerate(trials):
         rows = spoken.get((trial.target, said(trial.source)), [])
-        others = [row for row in rows if row.emotion != trial.source.emotion]
+        others = [row for row in rows if row.emotion and trial.source.emotion not in (None, row.emotion)]
         found.append(replace(trial, true_target=others[number % len(others)] if others else None))
     return found
 

@@ -16,11 +16,10 @@ from revoice.errors import UserError, choices
 from revoice.nn.pitch import PitchRange, Semitones, moved, steered
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.registry import Registry
-from revoice.settings import Number, from_mapping, settings
+from revoice.settings import Number, Share, from_mapping, settings
 from revoice.trainable import Trainable as Trainable
 
 Strength = Annotated[Number, Field(ge=-10, le=10)]  # 0: the source's own voice, 1: the target's; beyond: a caricature
-Share = Annotated[Number, Field(ge=0, le=1)]
 MODELS: "Registry[Trainable]" = Registry("model", "revoice.models")
 
 

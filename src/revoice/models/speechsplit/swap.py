@@ -9,13 +9,13 @@ from torch import Tensor
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import Controls, Share
+from revoice.models.base import Controls
 from revoice.models.speechsplit.match import envelope, matched, picked
 from revoice.nn.pitch import PitchRange, Semitones, steered
 from revoice.nn.pitch_classes import LEAST, UNTOLD, classes, hertz, normalized, one_hot
 from revoice.nn.random_resampling import stretched
 from revoice.nn.speech_codes import SpeechCodes
-from revoice.settings import Natural, Number, one_or_more, settings
+from revoice.settings import Natural, Number, Share, one_or_more, settings
 
 if TYPE_CHECKING:
     from revoice.models.speechsplit.model import SpeechSplit
