@@ -5,6 +5,7 @@ Material that a plain clone does not have (published weights, real speech) is op
 
 import importlib
 import os
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,31 @@ def opinions_of_a_clip_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(naturalness, "opinion", opinion)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def configurations_are_parsed_once() -> Iterator[None]:
+    """A command composes its configuration twice, of the same few files: a process parses each once, as it then is."""
+    from hydra._internal.config_repository import ConfigRepository
+    from hydra.core.object_type import ObjectType
+
+    parse, known = ConfigRepository.load_config, {}
+
+    def load_config(self: ConfigRepository, config_path: str) -> object:
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None or source.scheme() not in ("file", "pkg"):
+            return parse(self, config_path)
+        key = (source.scheme(), source.path, source.provider, config_path)
+        if source.scheme() == "file":
+            about = Path(source.path, source._normalize_file_name(config_path)).stat()
+            key = (*key, about.st_mtime_ns, about.st_size, about.st_ino)
+        if key not in known:
+            known[key] = pickle.dumps(parse(self, config_path))
+        return pickle.loads(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", load_config)
         yield
 
 

@@ -12,6 +12,7 @@ def output(script: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_steps_are_timed_in_every_precision() -> None:
     lines = output("gpu_step.py", "adain_vc_small", "--items", "2", "--steps", "2", "--modes", "float32", "bf16")
     rows = [line.split() for line in lines.splitlines() if line.startswith("adain_vc_small")]
@@ -27,6 +28,7 @@ HALF = {  # of the operations dispatched in a step in bf16 at first: 2362, 1193,
 PAIRED = "adain_vc_stat_transfer"  # goes through crops and references at once, which have to be as long
 
 
+@pytest.mark.slow
 def test_a_step_stays_half_of_what_it_was() -> None:  # the recognizer's teacher 0.6 of it
     short = [name for name in HALF if name != PAIRED]  # of crops, which do not change the counts
     lines = output("dispatch.py", *short, "--frames", "32") + output("dispatch.py", PAIRED)

@@ -74,6 +74,7 @@ def test_files_from_the_command_to_the_waveform(
     assert len(trace.files) <= FILES + more
 
 
+@pytest.mark.slow
 def test_folders_that_a_training_goes_through(command, workplace: Path) -> None:
     settings = [*TINY, "model=adain_vc_small", "debug=tiny", "logger=none", "trainer=cpu"]
     trace = traced(command, "train", *settings, "hydra.run.dir=outputs/rooms")

@@ -124,6 +124,7 @@ def test_train_with_every_preset(base: dict[str, Any], tmp_path: Path, teacher: 
     walk(training.check, configs)
 
 
+@pytest.mark.slow
 def test_train_with_every_group(base: dict[str, Any], tmp_path: Path) -> None:
     corpora = [
         {**base, "data": compose_config("prepare", f"data={name}", folder=tmp_path)["data"]} for name in names("data")
@@ -152,6 +153,7 @@ def test_convert(tmp_path: Path) -> None:
     walk(convert.check, configs)
 
 
+@pytest.mark.slow
 def test_evaluate(tmp_path: Path) -> None:
     configs = [
         compose_config("evaluate", f"evaluation={name}", folder=tmp_path)

@@ -152,6 +152,7 @@ def test_a_report_that_was_killed_is_begun_again(tmp_path: Path, monkeypatch: py
         require_ours(tmp_path, ("report.html",))
 
 
+@pytest.mark.slow
 def test_outputs_are_tried_before_the_work(command, trained: Path, clip: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     convert = [f"ckpt={trained}", f"src={clip}", f"tgt={clip}"]
@@ -172,6 +173,7 @@ def test_outputs_are_tried_before_the_work(command, trained: Path, clip: str, tm
     assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_report_replaces_nothing_but_reports(command, trained: Path, tmp_path: Path) -> None:
     evaluate = [
         "evaluate", f"ckpt={trained}", *TINY, "metrics.voices=2", "metrics.workers=0", "metrics.recognizer=null",

@@ -190,6 +190,7 @@ def test_importing_published_weights(command, shared: Path, clip: str, tmp_path:
         assert status == 0, err
 
 
+@pytest.mark.slow
 def test_a_table_of_speakers_is_spoken_and_measured_by_name(command, workplace: Path, clip: str) -> None:
     run = workplace / "outputs" / "table"
     small = ["model=vqvae_small", "model.voice=speaker", "debug=tiny", "logger=none", *TINY]
@@ -211,6 +212,7 @@ def test_a_table_of_speakers_is_spoken_and_measured_by_name(command, workplace: 
     assert "unseen" not in metrics and metrics["seen"]["pairs"] == 2 and metrics["seen"]["recognizer"] is None
 
 
+@pytest.mark.slow
 def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None:
     best, last = trained / "checkpoints" / "best.ckpt", trained / "checkpoints" / "last.ckpt"
     status, out, err = command(
@@ -229,6 +231,7 @@ def test_evaluating_two_systems(command, trained: Path, workplace: Path) -> None
     assert "<audio" in page and "data:image/png" in page and "http" + "://" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
 def test_style_transfer_leaves_sound_picture_and_record(command, clip: str, workplace: Path) -> None:
     settings = ["iterations=12", "seed=3", "model.channels=4", "stop=0", "phase=content"]
     status, out, err = command(
@@ -249,6 +252,7 @@ def test_style_transfer_leaves_sound_picture_and_record(command, clip: str, work
     assert status == 0, err
 
 
+@pytest.mark.slow
 def test_style_transfer_is_evaluated_beside_a_checkpoint(command, trained: Path, workplace: Path) -> None:
     status, out, err = command(
         "evaluate", f"ckpt={trained / 'checkpoints' / 'last.ckpt'}", "model=random_cnn", "controls.iterations=3", *TINY,

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from revoice.audio.io import read_audio
 
 SHRUNK = [
@@ -16,6 +18,7 @@ SHRUNK = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_demo_trains_until_its_time_is_over_converts_and_reports(workplace: Path) -> None:
     command = [sys.executable, "-c", "from revoice.cli.demo import main; main()", *SHRUNK]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

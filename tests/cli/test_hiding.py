@@ -56,6 +56,7 @@ def targets(folder: Path, each: bool = False) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_speaker_has_a_voice_of_its_own_and_keeps_it(command, trained, people: Path, pool: str, tmp_path) -> None:
     say = ("convert", f"ckpt={trained}", f"src={people}", "voice=pseudo", f"voices.pool={pool}", "vocoder.iterations=1")
     status, out, err = command(*say, f"out={tmp_path / 'a'}")

@@ -38,6 +38,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_grid_of_four_jobs_one_kind_of_which_fails(workplace: Path, command) -> None:
     grid = ["optimizer.lr=1e-3,1e-4", "model.quantizer.codebook_size=16,1", "max_iterations=2", "trainer.val_every=1"]
     folder = workplace / "outputs" / "grid"
@@ -74,6 +75,7 @@ def test_a_sweep_in_the_folder_of_another_lists_its_own_jobs_alone(workplace: Pa
     assert only["job"] == "0" and not only["best/val/loss"] and "codebook_size=1" in only["error"]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_repeated_goes_on(workplace: Path, command) -> None:
     """By `ckpt_path=auto`: jobs that came to their end are not trained again, unless a setting is another."""
     folder = workplace / "outputs" / "repeated"

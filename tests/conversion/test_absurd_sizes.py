@@ -148,6 +148,7 @@ def claims() -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits a process's memory as Linux does")
 def test_absurd_sizes_cost_no_memory(tmp_path: Path) -> None:
     honest = tmp_path / "honest.ckpt"

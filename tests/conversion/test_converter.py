@@ -127,6 +127,7 @@ def test_every_checkpoint_is_plain_tensors(trained: Path) -> None:
         assert content["revoice"]["model"] == "adain_vc"
 
 
+@pytest.mark.slow
 def test_conversion_needs_no_lightning_and_no_hydra(trained: Path, clips: dict[str, Path], tmp_path: Path) -> None:
     program = f"""
 import sys

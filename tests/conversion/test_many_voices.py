@@ -37,6 +37,7 @@ def converter(clips: list[Audio], tmp_path_factory: pytest.TempPathFactory) -> C
     return Converter(Loaded(model, spec, about, None, ""), hasty)
 
 
+@pytest.mark.slow
 def test_each_is_what_it_is_alone(converter: Converter, clips: list[Audio]) -> None:
     voices = [converter.voice([clips[2]]), converter.voice([clips[3]])]
     equal = Audio(clips[1].samples[: len(clips[0].samples)].copy(), clips[1].sample_rate)

@@ -251,6 +251,7 @@ def start(root: Path, out: Path, pause: float, workers: int) -> multiprocessing.
     return process  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kill", "workers"), [(signal.SIGTERM, 0), (signal.SIGKILL, 2)])
 def test_an_interrupted_preparation_is_taken_up(corpus: Path, tmp_path: Path, kill: int, workers: int) -> None:
     process = start(corpus, tmp_path / "out", pause=0.3, workers=workers)

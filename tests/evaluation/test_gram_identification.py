@@ -331,6 +331,7 @@ def test_every_evaluation_config_is_understood(name: str, tmp_path: Path) -> Non
         assert protocol == GramProtocol(**fewer)  # the defaults of the class are those of the file
 
 
+@pytest.mark.slow
 def test_the_command_on_the_embedded_corpus(workplace: Path, tmp_path: Path) -> None:
     small = ["evaluation.speakers=4", "evaluation.utterances=8", "evaluation.train=4", "evaluation.channels=2"]
     config = compose_config("evaluate", "evaluation=gram_identification", *TINY, *small, folder=workplace)

@@ -208,6 +208,7 @@ def test_the_command_reports_methods_in_one_table(workplace: Path, tmp_path: Pat
     assert "destroys words" in page and "Semi-informed" in page and "data:image/png" in page
 
 
+@pytest.mark.slow
 def test_a_converter_hides_by_pseudo_voices(workplace: Path, trained: Path, tmp_path: Path) -> None:
     pool = next((workplace / "data" / "synthetic").glob("*/wav48_silence_trimmed"))
     only = [f"evaluation.methods.{name}=null" for name in METHODS]

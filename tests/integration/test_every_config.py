@@ -118,10 +118,11 @@ def test_models_without_training_convert(model: str, workplace: Path) -> None:
         train(compose_config("train", f"model={model}", folder=workplace), workplace / "outputs" / "nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "experiment",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name in PUBLISHED else name
+        name
         for name in names("experiment")
         if not name.startswith(("voice", "student", "phones_t", "codegan", "demo_vocoder", "verifier_real", "pitch"))
     ],
@@ -135,6 +136,7 @@ def test_every_experiment_trains_on_the_embedded_corpus(experiment: str, workpla
     assert train(config, workplace / "outputs" / f"experiment_{experiment}").metrics["iterations"] == 2
 
 
+@pytest.mark.slow
 def test_the_recipe_of_the_converter_that_ships_trains(workplace: Path, teacher: Path, tmp_path: Path) -> None:
     real = tmp_path / "real"
     for name, clips in (("vctk_mini/p225", 3), ("vctk_mini/p300", 3), ("librispeech_mini/LibriSpeech/7", 2)):
@@ -158,6 +160,7 @@ def test_the_recipe_of_the_converter_that_ships_trains(workplace: Path, teacher:
     assert second.loaded.description.arguments["tune"] and not second.model.content.encoder.conv1.weight.equal(before)
 
 
+@pytest.mark.slow
 def test_a_student_takes_the_encoder_s_place_and_may_be_tuned(workplace: Path, teacher: Path, tmp_path: Path) -> None:
     common = ["model=recsyn", *HASTY, f"model.content_from={teacher}", "model.frames=48"]
     first = train(compose_config("train", *common, folder=workplace), tmp_path / "first")

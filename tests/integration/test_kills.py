@@ -93,6 +93,7 @@ def test_killed_and_resumed_ends_where_the_whole_run_ends(
     assert len({step for step in resumed_at if 0 < step < 12}) > 1  # some were killed in the midst of training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_signal_saves_and_stops_all_processes(processes: int, workplace: Path, tmp_path: Path) -> None:
     settings = [*ADAIN, "debug=tiny", "logger=none", "trainer=cpu", f"trainer.devices={processes}"]
@@ -118,6 +119,7 @@ def test_a_signal_saves_and_stops_all_processes(processes: int, workplace: Path,
     assert last(tmp_path / "run")["global_step"] == stopped + 2
 
 
+@pytest.mark.slow
 def test_the_time_limit_is_counted_anew_by_a_resumed_run(workplace: Path, tmp_path: Path) -> None:
     settings = [*ADAIN, "debug=tiny", "logger=none", "max_iterations=100000", *TINY]
     endless = [*settings, "trainer.val_every=100000", "trainer.max_time='00:00:00:02'"]

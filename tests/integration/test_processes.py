@@ -86,6 +86,7 @@ def test_the_command_starts_its_own_second_process_or_torchrun_does(workplace: P
         assert two["train/loss"] == pytest.approx(one["train/loss"], rel=1e-4)  # the mean over both
 
 
+@pytest.mark.slow
 def test_processes_started_from_outside_need_a_folder(workplace: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), "debug=tiny", "trainer=cpu", "trainer.devices=2", *TINY]
     place = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "x"}

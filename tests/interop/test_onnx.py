@@ -81,6 +81,7 @@ def vocoder(name: str, preset: str = "mel_22k") -> Loaded:
     return Loaded(model, spec, about, None, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "preset"),
     [("vocos", "mel_22k"), ("vocos", "mel_24k100"), ("hifigan", "mel_22k"), ("waveglow", "mel_22k"),
@@ -142,6 +143,7 @@ def as_torch_converts(loaded: Loaded, graph: Path | bytes, frames: int) -> None:
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [200, 777, 2583])
 def test_recognition_synthesis_from_the_waveform(frames: int, speaking: tuple[Loaded, Path]) -> None:
     as_torch_converts(*speaking, frames)
@@ -183,6 +185,7 @@ def speech(seconds: float, rate: int, hz: float) -> np.ndarray:
     return 0.2 * sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 12)) * (1 + 0.5 * np.sin(9 * time))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speaks", ["griffin_lim", "vocoder"])
 def test_the_example_converts_without_torch(speaks: str, exported: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speech(1.5, 16000, 120), 16000)
@@ -282,6 +285,7 @@ def test_the_examples_features_are_ours(preset: str) -> None:
     assert theirs.shape == ours.shape and np.abs(theirs - ours).max() < 1e-3 * np.abs(ours).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["mel_22k", "stft_16k"])
 def test_the_search_of_the_pitch_is_a_graph(preset: str, tmp_path: Path) -> None:
     spec = load_preset(preset)
@@ -332,6 +336,7 @@ def test_settings_that_a_graph_lacks_are_named() -> None:
     assert left_out(model) == ["denoise=0.1"] and left_out(small()[0]) == []
 
 
+@pytest.mark.slow
 def test_the_example_draws_noise_and_refuses_other_features(tmp_path: Path) -> None:
     loaded, out = vocoder("waveglow"), tmp_path / "w.onnx"
     write_onnx(loaded, loaded.description, out)
@@ -350,6 +355,7 @@ def test_the_example_leaves_a_melody_where_a_voice_has_no_level() -> None:
     assert module.melody({"source_f0": hums}, {"target_f0": hums / 2}) == pytest.approx(np.full(9, 100.0))
 
 
+@pytest.mark.slow
 def test_the_example_tells_the_pitch_to_a_vocoder_that_asks(tmp_path: Path) -> None:
     loaded, out = vocoder("source_filter"), tmp_path / "s.onnx"
     write_onnx(loaded, loaded.description, out)

@@ -201,6 +201,7 @@ def test_emotions_of_speechsplit_s_codes(more: dict[str, Any]) -> None:
     require_near(found, model.convert(source, [], model.typed_controls({"emotion": "glad"})))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [{"channels": 2}, {"channels": 1}, {"channels": 3, "faithful": True}])
 def test_pix2pix(sizes: dict[str, Any]) -> None:
     torch.manual_seed(0)
@@ -220,6 +221,7 @@ def test_pix2pix(sizes: dict[str, Any]) -> None:
         require_near(found[:, 512:], source.features[:, 512:] if model.channels == 1 else made[:, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vqvae", "speech2speech"])
 def test_voices_of_a_table(kind: str) -> None:
     model: Any = small(kind)[0].eval()
@@ -263,6 +265,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_that_hear(name: str) -> None:
     torch.manual_seed(0)

@@ -113,6 +113,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits a process's memory as Linux does")
 def test_what_a_file_claims_costs_no_memory(tmp_path: Path) -> None:
     honest, files = tmp_path / "honest.bin", []

@@ -318,6 +318,7 @@ def split(workplace: Path) -> Path:
     return train(config, workplace / "outputs" / "split").folder
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_one_file(workplace: Path, split: Path, tmp_path: Path) -> None:
     config = compose_config("train", "model=codegan_small", f"model.codes.ckpt={split}", *TINY, folder=workplace)
     config["max_iterations"], config["model"]["generator"] = 6, {"width": 8}
@@ -337,6 +338,7 @@ def test_a_pipeline_is_one_file(workplace: Path, split: Path, tmp_path: Path) ->
         converter.convert(clip, emotion="angry")
 
 
+@pytest.mark.slow
 def test_emotions_and_new_voices_by_command(split: Path, workplace: Path, clip: str, tmp_path: Path, command) -> None:
     overrides = ["model=codegan_small", f"model.codes.ckpt={split}", *TINY]
     gan = train(compose_config("train", *overrides, folder=workplace), tmp_path / "gan").folder

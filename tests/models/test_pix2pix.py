@@ -217,6 +217,7 @@ SCHEDULE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_every_phase(workplace: Path, tmp_path: Path) -> None:
     def run(iterations: int, folder: str, **more: Any) -> Path:
         settings = config(workplace, "max_iterations=7", "trainer.val_every=1")

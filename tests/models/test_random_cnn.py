@@ -92,6 +92,7 @@ def test_principal_axes_carry_the_energy() -> None:
     assert principal(torch.eye(3, dtype=torch.float64), 1e-2) is None
 
 
+@pytest.mark.slow
 def test_lbfgs_gets_at_least_as_far_as_the_published_search() -> None:
     network, content = RandomFeatures.draw(0), spectrogram(40, 0)
     objective = Objective(network, content, observe(network, [spectrogram(50, 1)], 0.0))

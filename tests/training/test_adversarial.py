@@ -35,6 +35,7 @@ def same(mine: Any, theirs: Any, where: str = "") -> None:
         assert mine == theirs, where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_every_kind_of_moment_can_be_resumed(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulate: int

@@ -14,6 +14,7 @@ from tests.conftest import ADAIN, TINY, compose_config
 from tests.evaluation.test_pairs import corpus
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_chosen_by_the_score(workplace: Path) -> None:
     settings = [*ADAIN, "debug=tiny", "logger=csv", *TINY, "metrics=conversion", "callbacks.conversion.voices=2"]
     config = compose_config("train", *settings, "callbacks.samples=null", folder=workplace)

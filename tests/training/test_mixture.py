@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -50,6 +51,7 @@ class Plane(Critic):
         return Judged([self.network(x)], [[]])
 
 
+@pytest.mark.slow
 def test_the_wasserstein_schedule_finds_all_modes_of_a_mixture() -> None:
     """Eight narrow modes on a circle, none of them lost; the generator learns in each fourth iteration."""
     torch.manual_seed(0)

@@ -50,6 +50,7 @@ def trained(name: str, settings: list[str], replayed: bool, precision: str) -> t
     return chosen.model.state_dict(), take
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings", "precision"), [
     ("adain_vc_small", SMALL, "32"), ("adain_vc_small", SMALL, "bf16-mixed"), ("vqvae_small", VQ, "32"),
 ])  # fmt: skip

@@ -23,6 +23,7 @@ def config(workplace: Path, **samples: object) -> dict:
     return values
 
 
+@pytest.mark.slow
 def test_checkpoints_may_be_chosen_by_the_errors_of_samples(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = workplace / "outputs" / "by_errors"
     with caplog.at_level("INFO", logger="revoice"):
