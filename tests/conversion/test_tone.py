@@ -16,13 +16,16 @@ from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import Loaded
 from revoice.conversion.adaptation import Adaptation
 from revoice.conversion.chunks import Recording
-from revoice.conversion.converter import Converter
+from revoice.conversion.converter import Converter, beginning
 from revoice.conversion.jobs import voice_of
 from revoice.conversion.outputs import Target
+from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import MODELS
 from revoice.nn.tone import ALONE, DOUBT, LIMIT, NEAR, Tone, spoken, tone_of, toned
 from tests.conversion.untrusted_helpers import SPEC, small
+from tests.models.test_codegan import EMOTIONS
+from tests.models.test_codegan_energy import SPEAKS
 from tests.models.test_speechsplit import TINY
 
 COLOR = torch.linspace(-0.4, 0.4, 80) ** 3 * 4  # nepers, of mean 0
@@ -206,8 +209,42 @@ def test_a_tone_goes_with_the_timbre(workplace: Path) -> None:
         )
         return float((said - bare).abs().max())
 
+    alone = replace(voice, references=[], tone=None)
+    for without in ((), ("content",)):
+        both = ({"without": without, "tone": share} for share in (0, 1))
+        bare, said = (converter.speech(heard, alone, converter.controls(each)).features for each in both)
+        assert (float((said - bare).abs().max()) > 0.01) == (not without), "who keeps the voice keeps its tone"
     assert moved("timbre") > 0.01 and moved("timbre", "level") > 0.01
     assert moved() == moved("level") == moved("rhythm") == 0.0
+
+
+def test_who_keeps_their_voice_keeps_its_tone(workplace: Path) -> None:
+    facts = {"n_features": SPEC.channels, "sample_rate": SPEC.sample_rate, "hop": SPEC.hop}
+    torch.manual_seed(0)
+    codes = {"model": "recsyn", "arguments": {**facts, **SPEAKS}}
+    sizes = {"emotions": EMOTIONS, "codes": codes, "rewritten": ("pitch", "energy"), "generator": {"width": 8}}
+    model = MODELS.build("codegan", {**facts, **sizes}).eval()
+    about = Description(model="codegan", arguments={}, features=SPEC.to_dict(), trim_db=30.0)
+    converter = Converter(Loaded(model, SPEC, about, None, ""))
+    voice = converter.voice([])
+    each = [next(converter.hear(Recording(clip(workplace, "p901", number)))).batch for number in (1, 2)]
+    frames = min(one.features.shape[2] for one in each) - 8
+    heard = Batch.join([beginning(one, frames, SPEC.hop) for one in each])
+
+    def said(clips: Batch, **controls: object) -> torch.Tensor:
+        return converter.speech(clips, voice, converter.controls(controls)).features
+
+    bare, copy = said(heard, tone=0), said(heard)
+    assert (heard.features - copy).abs().mean() < (heard.features - bare).abs().mean()
+    sad = said(heard, emotion="sad") - said(heard, emotion="sad", tone=0)
+    for item in range(2):
+        tone = tone_of([(heard.features[item : item + 1], bare[item : item + 1])], SPEC)
+        assert tone is not None, "of its own copy, whatever the emotion"
+        torch.testing.assert_close(sad[item], tone.of(said(heard, emotion="sad", tone=0)[item]), atol=1e-4, rtol=1e-4)
+    target = converter.voice(clip(workplace, "p905", 1))
+    assert target.tone is not None
+    moved = [converter.speech(heard, target, converter.controls({"tone": share})).features for share in (0, 1)]
+    torch.testing.assert_close(moved[1][0] - moved[0][0], target.tone.of(moved[0][0]), atol=1e-4, rtol=1e-4)
 
 
 def test_a_copy_of_another_clip_comes_nearer_to_it(shipped: Converter, workplace: Path) -> None:

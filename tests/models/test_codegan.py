@@ -12,7 +12,7 @@ from revoice.checkpoint.save import save
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.codegan import CodeGAN, CodeGANControls
-from revoice.models.codegan.model import _shift_apart
+from revoice.models.codegan.losses import shift_apart
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize
 from revoice.nn.draws import Draws
 from revoice.training.codes import require_emotions
@@ -147,9 +147,9 @@ def test_statistics_are_to_move_as_emotions_differ() -> None:
     real = means[own] + 0.1 * torch.randn(60, 2, generator=draw)
     there = torch.stack([real[own == each].mean(0) for each in range(3)])
     right = real + there[wanted] - there[own]
-    assert float(_shift_apart(real, right, own, wanted, 3, True)) < 1e-6
-    assert float(_shift_apart(real, real, own, wanted, 3, True)) > 100
-    assert float(_shift_apart(real[:20], real[:20], own[:20] * 0, wanted[:20] * 0 + 1, 3, True)) == 0, "nobody knows"
+    assert float(shift_apart(real, right, own, wanted, 3, True)) < 1e-6
+    assert float(shift_apart(real, real, own, wanted, 3, True)) > 100
+    assert float(shift_apart(real[:20], real[:20], own[:20] * 0, wanted[:20] * 0 + 1, 3, True)) == 0, "nobody knows"
 
 
 def test_only_who_speaks_in_several_emotions_tells_how_they_differ() -> None:
@@ -161,8 +161,8 @@ def test_only_who_speaks_in_several_emotions_tells_how_they_differ() -> None:
     emotions, tells = torch.cat([own, torch.zeros(40, dtype=torch.long)]), torch.arange(100) < 60
     shift = real[own == 1].mean() - real[own == 0].mean()
     right = codes + torch.where(told == 1, shift, -shift)[:, None]
-    assert float(_shift_apart(codes, right, emotions, told, 2, True, tells)) < 1e-6
-    assert float(_shift_apart(codes, right, emotions, told, 2, True)) > 0.1
+    assert float(shift_apart(codes, right, emotions, told, 2, True, tells)) < 1e-6
+    assert float(shift_apart(codes, right, emotions, told, 2, True)) > 0.1
     gan = residual()
     assert gan._changes(replace(batch(), speaker=torch.tensor([0, 1, 2, -1]))) is None, "nobody counted"
     gan.set_labels(
@@ -180,13 +180,13 @@ def test_processes_tell_each_other_how_emotions_differ(monkeypatch: pytest.Monke
     real, fake = (torch.randn(60, 2, generator=draw) + own[:, None] for _ in range(2))
     tells = torch.rand(60, generator=draw) < 0.6
     given = (real, fake, own, wanted)
-    whole = _shift_apart(*given, 3, True, tells)
+    whole = shift_apart(*given, 3, True, tells)
     halves = [[x[part] for x in given] + [3, True, tells[part]] for part in (slice(0, 20), slice(20, 60))]
     sums: list[torch.Tensor] = []
-    monkeypatch.setattr("revoice.models.codegan.model.summed", lambda values: sums.append(values) or values)
-    alone = [_shift_apart(*half) for half in halves]
-    monkeypatch.setattr("revoice.models.codegan.model.summed", lambda _: sums[0] + sums[1])
-    together = [_shift_apart(*half) for half in halves]
+    monkeypatch.setattr("revoice.models.codegan.losses.summed", lambda values: sums.append(values) or values)
+    alone = [shift_apart(*half) for half in halves]
+    monkeypatch.setattr("revoice.models.codegan.losses.summed", lambda _: sums[0] + sums[1])
+    together = [shift_apart(*half) for half in halves]
     assert float((20 * together[0] + 40 * together[1]) / 60) == pytest.approx(float(whole), rel=1e-5)
     assert float((20 * alone[0] + 40 * alone[1]) / 60) != pytest.approx(float(whole), rel=1e-3)
 

@@ -197,6 +197,12 @@ class Converter(Hearing):
                 break
         return tone_of(pairs, self.spec)
 
+    def _own_tones(self, clips: Batch, model: ConversionModel) -> list[Tone | None]:
+        """What the model's copies of the sources lack, which speak in their own voices."""
+        copies = model.convert(clips, [], self.model.Controls())
+        pairs = zip(clips.features, copies, strict=True)
+        return [tone_of([(own[None], copy[None, :, : own.shape[1]])], self.spec) for own, copy in pairs]
+
     def _speaker(self, name: Clip) -> Batch:
         known = self.loaded.description.speakers
         if isinstance(name, Audio) or str(name) not in known:
@@ -212,8 +218,14 @@ class Converter(Hearing):
         """What the model says of analyzed clips."""
         model = voice.speaker(controls.share)
         features = model.convert(clips, voice.references, controls)
-        if voice.tone is not None and controls.toned:
-            features = toned(features, voice.tone, controls.toned, self.spec)
+        if controls.toned:
+            own = self.model.target == "clips" and not voice.references
+            tones = self._own_tones(clips, model) if own else [voice.tone] * len(clips)
+            every = (
+                said[None] if tone is None else toned(said[None], tone, controls.toned, self.spec)
+                for said, tone in zip(features, tones, strict=True)
+            )
+            features = torch.cat([*every])
         like = clips.waveform if model.keeps_phase(controls) else None
         return Speech(features, model.pitch(clips, voice.references, controls), like)
 

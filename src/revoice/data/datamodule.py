@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,7 @@ from revoice.data.read.columns import Columns
 from revoice.data.read.facts import Facts
 from revoice.data.read.gather import gather, grouped, labeled
 from revoice.data.read.mapped import Statistics
-from revoice.data.read.sampler import Crops
+from revoice.data.read.sampler import Crops, Parallels
 from revoice.data.read.tables import Tables
 from revoice.errors import UserError
 from revoice.nn.draws import Draws
@@ -160,7 +161,16 @@ class DataModule(LightningDataModule):
         last = np.searchsorted(self.speaker_of[order], self.speaker_of[chosen], side="right")
         other = order[first + (rank_of[chosen] - first + 1) % (last - first)]
         middle = np.maximum(lengths[chosen] - frames, 0) // 2
-        return Crops(chosen, middle, other, np.maximum(lengths[other] - self.requires.reference, 0) // 2)
+        crops = Crops(chosen, middle, other, np.maximum(lengths[other] - self.requires.reference, 0) // 2)
+        if not self.requires.parallel:
+            return crops
+        among = self.parallels(self.store.positions("val"))
+        others, starts = among.beside(chosen, middle, frames, self.requires.parallel, np.zeros(len(chosen)))
+        return replace(crops, parallels=others, parallel_starts=starts)
+
+    def parallels(self, positions: np.ndarray, sources: np.ndarray | None = None) -> Parallels:
+        """What says the same as each of the utterances at these positions, among them."""
+        return Parallels(self.store.rows, self.store.lengths, positions, sources)
 
 
 class Iterations:

@@ -27,6 +27,7 @@ class Requires:
             other, all of one gender before the next, as loaders do that do not shuffle.
         labels: utterances of which one of these is not known are left out.
         reference: frames of a crop from another utterance of the same speaker (0: none).
+        parallel: frames of the same sentence by the same speaker with another emotion (0: none).
         analysis: what conversion computes of a clip, if that is not what training reads: a stored field may have been
             made by a part of the model, which conversion runs itself.
     """
@@ -37,6 +38,7 @@ class Requires:
     sampler: Sampler = "uniform"
     labels: tuple[Label, ...] = ()
     reference: FramesOrNone = 0
+    parallel: FramesOrNone = 0
     analysis: tuple[str, ...] | None = None
 
     @property
@@ -54,7 +56,7 @@ class Requires:
 class Batch:
     """A batch of crops, or of whole clips to convert; what was not asked for is None.
 
-    Shapes: B items, F feature channels, T frames, S = T x hop samples, R reference frames.
+    Shapes: B items, F feature channels, T frames, S = T x hop samples, R reference frames, P parallel frames.
 
     Attributes:
         id: utterance ids.
@@ -71,6 +73,9 @@ class Batch:
         paired: (B, F, T) a changed copy of the same utterance.  codes: (B, T') int64.
         content: (B, D, T) what a recognizer's encoder made of the whole utterance, aligned with `features`.
         reference: (B, F, R) crops of *other* utterances of the same speakers.
+        parallel: (B, F, P) of a recording of the same sentence by the same speaker with another emotion, around what
+            the crop says; of the utterance itself if there is none.  parallel_lengths: (B,) valid frames of it.
+        parallel_f0: (B, P) Hz.  parallel_emotion: (B,) like `emotion`.
         phones: (B, T) integers, see `data.fields.phones`: which phone each frame belongs to, and where its middle is.
         generated: (B, F, T) what a model made of the same utterance, like `features`.
         posteriors: (B, C, T') float32, what a teacher hears, T' = T / 2 steps; 0 throughout where it was not asked.
@@ -93,6 +98,10 @@ class Batch:
     codes: Tensor | None = None
     content: Tensor | None = None
     reference: Tensor | None = None
+    parallel: Tensor | None = None
+    parallel_lengths: Tensor | None = None
+    parallel_f0: Tensor | None = None
+    parallel_emotion: Tensor | None = None
     phones: Tensor | None = None
     generated: Tensor | None = None
     posteriors: Tensor | None = None

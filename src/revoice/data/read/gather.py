@@ -45,6 +45,8 @@ def gather(
         found["voiced"] = found["f0"] > 0
     if requires.reference:
         found["reference"] = store.crops("features", crops.references, crops.reference_starts, requires.reference)
+    if requires.parallel:
+        found |= _parallel(store, places, requires, crops)
     valid = np.minimum(store.lengths[chosen] - crops.starts, frames)
     return Batch(
         id=tuple(store.ids[chosen]),
@@ -54,6 +56,20 @@ def gather(
         **{name: values[chosen].to(store.device) for name, values in places.items()},
         **found,
     )
+
+
+def _parallel(store: Columns, places: Mapping[str, Tensor], requires: Requires, crops: Crops) -> dict[str, Tensor]:
+    """What a batch has of recordings that say the same."""
+    others, starts, frames = crops.parallels, crops.parallel_starts, requires.parallel
+    assert others is not None and starts is not None, "crops are drawn with what is required"
+    found = {
+        "parallel": store.crops("features", others, starts, frames),
+        "parallel_lengths": torch.from_numpy(np.minimum(store.lengths[others] - starts, frames)).to(store.device),
+        "parallel_emotion": places["emotion"][others].to(store.device),
+    }
+    if "f0" in requires.fields:
+        found["parallel_f0"] = store.crops("f0", others, starts, frames)
+    return found
 
 
 def _no_frames(store: Columns, count: int) -> Tensor:

@@ -1,10 +1,12 @@
 """Which crops make up batch number i: a pure function of (seed, i), drawn for the global batch and cut to a process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from revoice.data.corpora.manifest import Row
 from revoice.errors import choices
 
 MODES = ("uniform", "by_speaker", "each", "in_order")
@@ -17,17 +19,80 @@ class Crops:
     Attributes:
         utterances: positions.  starts: first frame of each crop.
         references: positions of other utterances of the same speakers.  reference_starts: their first frames.
+        parallels: of those that say the same, if they are required.  parallel_starts: their first frames.
     """
 
     utterances: np.ndarray
     starts: np.ndarray
     references: np.ndarray
     reference_starts: np.ndarray
+    parallels: np.ndarray | None = None
+    parallel_starts: np.ndarray | None = None
 
     def cut(self, first: int, count: int) -> "Crops":
         """Items `first` to `first + count`."""
         part = slice(first, first + count)
-        return Crops(self.utterances[part], self.starts[part], self.references[part], self.reference_starts[part])
+        found: dict[str, Any] = {name: None if each is None else each[part] for name, each in vars(self).items()}
+        return Crops(**found)
+
+
+class Parallels:
+    """For each recording those of the same sentence by the same speaker with another emotion.
+
+    Args:
+        rows: of all utterances (N,).
+        lengths: (N,) their frames.
+        positions: (P,) of those that may be looked at.
+        sources: (N,) which corpus each belongs to; None: all to the same.
+
+    >>> said = [("a", "hello", "sad"), ("a", "hello", "happy"), ("a", "bye", "sad"), ("b", "hello", "sad")]
+    >>> rows = [Row(id=str(i), path="x", speaker=s, sentence=w, emotion=e) for i, (s, w, e) in enumerate(said)]
+    >>> Parallels(rows, np.full(4, 100), np.arange(4)).choose(np.arange(4), np.zeros(4)).tolist()
+    [1, 0, 2, 3]
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], lengths: np.ndarray, positions: np.ndarray, sources: np.ndarray | None = None
+    ) -> None:
+        whose = np.zeros(len(rows), dtype=np.int64) if sources is None else sources
+        said = [
+            (int(whose[at]), rows[at].speaker, rows[at].sentence or f"\0{at}", rows[at].emotion or "")
+            for at in positions
+        ]
+        order = sorted(range(len(positions)), key=lambda place: said[place])
+        # sorted        a bye sad | a hello happy | a hello sad | b hello sad
+        # _group first      0             1              1             3        count      1 2 2 1
+        # _same first       0             1              2             3        count      1 1 1 1
+        self._order = np.asarray(positions, dtype=np.int64)[order]
+        self._place = np.full(len(rows), -1, dtype=np.int64)
+        self._place[self._order] = np.arange(len(order))
+        self._group = _runs([said[place][:3] for place in order])
+        self._same = _runs([said[place] for place in order])
+        self._lengths = lengths
+
+    def __bool__(self) -> bool:
+        """Whether any recording has one."""
+        return bool((self._group[1] > self._same[1]).any())
+
+    def choose(self, utterances: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """One of those of each utterance (B,), by numbers (B,) in [0, 1); of one that has none, itself."""
+        at = self._place[utterances]
+        first, count = (each[at] for each in self._group)
+        same, alike = (each[at] for each in self._same)
+        others = count - alike
+        step = first + np.minimum((uniform * others).astype(np.int64), np.maximum(others - 1, 0))
+        chosen = self._order[np.minimum(step + alike * (step >= same), len(self._order) - 1)]
+        return np.where(others > 0, chosen, utterances)
+
+    def beside(
+        self, utterances: np.ndarray, starts: np.ndarray, frames: int, length: int, uniform: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Such recordings (B,), and the first of `length` frames in them, around what a crop of `frames` says there."""
+        others = self.choose(utterances, uniform)
+        own, theirs = self._lengths[utterances], self._lengths[others]
+        middle = (starts + np.minimum(own - starts, frames) / 2) / np.maximum(own, 1) * theirs
+        first = np.clip((middle - length / 2).astype(np.int64), 0, np.maximum(theirs - length, 0))
+        return others, first
 
 
 class CropSampler:
@@ -43,6 +108,7 @@ class CropSampler:
         mode: "uniform" over utterances, "by_speaker" (every speaker equally often), "each" (every utterance once,
             then again, within one batch), "in_order" (speaker after speaker, batch after batch, and again).
         reference: length of the reference crop.
+        parallels: what says the same as each.  parallel: length of a crop of that; 0: it is not drawn.
         seed: of the draws.
         sources: (N,) which corpus each utterance belongs to, a speaker to one; None: all to the same.
         shares: how often each corpus is drawn from; they add up to 1.
@@ -65,6 +131,8 @@ class CropSampler:
         minimum: int = 1,
         mode: str = "uniform",
         reference: int = 0,
+        parallels: Parallels | None = None,
+        parallel: int = 0,
         seed: int = 0,
         sources: np.ndarray | None = None,
         shares: Sequence[float] = (1.0,),
@@ -88,6 +156,7 @@ class CropSampler:
         self._speakers = (first, count)
         mixed = sources if len(shares) > 1 else None
         self._corpora = None if mixed is None else _Corpora(mixed[long][order], self._speaker, shares)
+        self._parallels, self.parallel = parallels, parallel
         self.batch_size, self.frames, self.mode, self.reference, self.seed = batch_size, frames, mode, reference, seed
 
     def draw(self, iteration: int) -> Crops:
@@ -109,12 +178,17 @@ class CropSampler:
         within = _floor(other, np.maximum(self._count[chosen] - 1, 1))
         step = within + (within >= chosen - self._first[chosen])
         reference = self._first[chosen] + np.minimum(step, self._count[chosen] - 1)
-        return Crops(
+        crops = Crops(
             self.positions[chosen],
             _floor(start, np.maximum(self.lengths[chosen] - self.frames, 0) + 1),
             self.positions[reference],
             _floor(other_start, np.maximum(self.lengths[reference] - self.reference, 0) + 1),
         )
+        if self._parallels is None or not self.parallel:
+            return crops
+        found = crops.utterances, crops.starts, self.frames, self.parallel, random.random(self.batch_size)
+        others, starts = self._parallels.beside(*found)
+        return replace(crops, parallels=others, parallel_starts=starts)
 
     def _within(self, random: np.random.Generator, picked: np.ndarray, what: str, size: int) -> np.ndarray:
         """Places below `size`, evenly, or so that every corpus has its share."""
@@ -141,3 +215,11 @@ class _Corpora:
 def _floor(uniform: np.ndarray, size: np.ndarray | int) -> np.ndarray:
     """Uniform numbers in [0, 1) -> integers in [0, size)."""
     return np.minimum((uniform * size).astype(np.int64), np.asarray(size) - 1)
+
+
+def _runs(names: Sequence[tuple[object, ...]]) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted names (N,) -> where the run of each begins and how long it is, (N,) each."""
+    begins = np.array([at == 0 or names[at] != names[at - 1] for at in range(len(names))], dtype=bool)
+    first = np.flatnonzero(begins)
+    number = np.cumsum(begins) - 1
+    return first[number], np.diff(np.append(first, len(names)))[number]

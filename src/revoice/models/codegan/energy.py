@@ -46,3 +46,12 @@ def gain(before: Tensor, after: Tensor, frames: int) -> Tensor:
     change = ((after - before) * SPREAD).clamp(-MOST, MOST) * quiet
     # a code is of the middle of its frames, between which it moves evenly
     return fitted(F.interpolate(change.transpose(1, 2), change.shape[1] * EVERY, mode="linear"), frames)[:, 0]
+
+
+def as_loud(codes: Tensor, like: Tensor, there: Tensor) -> Tensor:
+    """Codes (B, N) of `energy` of a stretch of a clip, as they are relative to the mean power of that stretch alone.
+
+    What is meant by that is told by the codes `like` (B, N) of another stretch; both are where `there` (B, N) is True.
+    """
+    found, wanted = ((2 * SPREAD * each).masked_fill(~there, -torch.inf).logsumexp(1) for each in (codes, like))
+    return codes + ((wanted - found) / (2 * SPREAD))[:, None]

@@ -20,12 +20,14 @@ from revoice.data.read.batch import Batch, Requires, Sampler
 from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Controls, ConversionModel, Strength
 from revoice.models.codegan.coder import Codes, stood_on
-from revoice.models.codegan.energy import EVERY, energy, gain, require_log
+from revoice.models.codegan.energy import EVERY, as_loud, energy, gain, require_log
+from revoice.models.codegan.losses import centered, deviations, shift_apart, statistics, summary, whole
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize, averaged, held
-from revoice.nn.collective import summed
-from revoice.nn.labels import energy_distance_by, one_hot
+from revoice.nn.align import followed
+from revoice.nn.conv import fitted
+from revoice.nn.labels import energy_distance_by
 from revoice.nn.speech_codes import SpeechCodes
-from revoice.settings import Count, Frames, Number, Width, Word, one_or_more, settings
+from revoice.settings import Count, Frames, FramesOrNone, Number, Share, Width, Word, one_or_more, settings
 from revoice.trainable import MODEL, Play
 
 Aspect = Literal["pitch", "rhythm", "content", "energy"]
@@ -45,6 +47,7 @@ class CodeGANControls(Controls):
             None: nobody knows. Told, the mean of the codes moves as the two emotions differ, else to where the emotion
             is in a voice whose clips are usually as high as this one.
         strength: how far to go there: 0 stays as it is, 1 goes all the way.
+        tone: how much is given of what the model's copies of the target's clips, or of the source, lack, 0 to 1.
         pitch_code, rhythm_code, energy_code: factors on the codes, a cheap change of style; 0.1 on the pitch flattens.
     """
 
@@ -54,6 +57,12 @@ class CodeGANControls(Controls):
     pitch_code: Factor = 1.0
     rhythm_code: Factor = 1.0
     energy_code: Factor = 1.0
+    tone: Share = 1.0
+
+    @property
+    def toned(self) -> float:
+        """All of it: timbre is not rewritten."""
+        return self.tone
 
 
 @MODELS.register("codegan")
@@ -63,7 +72,9 @@ class CodeGAN(ConversionModel):
     Losses beside those of the critic: `cycle`, the L1 distance of codes that went to another emotion and back, and
     `identity`, that of codes rewritten to their own emotion, which published code has a weight for and does not use.
     A generator that adds to the codes (`generator.residual`) also has `statistics`: mean, deviation, mean step and peak
-    over time are to move as the means of the two emotions in the batch differ, in squared deviations.
+    over time are to move as the means of the two emotions in the batch differ, in squared deviations. With `parallel`
+    there is a loss of that name: the L1 distance to the codes of a true recording of the same sentence by the same
+    speaker in another emotion, aligned in time, in deviations of each code.
 
     Which emotion an item is rewritten to is drawn as often as the training data has it; published code takes the
     batch's own, in another order, which is the same on the average.
@@ -75,12 +86,13 @@ class CodeGAN(ConversionModel):
         generator: `GeneratorSize`.
         frames: training crop.
         sampler: "uniform" over utterances or "by_speaker".
+        parallel: frames of a recording of the same sentence that codes are compared with; 0: they are not.
     """
 
     Controls = CodeGANControls
     preset = "speechsplit_16k"
     stands_on = ("resemblyzer", "whisper")  # as what takes speech apart may
-    may_change = ("frames", "sampler")
+    may_change = ("frames", "sampler", "parallel")
     measured = ("distance",)
     speaker_pitch = True
     alone = True
@@ -97,6 +109,7 @@ class CodeGAN(ConversionModel):
         generator: GeneratorSize | None = None,
         frames: Frames = 128,
         sampler: Sampler = "uniform",
+        parallel: FramesOrNone = 0,
     ) -> None:
         super().__init__()
         if len(set(emotions)) < 2:
@@ -115,8 +128,15 @@ class CodeGAN(ConversionModel):
         spared = ("embedding",) if "content" in rewritten else ("embedding", "waveform")
         self.requires = Requires(
             fields=tuple(name for name in heard if name not in spared),
-            frames=frames, minimum=32, sampler=sampler, labels=("emotion",), analysis=heard,
+            frames=frames, minimum=32, sampler=sampler, labels=("emotion",), parallel=parallel,
+            analysis=heard,
         )  # fmt: skip
+        if parallel and "waveform" in self.requires.fields:
+            raise UserError(
+                f"model.parallel={parallel}: of recordings that say the same only features and pitch are read, and the "
+                "content of these codes is made of the waveform: leave content out of model.rewritten, or type "
+                "model.parallel=0"
+            )
         self.channels = PUBLISHED
         if self.coder is not None:
             widths = {**self.coder.code_widths, "energy": 1}
@@ -161,9 +181,11 @@ class CodeGAN(ConversionModel):
             losses["identity"] = F.l1_loss(same.float(), real.float())
             if self.generator.residual:
                 together = batch.draws is not None  # processes validate different numbers of batches
-                numbers = _statistics(real), _statistics(fake)
+                numbers = statistics(real), statistics(fake)
                 tells = self._changes(batch)
-                losses["statistics"] = _shift_apart(*numbers, own, wanted, len(shares), together, tells)
+                losses["statistics"] = shift_apart(*numbers, own, wanted, len(shares), together, tells)
+            if batch.parallel is not None:
+                losses["parallel"] = self._parallel(batch, real, known)
         balance = 1 / (len(shares) * shares.clamp(min=1e-6))
         return Play(losses, fake=fake, real=real, wanted=wanted, own=own, balance=balance)
 
@@ -177,7 +199,7 @@ class CodeGAN(ConversionModel):
         real, count = self.sequence(self._codes(batch)), len(self.emotions)
         wanted = torch.cat([(batch.emotion + i) % count for i in range(1, count)])
         fake = self.generator(real.repeat(count - 1, 1, 1), wanted)
-        return {"distance": energy_distance_by(_summary(fake), wanted, _summary(real), batch.emotion, count)}
+        return {"distance": energy_distance_by(summary(fake), wanted, summary(real), batch.emotion, count)}
 
     @torch.no_grad()
     def convert(self, source: Batch, targets: list[Batch], controls: CodeGANControls) -> Tensor:
@@ -233,6 +255,31 @@ class CodeGAN(ConversionModel):
         known = None if source is None else torch.full_like(wanted, self.emotions.index(source))
         made: Tensor = self.generator(own, wanted, known)
         return made
+
+    def _parallel(self, batch: Batch, real: Tensor, known: Tensor) -> Tensor:
+        """How far codes are from those of a true recording once they are rewritten to its emotion."""
+        own, wanted = batch.emotion, batch.parallel_emotion
+        assert own is not None and wanted is not None and batch.parallel is not None
+        assert batch.parallel_lengths is not None
+        with torch.no_grad():
+            lengths, other = batch.parallel_lengths, batch.parallel
+            f0, speaker = batch.parallel_f0, batch.speaker
+            clip = Batch(id=batch.id, features=other, lengths=lengths, f0=f0, speaker=speaker)
+            theirs = self.sequence(self._codes(clip))
+            every = self._every
+            heard = fitted(centered(batch.features, batch.lengths, every), real.shape[2])
+            said = fitted(centered(other, lengths, every), theirs.shape[2])
+            path = followed(heard, said, ((lengths + every - 1) // every).clamp(max=said.shape[2]))  # (B, N)
+            true = theirs.gather(2, path[:, None].expand(-1, real.shape[1], -1))
+            there = torch.arange(real.shape[2], device=real.device) * every < batch.lengths[:, None]  # (B, N)
+            if "energy" in self.rewritten:
+                place = self._channel("energy")
+                true[:, place] = as_loud(true[:, place], real[:, place], there)
+            weight = (there & (wanted != own)[:, None])[:, None].to(real)  # (B, 1, N)
+            scale = deviations(real, there, batch.draws is not None)
+        made = self.generator(real, wanted, torch.where(known, own, UNKNOWN))
+        apart = (whole(made) - true).abs() / scale[:, None]
+        return (weight * apart).mean()  # over all, so that processes may have unlike shares of what can be compared
 
     def _known(self, batch: Batch) -> Tensor:
         """Whose emotion the generator is told (B,): of half of the items in training, of all in validation."""
@@ -322,43 +369,22 @@ class CodeGAN(ConversionModel):
 
     def _times(self) -> dict[str, int]:
         """How often each code that is rewritten is held: at the rate of the fastest, or one that all of them divide."""
+        return {name: each // self._every for name, each in self._frames.items()}
+
+    @property
+    def _frames(self) -> dict[str, int]:
+        """How many frames a code stands for."""
         assert self.coder is not None
         every = {**self.coder.code_frames, "energy": EVERY}
-        frames = {name: every[name] for name in self.rewritten}
-        shared = math.gcd(*frames.values())
-        return {name: each // shared for name, each in frames.items()}
+        return {name: every[name] for name in self.rewritten}
 
+    @property
+    def _every(self) -> int:
+        """And a step of `sequence`."""
+        return math.gcd(*self._frames.values())
 
-def _statistics(codes: Tensor) -> Tensor:
-    """What is heard of an emotion however long a clip is (B, 4 C): mean, deviation, mean step, peak above it."""
-    codes = codes.float()
-    steps, peaks = codes.diff(dim=2).abs().mean(2), codes.amax(2) - codes.mean(2)
-    return torch.cat([_summary(codes), steps, peaks], dim=1)
-
-
-def _shift_apart(
-    real: Tensor, fake: Tensor, own: Tensor, wanted: Tensor, count: int, together: bool, tells: Tensor | None = None
-) -> Tensor:
-    """How far numbers (B, D) are from having moved as the means of the emotions `own` and `wanted` (B,) differ.
-
-    The means are those of the batch's items that `tells` (B,) names, or all, of all processes if they are at it
-    `together`; an emotion that it lacks asks for nothing. Each number is in deviations of it within an emotion, and the
-    distance is the mean of the squares.
-    """
-    known = one_hot(own, count, real)
-    if tells is not None:
-        known = known * tells[:, None]
-    sums = torch.cat([known.T @ real, known.T @ real.square(), known.sum(0)[:, None]], dim=1).detach()
-    if together:
-        sums = summed(sums)
-    totals, squares, items = sums.split([real.shape[1], real.shape[1], 1], dim=1)
-    means = totals / items.clamp(min=1)
-    within = (squares - items * means.square()).sum(0) / items.sum().clamp(min=1)
-    apart = fake - real - (means[wanted] - means[own])
-    asked = ((items[wanted] > 0) & (items[own] > 0)).to(apart)  # (B, 1)
-    return (asked * apart.square() / within.clamp(min=1e-4)).mean()
-
-
-def _summary(codes: Tensor) -> Tensor:
-    """Mean and deviation over time (B, 2 C) of codes (B, C, N)."""
-    return torch.cat([codes.float().mean(2), codes.float().std(2)], dim=1)
+    def _channel(self, name: Aspect) -> int:
+        """Where the first channel of a code is in `sequence`."""
+        assert self.coder is not None
+        widths = {**self.coder.code_widths, "energy": 1}
+        return sum(widths[each] for each in self.rewritten[: self.rewritten.index(name)])

@@ -54,8 +54,8 @@ class SpeechSplitControls(Controls):
 
     @property
     def toned(self) -> float:
-        """All of it with the target's timbre, none without."""
-        return self.tone * ("timbre" in self.aspects)
+        """All of it with the target's timbre, none without, nor where it is asked what an encoder carries."""
+        return self.tone * ("timbre" in self.aspects and not self.without)
 
 
 class Swap:

@@ -15,7 +15,7 @@ from revoice.data.prepare.workers import fresh_processes
 from revoice.data.read.batch import Batch, Requires
 from revoice.data.read.columns import Columns
 from revoice.data.read.gather import concatenated, gather, labeled, labels_of
-from revoice.data.read.sampler import Crops, CropSampler
+from revoice.data.read.sampler import Crops, CropSampler, Parallels
 from revoice.data.read.stream.index import Stream, Unreadable
 from revoice.data.read.stream.signals import READER, leave_signals_to_the_parent
 from revoice.data.read.tables import Tables
@@ -143,6 +143,8 @@ class Reading:
             minimum=self.requires.minimum,
             mode=mode,
             reference=self.requires.reference,
+            parallels=Parallels(store.rows, store.lengths, chosen) if self.requires.parallel else None,
+            parallel=self.requires.parallel,
             seed=int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]),
         )
         return Group(store, places, sampler.draw(number))
