@@ -93,6 +93,15 @@ def test_the_index_says_what_memory_says(prepared: Prepared, stream: Stream) -> 
     assert write_stream(prepared) == Path(stream.address)
 
 
+def test_it_says_that_no_recordings_are_known_to_say_the_same(stream: Stream, caplog: pytest.LogCaptureFixture) -> None:
+    module(stream)
+    assert "nothing is compared" not in caplog.text
+    data = module(stream, requires=replace(needs(), parallel=40))
+    assert "nothing is compared" in caplog.text
+    for batch in batches(data, 3):
+        assert batch.parallel.shape == (4, 80, 40) and torch.equal(batch.parallel_emotion, batch.emotion)
+
+
 def test_crops_are_those_of_the_files(prepared: Prepared, stream: Stream) -> None:
     memory = VoiceDataModule(prepared, needs(), rank=0, world_size=1)
     place = {id: i for i, id in enumerate(memory.store.ids)}

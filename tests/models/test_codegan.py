@@ -110,6 +110,22 @@ def test_a_residual_generator_adds_to_the_codes_and_never_hears_their_mean() -> 
         assert not torch.allclose(made(x, wanted, one), made(x, wanted, other), atol=1e-3)
 
 
+def test_peaks_are_moved_apart() -> None:
+    torch.manual_seed(0)
+    net = CodeGenerator(2, 3, GeneratorSize(width=4, residual=True, bends=True))
+    x, wanted = torch.randn(1, 2, 200), torch.tensor([1])
+    assert torch.equal(net(x, wanted), x), "nothing is changed before anything is learned"
+    assert len(CodeGenerator(2, 3, GeneratorSize(width=4, residual=True)).moved.bias) == 4, "as files of before have it"
+    with torch.no_grad():
+        net.moved.bias[4:] = torch.tensor([-0.7, 0.0])  # of the first code
+    made, apart = net(x, wanted), x - x.mean(2, keepdim=True)
+    over = apart > apart.square().mean(2, keepdim=True).sqrt()
+    assert torch.equal(made[:, 1], x[:, 1]) and torch.allclose(made[:, 0][~over[:, 0]], x[:, 0][~over[:, 0]])
+    knee = float(apart[:, 0].square().mean().sqrt())
+    expected = knee + 2.718281828**-0.7 * (apart[:, 0] - knee)
+    assert torch.allclose((made - x.mean(2, keepdim=True))[:, 0][over[:, 0]], expected[over[:, 0]], atol=1e-4)
+
+
 def test_a_residual_generator_is_told_the_emotion_of_half_of_the_sources() -> None:
     gan, heard = residual(), []
     forward = gan.generator.forward
@@ -389,6 +405,15 @@ def test_the_published_recipe_trains(workplace: Path, split: Path, tmp_path: Pat
     assert config["model"]["generator"]["running"] and config["max_iterations"] == 4
     model = load_checkpoint(train(config, tmp_path).checkpoint).model
     assert isinstance(model, CodeGAN) and model.generator.down[1].running_mean.abs().sum() > 0
+
+
+@pytest.mark.slow
+def test_emotions_of_the_converter_that_ships_are_learned(workplace: Path, tmp_path: Path) -> None:
+    tiny = ["max_iterations=2", "model.frames=64", "model.parallel=128", "data.batch_size=4"]
+    config = compose_config("train", "model=codegan_voice", *TINY, *tiny, folder=workplace)
+    run = train(config, tmp_path / "run")
+    made = revoice.load(run.folder).convert(next(workplace.rglob("*.flac")), emotion="happy")
+    assert bool((abs(made.samples) > 0).any())
 
 
 def test_what_it_stands_on_is_asked_for_before_any_work(workplace: Path, trained: Path, tmp_path: Path) -> None:

@@ -104,5 +104,5 @@ def test_it_teaches_the_generator_and_is_asked_for() -> None:
     made.play(given).losses["parallel"].backward()
     grads = [p.grad for p in made.generator.parameters()]
     assert all(grad is not None and bool(grad.isfinite().all()) for grad in grads)
-    with pytest.raises(UserError, match="type model.parallel=0"):
+    with pytest.raises(UserError, match="type model.parallel=0 and leave the loss"):
         residual(codes=CONVERTER, rewritten=("content",), parallel=192)

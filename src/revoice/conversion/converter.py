@@ -201,7 +201,7 @@ class Converter(Hearing):
         """What the model's copies of the sources lack, which speak in their own voices."""
         copies = model.convert(clips, [], self.model.Controls())
         pairs = zip(clips.features, copies, strict=True)
-        return [tone_of([(own[None], copy[None, :, : own.shape[1]])], self.spec) for own, copy in pairs]
+        return [tone_of([(own[None], copy[None])], self.spec) for own, copy in pairs]
 
     def _speaker(self, name: Clip) -> Batch:
         known = self.loaded.description.speakers

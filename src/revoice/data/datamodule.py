@@ -164,13 +164,13 @@ class DataModule(LightningDataModule):
         crops = Crops(chosen, middle, other, np.maximum(lengths[other] - self.requires.reference, 0) // 2)
         if not self.requires.parallel:
             return crops
-        among = self.parallels(self.store.positions("val"))
+        among = self.parallels(labeled(self._places, self.requires, self.store.positions("val")))
         others, starts = among.beside(chosen, middle, frames, self.requires.parallel, np.zeros(len(chosen)))
         return replace(crops, parallels=others, parallel_starts=starts)
 
-    def parallels(self, positions: np.ndarray, sources: np.ndarray | None = None) -> Parallels:
+    def parallels(self, positions: np.ndarray) -> Parallels:
         """What says the same as each of the utterances at these positions, among them."""
-        return Parallels(self.store.rows, self.store.lengths, positions, sources)
+        return Parallels(self.store.rows, self.store.lengths, positions)
 
 
 class Iterations:

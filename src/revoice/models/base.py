@@ -34,7 +34,7 @@ class Controls:
 
     @property
     def toned(self) -> float:
-        """How much of the tone of the target to give, 0 to 1; 0 by default: the model's conversions are given none."""
+        """How much of the tone of the target to give, or of the source if it keeps its voice, 0 to 1; 0 by default."""
         return 0.0
 
 

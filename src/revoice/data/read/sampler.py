@@ -43,7 +43,6 @@ class Parallels:
         rows: of all utterances (N,).
         lengths: (N,) their frames.
         positions: (P,) of those that may be looked at.
-        sources: (N,) which corpus each belongs to; None: all to the same.
 
     >>> said = [("a", "hello", "sad"), ("a", "hello", "happy"), ("a", "bye", "sad"), ("b", "hello", "sad")]
     >>> rows = [Row(id=str(i), path="x", speaker=s, sentence=w, emotion=e) for i, (s, w, e) in enumerate(said)]
@@ -51,14 +50,8 @@ class Parallels:
     [1, 0, 2, 3]
     """
 
-    def __init__(
-        self, rows: Sequence[Row], lengths: np.ndarray, positions: np.ndarray, sources: np.ndarray | None = None
-    ) -> None:
-        whose = np.zeros(len(rows), dtype=np.int64) if sources is None else sources
-        said = [
-            (int(whose[at]), rows[at].speaker, rows[at].sentence or f"\0{at}", rows[at].emotion or "")
-            for at in positions
-        ]
+    def __init__(self, rows: Sequence[Row], lengths: np.ndarray, positions: np.ndarray) -> None:
+        said = [(rows[at].speaker, rows[at].sentence or f"\0{at}", rows[at].emotion or "") for at in positions]
         order = sorted(range(len(positions)), key=lambda place: said[place])
         # sorted        a bye sad | a hello happy | a hello sad | b hello sad
         # _group first      0             1              1             3        count      1 2 2 1
@@ -66,7 +59,7 @@ class Parallels:
         self._order = np.asarray(positions, dtype=np.int64)[order]
         self._place = np.full(len(rows), -1, dtype=np.int64)
         self._place[self._order] = np.arange(len(order))
-        self._group = _runs([said[place][:3] for place in order])
+        self._group = _runs([said[place][:2] for place in order])
         self._same = _runs([said[place] for place in order])
         self._lengths = lengths
 

@@ -135,7 +135,7 @@ class CodeGAN(ConversionModel):
             raise UserError(
                 f"model.parallel={parallel}: of recordings that say the same only features and pitch are read, and the "
                 "content of these codes is made of the waveform: leave content out of model.rewritten, or type "
-                "model.parallel=0"
+                "model.parallel=0 and leave the loss parallel out of the schedule"
             )
         self.channels = PUBLISHED
         if self.coder is not None:
@@ -269,13 +269,17 @@ class CodeGAN(ConversionModel):
             every = self._every
             heard = fitted(centered(batch.features, batch.lengths, every), real.shape[2])
             said = fitted(centered(other, lengths, every), theirs.shape[2])
-            path = followed(heard, said, ((lengths + every - 1) // every).clamp(max=said.shape[2]))  # (B, N)
+            counts = ((each + every - 1) // every for each in (batch.lengths, lengths))
+            path = followed(heard, said, *counts)  # (B, N)
             true = theirs.gather(2, path[:, None].expand(-1, real.shape[1], -1))
             there = torch.arange(real.shape[2], device=real.device) * every < batch.lengths[:, None]  # (B, N)
             if "energy" in self.rewritten:
                 place = self._channel("energy")
                 true[:, place] = as_loud(true[:, place], real[:, place], there)
-            weight = (there & (wanted != own)[:, None])[:, None].to(real)  # (B, 1, N)
+            told = (wanted >= 0) & (wanted != own)
+            if "pitch" in self.rewritten and batch.parallel_f0 is not None:
+                told &= (batch.parallel_f0 > 0).any(1)
+            weight = (there & told[:, None])[:, None].to(real)  # (B, 1, N)
             scale = deviations(real, there, batch.draws is not None)
         made = self.generator(real, wanted, torch.where(known, own, UNKNOWN))
         apart = (whole(made) - true).abs() / scale[:, None]

@@ -27,12 +27,15 @@ class GeneratorSize:
             where nothing calls for another. Told are the deviation of each code, which normalization hides, and the
             emotion of the source where it is known; never the mean, which of a clip of an unknown voice says nothing.
             No published system does so.
+        bends: of a residual one: what a code is above its mean by more than its deviation is moved by a factor of its
+            own, as a compressor does with peaks; strained voices are loud without being louder.
     """
 
     width: Width = 128
     blocks: Depth = 3
     running: Flag = False
     residual: Flag = False
+    bends: Flag = False
 
 
 class CodeGenerator(nn.Module):
@@ -47,7 +50,7 @@ class CodeGenerator(nn.Module):
     def __init__(self, channels: int, emotions: int, size: GeneratorSize) -> None:
         super().__init__()
         first, second, third = size.width, 2 * size.width, 4 * size.width
-        self.emotions, self.residual = emotions, size.residual
+        self.emotions, self.residual, self.bends = emotions, size.residual, size.residual and size.bends
         told = 2 * emotions + channels if size.residual else emotions
         self.down = nn.Sequential(
             nn.Conv1d(channels, first, 7, padding=3), *_normed(first, size.running),
@@ -63,7 +66,7 @@ class CodeGenerator(nn.Module):
         if size.residual:
             # what follows normalizes the level of an emotion away
             self.up[1], self.up[4] = AdaptiveNorm(third, told), AdaptiveNorm(second, told)
-            self.moved = nn.Linear(told, 2 * channels)
+            self.moved = nn.Linear(told, (3 if self.bends else 2) * channels)
             for last in (self.up[-1], self.moved):  # at first nothing changes
                 for parameter in last.parameters():
                     nn.init.zeros_(parameter)
@@ -79,7 +82,8 @@ class CodeGenerator(nn.Module):
         if self.residual:
             known = one_hot(emotion.new_full(emotion.shape, -1) if source is None else source, self.emotions, codes)
             apart = codes - codes.mean(2, keepdim=True)
-            told = torch.cat([told, known, (apart.square().mean(2) + 1e-5).sqrt()], dim=1)
+            deviation = (apart.square().mean(2) + 1e-5).sqrt()
+            told = torch.cat([told, known, deviation], dim=1)
         # at least 8 steps: two are left to normalize over
         whole = torch.sym_max(2, (steps + SHORTENED - 1) // SHORTENED) * SHORTENED
         x = self.down(fitted(apart, whole))
@@ -89,8 +93,11 @@ class CodeGenerator(nn.Module):
             x = layer(x, told) if isinstance(layer, AdaptiveNorm) else layer(x)
         if not self.residual:
             return x[..., :steps]
-        spread, shift = self.moved(told)[:, :, None].chunk(2, dim=1)
-        return codes + shift + spread.clamp(-2, 2).expm1() * apart + x[..., :steps]
+        spread, shift, *bend = self.moved(told)[:, :, None].chunk(3 if self.bends else 2, dim=1)
+        made = codes + shift + spread.clamp(-2, 2).expm1() * apart + x[..., :steps]
+        if bend:
+            made = made + bend[0].clamp(-2, 2).expm1() * F.relu(apart - deviation[:, :, None])
+        return made
 
 
 class AdaptiveBlock(nn.Module):

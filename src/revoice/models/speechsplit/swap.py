@@ -34,7 +34,8 @@ class SpeechSplitControls(Controls):
             of its pitch alone. Where pitch is told relative to each speaker, as published, the level goes with timbre.
         semitones: added to the pitch.
         pitch_range: factor on how far the melody moves from its mean.
-        tone: how much is given, with the timbre, of what the model's copies of the target's clips lack of their sound.
+        tone: how much is given, with the timbre, of what the model's copies of the target's clips lack of their sound;
+            without a target, of the source.
         rate: of speaking, 1.2 is a fifth faster.
         timing: how two clips that say the same are brought together where rhythm or pitch is the target's: "codes", as
             published, by what the rhythm encoder hears; or "aligned", frame by frame by what is said in them (dynamic
@@ -54,7 +55,7 @@ class SpeechSplitControls(Controls):
 
     @property
     def toned(self) -> float:
-        """All of it with the target's timbre, none without, nor where it is asked what an encoder carries."""
+        """All of it with a timbre, the target's or else the source's; none where an encoder hears nothing."""
         return self.tone * ("timbre" in self.aspects and not self.without)
 
 

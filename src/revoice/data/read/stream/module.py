@@ -70,6 +70,11 @@ class StreamDataModule(DataModule):
                     "references are often the utterance itself" if requires.reference else "speakers are not balanced",
                     shards,
                 )  # fmt: skip
+        if requires.parallel:
+            log.warning(
+                "streams do not tell who says the same sentence, so nothing is compared with recordings of another "
+                "emotion (the loss `parallel` is 0); data.stream=false reads them from memory"
+            )
         count = sum(len(stream.shards) for stream in streams)
         log.info(
             "streaming %d shards, %d at a time in each of %d readers per process; %d validation utterances in memory",
