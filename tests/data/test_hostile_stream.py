@@ -9,7 +9,6 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from revoice.data.corpora.folder import Folder
 from revoice.data.corpora.splits import Splits
 from revoice.data.prepare.preparation import Preparation, prepare
 from revoice.data.prepare.shards import read_shard
+from revoice.data.read.batch import Requires
 from revoice.data.read.stream.index import Stream
 from revoice.data.read.stream.module import StreamDataModule
 from revoice.data.read.stream.writer import write_stream
@@ -52,7 +52,7 @@ def index(original: Path, tmp_path: Path) -> Path:
 def take_in(folder: Path) -> None:
     """Open a stream and read all of it, as training does."""
     stream = Stream.open(folder)
-    needs = SimpleNamespace(fields=LABELS, frames=16, minimum=4, sampler="uniform", reference=None, labels=())
+    needs = Requires(fields=LABELS, frames=16, minimum=4)
     stream.check(LABELS)
     stream.validation(LABELS)
     stream.read(range(len(stream.shards)), LABELS)
