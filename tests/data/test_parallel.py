@@ -16,7 +16,7 @@ from revoice.data.corpora.manifest import Row
 from revoice.data.memory import VoiceDataModule
 from revoice.data.prepare.preparation import Preparation, Prepared, prepare
 from revoice.data.read.batch import Requires
-from revoice.data.read.sampler import Parallels
+from revoice.data.read.sampler import Crops, Parallels
 from tests.conftest import compose_config
 
 SPEC = load_preset("mel_22k")
@@ -39,7 +39,7 @@ def row(number: int, speaker: str, sentence: str | None, emotion: str | None) ->
 def test_one_that_says_the_same_otherwise_or_itself(said: list, uniform: float, skipped: int) -> None:
     rows = [row(number, *each) for number, each in enumerate(said)]
     positions = np.array([at for at in range(len(rows)) if at % 4 != skipped or at == 0])
-    among = Parallels(rows, np.full(len(rows), 100), positions)
+    among = Parallels(rows, np.full(len(rows), 100), positions, 50)
     chosen = among.choose(positions, np.full(len(positions), uniform))
     for at, found in zip(positions, chosen, strict=True):
         speaker, sentence, emotion = said[at]
@@ -53,18 +53,25 @@ def test_one_that_says_the_same_otherwise_or_itself(said: list, uniform: float, 
 
 def test_all_of_them_come_equally_often() -> None:
     rows = [row(n, "a", "x", emotion) for n, emotion in enumerate(("sad", "happy", "sad", "angry", "calm"))]
-    among = Parallels(rows, np.full(5, 100), np.arange(5))
+    among = Parallels(rows, np.full(5, 100), np.arange(5), 50)
     drawn = among.choose(np.zeros(300, dtype=np.int64), (np.arange(300) + 0.5) / 300)
     assert np.bincount(drawn, minlength=5).tolist() == [0, 100, 0, 100, 100]
 
 
 def test_the_stretch_is_about_where_the_crop_is() -> None:
     rows = [row(0, "a", "x", "sad"), row(1, "a", "x", "happy")]
-    among = Parallels(rows, np.array([1000, 500]), np.arange(2))
-    starts = np.array([0, 450, 900])
-    others, first = among.beside(np.zeros(3, dtype=np.int64), starts, 100, 200, np.zeros(3))
-    assert others.tolist() == [1, 1, 1] and first.tolist() == [0, 150, 300]
-    assert among.beside(np.array([1]), np.array([0]), 100, 2000, np.zeros(1))[1].tolist() == [0], "all of it"
+    three, one = np.zeros(3, dtype=np.int64), np.ones(1, dtype=np.int64)
+    crops = Crops(three, np.array([0, 450, 900]), three, three)
+
+    def beside(crops: Crops, length: int) -> tuple[list[int], list[int]]:
+        among = Parallels(rows, np.array([1000, 500]), np.arange(2), length)
+        found = among.beside(crops, 100, np.zeros(len(crops.utterances)))
+        assert found.parallels is not None and found.parallel_starts is not None
+        assert found.utterances is crops.utterances and found.starts is crops.starts
+        return found.parallels.tolist(), found.parallel_starts.tolist()
+
+    assert beside(crops, 200) == ([1, 1, 1], [0, 150, 300])
+    assert beside(Crops(one, 0 * one, one, one), 2000) == ([0], [0]), "all of it"
 
 
 @pytest.fixture(scope="module")

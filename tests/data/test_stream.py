@@ -429,7 +429,7 @@ class Slow(Stream):
     marks: str = ""
 
     def read(self, shards: Sequence[int], labels: Sequence[str], stand_in: bool = False) -> Columns:
-        reader_signals.IDLE = 0.2  # in the reader's process
+        reader_signals.IDLE = 1.0  # in the reader's process; a busy machine may need as long between two batches
         number = len(list(Path(self.marks).glob("asked-*")))
         Path(self.marks, f"asked-{number}").touch()
         wait_for(Path(self.marks, f"go-{number}"))
@@ -454,7 +454,7 @@ def test_a_reader_that_waits_for_data_is_not_idle(stream: Stream, tmp_path: Path
     (reader,) = set(multiprocessing.active_children()) - others
     os.kill(reader.pid, signal.SIGTERM)
     for number in range(2):  # a reader waits for its first shard, and for the one behind what it delivered
-        reader.join(1)
+        reader.join(2)  # longer than it may be idle, and than it takes to see that
         assert reader.is_alive()
         (tmp_path / f"go-{number}").touch()
         wait_for(tmp_path / f"asked-{number + 1}")

@@ -136,7 +136,7 @@ def codegan(stands_on: str, spec: FeatureSpec, rewritten: tuple[str, ...], **mor
     torch.manual_seed(0)
     facts = {"n_features": spec.channels, "sample_rate": spec.sample_rate, "hop": spec.hop}
     codes = {"model": stands_on, "arguments": {**facts, **SIZES[stands_on], **more}}
-    size = {"width": 8, "blocks": 1, "residual": stands_on == "recsyn"}
+    size = {"width": 8, "blocks": 1, "residual": stands_on == "recsyn", "bends": stands_on == "recsyn"}
     sizes = {"codes": codes, "rewritten": rewritten, "generator": size}
     made: Any = MODELS.build("codegan", {**facts, "emotions": EMOTIONS, **sizes}).eval()
     torch.nn.init.normal_(made.generator.up[-1].weight, std=0.2)  # a residual one changes nothing at first

@@ -121,6 +121,8 @@ def test_peaks_are_moved_apart() -> None:
     made, apart = net(x, wanted), x - x.mean(2, keepdim=True)
     over = apart > apart.square().mean(2, keepdim=True).sqrt()
     assert torch.equal(made[:, 1], x[:, 1]) and torch.allclose(made[:, 0][~over[:, 0]], x[:, 0][~over[:, 0]])
+    with pytest.raises(UserError, match="type model.generator.residual=true"):
+        GeneratorSize(bends=True)
     knee = float(apart[:, 0].square().mean().sqrt())
     expected = knee + 2.718281828**-0.7 * (apart[:, 0] - knee)
     assert torch.allclose((made - x.mean(2, keepdim=True))[:, 0][over[:, 0]], expected[over[:, 0]], atol=1e-4)

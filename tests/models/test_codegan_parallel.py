@@ -65,6 +65,14 @@ def test_recordings_in_the_same_emotion_are_not_compared() -> None:
     assert 0 < loss(made, replace(given, parallel_emotion=half)) < loss(made, given)
 
 
+def test_a_melody_that_was_not_found_is_not_compared() -> None:
+    made, given = gan(), pairs()
+    assert given.parallel_f0 is not None
+    unvoiced = given.parallel_f0 * (torch.arange(4) < 2)[:, None]
+    assert loss(made, replace(given, parallel_f0=0 * unvoiced)) == 0
+    assert 0 < loss(made, replace(given, parallel_f0=unvoiced)) < loss(made, given)
+
+
 def test_padding_is_not_compared() -> None:
     made, given = gan(), pairs()
     short = torch.full((4,), FRAMES // 2)

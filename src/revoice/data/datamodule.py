@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -121,7 +120,11 @@ class DataModule(LightningDataModule):
         chosen = chosen[: len(chosen) // world_size * world_size]
         per_process = max(1, self.batch_size // self.micro_batches // world_size)
         groups = grouped(self._places, self.requires, chosen, per_process, world_size)
-        return ValLoader([self._middle(np.array_split(group, world_size)[rank]) for group in groups], self)
+        crops = [self._middle(np.array_split(group, world_size)[rank]) for group in groups]
+        among = self.parallels(labeled(self._places, self.requires, self.store.positions("val")))
+        if among is not None:
+            crops = [among.beside(each, self.requires.crop, np.zeros(len(each.utterances))) for each in crops]
+        return ValLoader(crops, self)
 
     def batch(self, crops: Crops, draws: Draws | None = None) -> Batch:
         """Gather crops of `store` into a batch, on its device."""
@@ -161,16 +164,12 @@ class DataModule(LightningDataModule):
         last = np.searchsorted(self.speaker_of[order], self.speaker_of[chosen], side="right")
         other = order[first + (rank_of[chosen] - first + 1) % (last - first)]
         middle = np.maximum(lengths[chosen] - frames, 0) // 2
-        crops = Crops(chosen, middle, other, np.maximum(lengths[other] - self.requires.reference, 0) // 2)
-        if not self.requires.parallel:
-            return crops
-        among = self.parallels(labeled(self._places, self.requires, self.store.positions("val")))
-        others, starts = among.beside(chosen, middle, frames, self.requires.parallel, np.zeros(len(chosen)))
-        return replace(crops, parallels=others, parallel_starts=starts)
+        return Crops(chosen, middle, other, np.maximum(lengths[other] - self.requires.reference, 0) // 2)
 
-    def parallels(self, positions: np.ndarray) -> Parallels:
-        """What says the same as each of the utterances at these positions, among them."""
-        return Parallels(self.store.rows, self.store.lengths, positions)
+    def parallels(self, positions: np.ndarray) -> Parallels | None:
+        """What says the same as each of the utterances at these positions, among them; None: it is not required."""
+        length = self.requires.parallel
+        return Parallels(self.store.rows, self.store.lengths, positions, length) if length else None
 
 
 class Iterations:

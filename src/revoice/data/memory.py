@@ -112,7 +112,7 @@ class VoiceDataModule(DataModule):
             self.store.require_long(train, self.requires.minimum)
         # in order: all of one gender, then all of the next
         groups = self._places["gender"].numpy() if self.requires.sampler == "in_order" else self.speaker_of
-        parallels = self.parallels(train) if self.requires.parallel else None
+        parallels = self.parallels(train)
         if parallels is not None and not parallels:
             log.warning(
                 "no training utterance is said with another emotion by the same speaker, too: none are compared"
@@ -127,7 +127,6 @@ class VoiceDataModule(DataModule):
             mode=self.requires.sampler,
             reference=self.requires.reference,
             parallels=parallels,
-            parallel=self.requires.parallel,
             seed=self.seed,
             sources=self.store.sources[train],
             shares=self.store.shares,

@@ -43,14 +43,15 @@ class Parallels:
         rows: of all utterances (N,).
         lengths: (N,) their frames.
         positions: (P,) of those that may be looked at.
+        length: of a crop of one.
 
     >>> said = [("a", "hello", "sad"), ("a", "hello", "happy"), ("a", "bye", "sad"), ("b", "hello", "sad")]
     >>> rows = [Row(id=str(i), path="x", speaker=s, sentence=w, emotion=e) for i, (s, w, e) in enumerate(said)]
-    >>> Parallels(rows, np.full(4, 100), np.arange(4)).choose(np.arange(4), np.zeros(4)).tolist()
+    >>> Parallels(rows, np.full(4, 100), np.arange(4), length=50).choose(np.arange(4), np.zeros(4)).tolist()
     [1, 0, 2, 3]
     """
 
-    def __init__(self, rows: Sequence[Row], lengths: np.ndarray, positions: np.ndarray) -> None:
+    def __init__(self, rows: Sequence[Row], lengths: np.ndarray, positions: np.ndarray, length: int) -> None:
         said = [(rows[at].speaker, rows[at].sentence or f"\0{at}", rows[at].emotion or "") for at in positions]
         order = sorted(range(len(positions)), key=lambda place: said[place])
         # sorted        a bye sad | a hello happy | a hello sad | b hello sad
@@ -61,7 +62,7 @@ class Parallels:
         self._place[self._order] = np.arange(len(order))
         self._group = _runs([said[place][:2] for place in order])
         self._same = _runs([said[place] for place in order])
-        self._lengths = lengths
+        self._lengths, self._length = lengths, length
 
     def __bool__(self) -> bool:
         """Whether any recording has one."""
@@ -77,15 +78,13 @@ class Parallels:
         chosen = self._order[np.minimum(step + alike * (step >= same), len(self._order) - 1)]
         return np.where(others > 0, chosen, utterances)
 
-    def beside(
-        self, utterances: np.ndarray, starts: np.ndarray, frames: int, length: int, uniform: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Such recordings (B,), and the first of `length` frames in them, around what a crop of `frames` says there."""
-        others = self.choose(utterances, uniform)
-        own, theirs = self._lengths[utterances], self._lengths[others]
-        middle = (starts + np.minimum(own - starts, frames) / 2) / np.maximum(own, 1) * theirs
-        first = np.clip((middle - length / 2).astype(np.int64), 0, np.maximum(theirs - length, 0))
-        return others, first
+    def beside(self, crops: Crops, frames: int, uniform: np.ndarray) -> Crops:
+        """Crops of `frames`, each with one of such a recording around what it says, by numbers (B,) in [0, 1)."""
+        others = self.choose(crops.utterances, uniform)
+        own, theirs = self._lengths[crops.utterances], self._lengths[others]
+        middle = (crops.starts + np.minimum(own - crops.starts, frames) / 2) / np.maximum(own, 1) * theirs
+        first = np.clip((middle - self._length / 2).astype(np.int64), 0, np.maximum(theirs - self._length, 0))
+        return replace(crops, parallels=others, parallel_starts=first)
 
 
 class CropSampler:
@@ -101,7 +100,7 @@ class CropSampler:
         mode: "uniform" over utterances, "by_speaker" (every speaker equally often), "each" (every utterance once,
             then again, within one batch), "in_order" (speaker after speaker, batch after batch, and again).
         reference: length of the reference crop.
-        parallels: what says the same as each.  parallel: length of a crop of that; 0: it is not drawn.
+        parallels: what says the same as each; None: it is not drawn.
         seed: of the draws.
         sources: (N,) which corpus each utterance belongs to, a speaker to one; None: all to the same.
         shares: how often each corpus is drawn from; they add up to 1.
@@ -125,7 +124,6 @@ class CropSampler:
         mode: str = "uniform",
         reference: int = 0,
         parallels: Parallels | None = None,
-        parallel: int = 0,
         seed: int = 0,
         sources: np.ndarray | None = None,
         shares: Sequence[float] = (1.0,),
@@ -149,7 +147,7 @@ class CropSampler:
         self._speakers = (first, count)
         mixed = sources if len(shares) > 1 else None
         self._corpora = None if mixed is None else _Corpora(mixed[long][order], self._speaker, shares)
-        self._parallels, self.parallel = parallels, parallel
+        self._parallels = parallels
         self.batch_size, self.frames, self.mode, self.reference, self.seed = batch_size, frames, mode, reference, seed
 
     def draw(self, iteration: int) -> Crops:
@@ -177,11 +175,9 @@ class CropSampler:
             self.positions[reference],
             _floor(other_start, np.maximum(self.lengths[reference] - self.reference, 0) + 1),
         )
-        if self._parallels is None or not self.parallel:
+        if self._parallels is None:
             return crops
-        found = crops.utterances, crops.starts, self.frames, self.parallel, random.random(self.batch_size)
-        others, starts = self._parallels.beside(*found)
-        return replace(crops, parallels=others, parallel_starts=starts)
+        return self._parallels.beside(crops, self.frames, random.random(self.batch_size))
 
     def _within(self, random: np.random.Generator, picked: np.ndarray, what: str, size: int) -> np.ndarray:
         """Places below `size`, evenly, or so that every corpus has its share."""

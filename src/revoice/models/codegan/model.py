@@ -139,7 +139,7 @@ class CodeGAN(ConversionModel):
             )
         self.channels = PUBLISHED
         if self.coder is not None:
-            widths = {**self.coder.code_widths, "energy": 1}
+            widths = self._widths
             self.channels = sum(widths[name] for name in rewritten)
         if self.coder is not None and not self.channels:
             raise UserError(
@@ -389,6 +389,10 @@ class CodeGAN(ConversionModel):
 
     def _channel(self, name: Aspect) -> int:
         """Where the first channel of a code is in `sequence`."""
+        return sum(self._widths[each] for each in self.rewritten[: self.rewritten.index(name)])
+
+    @property
+    def _widths(self) -> dict[str, int]:
+        """Channels of every code that there is."""
         assert self.coder is not None
-        widths = {**self.coder.code_widths, "energy": 1}
-        return sum(widths[each] for each in self.rewritten[: self.rewritten.index(name)])
+        return {**self.coder.code_widths, "energy": 1}

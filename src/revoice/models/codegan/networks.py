@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revoice.errors import UserError
 from revoice.nn.conv import fitted
 from revoice.nn.labels import one_hot
 from revoice.settings import Depth, Flag, Width, settings
@@ -37,6 +38,12 @@ class GeneratorSize:
     residual: Flag = False
     bends: Flag = False
 
+    def __post_init__(self) -> None:
+        if self.bends and not self.residual:
+            raise UserError(
+                "model.generator.bends=true: needs a residual generator: type model.generator.residual=true"
+            )
+
 
 class CodeGenerator(nn.Module):
     """Sequences of codes and an emotion in, sequences as long out.
@@ -50,7 +57,7 @@ class CodeGenerator(nn.Module):
     def __init__(self, channels: int, emotions: int, size: GeneratorSize) -> None:
         super().__init__()
         first, second, third = size.width, 2 * size.width, 4 * size.width
-        self.emotions, self.residual, self.bends = emotions, size.residual, size.residual and size.bends
+        self.emotions, self.residual, self.bends = emotions, size.residual, size.bends
         told = 2 * emotions + channels if size.residual else emotions
         self.down = nn.Sequential(
             nn.Conv1d(channels, first, 7, padding=3), *_normed(first, size.running),

@@ -134,6 +134,7 @@ class Reading:
     def _read(self, epoch: int, number: int, shards: np.ndarray, count: int) -> Group:
         store, places, chosen = self._store(epoch, number, shards)
         mode = "each" if self.requires.sampler == "uniform" else self.requires.sampler
+        same = self.requires.parallel
         sampler = CropSampler(
             chosen,
             store.lengths[chosen],
@@ -143,8 +144,7 @@ class Reading:
             minimum=self.requires.minimum,
             mode=mode,
             reference=self.requires.reference,
-            parallels=Parallels(store.rows, store.lengths, chosen) if self.requires.parallel else None,
-            parallel=self.requires.parallel,
+            parallels=Parallels(store.rows, store.lengths, chosen, same) if same else None,
             seed=int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]),
         )
         return Group(store, places, sampler.draw(number))
