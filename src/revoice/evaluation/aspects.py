@@ -85,8 +85,8 @@ class Matrix:
         distances: by conversion, of `MEASURES`; those of `COPY` are the source's.
         ways: the same as shares of the way to the target; nan where source and target hardly differ.
         errors: rate by conversion and recognizer.
-        contours: the pitch converter's, and the source's at the target's mean, against the target's: cents, and shares
-            of frames that one alone takes for voiced.
+        contours: the pitch converter's, and the source's at the target's mean, against the target's: cents, by how many
+            the first is worse, and shares of frames that one alone takes for voiced.
         trials: how many.
     """
 
@@ -286,6 +286,10 @@ def _contours(converter: Converter, trials: Sequence[Trial], clips: _Clips) -> d
                 cents[name].append(float(1200 * np.sqrt(np.mean((each[both] - wanted[both]) ** 2))))
             voicing[name].append(float(np.mean(np.isfinite(each) != np.isfinite(wanted))))
     found_cents = {f"{name} (cents)": float(np.mean(values)) for name, values in cents.items() if values}
+    worse = np.array(cents["converter"]) - np.array(cents["scaled source"])
+    if len(worse) > 1:  # of pairs, which share voices: the true one is rather larger
+        found_cents["converter less scaled source (cents)"] = float(worse.mean())
+        found_cents["its standard error"] = float(worse.std(ddof=1) / len(worse) ** 0.5)
     return found_cents | {f"{name} (voicing errors)": float(np.mean(values)) for name, values in voicing.items()}
 
 

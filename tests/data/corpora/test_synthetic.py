@@ -3,6 +3,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -126,3 +127,22 @@ def test_more_voices_are_spoken_and_older_corpora_keep_their_folder() -> None:
     table = voices(30)
     assert len({v.speaker for v in table}) == len(table) == len(voices()) + 30
     assert {v.speaker: v for v in table}.items() >= {v.speaker: v for v in voices()}.items()
+
+
+def test_styles_keep_their_peaks(tmp_path: Path) -> None:
+    """espeak-ng presses down what is loud: what is angry has to be louder, and nothing may be cut."""
+    corpus = Synthetic(
+        tmp_path, sentences=2, test_sentences=2, per_voice=2, tested_voices=0, max_voices=2,
+        styles=["neutral", "sad", "angry"], styled_voices=2,
+    )  # fmt: skip
+    corpus.make()
+    manifest = corpus.manifest()
+    peaks: dict[tuple[str, str], list[float]] = {}
+    for row in manifest:
+        samples, _ = soundfile.read(manifest.file(row))
+        peaks.setdefault((row.speaker, row.emotion or ""), []).append(float(np.abs(samples).max()))
+    for name in {speaker for speaker, _ in peaks}:
+        sad, neutral, angry = (np.mean(peaks[name, style]) for style in ("sad", "neutral", "angry"))
+        assert sad < neutral < angry
+        loudest = max(max(peaks[name, style]) for style in ("sad", "neutral", "angry"))
+        assert loudest == pytest.approx(0.97, abs=1e-3)  # one gain for all of a voice

@@ -23,6 +23,9 @@ from revoice.settings import Count, Natural, Whole, Word, one_or_more, settings
 
 VERSION = 2  # raise when the way they are spoken changes
 FIRST_DRAWN = 10_001  # number of the first drawn sentence
+# espeak-ng presses down what is too loud, and cuts it: angry speech lost its peaks, by how much was the voice's own.
+# So styles are spoken quietly, and a voice then gets one gain for all its clips
+QUIET, PEAK = 0.1, 0.97
 VAL_EVERY = 25  # one training sentence in this many is for validation
 
 
@@ -93,8 +96,8 @@ def _key(recipe: Recipe) -> str:
         if not values[later]:
             del values[later]  # the folder keeps the name that it had before there was such a setting
     known: list[Any] = [words()] if recipe.drawn else []
-    if len(recipe.styles) > 1:
-        known.append("unseen voices speak the styles")  # as they did not at first
+    if recipe.styles != ("neutral",):
+        known.append(["unseen voices speak the styles", QUIET, PEAK])  # as they did not at first
     text = json.dumps([VERSION, values, [asdict(voice) for voice in _cast(recipe)], sentences(), *known])
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -171,6 +174,7 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
     audio.mkdir(parents=True, exist_ok=True)
     text_folder.mkdir(parents=True, exist_ok=True)
     items, rows = list[dict[str, Any]](), list[dict[str, Any]]()
+    styled = recipe.styles != ("neutral",)  # else as they always were
 
     def add(place: int, text: str, style: str, split: str) -> None:
         name, manner = f"{voice.speaker}_{place:03d}", STYLES[style]
@@ -183,7 +187,7 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
                 "stress": manner.stress,
                 "pitch": _clip(voice.pitch + manner.pitch),
                 "range": _clip(voice.range + manner.range),
-                "volume": 100 + manner.volume,
+                "volume": round((100 + manner.volume) * (QUIET if styled else 1)),
             }  # fmt: skip
         )
         rows.append({"id": name, "emotion": style, "split": split})
@@ -197,6 +201,7 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
     return {
         "voice": f"{voice.accent}+{voice.variant.replace('Mr_Serious', 'Mr serious')}",
         "definition": voice.definition,
+        "peak": PEAK if styled else None,
         "items": items,
         "rows": rows,
     }

@@ -1,10 +1,11 @@
 """Speaks text with espeak-ng: a program of its own, run as a script, that imports nothing of revoice.
 
 Reads one JSON job per line from standard input, prints one JSON line per job done. A job is one voice with all it has
-to say: `{"voice", "items": [{"wav", "text", "rate", "pitch", "range", "volume", "stress"}, ...]}`; the answer gives,
-per item, its seconds and espeak's phoneme events. Each voice is spoken by a fresh process, because espeak keeps noise
-and flutter state between utterances: only so is the sound of a voice independent of what was spoken before it, and by
-whom.
+to say: `{"voice", "peak", "items": [{"wav", "text", "rate", "pitch", "range", "volume", "stress"}, ...]}`; the answer
+gives, per item, its seconds and espeak's phoneme events. With a `peak` (else null) all items get the one gain that
+brings the loudest sample of them all there, so that they keep how loud they are beside each other. Each voice is spoken
+by a fresh process, because espeak keeps noise and flutter state between utterances: only so is the sound of a voice
+independent of what was spoken before it, and by whom.
 """
 
 import ctypes
@@ -88,7 +89,7 @@ def _speak(job: dict, data: Path) -> dict:
     library.espeak_ng_SetRandSeed(1)  # breath is noise, which espeak-ng seeds with the time
     if library.espeak_SetVoiceByName(job["voice"].encode()) != 0:
         return {"voice": job["voice"], "error": f"espeak-ng has no voice {job['voice']}"}
-    done = []
+    done, sounds = [], []
     for item in job["items"]:
         chunks.clear()
         phones.clear()
@@ -96,16 +97,23 @@ def _speak(job: dict, data: Path) -> dict:
             library.espeak_SetParameter(parameter, item[name], 0)
         text, flags = item["text"], UTF8
         if item["stress"]:
-            text, flags = f'<emphasis level="{item["stress"]}">{escape(text)}</emphasis>', UTF8 | SSML
+            # in an emphasis espeak-ng forgets the volume that was set
+            louder = f'<prosody volume="{item["volume"]}">{escape(text)}</prosody>'
+            text, flags = f'<emphasis level="{item["stress"]}">{louder}</emphasis>', UTF8 | SSML
         spoken = text.encode()
         library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, flags, None, None)
         library.espeak_Synchronize()
         samples = np.concatenate(chunks)
+        sounds.append(samples)
+        events = [(name, round(sample / rate, 4)) for name, sample in phones if name]
+        done.append({"seconds": round(len(samples) / rate, 4), "phones": events})
+    if job["peak"] is not None:
+        gain = job["peak"] * 32768 / max(1, *(np.abs(samples.astype(np.int32)).max() for samples in sounds))
+        sounds = [np.rint(samples * gain).astype(np.int16) for samples in sounds]
+    for item, samples in zip(job["items"], sounds, strict=True):
         part = item["wav"] + ".part"
         soundfile.write(part, samples, rate, subtype="PCM_16", format="FLAC")
         os.replace(part, item["wav"])
-        events = [(name, round(sample / rate, 4)) for name, sample in phones if name]
-        done.append({"seconds": round(len(samples) / rate, 4), "phones": events})
     return {"voice": job["voice"], "items": done}
 
 

@@ -68,7 +68,7 @@ STYLES = {
     "neutral": Style(),
     "happy": Style(rate=1.12, pitch=14, range=30, volume=10, stress="moderate"),
     "sad": Style(rate=0.78, pitch=-10, range=-30, volume=-35),
-    "angry": Style(rate=1.2, pitch=6, range=20, volume=60, stress="strong"),
+    "angry": Style(rate=1.2, pitch=6, range=20, volume=40, stress="strong"),
 }
 
 

