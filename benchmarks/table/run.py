@@ -10,6 +10,7 @@ twice as fast on a CPU that has such instructions. Leaves FOLDER/REPORT/report.h
 
 import argparse
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -30,7 +31,8 @@ SHOWN = {
 
 def train(name: str, overrides: str, plan: dict, out: Path) -> None:
     """Train a system into its run folder; what is done is left as it is."""
-    if (out / name / "metrics.json").is_file():
+    found = out / name / "metrics.json"
+    if found.is_file() and not json.loads(found.read_text(encoding="utf-8")).get("interrupted"):
         return
     begin = time.time()
     out.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,6 @@ def speak_voice(job: dict) -> dict:
 
 def _speak(job: dict, data: Path) -> dict:
     import numpy as np
-    import soundfile
     from espeakng_loader import get_library_path
 
     library = ctypes.CDLL(get_library_path())
@@ -104,17 +103,26 @@ def _speak(job: dict, data: Path) -> dict:
         library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, flags, None, None)
         library.espeak_Synchronize()
         samples = np.concatenate(chunks)
-        sounds.append(samples)
+        if job["peak"] is None:
+            _write(item["wav"], samples, rate)
+        else:
+            sounds.append(samples)
         events = [(name, round(sample / rate, 4)) for name, sample in phones if name]
         done.append({"seconds": round(len(samples) / rate, 4), "phones": events})
-    if job["peak"] is not None:
-        gain = job["peak"] * 32768 / max(1, *(np.abs(samples.astype(np.int32)).max() for samples in sounds))
-        sounds = [np.rint(samples * gain).astype(np.int16) for samples in sounds]
-    for item, samples in zip(job["items"], sounds, strict=True):
-        part = item["wav"] + ".part"
-        soundfile.write(part, samples, rate, subtype="PCM_16", format="FLAC")
-        os.replace(part, item["wav"])
+    # with a peak: what was kept back until all is known
+    loudest = max((np.abs(samples.astype(np.int32)).max() for samples in sounds), default=1)
+    for item, samples in zip(job["items"], sounds, strict=False):
+        _write(item["wav"], np.rint(samples * (job["peak"] * 32768 / max(1, loudest))).astype(np.int16), rate)
     return {"voice": job["voice"], "items": done}
+
+
+def _write(wav: str, samples, rate: int) -> None:
+    """16-bit FLAC that appears whole."""
+    import soundfile
+
+    part = wav + ".part"
+    soundfile.write(part, samples, rate, subtype="PCM_16", format="FLAC")
+    os.replace(part, wav)
 
 
 def main() -> None:

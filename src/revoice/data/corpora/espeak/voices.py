@@ -55,7 +55,10 @@ class Voice:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """A prosody style made by rule, not by a person who feels: factors on rate, offsets on pitch, range and volume."""
+    """A prosody style made by rule, not by a person who feels: factors on rate, offsets on pitch, range and volume.
+
+    Where styles are spoken, all is spoken quietly enough that nothing of the loudest is cut (`make.py`).
+    """
 
     rate: float = 1.0
     pitch: int = 0
