@@ -20,7 +20,7 @@ from revoice.interop.onnx import graph_of, write_onnx
 from revoice.interop.onnx.graph import Graph
 from revoice.interop.onnx.write import _numbers
 from revoice.models.base import MODELS
-from revoice.nn.pitch_classes import classes, normalized
+from revoice.nn.pitch_classes import classes, expected, normalized
 from tests.conversion.untrusted_helpers import SPEC, small
 from tests.interop.test_onnx import SIZES, converter, the_example
 
@@ -83,9 +83,11 @@ def test_aspects_are_inputs(aspects: tuple[str, ...], ours: int, theirs: int, sp
     rhythm = target.features if "rhythm" in aspects else source.features
     contours = [classes(normalized(each.f0, told)) for each in (source, target)]  # type: ignore[arg-type]
     if "pitch" in aspects:  # the target's contour in the source's timing
+        stretch = torch.nn.functional.interpolate(contours[1][None].float(), ours, mode="nearest-exact")
+        contours[1] = stretch[0].long()
         logits = run(split[1].with_suffix(".pitch.onnx"), rhythm_features=source.features, pitch=contours[1])
         assert logits.shape == (1, 257, ours)
-        contours[1] = torch.from_numpy(logits.argmax(1))
+        contours[1] = expected(torch.from_numpy(logits)).round().long()
     pitch = contours["pitch" in aspects]
     voice = target.embedding if "timbre" in aspects else source.embedding
     found = run(split[1], content_features=source.features, pitch=pitch, rhythm_features=rhythm, voice_embedding=voice)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from revoice.nn.pitch_classes import STEPS, UNTOLD, classes, hertz, normalized, one_hot, pitch_statistics
+from revoice.nn.pitch_classes import STEPS, UNTOLD, classes, expected, hertz, normalized, one_hot, pitch_statistics
 
 
 def test_hertz_come_back_within_half_a_step() -> None:
@@ -37,3 +37,12 @@ def test_a_monotone_is_not_divided_by_nothing() -> None:
 def test_nothing_told_is_no_class_at_all() -> None:
     found = one_hot(torch.tensor([[0, 256, UNTOLD]]))
     assert found.shape == (1, STEPS + 1, 3) and found.sum(1).tolist() == [[1, 1, 0]]
+
+
+def test_a_frame_is_voiced_where_all_voiced_classes_together_are_more_probable() -> None:
+    shares = torch.zeros(1, STEPS + 1, 3)
+    shares[0, 0] = torch.tensor([0.4, 0.6, 0.0])
+    shares[0, 100], shares[0, 104] = torch.tensor([0.3, 0.2, 0.25]), torch.tensor([0.3, 0.2, 0.75])
+    found = expected(shares.clamp(min=1e-30).log())
+    assert torch.allclose(found, torch.tensor([[102.0, 0.0, 103.0]]))
+    assert (shares.argmax(1) == 0).tolist() == [[True, True, False]]  # as published, the first is not

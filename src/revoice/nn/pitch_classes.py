@@ -56,8 +56,24 @@ def one_hot(found: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return (found[:, None] == torch.arange(STEPS + 1, device=found.device)[:, None]).to(dtype)
 
 
+def expected(logits: Tensor) -> Tensor:
+    """Logits (B, 257, T) over classes -> the mean of the voiced ones (B, T), no integer; 0 where that is more probable.
+
+    The most probable class would be unvoiced too often, since what is voiced is shared by 256 classes.
+
+    >>> logits = torch.full((1, 257, 1), -100.0); logits[0, [0, 99, 100], 0] = torch.tensor([0.4, 0.3, 0.3]).log()
+    >>> expected(logits).tolist()
+    [[99.5]]
+    """
+    shares = logits.softmax(1)
+    voiced = shares[:, 1:].sum(1)
+    places = torch.arange(1, STEPS + 1, dtype=shares.dtype, device=shares.device)[:, None]
+    mean = (shares[:, 1:] * places).sum(1) / voiced.clamp(min=1e-9)
+    return mean.masked_fill(voiced < 0.5, 0.0)
+
+
 def hertz(found: Tensor, statistics: Tensor) -> Tensor:
-    """Classes (B, T) as f0 in Hz for a voice of these statistics (B, 2); 0 where unvoiced.
+    """Classes (B, T), integers or between them, as f0 in Hz for a voice of these statistics (B, 2); 0 where unvoiced.
 
     >>> import math
     >>> voice = torch.tensor([[math.log(100.0), 0.1]])

@@ -12,7 +12,7 @@ from revoice.errors import UserError
 from revoice.models.base import Controls
 from revoice.models.speechsplit.match import envelope, matched, picked
 from revoice.nn.pitch import PitchRange, Semitones, steered
-from revoice.nn.pitch_classes import LEAST, UNTOLD, classes, hertz, normalized, one_hot
+from revoice.nn.pitch_classes import LEAST, UNTOLD, classes, expected, hertz, normalized, one_hot
 from revoice.nn.random_resampling import stretched
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.settings import Natural, Number, Share, one_or_more, settings
@@ -200,11 +200,15 @@ class Swap:
         return _told_as(f0, self.model.of_voice(self.targets[0]).expand(count, -1), self.told_in[:count])
 
     def _retimed(self, mel: Tensor, f0: Tensor, heard_in: Tensor) -> Tensor:
-        """A contour (., S) in Hz in the rhythm of mels (., F, T), by the pitch converter; told for who speaks."""
-        frames, size = max(mel.shape[-1], f0.shape[-1]), len(self.source)
+        """A contour (., S) in Hz in the rhythm of mels (., F, T), by the pitch converter; told for who speaks.
+
+        The contour is stretched to the mels' length first: what is left to mend is then as in training.
+        """
+        frames, size = mel.shape[-1], len(self.source)
+        f0 = torch.nn.functional.interpolate(f0[:, None], frames, mode="nearest-exact")[:, 0]
         found = one_hot(self._padded(classes(normalized(f0, heard_in)), frames)).expand(size, -1, -1)
         logits = self.model.converter(self._padded(mel, frames).expand(size, -1, -1), found)
-        return hertz(logits.argmax(1), self.told_in)[:, : mel.shape[-1]]
+        return hertz(expected(logits), self.told_in)[:, :frames]
 
     def _matched(self, rhythm: bool) -> Tensor:
         """For every frame of the target which frame of each source says the same (B, T), or the other way around."""
