@@ -7,13 +7,15 @@ voice, read in no particular emotion. Nobody labeled real speech for this, so no
 copy by the codes alone, and every emotion, told that the source is neutral.
 
 CER: character errors of what Whisper hears (tiny.en, as in words.py), against what it hears in the source. cosine: to
-other clips of the speaker (Resemblyzer). level: semitones that the median pitch is above the copy's; spread and energy:
-deviations of log-f0 and of the level in dB over time, as multiples of the copy's. DNSMOS: where speechmos is installed.
-"embedded" beside them is what the styles of the embedded corpus are on the average, beside its neutral one.
+another clip of the speaker (Resemblyzer). Standard errors behind +-. DNSMOS: where speechmos is installed. level:
+semitones that the median pitch is above that of the conversions to neutral, those themselves above the copy's; spread
+and energy: deviations of log-f0 and of the level in dB over time, as multiples of theirs. "embedded" beside them is
+what the styles of the embedded corpus are on the average, beside its neutral one. Clips without pitch do not count.
 """
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,29 +75,36 @@ def main() -> None:
     own = Voice([], converter.model, None)
     known: list[tuple[Audio, str, torch.Tensor]] = []
     for voices in voices_of(given.real).values():
-        # the clips that are converted are the first ones of a voice; the last one tells whose voice it is
-        means = {name: encoder.mean_embedding(clips[-1:]) for name, clips in voices.items()}
-        names = list(voices)
-        for turn, (source, _, _) in enumerate(trials(voices, given.clips)):
-            known.append((source, listen(source), means[names[turn % len(names)]]))
+        # the last clip of a voice tells whose it is, and is not converted
+        several = {name: clips for name, clips in voices.items() if len(clips) > 1}
+        means = [encoder.mean_embedding(clips[-1:]) for clips in several.values()]
+        sources = trials({name: clips[:-1] for name, clips in several.items()}, given.clips)
+        known += [(clip, listen(clip), means[turn % len(means)]) for turn, (clip, _, _) in enumerate(sources)]
     known = [each for each in known if each[1]]
     truth = styles_of_the_corpus(given.voices)
-    print(f"{len(known)} clips                CER    +-  cosine  DNSMOS   level spread energy (embedded)")
+    print(f"{len(known)} clips                CER    +-   cosine    +-  DNSMOS   level spread energy (embedded)")
     plain: list[Numbers] = []
-    for name in ("source", "copy", *sorted(truth)):
+    for name in ("source", "copy", "neutral", *sorted(set(truth) - {"neutral"})):
         controls = {} if name in ("source", "copy") else {"emotion": name, "source_emotion": "neutral"}
         made = [clip if name == "source" else converter.convert(clip, own, **controls) for clip, _, _ in known]
         errors = [cer(said, listen(clip)) for clip, (_, said, _) in zip(made, known, strict=True)]
         alike = [float(v @ mean) for v, (_, _, mean) in zip(encoder.embed(made), known, strict=True)]
         numbers = [prosody(clip) for clip in made]
-        plain = numbers if name in ("source", "copy") else plain
-        level, spread, energy = np.mean([beside(a, b) for a, b in zip(numbers, plain, strict=True)], axis=0)
+        plain = plain or numbers
+        moved = [beside(a, b) for a, b in zip(numbers, plain, strict=True) if a[LEVEL] and b[LEVEL]]
+        plain = numbers if name in ("source", "copy", "neutral") else plain
         aside = "".join(f"{value:7.2f}" for value in truth[name]) if name in truth else ""
         print(
-            f"{name:<24}{np.mean(errors):7.3f}{np.std(errors, ddof=1) / len(errors) ** 0.5:6.3f}{np.mean(alike):8.3f}"
-            f"{np.mean([naturalness(clip) for clip in made]):8.2f}{level:8.2f}{spread:7.2f}{energy:7.2f}  {aside}",
+            f"{name:<24}{mean_and_error(errors)}{mean_and_error(alike)}{np.mean([naturalness(c) for c in made]):8.2f}"
+            + "".join(f"{value:7.2f}" for value in np.mean(moved, axis=0))
+            + f"  {aside}",
             flush=True,
         )
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """The mean and its standard error."""
+    return f"{np.mean(values):8.3f}{np.std(values, ddof=1) / len(values) ** 0.5:6.3f}"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ SHOWN = {
 def train(name: str, overrides: str, plan: dict, out: Path) -> None:
     """Train a system into its run folder; what is done is left as it is."""
     found = out / name / "metrics.json"
-    if found.is_file() and not json.loads(found.read_text(encoding="utf-8")).get("interrupted"):
+    if found.is_file() and "signal" not in json.loads(found.read_text(encoding="utf-8")).get("stopped", ""):
         return
     begin = time.time()
     out.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from revoice.interop.onnx import graph_of, write_onnx
 from revoice.interop.onnx.graph import Graph
 from revoice.interop.onnx.write import _numbers
 from revoice.models.base import MODELS
-from revoice.nn.pitch_classes import classes, expected, normalized
+from revoice.nn.pitch_classes import classes, expected, hertz, normalized
 from tests.conversion.untrusted_helpers import SPEC, small
 from tests.interop.test_onnx import SIZES, converter, the_example
 
@@ -87,7 +87,7 @@ def test_aspects_are_inputs(aspects: tuple[str, ...], ours: int, theirs: int, sp
         contours[1] = stretch[0].long()
         logits = run(split[1].with_suffix(".pitch.onnx"), rhythm_features=source.features, pitch=contours[1])
         assert logits.shape == (1, 257, ours)
-        contours[1] = expected(torch.from_numpy(logits)).round().long()
+        contours[1] = classes(normalized(hertz(expected(torch.from_numpy(logits)), told), told))
     pitch = contours["pitch" in aspects]
     voice = target.embedding if "timbre" in aspects else source.embedding
     found = run(split[1], content_features=source.features, pitch=pitch, rhythm_features=rhythm, voice_embedding=voice)

@@ -265,9 +265,12 @@ def _errors(
 
 @torch.no_grad()
 def _contours(converter: Converter, trials: Sequence[Trial], clips: _Clips) -> dict[str, float]:
-    """The target's contour in the source's rhythm by the pitch converter, and the source's own at the target's mean."""
-    cents: dict[str, list[float]] = {"converter": [], "scaled source": []}
-    voicing: dict[str, list[float]] = {"converter": [], "scaled source": []}
+    """The target's contour in the source's rhythm by the pitch converter, beside the source's own at the target's mean.
+
+    What hardly moves is often nearer than what moves otherwise, so that mean alone is measured, too ("flat").
+    """
+    cents: dict[str, list[float]] = {"converter": [], "scaled source": [], "flat": []}
+    voicing: dict[str, list[float]] = {name: [] for name in cents}
     controls = converter.controls({"aspects": ("pitch", "timbre"), "timing": "codes"})
     for trial in trials:
         source, target = (converter.analyzed(converter.audio(clips.audio(r))) for r in (trial.source, _truth(trial)))
@@ -277,6 +280,7 @@ def _contours(converter: Converter, trials: Sequence[Trial], clips: _Clips) -> d
         assert found is not None
         level = np.nanmean(_log2(theirs)) - np.nanmean(_log2(own))
         contours = {"converter": found[0].cpu().numpy(), "scaled source": own * 2.0**level}
+        contours["flat"] = np.where(own > 0, 2.0 ** np.nanmean(_log2(theirs)), 0.0)
         path = align(*(_envelope(each.features[0].clamp(0, 1)) for each in (source, target))).path
         wanted = _log2(theirs)[path[:, 1]]
         given = {name: _log2(f0)[path[:, 0]] for name, f0 in contours.items()}

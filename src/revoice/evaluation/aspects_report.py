@@ -73,8 +73,8 @@ def _section(name: str, matrix: Matrix, several: bool) -> str:
         + f'<figure><img alt="the matrix as colors" src="data:image/png;base64,{image}"></figure>'
         + f'<div class="wide"><table><thead><tr><th>swapped</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
         + "<h3>The target's contour in the source's rhythm</h3>"
-        + "<p>By the pitch converter, and the source's own contour moved to the target's mean; against the target's "
-        + f"along the alignment of the two recordings.</p>{facts_list(contours)}"
+        + "<p>By the pitch converter, the source's own contour moved to the target's mean, and that mean; against the "
+        + f"target's along the alignment of the two recordings.</p>{facts_list(contours)}"
     )
 
 

@@ -143,6 +143,6 @@ def test_styles_keep_their_peaks(tmp_path: Path) -> None:
         peaks.setdefault((row.speaker, row.emotion or ""), []).append(float(np.abs(samples).max()))
     for name in {speaker for speaker, _ in peaks}:
         sad, neutral, angry = (np.mean(peaks[name, style]) for style in ("sad", "neutral", "angry"))
-        assert sad < neutral < angry
-        loudest = max(max(peaks[name, style]) for style in ("sad", "neutral", "angry"))
-        assert loudest == pytest.approx(0.97, abs=1e-3)  # one gain for all of a voice
+        assert 0.5 < sad / neutral < 0.75  # 0.65 by the table of styles
+        assert angry / neutral > 1.4
+        assert max(max(peaks[name, style]) for style in ("sad", "neutral", "angry")) < 0.98

@@ -23,9 +23,6 @@ from revoice.settings import Count, Natural, Whole, Word, one_or_more, settings
 
 VERSION = 2  # raise when the way they are spoken changes
 FIRST_DRAWN = 10_001  # number of the first drawn sentence
-# espeak-ng presses down what is too loud, and cuts it: angry speech lost its peaks, by how much was the voice's own.
-# So styles are spoken quietly, and a voice then gets one gain for all its clips
-QUIET, PEAK = 0.1, 0.97
 VAL_EVERY = 25  # one training sentence in this many is for validation
 
 
@@ -97,7 +94,7 @@ def _key(recipe: Recipe) -> str:
             del values[later]  # the folder keeps the name that it had before there was such a setting
     known: list[Any] = [words()] if recipe.drawn else []
     if recipe.styles != ("neutral",):
-        known.append(["unseen voices speak the styles", QUIET, PEAK])  # as they did not at first
+        known += ["styles are not cut", [asdict(STYLES[style]) for style in recipe.styles]]
     text = json.dumps([VERSION, values, [asdict(voice) for voice in _cast(recipe)], sentences(), *known])
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -174,7 +171,6 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
     audio.mkdir(parents=True, exist_ok=True)
     text_folder.mkdir(parents=True, exist_ok=True)
     items, rows = list[dict[str, Any]](), list[dict[str, Any]]()
-    styled = recipe.styles != ("neutral",)  # else as they always were
 
     def add(place: int, text: str, style: str, split: str) -> None:
         name, manner = f"{voice.speaker}_{place:03d}", STYLES[style]
@@ -187,7 +183,7 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
                 "stress": manner.stress,
                 "pitch": _clip(voice.pitch + manner.pitch),
                 "range": _clip(voice.range + manner.range),
-                "volume": round((100 + manner.volume) * (QUIET if styled else 1)),
+                "volume": 100 + manner.volume,
             }  # fmt: skip
         )
         rows.append({"id": name, "emotion": style, "split": split})
@@ -201,7 +197,9 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
     return {
         "voice": f"{voice.accent}+{voice.variant.replace('Mr_Serious', 'Mr serious')}",
         "definition": voice.definition,
-        "peak": PEAK if styled else None,
+        # espeak-ng presses down what is too loud, and cuts it: angry speech lost its peaks, by how much was the voice's
+        # own. Where all is neutral it is as it always was
+        "uncut": recipe.styles != ("neutral",),
         "items": items,
         "rows": rows,
     }

@@ -22,7 +22,7 @@ def spoken(texts: Sequence[str], accent: str = "en-us") -> list[list[tuple[str, 
     with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
         items = [{**CALM, "text": t.lower(), "wav": str(Path(folder) / f"{i}.flac")} for i, t in enumerate(texts)]
         with serve(1) as server:
-            job = {"voice": accent, "definition": "", "peak": None, "items": items}
+            job = {"voice": accent, "definition": "", "uncut": False, "items": items}
             out, error = server.communicate(json.dumps(job) + "\n")
     answer: dict[str, Any] = json.loads(out) if out else {"error": (error.strip().splitlines() or ["it died"])[-1]}
     if "error" in answer:

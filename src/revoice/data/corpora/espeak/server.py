@@ -1,11 +1,11 @@
 """Speaks text with espeak-ng: a program of its own, run as a script, that imports nothing of revoice.
 
 Reads one JSON job per line from standard input, prints one JSON line per job done. A job is one voice with all it has
-to say: `{"voice", "peak", "items": [{"wav", "text", "rate", "pitch", "range", "volume", "stress"}, ...]}`; the answer
-gives, per item, its seconds and espeak's phoneme events. With a `peak` (else null) all items get the one gain that
-brings the loudest sample of them all there, so that they keep how loud they are beside each other. Each voice is spoken
-by a fresh process, because espeak keeps noise and flutter state between utterances: only so is the sound of a voice
-independent of what was spoken before it, and by whom.
+to say: `{"voice", "uncut", "items": [{"wav", "text", "rate", "pitch", "range", "volume", "stress"}, ...]}`; the answer
+gives, per item, its seconds and espeak's phoneme events. Where it is to be uncut, all is said again at half the volume
+until espeak-ng had nothing to press down or cut. Each voice is spoken by a fresh process, because espeak keeps noise
+and flutter state between utterances: only so is the sound of a voice independent of what was spoken before it, and by
+whom.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ from pathlib import Path
 
 RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 SYNCHRONOUS, PHONEME_EVENTS, UTF8, SSML, PHONEME = 2, 0x0001, 1, 0x10, 7
+LOUD, QUIETEST = 31_800, 16  # of 32,767, at which espeak-ng presses down; the largest divisor of a volume
 
 
 class EventId(ctypes.Union):
@@ -64,6 +65,7 @@ def speak_voice(job: dict) -> dict:
 
 def _speak(job: dict, data: Path) -> dict:
     import numpy as np
+    import soundfile
     from espeakng_loader import get_library_path
 
     library = ctypes.CDLL(get_library_path())
@@ -88,41 +90,34 @@ def _speak(job: dict, data: Path) -> dict:
     library.espeak_ng_SetRandSeed(1)  # breath is noise, which espeak-ng seeds with the time
     if library.espeak_SetVoiceByName(job["voice"].encode()) != 0:
         return {"voice": job["voice"], "error": f"espeak-ng has no voice {job['voice']}"}
-    done, sounds = [], []
-    for item in job["items"]:
-        chunks.clear()
-        phones.clear()
-        for parameter, name in ((RATE, "rate"), (VOLUME, "volume"), (PITCH, "pitch"), (RANGE, "range")):
-            library.espeak_SetParameter(parameter, item[name], 0)
-        text, flags = item["text"], UTF8
-        if item["stress"]:
-            # in an emphasis espeak-ng forgets the volume that was set
-            louder = f'<prosody volume="{item["volume"]}">{escape(text)}</prosody>'
-            text, flags = f'<emphasis level="{item["stress"]}">{louder}</emphasis>', UTF8 | SSML
-        spoken = text.encode()
-        library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, flags, None, None)
-        library.espeak_Synchronize()
-        samples = np.concatenate(chunks)
-        if job["peak"] is None:
-            _write(item["wav"], samples, rate)
-        else:
-            sounds.append(samples)
-        events = [(name, round(sample / rate, 4)) for name, sample in phones if name]
-        done.append({"seconds": round(len(samples) / rate, 4), "phones": events})
-    # with a peak: what was kept back until all is known
-    loudest = max((np.abs(samples.astype(np.int32)).max() for samples in sounds), default=1)
-    for item, samples in zip(job["items"], sounds, strict=False):
-        _write(item["wav"], np.rint(samples * (job["peak"] * 32768 / max(1, loudest))).astype(np.int16), rate)
-    return {"voice": job["voice"], "items": done}
-
-
-def _write(wav: str, samples, rate: int) -> None:
-    """16-bit FLAC that appears whole."""
-    import soundfile
-
-    part = wav + ".part"
-    soundfile.write(part, samples, rate, subtype="PCM_16", format="FLAC")
-    os.replace(part, wav)
+    quieter = 1
+    while True:
+        done, loudest = [], 0
+        for item in job["items"]:
+            chunks.clear()
+            phones.clear()
+            volume = round(item["volume"] / quieter)
+            told = {RATE: item["rate"], VOLUME: volume, PITCH: item["pitch"], RANGE: item["range"]}
+            for parameter, value in told.items():
+                library.espeak_SetParameter(parameter, value, 0)
+            text, flags = item["text"], UTF8
+            if item["stress"]:
+                # in an emphasis espeak-ng forgets the volume that was set
+                louder = f'<prosody volume="{volume}">{escape(text)}</prosody>'
+                text, flags = f'<emphasis level="{item["stress"]}">{louder}</emphasis>', UTF8 | SSML
+            spoken = text.encode()
+            library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, flags, None, None)
+            library.espeak_Synchronize()
+            samples = np.concatenate(chunks)
+            loudest = max(loudest, int(np.abs(samples.astype(np.int32)).max(initial=0)))
+            part = item["wav"] + ".part"
+            soundfile.write(part, samples, rate, subtype="PCM_16", format="FLAC")
+            os.replace(part, item["wav"])
+            events = [(name, round(sample / rate, 4)) for name, sample in phones if name]
+            done.append({"seconds": round(len(samples) / rate, 4), "phones": events})
+        if not job["uncut"] or loudest < LOUD or quieter == QUIETEST:
+            return {"voice": job["voice"], "items": done}
+        quieter *= 2
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ class Voice:
 class Style:
     """A prosody style made by rule, not by a person who feels: factors on rate, offsets on pitch, range and volume.
 
-    Where styles are spoken, all is spoken quietly enough that nothing of the loudest is cut (`make.py`).
+    Where styles are spoken, a voice speaks all of them as quietly as it takes for nothing to be cut (`server.py`).
     """
 
     rate: float = 1.0
