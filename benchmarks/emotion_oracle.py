@@ -13,17 +13,12 @@ still lacks, and how far each number is from the true one, in deviations of the 
 import argparse
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from emotions import Bench, rewritten
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from emotions import bench_of, rewritten
 
 from revoice.audio.io import Audio
-from revoice.audio.presets import config_dir
 from revoice.conversion.load import load
-from revoice.data.config import build
 from revoice.data.corpora.manifest import Row
 from revoice.evaluation.styles import prosody
 
@@ -45,10 +40,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=5)
     parser.add_argument("--ckpt", help="a CodeGAN, whose conversions are asked about in place of the sources")
     given = parser.parse_args()
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        composed = compose("prepare", ["data=synthetic_emotions", *given.overrides])
-    config: Any = OmegaConf.to_container(composed, resolve=True)
-    bench = Bench(build(config["data"]).manifest(), given.voices, given.sentences)
+    bench = bench_of(given.overrides, given.voices, given.sentences)
     pairs = bench.pairs()
     wanted, speakers = np.array([style for *_, style in pairs]), [source.speaker for source, *_ in pairs]
     said: Callable[[Row, str], Audio] = lambda row, style: bench.clip(row)  # noqa: E731

@@ -16,7 +16,7 @@ decoder and such a vocoder, had it the durations as well.
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,14 @@ class Bench:
         }
 
 
+def bench_of(overrides: Sequence[str], voices: int, sentences: int) -> Bench:
+    """Of the embedded styles, or what overrides of data choose."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        composed = compose("prepare", ["data=synthetic_emotions", *overrides])
+    config: Any = OmegaConf.to_container(composed, resolve=True)
+    return Bench(build(config["data"]).manifest(), voices, sentences)
+
+
 def TRUE(row: Row, style: str) -> Audio:
     """Stands for the true recordings, and is never called."""
     raise AssertionError
@@ -206,10 +214,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=[*SYSTEMS], choices=SYSTEMS)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        composed = compose("prepare", ["data=synthetic_emotions", *given.overrides])
-    config: Any = OmegaConf.to_container(composed, resolve=True)
-    bench = Bench(build(config["data"]).manifest(), given.voices, given.sentences)
+    bench = bench_of(given.overrides, given.voices, given.sentences)
     converter = load(given.checkpoint, vocoder={"name": "griffin_lim"})
     recognizer = RECOGNIZERS.build("phones", {})
     print(f"{len(bench.voices)} voices, {len(bench.tests)} sentences, {len(bench.pairs())} pairs")

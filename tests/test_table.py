@@ -2,7 +2,9 @@
 
 import csv
 import importlib.util
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -53,3 +55,24 @@ def test_the_table_shows_intervals_of_unseen_voices(tmp_path: Path) -> None:
     text = runner().table(tmp_path).splitlines()
     assert text[0] == "| system | cosine to the target | phone errors |"
     assert text[2] == "| a | 0.80 (0.70 to 0.90) | 0.25 |" and text[3] == "| (source) |  |  |"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "again"),
+    [
+        ({}, False),
+        ({"stopped": "trainer.max_time=00:00:20:00 is over at iteration 640 of 1500", "interrupted": True}, False),
+        ({"stopped": "stopped by a signal at iteration 235 of 1500", "interrupted": True}, True),
+    ],
+)
+def test_only_what_a_signal_stopped_goes_on(
+    metrics: dict, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, started = runner(), []
+    monkeypatch.setattr(
+        module.subprocess, "run", lambda command, **_: started.append(command) or SimpleNamespace(returncode=0)
+    )
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    module.train("a", "model=vqvae_small", PLAN, tmp_path)
+    assert bool(started) == again

@@ -85,8 +85,8 @@ class Matrix:
         distances: by conversion, of `MEASURES`; those of `COPY` are the source's.
         ways: the same as shares of the way to the target; nan where source and target hardly differ.
         errors: rate by conversion and recognizer.
-        contours: the pitch converter's, and the source's at the target's mean, against the target's: cents, by how many
-            the first is worse, and shares of frames that one alone takes for voiced.
+        contours: the pitch converter's, the source's at the target's mean, and that mean, against the target's: cents,
+            by how many the first is worse than the second, and shares of frames that one alone takes for voiced.
         trials: how many.
     """
 
@@ -278,9 +278,12 @@ def _contours(converter: Converter, trials: Sequence[Trial], clips: _Clips) -> d
         own, theirs = source.f0[0].cpu().numpy(), target.f0[0].cpu().numpy()
         found = converter.model.pitch(source, [target], controls)
         assert found is not None
-        level = np.nanmean(_log2(theirs)) - np.nanmean(_log2(own))
-        contours = {"converter": found[0].cpu().numpy(), "scaled source": own * 2.0**level}
-        contours["flat"] = np.where(own > 0, 2.0 ** np.nanmean(_log2(theirs)), 0.0)
+        mean = np.nanmean(_log2(theirs))
+        contours = {
+            "converter": found[0].cpu().numpy(),
+            "scaled source": own * 2.0 ** (mean - np.nanmean(_log2(own))),
+            "flat": np.where(own > 0, 2.0**mean, 0.0),
+        }
         path = align(*(_envelope(each.features[0].clamp(0, 1)) for each in (source, target))).path
         wanted = _log2(theirs)[path[:, 1]]
         given = {name: _log2(f0)[path[:, 0]] for name, f0 in contours.items()}

@@ -74,6 +74,11 @@ class Recipe:
                 f"expected at most {there} in all"
             )
 
+    @property
+    def styled(self) -> bool:
+        """Whether anything is spoken otherwise than neutrally."""
+        return set(self.styles) != {"neutral"}
+
     def utterances(self) -> int:
         """How many clips that is."""
         return sum(
@@ -93,7 +98,7 @@ def _key(recipe: Recipe) -> str:
         if not values[later]:
             del values[later]  # the folder keeps the name that it had before there was such a setting
     known: list[Any] = [words()] if recipe.drawn else []
-    if recipe.styles != ("neutral",):
+    if recipe.styled:
         known += ["styles are not cut", [asdict(STYLES[style]) for style in recipe.styles]]
     text = json.dumps([VERSION, values, [asdict(voice) for voice in _cast(recipe)], sentences(), *known])
     return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -199,7 +204,7 @@ def _job(root: Path, number: int, voice: Voice, recipe: Recipe) -> dict[str, Any
         "definition": voice.definition,
         # espeak-ng presses down what is too loud, and cuts it: angry speech lost its peaks, by how much was the voice's
         # own. Where all is neutral it is as it always was
-        "uncut": recipe.styles != ("neutral",),
+        "uncut": recipe.styled,
         "items": items,
         "rows": rows,
     }
