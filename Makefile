@@ -79,8 +79,12 @@ lint: setup ## check style (ruff)
 type: setup ## check types (mypy)
 	$(BIN)/mypy
 
-bench: setup ## measure every claim of speed in benchmarks/
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+# of benchmarks/, what measures speed or memory and needs neither a checkpoint nor real speech, a GPU or hours
+BENCHES ?= anonymizers audio bf16_step busy_machine converter_speed convolutions dispatch evaluation_memory evaluation_speed griffin_lim muon \
+	pitch_rate pix2pix_sizes preparation published_loop random_cnn random_cnn_whole reading scale speechsplit_step together vocoder_speed
+
+bench: setup ## measure speed and memory by all benchmarks that need nothing but time, or some: make bench BENCHES='audio scale'
+	@for name in $(BENCHES); do echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 benchmark-table: setup ## train every small system on the embedded corpus and evaluate all together: an hour or two on a CPU
 	$(BIN)/python benchmarks/table/run.py

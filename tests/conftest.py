@@ -7,6 +7,7 @@ import importlib
 import os
 import pickle
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,12 @@ def shared_dir() -> Path | None:
     """Folder with golden tensors and real clips: $REVOICE_SHARED, or `shared` beside the repository; None if absent."""
     path = Path(os.environ.get("REVOICE_SHARED", ROOT.parent / "shared"))
     return path if path.is_dir() else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with many slow tests first: processes that share the tests then end with short ones, and at once."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])  # the order stays within a file, and among files without
 
 
 @pytest.fixture(scope="session")

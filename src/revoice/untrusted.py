@@ -8,8 +8,10 @@ bytes.
 """
 
 import io
+import json
 import math
 import os
+import pickle
 import pickletools
 import tarfile
 import warnings
@@ -26,9 +28,12 @@ from torch import Tensor
 from revoice.errors import UserError, one_line
 from revoice.foreign import parse_json
 
-_PROGRAM = 4 << 20  # bytes of pickle, and of a description; ours have some 100,000
+_SMALL = 4 << 20  # bytes of settings and statistics of others, which have some thousands
+_PROGRAM = 16 << 20  # bytes of pickle, and of a description: ours have some 100,000, and the names of all speakers
+_STEPS = 4 << 20  # of a pickle, each of which may make an object; three for each speaker
 _SETTINGS, _EVENTS = 64 << 10, 5_000  # bytes and marks of a YAML file; published ones have some 2,000 and 300
-_VALUES, _DEPTH = 200_000, 32  # values in a file and levels of nesting; ours have some thousands and 6
+_VALUES, _DEPTH = 1_000_000, 32  # values in a file and levels of nesting; ours have some thousands and 6
+_OWN = 0.75  # the part of these that a description may take of a file, in which training keeps its state, too
 _LETTERS = 10_000  # of one string
 _SHARED = 8  # tensors of the file's size that may share their numbers: tied weights are two, each a copy in a model
 _WHOLE = 2**53  # largest whole number
@@ -132,9 +137,12 @@ def _rewritten(handle: IO[bytes], size: int, standins: Any) -> IO[bytes]:
 
 
 def _check_program(program: bytes, pickles: int, standins: Any) -> None:
-    stream = io.BytesIO(program)
+    stream, steps = io.BytesIO(program), 0
     for _ in range(pickles):
         for opcode, argument, _place in pickletools.genops(stream):
+            steps += 1
+            if steps > _STEPS:
+                raise UserError(f"not a readable checkpoint (more than {_STEPS:,} steps of pickle): get it anew")
             _require_near(opcode.name, argument, program)
             name = str(argument) if opcode.name == "GLOBAL" else ""
             dangerous = opcode.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4")
@@ -148,7 +156,7 @@ def _check_program(program: bytes, pickles: int, standins: Any) -> None:
                 )
 
 
-def read_small(file: Path, most: int = _PROGRAM) -> bytes:
+def read_small(file: Path, most: int = _SMALL) -> bytes:
     """The bytes of a file that is never large: settings, statistics."""
     with require_file(file).open("rb") as handle:
         content = handle.read(most + 1)
@@ -210,18 +218,29 @@ def _check_claims(content: Any, size: int) -> None:
 
 def _values(content: Any) -> Iterator[Any]:
     """Everything in nested containers, each time it is met; too much or too deep is a `UserError`."""
-    waiting, met = [(content, 0)], 0
+    waiting, met = [(content, 0)], 1
     while waiting:
         value, depth = waiting.pop()
-        met += 1
-        if met > _VALUES or depth > _DEPTH:
-            raise UserError("more values or levels of nesting than any checkpoint has: get it anew from where it is")
         yield value
-        if isinstance(value, Mapping | list | tuple) and len(value) <= _VALUES:
+        if isinstance(value, Mapping | list | tuple):
+            met += 2 * len(value) if isinstance(value, Mapping) else len(value)
+            if met > _VALUES or depth >= _DEPTH:
+                raise UserError(
+                    "more values or levels of nesting than any checkpoint has: get it anew from where it is"
+                )
             inner = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
             waiting.extend((each, depth + 1) for each in inner)
-        elif isinstance(value, Mapping | list | tuple):
-            raise UserError("more values than any checkpoint has: get it anew from where it is")
+
+
+def fits(values: Any) -> bool:
+    """Whether plain values of ours, as JSON or in a pickle, would not be refused for their size when they are read."""
+    text, program = json.dumps(values), pickle.dumps(values, protocol=2)
+    return max(len(text), len(program)) <= _OWN * _PROGRAM and _parts(text) <= _OWN * _VALUES
+
+
+def _parts(text: str) -> int:
+    """Of JSON: no fewer than the values in it."""
+    return 1 + sum(map(text.count, ",[{"))
 
 
 def plain(values: Any, what: str, largest: int = _WHOLE) -> Any:
@@ -254,6 +273,6 @@ def read_safetensors(
 
     with safe_open(require_file(file), framework="pt") as handle:
         text = (handle.metadata() or {}).get(key, "null")
-        if len(text) > _PROGRAM:
+        if len(text) > _PROGRAM or _parts(text) > _VALUES:
             raise UserError(f"not a readable safetensors file (a description of {len(text):,} letters)")
         return parse_json(text), {name: handle.get_tensor(name) for name in handle.keys() if wanted(name)}

@@ -4,6 +4,7 @@ import errno
 import importlib.util
 import io
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,16 @@ def test_without_its_reader_a_phone_recording_is_told(tmp_path: Path, monkeypatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(AudioError, match=r"\.m4a is read by PyAV.*revoice\[formats\].*ffmpeg -i"):
         read_audio(tmp_path / "a.m4a")
+
+
+def test_a_phone_recording_is_read_by_several_at_once(tmp_path: Path) -> None:
+    path = m4a(tmp_path / "a.m4a", 4.0)
+    whole = read_audio(path).samples
+    starts = [i % 7 / 2 for i in range(200)]
+    with ThreadPoolExecutor(8) as threads:
+        parts = [*threads.map(lambda start: read_audio(path, start=start, seconds=0.5).samples, starts)]
+    for start, part in zip(starts, parts, strict=True):
+        np.testing.assert_array_equal(part, whole[int(start * 16000) :][:8000])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")

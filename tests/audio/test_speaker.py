@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from revoice.audio.io import Audio
-from revoice.audio.speaker import SpeakerEncoder, partial_starts, speaker_encoder
+from revoice.audio.speaker import SpeakerEncoder, _shared, partial_starts, speaker_encoder
 from revoice.audio.vad import drop_silence
 from revoice.errors import UserError
 
@@ -127,3 +127,13 @@ def test_the_network_itself_is_differentiable(encoder):
     mels = torch.rand(2, 160, 40, requires_grad=True)
     (encoder(mels) ** 3).sum().backward()
     assert mels.grad is not None and mels.grad.abs().sum() > 0
+
+
+def test_who_asks_first_does_not_decide_whether_gradients_flow() -> None:
+    _shared.cache_clear()
+    with torch.inference_mode():
+        first = speaker_encoder()
+    assert speaker_encoder("cpu") is first  # and it is loaded once
+    mels = torch.rand(1, 160, 40, requires_grad=True)
+    speaker_encoder()(mels).sum().backward()
+    assert mels.grad is not None

@@ -10,7 +10,9 @@ import revoice
 from revoice.audio.io import read_audio, write_audio
 from revoice.audio.presets import load_preset
 from revoice.checkpoint.load import load_checkpoint
+from revoice.cli import train
 from revoice.errors import UserError
+from revoice.training.run import Outcome
 from tests.conftest import TINY
 
 ARGUMENTS = [*TINY, "model=adain_vc_small", "debug=tiny", "logger=csv", "trainer=cpu"]
@@ -304,3 +306,27 @@ def test_a_source_that_is_skipped_leaves_no_trace_in_the_next_picture(command, c
     status, out, err = command("convert", "model=random_cnn", "src=mixed", f"tgt={clip}", *settings)
     assert status == 0 and "skipped" in err and err.count("content loss") == 1
     assert len(list((workplace / "outputs" / "mixed").glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "launched"),
+    [({}, False), ({"LOCAL_RANK": "0"}, False), ({"LOCAL_RANK": "1"}, True),
+     ({"LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "x"}, False), ({"LOCAL_RANK": "1", "SLURM_PROCID": "1"}, False)],
+)  # fmt: skip
+def test_processes_that_a_run_started_itself_end_without_an_error(
+    facts: dict[str, str], launched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first process would be killed while it still writes: what watches the others takes a status for a crash."""
+    for name in ("LOCAL_RANK", "TORCHELASTIC_RUN_ID", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in facts.items():
+        monkeypatch.setenv(name, value)
+    outcome = Outcome(Path("run"), None, {}, "stopped by a signal", by_signal=True)
+    monkeypatch.setattr("revoice.training.run.train", lambda *arguments: outcome)
+    monkeypatch.setattr(train, "_require_one_folder", lambda: None)
+    if launched:
+        assert train._train({"optimized_metric": "x"}, Path("run")).folder == Path("run")
+    else:
+        with pytest.raises(SystemExit) as ended:
+            train._train({"optimized_metric": "x"}, Path("run"))
+        assert ended.value.code == 143

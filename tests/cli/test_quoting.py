@@ -80,6 +80,15 @@ def test_paths_of_the_parts_of_a_mixture_are_quoted() -> None:
     assert quote_arguments(["data.parts.vctk.batch_size=3"]) == ["data.parts.vctk.batch_size=3"]
 
 
+def test_paths_are_quoted_wherever_they_are() -> None:
+    keys = [
+        "evaluation.voices.pool", "evaluation.voices.ckpt", "evaluation.recognizer.path", "recognizer.path",
+        "+evaluation.verifier.path", "callbacks.samples.recognizer.path", "critics.patch.init_from", "voices.pool",
+        "vocoder.ckpt", "model.codes.ckpt", "metrics.second_recognizer.command",
+    ]  # fmt: skip
+    assert quote_arguments([f"{key}=my voices (1)" for key in keys]) == [f"{key}='my voices (1)'" for key in keys]
+
+
 def test_dashes_before_a_setting_of_a_conversion_change_nothing() -> None:
     typed = ["src=a.wav", "strength=0.3", "vocoder.iterations=100", "voice=pseudo", "seed=3", "gender=female"]
     assert as_settings([f"--{setting}" for setting in typed]) == as_settings(typed)

@@ -83,3 +83,12 @@ def test_nothing_to_adapt(converter: Converter, clips: list[Path]) -> None:
 def test_wrong_settings_are_refused(value: object) -> None:
     with pytest.raises(UserError, match="adapt"):
         Adaptation.of(value)
+
+
+def test_a_caller_in_inference_mode_gets_the_same(converter: Converter, clips: list[Path]) -> None:
+    expected = converter.voice(clips[0]).moved
+    with torch.inference_mode():
+        moved = converter.voice(clips[0]).moved
+    assert moved is not None and expected is not None
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, moved.state_dict()[name])

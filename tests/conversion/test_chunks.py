@@ -15,7 +15,7 @@ from revoice.audio.loudness import follow_level
 from revoice.audio.presets import load_preset
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import Loaded
-from revoice.conversion.chunks import CHUNK, CONTEXT, REACH, Recording, crossfade
+from revoice.conversion.chunks import CHUNK, CONTEXT, REACH, Recording, crossfade, noise_like
 from revoice.conversion.converter import Converter
 from revoice.models.base import MODELS
 from tests.conftest import compose_config
@@ -275,3 +275,37 @@ def test_a_level_is_followed_through_peaks() -> None:
         if second % 10 != 9:  # where the level jumps
             part = slice(second * RATE, (second + 1) * RATE)
             assert level(made[part]) == pytest.approx(level(reference[part]), abs=1.5), second
+
+
+@pytest.mark.parametrize("tempo", [0.5, 1.0, 2.0])
+def test_pauses_sound_as_they_did_at_any_tempo(tempo: float) -> None:
+    """Only how long they are moves with it."""
+    sound = np.convolve(noise(36, -60), np.hanning(16) / 8, mode="same").astype(np.float32)
+    recording = Recording(Audio(np.concatenate([noise(4, -20), sound, noise(4, -20)]), RATE))
+    assert len(recording.kept) == 2
+    said = (noise(tempo * len(heard.samples) / RATE, -20) for heard in recording.chunks())
+    made = np.concatenate([*recording.joined(said, RATE, tempo)])
+    assert len(made) == pytest.approx(tempo * 44 * RATE, abs=2)
+    middle = made[int(tempo * 8 * RATE) : int(tempo * 36 * RATE)]
+
+    def center(samples: np.ndarray) -> float:
+        power = np.abs(np.fft.rfft(samples)) ** 2
+        return float((power * np.linspace(0, RATE / 2, len(power))).sum() / power.sum())
+
+    assert center(middle) == pytest.approx(center(sound), rel=0.05)
+    assert level(middle) == pytest.approx(level(sound), abs=1.0)
+
+
+def test_a_pause_that_ends_in_less_than_a_sample() -> None:
+    """Pauses are filled 10 s after 10 s: one sample of 48 kHz may be left that is none at 22,050 Hz."""
+    rng = np.random.default_rng(0)
+    whole = 0.1 * rng.standard_normal(52 * 48_000).astype(np.float32)
+    whole[2 * 48_000 :] *= 1e-4
+    over = (len(whole) - Recording(Audio(whole, 48_000)).kept[-1][1]) % (10 * 48_000)
+    for more in range(1, 4):
+        recording = Recording(Audio(whole[: len(whole) - over + more], 48_000))
+        assert (recording.size - recording.kept[-1][1]) % (10 * 48_000) == more
+        echo = (resample(heard.samples, 48_000, 22_050) for heard in recording.chunks())
+        made = np.concatenate([*recording.joined(echo, 22_050)])
+        assert abs(len(made) - recording.size * 22_050 / 48_000) <= 1
+    assert len(noise_like(whole, 0, 0)) == 0 and not noise_like(whole[:0], 5, 0).any()

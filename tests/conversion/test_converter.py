@@ -12,11 +12,14 @@ import revoice
 from revoice.audio.io import Audio, read_audio, write_audio
 from revoice.audio.loudness import loudness_db
 from revoice.audio.pitch import pitch_for
+from revoice.audio.speaker import speaker_encoder
+from revoice.audio.spec import FeatureSpec
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import find_checkpoint, load_checkpoint
 from revoice.checkpoint.save import save
 from revoice.conversion.chunks import Recording
 from revoice.conversion.converter import Converter
+from revoice.conversion.hearing import Hearing
 from revoice.conversion.jobs import convert_files
 from revoice.conversion.outputs import Job, find_sources, find_target, plan
 from revoice.data.config import build
@@ -71,6 +74,35 @@ def test_the_target_decides_the_output(converter: Converter, clips: dict[str, Pa
 def test_very_short_clips_convert(converter: Converter, clips: dict[str, Path], seconds: float) -> None:
     tone = Audio(0.1 * np.sin(np.arange(int(seconds * 16000)) / 20).astype(np.float32), 16000)
     assert abs(len(converter.convert(tone, tone).samples) - seconds * converter.spec.sample_rate) <= 1
+
+
+def test_all_that_is_heard_lies_where_the_model_computes(
+    clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checked on the device without memory, as there may be no other than the CPU."""
+    shipped, here = revoice.load(), speaker_encoder()
+    monkeypatch.setattr("revoice.conversion.hearing.speaker_encoder", lambda device: here)
+
+    def extract(samples: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:  # nothing can be computed there
+        return samples.new_empty(spec.channels, spec.frames(len(samples)))
+
+    monkeypatch.setattr("revoice.conversion.hearing.extract", extract)
+    elsewhere = Hearing(shipped.model, shipped.spec, shipped.loaded.description, torch.device("meta"))
+    for known in (None, *elsewhere._known(Recording(Audio(np.tile(read_audio(clips["p901"]).samples, 30), 22050)))):
+        batch = elsewhere.analyzed(elsewhere.audio(clips["p901"]), known)
+        where = {name: value.device.type for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+        assert {"features", "f0", "embedding"} <= where.keys()
+        assert set(where.values()) == {"meta"}, where
+
+
+def test_any_array_of_samples_is_a_recording(converter: Converter, clips: dict[str, Path]) -> None:
+    clip = read_audio(clips["p901"], converter.spec.sample_rate)
+    wide = np.stack([clip.samples, clip.samples], axis=1).astype(np.float64)
+    for odd in (wide[:, 0], wide[::-1, 1][::-1], clip.samples[::-1][::-1]):
+        heard = converter.analyzed(converter.audio(Audio(odd, clip.sample_rate)))
+        torch.testing.assert_close(heard.features, converter.analyzed(clip).features)
+    backwards = Audio(clip.samples[::-1], clip.sample_rate)
+    assert converter.analyzed(converter.audio(backwards)).features.dtype == torch.float32
 
 
 def test_pitch_is_searched_as_it_was_for_training(trained: Path, clips: dict[str, Path]) -> None:

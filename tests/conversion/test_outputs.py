@@ -10,7 +10,7 @@ import torch
 
 import revoice
 from revoice.atomic import require_writable, write_text
-from revoice.audio.io import read_audio, write_audio
+from revoice.audio.io import read_audio, resample, write_audio
 from revoice.conversion import jobs
 from revoice.conversion.converter import Converter
 from revoice.conversion.jobs import Result, convert_files
@@ -277,3 +277,20 @@ def test_audio_saves_itself_and_plays_in_a_notebook(tmp_path: Path) -> None:
     assert clip.save(tmp_path / "new" / "a.flac") == tmp_path / "new" / "a.flac"
     np.testing.assert_allclose(read_audio(tmp_path / "new" / "a.flac").samples, clip.samples, atol=1e-4)
     assert clip._repr_html_().startswith('<audio controls src="data:audio/wav;base64,UklGR')
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 44100])
+def test_a_format_without_the_rate_gets_the_next_one(rate: int, tmp_path: Path) -> None:
+    from revoice.audio.io import Audio, write_blocks
+
+    clip = Audio(voice(2.0, rate), rate)
+    clip.save(tmp_path / "a.opus")
+    blocks = np.array_split(clip.samples, 7)
+    assert write_blocks(tmp_path / "b.opus", blocks, rate) == len(clip.samples)
+    assert write_blocks(tmp_path / "c.opus", (np.stack([b, b], 1) for b in blocks), rate, 2) == len(clip.samples)
+    wanted = {16000: 16000, 22050: 24000, 44100: 48000}[rate]
+    for name in "abc":
+        found = read_audio(tmp_path / f"{name}.opus")
+        assert found.sample_rate == wanted and found.seconds == pytest.approx(clip.seconds, abs=0.01)
+        again = resample(clip.samples, rate, wanted)[: len(found.samples)]
+        assert np.corrcoef(found.samples[: len(again)], again)[0, 1] > 0.95

@@ -5,20 +5,24 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from revoice.audio.io import write_audio
 from revoice.audio.speaker import _weights as resemblyzer_weights
+from revoice.checkpoint.description import KEY, SENTENCES, packed
 from revoice.checkpoint.load import load_checkpoint
 from revoice.checkpoint.save import save
+from revoice.errors import UserError
 from revoice.interop.adain_vc import read_statistics
 from revoice.interop.pickled import read_pickled
-from revoice.untrusted import read_torch
+from revoice.untrusted import plain, read_torch
 from tests.conftest import TINY
 from tests.conversion.untrusted_helpers import (
     SIZES,
@@ -47,6 +51,37 @@ def test_honest_files_load(kind: str, suffix: str, tmp_path: Path) -> None:
     assert loaded.description.to_dict() == about.to_dict()
     for name, value in model.state_dict().items():
         assert torch.equal(loaded.model.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(("corpora", "suffix"), [(1, ".safetensors"), (2, ".ckpt")])
+def test_as_many_speakers_as_a_corpus_has_are_read_back(corpora: int, suffix: str, tmp_path: Path) -> None:
+    """Common Voice has some 90,000 in English; beyond what is read back training does not begin."""
+    model, about = small()
+    names = [f"speaker-{number:08d}" for number in range(200_000 // corpora)]
+    levels = [5.0 + number / 7e5 for number in range(len(names))] if corpora == 2 else []
+    told = {"a": [f"{number:08x}" for number in range(SENTENCES)]}
+    about = replace(about, speakers=names, levels=levels, data={"corpus": "a"}, sentences=packed(told))
+    about = about.after([replace(about, data={"corpus": name}) for name in "ab"[:corpora]])
+    assert sum(map(len, about.heard.values())) == 200_000
+    about.require_readable()
+    save(model, about, tmp_path / f"m{suffix}")
+    assert load_checkpoint(tmp_path / f"m{suffix}").description == about
+    with pytest.raises(UserError, match="more names than a checkpoint can hold"):
+        replace(about, levels=[], speakers=[f"{name}-{n}" for name in names for n in range(5)]).require_readable()
+
+
+def test_what_asks_for_millions_of_objects_is_refused(tmp_path: Path) -> None:
+    honest, file, header_only = tmp_path / "honest.ckpt", tmp_path / "m.ckpt", tmp_path / "m.safetensors"
+    save(*small(), honest)
+    zip_with(file, {"data.pkl": b"\x80\x02(" + (5 << 20) * b"]" + b"l."}, honest)
+    assert "steps of pickle" in refusal(file, lambda: load_checkpoint(file))
+    save_file({"a": torch.zeros(1)}, header_only, metadata={KEY: f"[{'[],' * (2 << 20)}0]"})
+    assert "letters" in refusal(header_only, lambda: load_checkpoint(header_only))
+    wide: list[Any] = [0] * 900_000
+    for _ in range(3):
+        wide = [wide] * 900_000
+    with pytest.raises(UserError, match="more values"):
+        plain(wide, "x")
 
 
 @pytest.mark.parametrize("kind", CALLS)

@@ -429,8 +429,10 @@ class Slow(Stream):
     marks: str = ""
 
     def read(self, shards: Sequence[int], labels: Sequence[str], stand_in: bool = False) -> Columns:
-        reader_signals.IDLE = 1.0  # in the reader's process; a busy machine may need as long between two batches
         number = len(list(Path(self.marks).glob("asked-*")))
+        # in the reader's process; a busy machine may need a second between two batches, so that it is longer where it
+        # does not wait for a shard
+        reader_signals.IDLE = 1.0 if number < 2 else 5.0
         Path(self.marks, f"asked-{number}").touch()
         wait_for(Path(self.marks, f"go-{number}"))
         return super().read(shards, labels, stand_in)
@@ -463,6 +465,32 @@ def test_a_reader_that_waits_for_data_is_not_idle(stream: Stream, tmp_path: Path
     training.join(60)
     assert len(found) == 8
     reader.join(30)  # the loader is still there, but nothing more is asked of it
+    assert not reader.is_alive()
+
+
+def test_readers_end_with_the_training(stream: Stream) -> None:
+    others = set(multiprocessing.active_children())
+    data = module(stream, workers=1)
+    loader = iter(data.batches())
+    next(loader)
+    (reader,) = set(multiprocessing.active_children()) - others
+    os.kill(reader.pid, signal.SIGINT)  # Ctrl-C reaches it, too
+    assert all(len(next(loader).id) == 4 for _ in range(12))
+    began = time.monotonic()
+    data.teardown("fit")
+    assert not reader.is_alive() and time.monotonic() - began < 0.5 * reader_signals.IDLE
+    data.on_exception(RuntimeError())  # once more does nothing
+
+
+def test_a_reader_that_waits_for_a_server_ends_with_the_training(stream: Stream, tmp_path: Path) -> None:
+    others = set(multiprocessing.active_children())
+    data = module(Slow(**vars(replace(stream, shards=stream.shards[:7])), marks=str(tmp_path)), workers=1, shards=1)
+    training = threading.Thread(target=lambda: next(iter(data.batches()), None), daemon=True)
+    training.start()
+    wait_for(tmp_path / "asked-0")
+    (reader,) = set(multiprocessing.active_children()) - others
+    data.close()
+    reader.join(30)
     assert not reader.is_alive()
 
 

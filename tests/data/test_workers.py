@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,24 @@ def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path, caplog: pytest.Lo
     found = ordered_map(square_or_die, tasks, 2, lambda task, attempt: pytest.fail("nobody is to blame"))
     assert list(found) == [number * number for number in range(12)]
     assert "a worker process died" in caplog.text and "going on with 1 workers" in caplog.text
+
+
+def sleep(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, None])
+def test_nobody_waits_for_work_that_is_thrown_away(ending: type[BaseException] | None) -> None:
+    found = ordered_map(sleep, [0.0, *[60.0] * 9], 2, lambda task, attempt: pytest.fail("nobody is to blame"))
+    assert next(found) == 0.0
+    began = time.monotonic()
+    if ending is None:
+        found.close()
+    else:
+        with pytest.raises(ending):
+            found.throw(ending)
+    assert time.monotonic() - began < 30
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,15 @@ from revoice.evaluation.aspects import (
     Matrix,
     _apart,
     _Clips,
+    _errors,
     _ways,
     at_pitch_of,
     measure,
     parallel_trials,
 )  # fmt: skip
 from revoice.evaluation.aspects_report import lines, picture, write_aspects
+from revoice.evaluation.pairs import Trial
+from revoice.evaluation.recognition import Recognizer, Transcript
 from revoice.evaluation.training_voices import TrainingVoices
 from revoice.evaluation.verification import Verifier
 from revoice.models.base import StyleControls
@@ -92,6 +95,33 @@ def test_a_model_that_swaps_nothing_is_refused() -> None:
     converter.model.Controls = StyleControls
     with pytest.raises(UserError, match="takes a speechsplit"):
         measure(converter, [], Manifest("x", Path(), ()), Pitch(), [])
+
+
+class Lengths(Recognizer):
+    """Hears as many phones as a clip has tenths of a second, but none in a silent one."""
+
+    name, unit = "lengths", "phones"
+
+    def transcribe(self, clips: Sequence[Audio]) -> list[Transcript]:
+        return [Transcript.of_phones(["a"] * round(10 * clip.seconds * bool(clip.samples.any()))) for clip in clips]
+
+
+def test_a_source_in_which_nothing_is_heard_is_not_counted(tmp_path: Path) -> None:
+    silent = Audio(np.zeros(16000, np.float32), 16000)
+    sources = {"long": tone(110, 1.0), "silent": silent, "short": tone(110, 0.5)}
+    rows = [Row(id=name, path=f"{name}.wav", speaker="s") for name in sources]
+    trials = [Trial(source=row, references=(), true_target=None, enrol_target=(), enrol_source=()) for row in rows]
+    clips: Any = SimpleNamespace(audio=lambda row: sources[row.id])
+    made = {"half": [tone(110, 0.5), tone(110, 0.5), tone(110, 0.5)]}
+    assert _errors(made, trials, clips, [Lengths()]) == {"half": {"per (lengths)": pytest.approx(5 / 15)}}
+    nothing = _errors({"half": [silent]}, trials[1:2], clips, [Lengths()])["half"]
+    assert np.isnan(nothing["per (lengths)"])
+    values = dict.fromkeys(MEASURES, 0.5)
+    matrix = Matrix({"half": values}, {"half": values}, {"half": nothing}, {}, 1)
+    write_aspects(tmp_path, {"a": matrix}, {})
+    assert json.loads((tmp_path / "metrics.json").read_text())["systems"]["a"]["errors"]["half"] == {
+        "per (lengths)": None
+    }
 
 
 def test_only_pairs_that_say_the_same_are_measured() -> None:

@@ -121,9 +121,9 @@ def test_no_interval_reaches_beyond_the_values_and_what_is_not_finite_is_left_ou
     drawn = Resampling(list(source), list(target), list(said))
     low, high = drawn.interval([1.0] * 11 + [0.0])
     assert 0.0 <= low < high <= 1.0
-    assert drawn.interval([1.0] * 12) == (1.0, 1.0)
     assert drawn.interval([np.nan] * 12) is None
-    assert drawn.interval([1.0] * 11 + [np.nan]) == (1.0, 1.0)
+    without = Resampling(list(source[:11]), list(target[:11]), list(said[:11])).interval([1.0] * 10 + [0.0])
+    assert drawn.interval([1.0] * 10 + [0.0, np.nan]) == pytest.approx(without, rel=0.05)
 
 
 def test_p_values() -> None:
@@ -133,7 +133,24 @@ def test_p_values() -> None:
     none = [drawn.p_value(list(draws.normal(0, 1, 8)[source] + draws.normal(0, 1, 56))) for _ in range(100)]
     assert np.mean(np.array(none) < 0.05) <= 0.1 and np.median(none) > 0.3
     assert drawn.p_value(list(1.0 + draws.normal(0, 0.1, 56))) < 1e-4
-    assert drawn.p_value([0.0] * 56) == 1.0 and drawn.p_value([0.5] * 56) == 0.0
+    assert drawn.p_value([0.0] * 56) == 1.0
+
+
+def test_what_has_no_spread_is_not_certain() -> None:
+    """A sign test over the voices: three that agree may do so by chance."""
+    for voices in (3, 8):
+        source, target, said = conversions(voices)
+        drawn, count = Resampling(list(source), list(target), list(said)), len(source)
+        for value in (1.0, -0.5, 1e6 / 3):
+            assert drawn.p_value([value] * count) == 2 * 0.5**voices
+        rounded = [(0.1 * i + 0.2) - 0.1 * i for i in range(count)]
+        assert len(set(rounded)) > 1 and drawn.p_value(rounded) == 2 * 0.5**voices
+        assert drawn.interval([0.2] * count) is None and drawn.interval([0.0] * count) is None
+        part = 1.96**2 / (voices + 1.96**2)
+        shares = {0.0: (-part, part), 1.0: (1 - 2 * part, 1.0), -1.0: (-1.0, 2 * part - 1)}
+        for value, expected in shares.items():
+            found = drawn.interval([value] * count, share=True, least=-1.0)
+            assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_voices_without_a_number_are_no_degrees_of_freedom() -> None:

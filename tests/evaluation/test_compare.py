@@ -68,3 +68,22 @@ def test_what_one_system_lacks_is_not_compared(systems) -> None:
     found = differences(systems, [SCORE])["score"]["plain", "better"]
     assert found.trials == 6
     assert differences({"one": systems["plain"]}, [SCORE]) == {}
+
+
+def test_three_voices_that_agree_are_no_proof() -> None:
+    share = Column(key="score", title="t", explain="x", better="higher", share=True)
+    pairs = [(a, b) for a in VOICES[:3] for b in VOICES[:3] if a != b]
+    systems = {
+        name: [
+            {"source": f"{a}_1", "source_speaker": a, "target_speaker": b, "score": value} for a, b in pairs
+        ]
+        for name, value in (("one", 1.0), ("other", 0.0), ("same", 1.0))
+    }  # fmt: skip
+    found = differences(systems, [share])["score"]
+    apart, even = found["one", "other"], found["one", "same"]
+    assert (apart.mean, apart.p, apart.significant, apart.trials) == (1.0, 0.25, False, 6)
+    assert apart.interval.low < 0 and apart.interval.high == 1.0
+    assert even.p == 1.0 and even.interval.low == -even.interval.high < -0.5
+    many = {name: records(np.full(56, value)) for name, value in (("one", 1.0), ("other", 0.0))}
+    sure = differences(many, [share])["score"]["one", "other"]
+    assert sure.p == 2 * 0.5**8 and sure.significant and sure.interval.low > 0.3

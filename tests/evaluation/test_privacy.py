@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from revoice.audio.io import Audio, write_audio
 from revoice.cli import evaluate
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
-from revoice.evaluation.privacy.attackers import Embedded, attack, make_trials
+from revoice.evaluation.privacy.attackers import Embedded, attack, learned, make_trials
 from revoice.evaluation.privacy.cast import RATE, Cast, Utterance, choose_cast
 from revoice.evaluation.privacy.methods import BySignal, Method, Untouched
 from revoice.evaluation.privacy.session import PrivacyProtocol, _outcome
@@ -87,6 +88,38 @@ def test_the_informed_attacker_learns_what_to_look_past() -> None:
     cast = cast_of()
     found = attack(cast, make_trials(cast, True), embedded(cast, 1.5, 1.5, nuisance=12.0))
     assert found["semi_informed"].rate > 0.3 and found["informed"].rate < found["semi_informed"].rate - 0.15
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0])
+@pytest.mark.parametrize("nuisance", [0.0, 1.5])
+def test_who_has_learned_more_errs_no_more(noise: float, nuisance: float) -> None:
+    """Numbers of a rectifier, as Resemblyzer's are: far from zero on average, and more than there are strangers."""
+    cast, rates = cast_of(voices=12, strangers=40), []
+    for seed in range(4):
+        draws = np.random.default_rng(seed)
+        mean, ways = draws.standard_normal(64), draws.standard_normal((10, 64)) / 10**0.5
+        people = {u.row.speaker: draws.standard_normal(64) for u in [*cast.enrolled, *cast.strangers]}
+
+        def draw(utterances: list[Utterance]) -> np.ndarray:
+            size = len(utterances)
+            own = np.stack([people[u.row.speaker] for u in utterances])  # noqa: B023
+            own = own + mean + noise * draws.standard_normal((size, 64))  # noqa: B023
+            own = np.maximum(own + nuisance * draws.standard_normal((size, 10)) @ ways, 0.0)  # noqa: B023
+            return (own / np.linalg.norm(own, axis=1, keepdims=True)).astype(np.float32)
+
+        vectors = Embedded(*(draw(part) for part in (cast.enrolled, cast.enrolled, cast.asked, cast.strangers)))
+        found = attack(cast, make_trials(cast, False), vectors)
+        rates.append((found["semi_informed"].rate, found["informed"].rate))
+    semi_informed, informed = np.mean(rates, axis=0)
+    assert informed <= semi_informed
+
+
+def test_strangers_who_never_vary_teach_nothing_but_their_mean() -> None:
+    strangers = np.repeat(np.eye(4, dtype=np.float32), 2, axis=0)
+    (seen,) = learned(strangers, [*"aabbccdd"], strangers)
+    centered = strangers - 0.25
+    expected = centered / np.linalg.norm(centered, axis=1, keepdims=True)
+    assert seen @ seen.T == pytest.approx(expected @ expected.T, abs=1e-6)
 
 
 def test_a_few_strangers_with_numbers_that_never_vary_are_enough() -> None:
@@ -178,6 +211,20 @@ def test_who_takes_part(tmp_path: Path) -> None:
     assert [u.key for u in again.asked] == [u.key for u in cast.asked]
     with pytest.raises(UserError, match=r"evaluation\.enrolled"):
         choose_cast(manifest, ["train"], speakers=6, enrolled=4, asked=2, strangers=3, each=3)
+
+
+def test_a_voice_is_not_asked_about_in_the_take_that_it_is_known_by(tmp_path: Path) -> None:
+    """Two microphones heard each take; the same words in another emotion are another one."""
+    whole = corpus(tmp_path, {f"{'FM'[i % 2]}{i}": [1.2] * 6 for i in range(3)})
+
+    def told(row: Row) -> Row:
+        number = int(row.id.split("-")[1])
+        return replace(row, sentence=f"s{number // 2}", emotion="angry" if number == 5 else None)
+
+    manifest = whole.with_rows(told(row) for row in whole)
+    cast = choose_cast(manifest, ["train"], speakers=3, enrolled=2, asked=4, strangers=0, each=1)
+    takes = [(u.row.speaker, u.row.sentence, u.row.emotion) for u in (*cast.enrolled, *cast.asked)]
+    assert len(takes) == len(set(takes)) == 3 * 4
 
 
 def test_an_attacker_draws_otherwise_than_who_hides() -> None:

@@ -144,3 +144,9 @@ def test_data_without_genders_is_refused(workplace: Path, tmp_path: Path) -> Non
     config["data"]["root"], config["data"]["splits"]["limit"] = str(folder), 1
     with pytest.raises(UserError, match="the gender is known"):
         train(config, tmp_path)
+
+
+@pytest.mark.parametrize("noise", [4, 20, 256])
+def test_the_first_of_many_are_those_of_few_whatever_is_drawn(noise: int) -> None:
+    model = VoiceGAN(noise=noise)
+    assert torch.equal(model._noise(5, 3)[:2], model._noise(2, 3))

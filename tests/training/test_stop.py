@@ -33,6 +33,21 @@ def test_a_signal_ends_the_run_after_the_iteration_without_a_validation() -> Non
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_ctrl_c_ends_it_likewise_and_a_second_one_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    stop, before = Stop(None), signal.getsignal(signal.SIGINT)
+    stop.on_train_start(trainer(), None)
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        at = end_of_batch(stop, trainer())
+        assert at.should_stop and stop.by_signal and "Ctrl-C again: at once" in capsys.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    finally:
+        stop.on_exception(trainer(), None, KeyboardInterrupt())
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_time_ends_it_too_but_not_at_the_last_iteration() -> None:
     stop = Stop("00:00:00:00")
     time.sleep(0.01)

@@ -4,6 +4,8 @@ They come with the package PyAV (`av`), which is optional. A file is decoded onc
 """
 
 import importlib.util
+import io
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +30,7 @@ def available() -> bool:
 
 
 def decoded(path: Path) -> IO[bytes]:
-    """A sound file (W64, 32-bit floats) of what a recording holds, at its beginning.
+    """A sound file (W64, 32-bit floats) of what a recording holds, at its beginning; each caller reads for itself.
 
     Raises:
         UserError: PyAV is missing, or the file is no such recording, damaged or truncated.
@@ -40,13 +42,47 @@ def decoded(path: Path) -> IO[bytes]:
             f"ffmpeg -i in{path.suffix} out.wav"
         )
     found = path.stat()
-    file = _decoded(path, found.st_size, found.st_mtime_ns)
-    file.seek(0)
-    return file
+    return io.BufferedReader(_Reader(_decoded(path, found.st_size, found.st_mtime_ns)))
+
+
+class _Shared:
+    """A temporary file that several readers, of any thread, read at places of their own."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.lock = file, threading.Lock()
+        self.size = file.seek(0, io.SEEK_END)
+
+    def read(self, place: int, size: int) -> bytes:
+        with self.lock:
+            self.file.seek(place)
+            return self.file.read(size)
+
+
+class _Reader(io.RawIOBase):
+    """A file opened for reading, without a handle of its own."""
+
+    def __init__(self, shared: _Shared) -> None:
+        self.shared, self.place = shared, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.place = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.shared.size}[whence])
+        return self.place
+
+    def readinto(self, buffer: Any) -> int:
+        found = self.shared.read(self.place, len(buffer))
+        buffer[: len(found)] = found
+        self.place += len(found)
+        return len(found)
 
 
 @lru_cache(maxsize=1)  # a long recording is opened once for each of its parts
-def _decoded(path: Path, size: int, changed: int) -> IO[bytes]:
+def _decoded(path: Path, size: int, changed: int) -> _Shared:
     import av
 
     out = TemporaryFile()
@@ -63,7 +99,7 @@ def _decoded(path: Path, size: int, changed: int) -> IO[bytes]:
             if disk.error:
                 full = disk.error
                 raise OSError(full.errno, f"{full.strerror} in the temporary folder {gettempdir()}") from full
-    return out
+    return _Shared(out)
 
 
 def _write(container: Any, out: Disk) -> None:

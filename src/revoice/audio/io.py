@@ -23,6 +23,7 @@ RECORDINGS: tuple[str, ...] = (*AUDIO_SUFFIXES, ".oga", ".aifc", ".au", ".caf", 
 
 _CONTAINERS = {".opus": "OGG", ".aif": "AIFF"}
 _SUBTYPES = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
+_RATES = {".opus": (8000, 12_000, 16_000, 24_000, 48_000)}  # Hz, where a format has no others
 _BLOCK = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on much longer writes
 
 LOUDEST = 100.0  # full scale is 1: a float file beyond that is scaled otherwise, or damaged
@@ -182,14 +183,24 @@ def write_blocks(
 ) -> int:
     """Write samples that come block by block, finite and within full scale; returns how many there were of a channel.
 
-    Like `write_audio` otherwise. The file can be made before the first block is asked for.
+    Like `write_audio` otherwise. The file can be made before the first block is asked for. A format that does not have
+    the rate gets the samples at the next higher one that it has.
     """
+    rates = _RATES.get(path.suffix.lower(), (sample_rate,))
+    at = min((rate for rate in rates if rate >= sample_rate), default=rates[-1])
     count = 0
-    with audio_writer(path, sample_rate, channels, subtype) as file:
-        for samples in blocks:
-            count += len(samples)
+    with audio_writer(path, at, channels, subtype) as file:
+        change = None if at == sample_rate else soxr.ResampleStream(sample_rate, at, channels, "float32", "HQ")
+
+        def write(samples: np.ndarray) -> None:
             for first in range(0, len(samples), _BLOCK):
                 file.write(samples[first : first + _BLOCK])
+
+        for samples in blocks:
+            count += len(samples)
+            write(samples if change is None else change.resample_chunk(samples.astype(np.float32)))
+        if change is not None:
+            write(change.resample_chunk(np.zeros((0,) if channels == 1 else (0, channels), np.float32), last=True))
     return count
 
 

@@ -108,10 +108,15 @@ def partial_starts(samples: int) -> list[int]:
     return starts[:-1] if coverage < COVERAGE and len(starts) > 1 else starts
 
 
-@lru_cache(maxsize=4)
 def speaker_encoder(device: str = "cpu", vad: bool = True) -> SpeakerEncoder:
     """A shared encoder on `device`, loaded once."""
-    return SpeakerEncoder(vad=vad).to(device)
+    return _shared(device, vad)
+
+
+@lru_cache(maxsize=4)
+def _shared(device: str, vad: bool) -> SpeakerEncoder:
+    with torch.inference_mode(False):  # whoever asks first: gradients may flow through it later
+        return SpeakerEncoder(vad=vad).to(device)
 
 
 def _samples_of(clip: Audio | np.ndarray) -> tuple[np.ndarray, int]:

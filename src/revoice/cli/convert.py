@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -26,27 +27,44 @@ EXAMPLE = "python convert.py src=a.wav tgt=b.wav"
 UNTRAINED = "python convert.py model=random_cnn src=a.wav tgt=b.wav"
 KEYS = (
     "ckpt", "model", "features", "src", "tgt", "out", "name", "device", "vocoder", "adapt", "controls", "hydra",
-    "voice", "voices", "workers", "f0",
+    "voice", "voices", "workers", "f0", "paths",
 )  # fmt: skip
 HIDING = "python convert.py src=clips voice=pseudo out=hidden"
+IDLE = {"pseudo": ("ckpt", "gender"), "sample": ("far",)}  # settings of `voices` that each way of choosing does not use
 
 
 def check(values: dict[str, Any]) -> None:
     """Refuse what cannot be converted with, in one line, before a model is loaded."""
     from revoice.checkpoint.load import DEFAULT
     from revoice.cli.systems import Speaking
+    from revoice.conversion.adaptation import Adaptation
     from revoice.conversion.outputs import NAME, require_pattern
     from revoice.conversion.pseudo import PseudoVoices
     from revoice.settings import Processes, Word, Words, checked, from_config, from_mapping
 
     checked(Literal["pseudo", "sample"] | None, values.get("voice"), "voice")
-    from_mapping(PseudoVoices, values.get("voices") or {}, "voices")
+    how = from_mapping(PseudoVoices, values.get("voices") or {}, "voices")
+    _require_use(values.get("voice"), asdict(how), asdict(PseudoVoices()))
+    moved = Adaptation.of(values.get("adapt") or 0)
+    for name, value in asdict(moved).items():
+        if not moved.steps and value != getattr(Adaptation(), name):
+            raise UserError(f"adapt.{name}={value} does nothing without steps: add adapt.steps=20")
     checked(Processes | None, values.get("workers"), "workers")
     require_pattern(checked(Word, values.get("name", NAME), "name"))
     for key in ("src", "tgt"):
         checked(Words | None, values.get(key), key)
     speaks = values.get("ckpt") or (None if values.get("model") else DEFAULT)
     from_config(Speaking, {**values, "ckpt": speaks})
+
+
+def _require_use(voice: str | None, given: dict[str, Any], default: dict[str, Any]) -> None:
+    """Refuse settings of `voices` that would do nothing."""
+    for name, value in given.items():
+        if value != default[name] and (voice is None or name in IDLE[voice]):
+            others = " or ".join(f"voice={kind}" for kind, idle in IDLE.items() if name not in idle)
+            raise UserError(
+                f"voices.{name}={value} does nothing {f'with voice={voice}' if voice else 'alone'}: add {others}"
+            )
 
 
 def task(values: dict[str, Any], folder: Path) -> list[Path]:

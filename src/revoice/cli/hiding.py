@@ -22,8 +22,8 @@ from revoice.errors import UserError
 from revoice.settings import from_mapping
 
 
-def hiding_for(converter: Converter, how: PseudoVoices, sample: bool) -> Hiding:
-    """What chooses voices for a model.
+def hiding_for(converter: Converter, how: PseudoVoices, sample: bool, data_dir: Path) -> Hiding:
+    """What chooses voices for a model; those of espeak-ng are spoken into `data_dir`.
 
     Raises:
         UserError: the model takes no voice, or none that is drawn; the checkpoint draws none.
@@ -36,13 +36,14 @@ def hiding_for(converter: Converter, how: PseudoVoices, sample: bool) -> Hiding:
     if model.target == "none":
         raise UserError(f"model {model.name} takes no target voice, which voice=pseudo would choose")
     sampler = _sampler(how, converter) if sample else None
-    return Hiding(how, open_pool(how.pool, device=str(converter.device), hear=converter.heard), sampler=sampler)
+    pool = open_pool(how.pool, data_dir, str(converter.device), converter.heard)
+    return Hiding(how, pool, sampler=sampler)
 
 
 def hidden_voices(values: dict[str, Any], converter: Converter, found: Sources) -> dict[Path, Target]:
     """The voice of each source."""
     how = from_mapping(PseudoVoices, values["voices"], "voices")
-    hiding = hiding_for(converter, how, values["voice"] == "sample")
+    hiding = hiding_for(converter, how, values["voice"] == "sample", Path(values["paths"]["data_dir"]))
     bases = dict(found.files)
     groups, targets = speakers_in(bases, how.per), dict[Path, Target]()
     for who in hiding.in_turn(groups):

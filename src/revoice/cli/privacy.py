@@ -69,9 +69,11 @@ def _converters(values: dict[str, Any]) -> list[tuple[str, Method]]:
     return [
         (f"{name} (pseudo)" if hiding else name, method_of(converter, hiding))
         for name, converter in systems(paths, values, device(values["device"])).items()
-        for hiding in [_hiding(converter, how)]
+        for hiding in [_hiding(converter, how, Path(values["paths"]["data_dir"]))]
     ]
 
 
-def _hiding(converter: Converter, how: PseudoVoices) -> Hiding | None:
-    return None if converter.model.target == "none" else hiding_for(converter, how, sample=how.ckpt is not None)
+def _hiding(converter: Converter, how: PseudoVoices, data_dir: Path) -> Hiding | None:
+    if converter.model.target == "none":
+        return None
+    return hiding_for(converter, how, how.ckpt is not None, data_dir)

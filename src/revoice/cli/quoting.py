@@ -16,14 +16,13 @@ from revoice.errors import UserError
 PATH_KEYS = frozenset(
     {"ckpt", "src", "tgt", "out", "name", "path", "init_from", "ckpt_path", "data.root", "data.corpus.csv",
      "data.streaming.address", "data.prepare.fields.posteriors.teacher", "facts", "paths.data_dir",
-     "paths.output_dir", "paths.prepared_dir", "vocoder.ckpt", "data.generated_by", "voices.pool", "voices.ckpt",
-     "metrics.recognizer.path", "metrics.recognizer.command",
-     "metrics.second_recognizer.path", "metrics.second_recognizer.command", "metrics.second_verifier.path",
-     "evaluation.protocol", "evaluation.cache", "model.content_from", "model.codes.ckpt"}
+     "paths.output_dir", "paths.prepared_dir", "data.generated_by", "evaluation.protocol", "evaluation.cache",
+     "model.content_from"}
 )  # fmt: skip
+PATHS = (".ckpt", ".command", ".init_from", ".path", ".pool")  # what the others end with, wherever they are
 SWEEPS = ("-m", "--multirun")
 # settings below which an entry of a registry names its own: yaml has those of the entry that it chooses
-OPEN = ("data.prepare.fields.paired.settings.",)
+OPEN = ("data.prepare.fields.",)
 _SWEEP = re.compile(r"^(choice|range|interval|glob|shuffle|sort|tag|str)\(.*\)$")  # Hydra's own functions stay Hydra's
 _PART = re.compile(r"^data\.parts\.\w+\.")
 _KEYWORDS = {"null"}
@@ -62,8 +61,8 @@ def by_todays_names(arguments: Sequence[str]) -> list[str]:
 def with_open_settings(arguments: Sequence[str]) -> list[str]:
     """The same settings; Hydra is told of those that yaml need not have, which are checked by name where they are read.
 
-    >>> with_open_settings(["data.prepare.fields.paired.settings.faithful=true", "seed=1"])
-    ['++data.prepare.fields.paired.settings.faithful=true', 'seed=1']
+    >>> with_open_settings(["data.prepare.fields.f0.method=network", "seed=1"])
+    ['++data.prepare.fields.f0.method=network', 'seed=1']
     """
     return ["++" + argument if argument.startswith(OPEN) and "=" in argument else argument for argument in arguments]
 
@@ -93,7 +92,11 @@ def with_trained_vocoder(arguments: Sequence[str]) -> list[str]:
 
 
 def quote_arguments(arguments: Sequence[str], keys: Collection[str] = PATH_KEYS) -> list[str]:
-    """Quote the values of path keys; everything else is left as typed. Quoting twice changes nothing."""
+    """Quote the values of path keys; all else is as typed, on one line. Quoting twice changes nothing.
+
+    >>> quote_arguments(["schedule=[{turns: a},\\n   {turns: b}]"])
+    ['schedule=[{turns: a}, {turns: b}]']
+    """
     return [_quote_argument(argument, keys) for argument in arguments]
 
 
@@ -113,8 +116,8 @@ def _quote_argument(argument: str, keys: Collection[str]) -> str:
     key, equals, value = argument.partition("=")
     name = key.lstrip("+~")
     part = _PART.sub("data.", name)  # of a mixture
-    if not equals or (name not in keys and part not in keys) or argument.startswith("-"):
-        return argument
+    if not equals or not (name in keys or part in keys or name.endswith(PATHS)) or argument.startswith("-"):
+        return re.sub(r"\s*\n\s*", " ", argument)  # no end of a line is in Hydra's grammar
     if value == "" or value in _KEYWORDS or _SWEEP.match(value) or _is_quoted(value):
         return argument
     if value.startswith("[") and value.endswith("]"):

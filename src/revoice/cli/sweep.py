@@ -101,12 +101,13 @@ def waited_for(command: Sequence[str], environment: Mapping[str, str]) -> tuple[
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         came.append(number)
-        child.send_signal(number)
+        if number != signal.SIGINT:  # Ctrl-C reaches the whole group
+            child.send_signal(number)
 
     mine = threading.current_thread() is threading.main_thread()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:  # of a pipe, all who write must end
         child = subprocess.Popen(command, env=dict(environment), stderr=said)
-        before = {number: signal.signal(number, pass_on) for number in set(SIGNALS)} if mine else {}
+        before = {number: signal.signal(number, pass_on) for number in {*SIGNALS, signal.SIGINT}} if mine else {}
         try:
             status = child.wait()
         finally:

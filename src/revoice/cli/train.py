@@ -81,9 +81,19 @@ def _train(values: dict[str, Any], folder: Path, compared: bool = False) -> Trai
         print(to_json(shown) + f"run folder: {outcome.folder}{hint}")
     if outcome.stopped:
         print(outcome.stopped, flush=True)
-        if outcome.by_signal:
+        if outcome.by_signal and not _launched():
             sys.exit(sweep.STOPPED)
     return Trained(outcome.folder, outcome.checkpoint, outcome.metrics, _objective(outcome.metrics, values))
+
+
+def _launched() -> bool:
+    """Whether this is a further process of a run, started by its first: which takes any status but 0 for a crash."""
+    return os.environ.get("LOCAL_RANK", "0") != "0" and not _placed()
+
+
+def _placed() -> bool:
+    """Whether torchrun or SLURM started the processes."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
 
 
 def _hint(folder: Path, checkpoint: Path) -> str:
@@ -106,8 +116,7 @@ def _hint(folder: Path, checkpoint: Path) -> str:
 def _require_one_folder() -> None:
     """Processes that torchrun or SLURM started would each name the run folder after their own clock."""
     several = any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
-    placed = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
-    if several and placed and not any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra):
+    if several and _placed() and not any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra):
         raise UserError(
             "several processes were started from outside, which could not agree on a run folder: "
             "add hydra.run.dir=outputs/my_run"

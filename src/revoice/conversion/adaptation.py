@@ -116,6 +116,11 @@ def adapted(
     usable = [clip for clip in clips if clip.features.shape[-1] >= max(model.requires.minimum, 2)]
     if not (how.steps and model.adapts and usable):
         return None
+    with torch.inference_mode(False):  # whatever the caller computes in: here something learns
+        return _adapted(model, [Batch.join([clip]) for clip in usable], how, spec)
+
+
+def _adapted(model: ConversionModel, usable: Sequence[Batch], how: Adaptation, spec: FeatureSpec) -> ConversionModel:
     moved = copy.deepcopy(model).requires_grad_(False)
     parameters = [p for name in model.adapts for p in moved.get_submodule(name).requires_grad_(True).parameters()]
     optimizer = torch.optim.Adam(parameters, lr=how.rate)

@@ -93,20 +93,22 @@ class Recording:
         for first, last in self._contexts():
             yield self._heard(first, last)
 
-    def joined(self, said: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
+    def joined(self, said: Iterable[np.ndarray], rate: int, tempo: float = 1.0) -> Iterator[np.ndarray]:
         """What a model said of every chunk as one waveform, block after block, with the pauses.
 
         Args:
-            said: samples of every chunk at `rate`, as long as the chunk.
+            said: samples of every chunk at `rate`, `tempo` times as long as the chunk.
             rate: Hz.
+            tempo: of what was said, and of the pauses.
         """
+        true, rate = rate, max(1, round(rate * tempo))  # as if said at another rate: every place moves with the tempo
         # `place`: samples of the output without pauses that were passed on, in which gaps lie at `at`
         place, gaps = 0, [(self._place(at, rate), first, last) for at, first, last in self._gaps()]
         for block in self._compact(said, rate):
             while gaps and gaps[0][0] <= place + len(block):
                 at, first, last = gaps.pop(0)
                 yield block[: at - place]
-                yield from self._pause(first, last, rate)
+                yield from self._pause(first, last, rate, true)
                 block, place = block[at - place :], at
             yield block
             place += len(block)
@@ -184,11 +186,12 @@ class Recording:
                 block, tail = block[: -2 * half], block[-2 * half :]
             yield block
 
-    def _pause(self, first: int, last: int, rate: int) -> Iterator[np.ndarray]:
+    def _pause(self, first: int, last: int, rate: int, heard: int) -> Iterator[np.ndarray]:
+        """As long as at `rate`, sounding as at the rate that it is `heard` at."""
         step = round(_FILL * self.rate)
         for a in range(first, last, step):
             b = min(a + step, last)
-            there = resample(self.part(a, b), self.rate, rate)
+            there = resample(self.part(a, b), self.rate, heard)
             yield noise_like(there, self._at(b, rate) - self._at(a, rate), seed=a)
 
 
@@ -253,13 +256,15 @@ def crossfade(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 def noise_like(samples: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Noise (size,) with the level and the mean spectrum of samples (S,), in which nobody's voice is left."""
+    if not size or not len(samples):
+        return np.zeros(size, np.float32)
     samples = samples - samples.mean()
     frames = samples[: len(samples) // 512 * 512].reshape(-1, 512) if len(samples) >= 512 else samples[None]
     color = np.sqrt((np.abs(np.fft.rfft(frames)) ** 2).mean(axis=0))
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(size))
     shape = np.interp(np.linspace(0, 1, len(spectrum)), np.linspace(0, 1, len(color)), color)
     noise = np.fft.irfft(spectrum * shape, size)
-    level = float(np.sqrt(np.mean(noise**2))) if size else 0.0
+    level = float(np.sqrt(np.mean(noise**2)))
     return (noise * (samples.std() / level if level else 0.0)).astype(np.float32)
 
 

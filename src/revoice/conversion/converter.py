@@ -159,9 +159,8 @@ class Converter(Hearing):
             said: samples of every chunk.
             tempo: how many times as long as heard each was said; pauses stretch likewise.
         """
-        # as if said at another rate: every place in the output moves with the tempo
-        rate = max(1, round(self.spec.sample_rate * tempo))
-        return source.joined((_leveled(heard, samples, tempo) for heard, samples in said), rate)
+        leveled = (_leveled(heard, samples, tempo) for heard, samples in said)
+        return source.joined(leveled, self.spec.sample_rate, tempo)
 
     def voice(self, clips: Clip | Sequence[Clip], tone: bool = True) -> Voice:
         """A voice from one or more recordings of it: they are analyzed, and the model is adapted to them.

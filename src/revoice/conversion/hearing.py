@@ -112,7 +112,7 @@ class Hearing:
             paired=paired,
             waveform=waveform if "waveform" in wanted else None,
             f0=None if f0 is None else torch.from_numpy(f0[: features.shape[1]]).to(self.device),
-            embedding=voice,
+            embedding=None if voice is None else voice.to(self.device),
             level=known.level,
             spread=known.spread,
         )
@@ -132,8 +132,8 @@ class Hearing:
     def audio(self, clip: Clip) -> Audio:
         """A clip at the model's sample rate."""
         rate = self.spec.sample_rate
-        if isinstance(clip, Audio):
-            return Audio(resample(clip.samples, clip.sample_rate, rate), rate)
+        if isinstance(clip, Audio):  # of any strides, and of float64, which not every device has
+            return Audio(np.ascontiguousarray(resample(clip.samples, clip.sample_rate, rate), np.float32), rate)
         return read_audio(Path(clip).expanduser(), rate)
 
     def _known(self, source: Recording) -> list[Known]:
@@ -152,7 +152,7 @@ class Hearing:
         about = Known(
             level=None if level is None else level.to(self.device),
             spread=None if spread is None else spread.to(self.device),
-            embedding=voice,
+            embedding=None if voice is None else voice.to(self.device),
         )
         return [replace(about, f0=contour) for contour in contours] or [about] * (len(source.cuts) - 1)
 

@@ -14,7 +14,7 @@ from revoice.conversion.adaptation import Voice
 from revoice.conversion.converter import Converter
 from revoice.conversion.jobs import Result, Watch, bar, convert_files, voice_of
 from revoice.conversion.outputs import Job, Target
-from revoice.data.prepare.workers import fresh_processes, start_worker, usable_cpus
+from revoice.data.prepare.workers import MOST, fresh_processes, start_worker, usable_cpus
 from revoice.errors import UserError
 from revoice.models.base import Controls
 
@@ -73,7 +73,7 @@ def convert_side_by_side(
     """
     whole, context, others = Result(), fresh_processes(), {*active_children()}
     given = (_Work(converter, controls, watched),)
-    with bar(len(jobs), show) as advance, ProcessPoolExecutor(workers, context, _begin, given) as pool:
+    with bar(len(jobs), show) as advance, ProcessPoolExecutor(min(workers, MOST), context, _begin, given) as pool:
         try:
             for one in pool.map(_convert, jobs):
                 whole.add(one)

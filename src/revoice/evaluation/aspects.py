@@ -25,7 +25,7 @@ from revoice.conversion.converter import Converter
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation.pairs import Trial, pick_trials, said
-from revoice.evaluation.recognition import SHORT, Recognizer, error_rate
+from revoice.evaluation.recognition import SHORT, Recognizer, mean_rate
 from revoice.evaluation.training_voices import TrainingVoices, sorted_out
 from revoice.evaluation.verification import Verifier, enrol
 from revoice.nn.alignment import align
@@ -250,16 +250,14 @@ def _log2(f0: NDArray[np.float32]) -> NDArray[np.float64]:
 def _errors(
     made: Mapping[str, Sequence[Audio]], trials: Sequence[Trial], clips: _Clips, recognizers: Sequence[Recognizer]
 ) -> dict[str, dict[str, float]]:
-    """Of what each recognizer hears in the source, how much of it is wrong."""
+    """Of what each recognizer hears in the sources, how much is wrong; nan if it hears nothing in any."""
     errors: dict[str, dict[str, float]] = {name: {} for name in made}
     for recognizer in recognizers:
         originals = recognizer.transcribe([clips.audio(trial.source) for trial in trials])
-        sizes = [len(each.tokens) for each in originals]
         key = f"{SHORT[recognizer.unit]} ({recognizer.name})"
         for name, sounds in made.items():
             heard = recognizer.transcribe(list(sounds))
-            rates = [error_rate(a.tokens, b.tokens) for a, b in zip(originals, heard, strict=True)]
-            errors[name][key] = float(np.average(rates, weights=np.maximum(sizes, 1)))
+            errors[name][key] = mean_rate(list(zip(originals, heard, strict=True)))
     return errors
 
 

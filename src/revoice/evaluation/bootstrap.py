@@ -102,34 +102,47 @@ class Resampling:
         return self._seen(values, weights).error
 
     def interval(
-        self, values: Sequence[float], weights: Sequence[float] | None = None, share: bool = False
+        self,
+        values: Sequence[float],
+        weights: Sequence[float] | None = None,
+        share: bool = False,
+        least: float = 0.0,
     ) -> Interval | None:
-        """95 % interval of the weighted mean, not beyond the smallest and the largest value; None below three voices.
+        """95 % interval of the weighted mean, not beyond the smallest and the largest value.
 
         Args:
             values: (n,) numbers; those that are not finite are left out.
             weights: (n,), default 1.
-            share: whether every value is 0 or 1. Where all are the same, nothing is spread, and the interval is
-                Wilson's (1927) of as many trials as there are voices: 8 of 8 may be two thirds of all voices.
+            share: whether every value is between `least` and 1. Where all are the same, nothing is spread, and so large
+                a part of what was not seen may be `least` or 1 as Wilson's interval (1927) of as many trials as there
+                are voices tells: 8 of 8 may be two thirds of all.
+            least: the lowest that a share may be; -1 of a difference of two.
+
+        Returns:
+            None below three voices, and of other numbers that all are the same: nothing tells how far they may go.
         """
         seen = self._seen(values, weights)
         if not np.isfinite(seen.error):
             return None
-        if share and seen.low == seen.high:
-            reach = _Z2 / (seen.voices + _Z2)
-            return Interval(max(seen.low - reach, 0.0), min(seen.high + reach, 1.0))
+        if seen.constant:
+            part = _Z2 / (seen.voices + _Z2)
+            low, high = seen.mean - part * (seen.mean - least), seen.mean + part * (1.0 - seen.mean)
+            return Interval(low, high) if share else None
         reach = _student(seen.voices - 1) * seen.error
         return Interval(float(max(seen.mean - reach, seen.low)), float(min(seen.mean + reach, seen.high)))
 
     def p_value(self, differences: Sequence[float], weights: Sequence[float] | None = None) -> float:
-        """How likely a mean difference this far from 0 is, were there none; two-sided; nan if that cannot be told."""
+        """How likely a mean difference this far from 0 is, were there none; two-sided; nan if that cannot be told.
+
+        Student's test; a sign test over the voices where all differences are the same, since nothing is spread then.
+        """
         from scipy.stats import t
 
         seen = self._seen(differences, weights)
         if not np.isfinite(seen.error):
             return float("nan")
-        if seen.error < 1e-12:
-            return 1.0 if abs(seen.mean) < 1e-12 else 0.0
+        if seen.constant:
+            return 2 * 0.5**seen.voices if abs(seen.mean) > 1e-12 else 1.0
         return float(2 * t.sf(abs(seen.mean) / seen.error, seen.voices - 1))
 
     def _seen(self, values: ArrayLike, weights: ArrayLike | None) -> "_Seen":
@@ -157,6 +170,11 @@ class _Seen(NamedTuple):
     error: float
     low: float
     high: float
+
+    @property
+    def constant(self) -> bool:
+        """Whether all values are the same, but for rounding."""
+        return self.error <= 1e-12 * max(1.0, abs(self.mean))
 
 
 def _places(names: Sequence[object]) -> list[int]:

@@ -19,7 +19,7 @@ class Difference:
 
     Attributes:
         mean: of the differences.  interval: its 95 % interval, None if there is none.
-        p: of a difference of 0, two-sided; nan if it cannot be told.
+        p: of a difference of 0, two-sided; nan if it cannot be told.  See `bootstrap.Resampling` for both.
         significant: whether p is small enough among all pairs of systems of this number (Holm, 1979, at 5 %).
         trials: how many have both numbers.
     """
@@ -66,8 +66,8 @@ def differences(systems: Mapping[str, Sequence[Record]], columns: Sequence[Colum
             used = [i for i, value in enumerate(values) if math.isfinite(value)]
             weights = record_weights(systems[a], column.weight) if column.weight else None
             mean = weighted_mean([values[i] for i in used], None if weights is None else [weights[i] for i in used])
-            p = drawn.p_value(values, weights)
-            pairs[a, b] = Difference(mean, drawn.interval(values, weights), p, False, len(used))
+            between = drawn.interval(values, weights, column.share, least=-1.0)
+            pairs[a, b] = Difference(mean, between, drawn.p_value(values, weights), False, len(used))
         found[column.key] = _holm(pairs)
     return found
 

@@ -28,7 +28,7 @@ from revoice.evaluation.protocol import usable_trials as usable_trials
 from revoice.evaluation.protocol_file import load_protocol, save_protocol
 from revoice.evaluation.report import write_metrics, write_report, write_trials
 from revoice.evaluation.results import write_latex, write_table
-from revoice.evaluation.training_voices import training_voices
+from revoice.evaluation.training_voices import taught_before, training_voices
 from revoice.evaluation.verification import VERIFIERS, second_verifier
 from revoice.evaluation.workers import Workers
 from revoice.version import __version__
@@ -68,6 +68,10 @@ def evaluate_systems(
     closed = next((name for name, c in converters.items() if c.model.target == "speaker"), "")
     if stored is not None:
         chosen = load_protocol(stored, manifest, known)
+        taught = taught_before(chosen.trials.get("seen", ()), known)
+        for remark in taught:
+            log.warning("%s", remark)
+        chosen = replace(chosen, remarks=(*chosen.remarks, *taught))
     else:
         chosen = usable_trials(manifest, protocol, known, seed, closed)
     _require_voices(converters, chosen)

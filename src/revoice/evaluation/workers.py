@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, TypeVar
 
-from revoice.data.prepare.workers import fresh_processes
+from revoice.data.prepare.workers import MOST, fresh_processes, start_worker
 from revoice.errors import UserError
 
 T = TypeVar("T")
@@ -13,17 +13,17 @@ T = TypeVar("T")
 class Workers:
     """A pool of processes that starts at the first job and ends with the `with` block.
 
-    They are `fresh_processes`. Each imports the main module of the program: one that imports little at its top starts
-    the pool sooner.
+    They are `fresh_processes`, which end when this process does, however it ends. Each imports the main module of the
+    program: one that imports little at its top starts the pool sooner.
 
     Args:
-        count: processes; 0 runs every job at once in this process.
+        count: processes, never more than `MOST`; 0 runs every job at once in this process.
     """
 
     def __init__(self, count: int = 0) -> None:
         if count < 0:
             raise UserError(f"workers={count}: a number of processes was expected, 0 for none: workers=2")
-        self.count = count
+        self.count = min(count, MOST)
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> "Workers":
@@ -41,5 +41,5 @@ class Workers:
             done.set_result(job(*arguments))
             return done
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.count, mp_context=fresh_processes())
+            self._pool = ProcessPoolExecutor(self.count, fresh_processes(), start_worker)
         return self._pool.submit(job, *arguments)

@@ -108,5 +108,6 @@ class VoiceGAN(Trainable):
         return self(self._noise(count, seed).to(weight), place)
 
     def _noise(self, count: int, seed: int = 0) -> Tensor:
-        """(count, N), on the CPU."""
-        return torch.randn(count, self.noise, generator=torch.Generator().manual_seed(seed))
+        """(count, N), on the CPU; row by row, so that the first of many are those of few, whatever N is."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.cat([torch.randn(1, self.noise, generator=generator) for _ in range(count)])

@@ -58,7 +58,8 @@ class RecognizedContent(nn.Module):
     Args:
         encoder: of log-mels of the preset `whisper_16k`, 50 steps a second.
         sample_rate: of the waveforms, Hz.
-        hop: samples per frame; frame t is centered on sample (t + 1/2) hop.
+        hop: samples per frame; frame t is taken to be centered on sample (t + 1/2) hop, in training and conversion
+            alike, also beside features that center theirs half a hop before (`FeatureSpec.padding` "center").
     """
 
     def __init__(self, encoder: Encoder, sample_rate: int, hop: int) -> None:

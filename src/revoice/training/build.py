@@ -10,9 +10,10 @@ import torch
 from pytorch_lightning import seed_everything
 
 from revoice.audio.spec import FeatureSpec
-from revoice.checkpoint.description import Description, joined, spec_facts
+from revoice.checkpoint.description import Description, packed, spec_facts
 from revoice.checkpoint.load import Loaded, load_checkpoint
 from revoice.data.config import build as build_data
+from revoice.data.corpora.splits import mark
 from revoice.data.datamodule import DataModule
 from revoice.data.setup import DataSetup
 from revoice.errors import UserError
@@ -110,8 +111,8 @@ def build(config: Mapping[str, Any], run: TrainConfig) -> Parts:
     model.set_features(spec)
     made_by = encoder if "content" in model.requires.fields else None
     plain = {key: value for key, value in arguments.items() if key != "spec"}
-    earlier = joined(loaded.description.heard for loaded in (start, under, encoder, coder) if loaded)
-    description = _description(model, registry.kind, plain, spec, setup, data, made_by, earlier)
+    description = _description(model, registry.kind, plain, spec, setup, data, made_by)
+    description = description.after(loaded.description for loaded in (start, under, encoder, coder) if loaded)
     return Parts(data, spec, model, description, run.trainer)
 
 
@@ -181,7 +182,6 @@ def _description(
     setup: DataSetup,
     data: DataModule,
     encoder: Loaded | None,
-    earlier: dict[str, list[str]],
 ) -> Description:
     """What checkpoints will say of the model; `encoder` is the file that made its stored content, if any."""
     return Description(
@@ -193,7 +193,7 @@ def _description(
         fields={kind: dict(how) for kind, how in setup.preparation.fields.items()},
         speakers=list(data.tables.speakers),
         levels=data.pitch_levels() if model.target != "clips" else [],
-        earlier=earlier,
+        sentences=packed(_marks(setup, data)),
         data={
             "corpus": data.facts.corpus,
             "manifest": data.facts.manifest,
@@ -201,6 +201,14 @@ def _description(
             **({"content_from": encoder.description.data or encoder.sha256} if encoder else {}),
         },
     )
+
+
+def _marks(setup: DataSetup, data: DataModule) -> dict[str, set[str]]:
+    """What is said in the recordings of training and validation, by corpus; empty where only a stream of it is here."""
+    everything = setup.manifest() if setup.stream and setup.at_hand else data.recordings()
+    if everything is None:
+        return {}
+    return {data.facts.corpus: {mark(row) for row in everything.select("train", "val")}}
 
 
 def _continue(start: Loaded, run: TrainConfig) -> tuple[Trainable, dict[str, Any]]:

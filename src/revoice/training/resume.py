@@ -24,12 +24,13 @@ class Resume:
     """A training checkpoint that was found in order.
 
     Attributes:
-        path: where it is.  done: the iterations by then.
+        path: where it is.  done: the iterations by then.  about: what it says of itself.
         over: whether there is nothing left to do, which is no mistake of `ckpt_path=auto`.
     """
 
     path: Path
     done: int
+    about: Description
     over: bool = False
 
 
@@ -46,7 +47,8 @@ def resume_from(
         model, description: what the checkpoint must fit.
 
     Raises:
-        UserError: a file that is no checkpoint of such a run, or one that is at its end (but for "auto").
+        UserError: a file that is no checkpoint of such a run, one of data with other names where the model has a row
+            or a class for each, or one that is at its end (but for "auto").
     """
     if not value:
         return None
@@ -71,14 +73,9 @@ def resume_from(
         ended = bool(schedule.get("over")) and schedule.get("phase") == phases - 1
         if not isinstance(done, int) or done < 0 or ("optimizer_states" not in state and not auto):
             raise UserError("not a training checkpoint that can be resumed: init_from= starts a new run from it")
-    for name in ("model", "arguments", "features"):
-        mine, theirs = description.to_dict()[name], getattr(about, name)
-        if mine != theirs:
-            raise UserError(
-                f"ckpt_path={path} was trained with other {name}: give the same model=, features= and settings"
-            )
+    _require_alike(path, model, description, about)
     if auto and (ended or done >= iterations):
-        return Resume(path, done, over=True)
+        return Resume(path, done, about, over=True)
     if ended:
         raise UserError(f"ckpt_path={path}: the last phase of its schedule is over: add a phase to go on")
     if done >= iterations:
@@ -90,7 +87,31 @@ def resume_from(
     with refused(path, "training checkpoint that can be resumed"):
         require_fit(model.state_dict(), weights_in(state), description.model)
     log.info("resuming from %s at iteration %d", path, done)
-    return Resume(path, done)
+    return Resume(path, done, about)
+
+
+def _require_alike(path: Path, model: Trainable, mine: Description, theirs: Description) -> None:
+    """Refuse another model, and other names than those in the tables that it has."""
+    own, other = mine.to_dict(), theirs.to_dict()
+    tables = {"emotions": [_names(each["arguments"].get("emotions")) for each in (own, other)]}
+    if "n_speakers" in mine.arguments or model.speaker_pitch:
+        tables["speakers"] = [mine.speakers, theirs.speakers]
+    for what, (here, there) in tables.items():
+        if here != there and mine.model == theirs.model:
+            differing = one_line(", ".join(sorted({*here} ^ {*there})), 60)
+            raise UserError(
+                f"ckpt_path={path} was trained with other {what} than the data has (not in both: {differing}): "
+                "give the same data=, or init_from= starts a new run"
+            )
+    for name in ("model", "arguments", "features"):
+        if own[name] != other[name]:
+            raise UserError(
+                f"ckpt_path={path} was trained with other {name}: give the same model=, features= and settings"
+            )
+
+
+def _names(value: Any) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list) else []
 
 
 class resumed:

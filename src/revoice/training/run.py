@@ -75,6 +75,9 @@ def train(config: Mapping[str, Any], folder: Path, compared: bool = False) -> Ou
     resume = resume_from(config.get("ckpt_path"), folder, iterations, parts.model, parts.description, phases)
     if resume is not None and resume.over:
         return _done_before(folder, resume)
+    if resume is not None:
+        parts = replace(parts, description=parts.description.after([resume.about]))
+    parts.description.require_readable()
     own = resume is not None and resume.path.resolve().is_relative_to(folder.resolve())
     loggers = build_loggers(config.get("logger") or {}, folder, resume.done if own and resume else None)
     reporter = Reporter(folder, loggers)

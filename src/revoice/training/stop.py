@@ -1,6 +1,7 @@
 """Ends a run early without losing anything: a scheduler's signal, or the end of the time it may take."""
 
 import signal
+import sys
 import threading
 import time
 from types import FrameType
@@ -34,6 +35,8 @@ def seconds_of(limit: str) -> float:
 class Stop(Callback):
     """Stops at the end of an iteration when a signal came or the time is over; the checkpoint callback then saves.
 
+    Signals are those of schedulers and the first Ctrl-C; a second one ends the run at once.
+
     Lightning's own answers raise in the middle of things: its timer counts the time of earlier runs again after a
     resume, and its handler of SIGTERM communicates from inside the handler.
 
@@ -52,7 +55,7 @@ class Stop(Callback):
         self.reason: str | None = None
         self.began = False
         # whose signals they are now: Lightning's own handlers, which come later, hold the trainer and must not stay
-        self._owners: dict[int, Any] = {number: signal.getsignal(number) for number in set(SIGNALS)}
+        self._owners: dict[int, Any] = {number: signal.getsignal(number) for number in {*SIGNALS, signal.SIGINT}}
         self._taken = False
 
     @property
@@ -100,4 +103,8 @@ class Stop(Callback):
         self._taken = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self.signalled:
+                raise KeyboardInterrupt
+            print("\nending after this iteration, and saving; Ctrl-C again: at once", file=sys.stderr, flush=True)
         self.signalled = True

@@ -8,6 +8,7 @@ from data_helpers import touch
 
 from revoice.data.corpora.base import CORPORA
 from revoice.data.corpora.manifest import Manifest
+from revoice.data.corpora.splits import Splits
 from revoice.data.corpora.vctk import VCTK
 from revoice.errors import UserError
 
@@ -87,6 +88,36 @@ def test_release_092_microphones(tmp_path: Path, mic: str, expected: int, caplog
         assert rows["p225_001"].path.endswith(f"_{mic}.flac")
         assert rows["p280_001"].path.endswith("_mic1.flac")
     assert ("p280 has no mic2" in caplog.text) == (mic == "mic2")
+
+
+def silent_092(root: Path) -> Path:
+    """Two speakers of whom one has no text, as p315, by two microphones."""
+    for speaker in ("p225", "p315"):
+        for number in (1, *range(30, 60)):
+            for mic in ("mic1", "mic2"):
+                touch(root / "wav48_silence_trimmed" / speaker / f"{speaker}_{number:03d}_{mic}.flac", "x")
+            if speaker == "p225":
+                touch(root / "txt" / speaker / f"{speaker}_{number:03d}.txt", f"The words of {number}")
+    return root
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_microphones_of_a_take_are_in_one_split_and_say_one_sentence(tmp_path: Path, seed: int) -> None:
+    splits = Splits(seed=seed, unseen_speakers=0, test_sentences=0.3, val=0.3)
+    both = by_id(splits.assign(VCTK(silent_092(tmp_path), mic="both").manifest()))
+    assert len(both) == 2 * 2 * 31
+    for name, row in both.items():
+        other = both[name.replace("mic1", "mic2")]
+        assert row.sentence == other.sentence is not None and row.split == other.split
+    assert len({row.sentence for row in both.values() if row.speaker == "p315"}) == 31
+    assert {row.split for row in both.values() if row.speaker == "p315"} == {"train", "val", "test_seen"}
+    assert both["p315_001_mic1"].sentence == both["p225_001_mic1"].sentence, "the rainbow passage"
+
+
+def test_one_microphone_is_split_as_ever(tmp_path: Path) -> None:
+    manifest = VCTK(silent_092(tmp_path)).manifest()
+    assert manifest.digest() == "6ecc8b036b8b9e5d"
+    assert Splits(unseen_speakers=0, test_sentences=0.3).assign(manifest).digest() == "39f70a6216926d67"
 
 
 def test_the_release_may_lie_inside_the_root(tmp_path: Path) -> None:

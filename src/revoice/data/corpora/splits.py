@@ -1,5 +1,6 @@
 """Who and what is trained on: seeded splits by speaker and by sentence, the same on every machine."""
 
+import base64
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -185,6 +186,12 @@ def _limited(rows: Iterable[Row], limit: int) -> list[Row]:
 def unit(row: Row) -> str:
     """What is held out together: the sentence, or the clip itself where the sentence is unknown."""
     return row.sentence or row.id
+
+
+def mark(row: Row) -> str:
+    """Eight letters that stand for the row's `unit`, also where a mixture has put a name in front of its id."""
+    said = row.sentence or row.id.rpartition("--")[2]
+    return base64.b64encode(hashlib.sha256(said.encode()).digest()[:6]).decode()
 
 
 def _take(names: list[str], count: int, clips: dict[str, Counter[str]], left: Counter[str]) -> list[str]:

@@ -48,7 +48,8 @@ class VCTK(Corpus):
     """Reads `AUDIO_FOLDER/SPEAKER/SPEAKER_NUMBER[_micN].flac`, `txt/SPEAKER/SPEAKER_NUMBER.txt`, `speaker-info.txt`.
 
     Sentence ids come from the words, since beyond 024 the same number is another sentence for another speaker. Without
-    text (p315) a number up to 024 takes the sentence that the other speakers read under it.
+    text (p315) a number up to 024 takes the sentence that the other speakers read under it, and a later one, where both
+    microphones are read, is a sentence of its own, which they share.
 
     Args:
         root: the corpus folder, or the folder that holds `VCTK-Corpus-0.92` or `VCTK-Corpus`.
@@ -77,7 +78,8 @@ class VCTK(Corpus):
         """One row per utterance (per microphone with mic="both")."""
         speakers = self.speakers()
         rows = [self.row(recording, speakers.get(recording.speaker, Speaker())) for recording in self.chosen()]
-        return _name_rainbow(rows)
+        named = _name_rainbow(rows)
+        return (replace(row, sentence=row.sentence or _take(row)) for row in named) if self.mic == "both" else named
 
     def row(self, recording: Recording, speaker: Speaker) -> Row:
         """The row of one recording; subclasses add columns here or in `rows`."""
@@ -145,6 +147,11 @@ def _name_rainbow(rows: list[Row]) -> Iterator[Row]:
         yield row
 
 
+def _take(row: Row) -> str:
+    """`Recording.id`, which both microphones have in common."""
+    return f"{row.speaker}_{row.id.removeprefix(f'{row.speaker}_').partition('_')[0]}"
+
+
 def _number(row: Row) -> int:
-    number = row.id.removeprefix(f"{row.speaker}_").partition("_")[0]
+    number = _take(row).removeprefix(f"{row.speaker}_")
     return int(number) if number.isdigit() else RAINBOW + 1

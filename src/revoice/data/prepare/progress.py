@@ -50,8 +50,10 @@ class Progress:
         if self._lines and time.monotonic() - self._shown > LINE_EVERY:
             self._shown = time.monotonic()
             task = self._bar.tasks[0]
-            left = duration(elapsed / task.completed * ((task.total or 0) - task.completed))
-            print(f"{task.description} {task.completed:.0f}/{task.total:.0f}  {left} left", file=sys.stderr, flush=True)
+            line = f"{task.description} {task.completed:.0f}/{task.total:.0f}"
+            if task.completed:
+                line += f"  {duration(elapsed / task.completed * ((task.total or 0) - task.completed))} left"
+            print(line, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -21,6 +21,7 @@ import torch
 from revoice.errors import UserError
 
 log = logging.getLogger(__name__)
+MOST = 61 if sys.platform == "win32" else 1 << 16  # processes of a pool: Windows waits for no more at once
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -86,6 +87,10 @@ def ordered_map(
                 yield _first(waiting)
                 waiting.popleft()
             return
+        except (KeyboardInterrupt, GeneratorExit):  # nobody waits for what is being done
+            for process in list((pool._processes or {}).values()):
+                process.kill()
+            raise
         except (BrokenProcessPool, MemoryError):
             log.warning("a worker process died (a crash, or out of memory): doing again what it did, in one process")
         finally:
@@ -139,7 +144,7 @@ class _Alone:
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, fresh_processes(), start_worker)
+    return ProcessPoolExecutor(min(workers, MOST), fresh_processes(), start_worker)
 
 
 def _first(waiting: deque[tuple[Task, Future[Result] | None]]) -> Result:

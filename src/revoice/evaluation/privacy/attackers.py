@@ -15,7 +15,7 @@ Attacker = Literal["ignorant", "semi_informed", "informed"]
 ATTACKERS: dict[Attacker, str] = {
     "ignorant": "knows the voices by their true recordings, and of no anonymization",
     "semi_informed": "knows the voices by recordings anonymized in the same way, by draws of its own",
-    "informed": "has also learned, from other voices so anonymized, what still tells voices apart",
+    "informed": "has also learned, from other voices so anonymized, what varies within one and tells nothing",
 }
 Vectors = NDArray[np.float32]
 
@@ -86,19 +86,27 @@ def attack(cast: Cast, trials: Trials, vectors: Embedded, seed: int = 0) -> dict
 
 
 def learned(strangers: Vectors, names: Sequence[str], *others: Vectors) -> list[Vectors]:
-    """Vectors seen along what tells anonymized voices apart, each of length 1: linear discriminants, shrunk.
+    """Vectors in which what varies within anonymized voices is made small and even, each of length 1.
+
+    Within-class covariance normalization in all dimensions (Hatch, Kajarekar and Stolcke, "Within-class covariance
+    normalization for SVM-based speaker recognition", Interspeech 2006), about the strangers' mean, then each length
+    scaled to 1 (Garcia-Romero and Espy-Wilson, "Analysis of i-vector length normalization in speaker recognition
+    systems", Interspeech 2011). How far the covariance is shrunk to an even one follows from the strangers (Ledoit and
+    Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of Multivariate Analysis
+    88(2), 2004). How voices differ from each other is not learned: some dozens do not tell.
 
     Args:
         strangers: (N, D), what is learned from.  names: (N,) of their voices.
         others: (M, D) each.
     """
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.covariance import ledoit_wolf
 
-    try:
-        view = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(strangers, names)
-    except np.linalg.LinAlgError:  # too few recordings to tell how a voice varies: half of that is taken to be even
-        view = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.5).fit(strangers, names)
-    seen = (view.transform(vectors).astype(np.float32) for vectors in others)
+    _, whose = np.unique(names, return_inverse=True)
+    voices = np.stack([strangers[whose == voice].mean(axis=0) for voice in range(whose.max() + 1)])
+    covariance, _ = ledoit_wolf(strangers - voices[whose], assume_centered=True)
+    values, axes = np.linalg.eigh(covariance)
+    whitening = axes / np.sqrt(np.maximum(values, 1e-12))
+    seen = (((vectors - strangers.mean(axis=0)) @ whitening).astype(np.float32) for vectors in others)
     return [vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9) for vectors in seen]
 
 

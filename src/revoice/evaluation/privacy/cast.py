@@ -12,6 +12,7 @@ from revoice.audio.io import Audio, AudioError, resample
 from revoice.audio.trim import read_speech
 from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
+from revoice.evaluation.pairs import said
 
 log = logging.getLogger(__name__)
 RATE = 16000  # Hz: what is anonymized, judged and heard, as in the challenge
@@ -65,7 +66,8 @@ def choose_cast(
         manifest: of a corpus, with splits.
         splits: that enrolled voices come from; strangers come from any.
         speakers: enrolled voices, half of each gender if there are enough; fewer if the corpus has fewer.
-        enrolled: recordings that each is known by.  asked: at most, of each, others than those.
+        enrolled: recordings that each is known by.  asked: at most, of each, others than those. No two of a voice are
+            of the same sentence in the same emotion: they may be one take by two microphones.
         strangers: voices beside these.  each: recordings, or pieces of them, of each; two at least.
 
     Raises:
@@ -88,7 +90,7 @@ def choose_cast(
     for voice in _in_turns(candidates):
         if len(chosen) == speakers:
             break
-        clips = _usable(voice, enrolled + asked, read)
+        clips = _usable(voice, enrolled + asked, read, again=False)
         if len(clips) > enrolled:
             chosen.add(voice[0].speaker)
             known += clips[:enrolled]
@@ -131,14 +133,20 @@ def _order(name: str) -> str:
     return sha256(name.encode()).hexdigest()
 
 
-def _usable(rows: Sequence[Row], most: int, read: Callable[[Row], Audio | None]) -> list[Utterance]:
+def _usable(rows: Sequence[Row], most: int, read: Callable[[Row], Audio | None], again: bool = True) -> list[Utterance]:
+    """The first recordings that can be read; unless `again`, one of each sentence in each emotion."""
     found: list[Utterance] = []
+    takes = set[tuple[str, str | None]]()
     for row in rows:
         if len(found) == most:
             break
+        take = (said(row), row.emotion)
+        if take in takes and not again:
+            continue
         clip = read(row)
         if clip is not None:
             found.append(Utterance(row.id, row, clip))
+            takes.add(take)
     return found
 
 

@@ -12,6 +12,7 @@ import ctypes
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 from html import escape
@@ -42,12 +43,19 @@ CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes
 
 
 def with_variant(data: Path, folder: Path, name: str, definition: str) -> Path:
-    """Make `folder` a data folder of espeak-ng that knows one more voice variant: links to the rest of `data`."""
+    """Make `folder` a data folder of espeak-ng that knows one more voice variant: links to the rest of `data`.
+
+    Copies where Windows allows no links.
+    """
     variants = folder / "voices" / "!v"
     variants.mkdir(parents=True)
     for entry in data.iterdir():
         if entry.name != "voices":
-            (folder / entry.name).symlink_to(entry)
+            try:
+                (folder / entry.name).symlink_to(entry)
+            except OSError:
+                copy = shutil.copytree if entry.is_dir() else shutil.copy2
+                copy(entry, folder / entry.name)
     (variants / name).write_text(definition, encoding="utf-8")
     return folder
 

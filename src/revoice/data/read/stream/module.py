@@ -61,6 +61,7 @@ class StreamDataModule(DataModule):
         self._shares = shares_of(shares or [float(stream.counts.sum()) for stream in streams])
         self._readings = tuple(Reading(s, tables, requires, seed + _APART * i, shards) for i, s in enumerate(streams))
         self._workers, self._recordings = workers, recordings
+        self._loader: StreamLoader | None = None
         for stream in streams:
             company = shards * stream.counts.mean() / len(stream.tables.speakers)
             if company < _COMPANY and (requires.reference or requires.sampler == "by_speaker"):
@@ -119,4 +120,19 @@ class StreamDataModule(DataModule):
             self._readings, self._shares, self.batch_size, self.micro_batches, self.seed, rank, world_size,
             workers=self._workers,
         )  # fmt: skip
-        return stream_loader(plan, self.start_iteration)
+        self._loader = stream_loader(plan, self.start_iteration)
+        return self._loader
+
+    def teardown(self, stage: str) -> None:
+        """Training is over: so are its readers."""
+        self.close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Likewise."""
+        self.close()
+
+    def close(self) -> None:
+        """End the reading processes."""
+        if self._loader is not None:
+            self._loader.close()
+        self._loader = None

@@ -250,12 +250,22 @@ class StreamLoader:
             how["worker_init_fn"] = leave_signals_to_the_parent
         self.plan = plan
         self._loader = DataLoader(_Batches(plan), batch_size=None, num_workers=workers, **how)
+        self._reading: Any = None
 
     def __iter__(self) -> Iterator[Batch]:
-        for found in self._loader:
+        self._reading = iter(self._loader)
+        for found in self._reading:
             if isinstance(found, UserError):
                 raise found
             yield found
+
+    def close(self) -> None:
+        """End the reading processes; else they end when they were idle for a while, and the program waits for that."""
+        reading, self._reading = self._reading, None
+        if hasattr(reading, "_shutdown_workers"):
+            reading._shutdown_workers()
+            for reader in reading._workers:  # that wait for a server, perhaps forever
+                reader.kill()
 
 
 def stream_loader(plan: StreamPlan, start: int) -> StreamLoader:

@@ -25,7 +25,8 @@ READER = Reader()
 
 
 def leave_signals_to_the_parent(worker: int) -> None:
-    """A scheduler signals every process: the training decides when to stop, and its readers read on until then."""
+    """A scheduler signals every process, and so does Ctrl-C: the training decides when to stop, its readers read on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_when_idle)
