@@ -80,7 +80,7 @@ type: setup ## check types (mypy)
 	$(BIN)/mypy
 
 # of benchmarks/, what measures speed or memory and needs neither a checkpoint nor real speech, a GPU or hours
-BENCHES ?= anonymizers audio bf16_step busy_machine converter_speed convolutions dispatch evaluation_memory evaluation_speed griffin_lim muon \
+BENCHES ?= adain_vc_step anonymizers audio bf16_step busy_machine converter_speed convolutions dispatch evaluation_memory evaluation_speed griffin_lim muon \
 	pitch_rate pix2pix_sizes preparation published_loop random_cnn random_cnn_whole reading scale speechsplit_step together vocoder_speed
 
 bench: setup ## measure speed and memory by all benchmarks that need nothing but time, or some: make bench BENCHES='audio scale'

@@ -20,7 +20,8 @@ def plain_instance_norm(x: Tensor) -> Tensor:
 
 
 def plain_adaptive_instance_norm(x: Tensor, style: TimeStatistics) -> Tensor:
-    return plain_instance_norm(x) * style.std + style.mean
+    mean, std = (each.view(*x.shape[:2], 1) for each in style)
+    return plain_instance_norm(x) * std + mean
 
 
 def milliseconds_per_step(model: AdaINVC, optimizer: torch.optim.Optimizer, features: Tensor) -> float:

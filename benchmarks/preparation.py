@@ -30,6 +30,7 @@ from revoice.data.prepare.workers import ordered_map
 RATE = 48000
 FIELDS = (("features",), ("features", "f0"), ("features", "f0", "embedding"))
 CHUNK = 16
+LEAST = 6  # minutes
 
 
 def speech_like(seconds: float, seed: int) -> np.ndarray:
@@ -101,6 +102,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    if options.minutes < LEAST:
+        parser.error(f"--minutes={options.minutes:g}: of less there are too few chunks, expected {LEAST} or more")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
