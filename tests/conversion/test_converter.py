@@ -95,6 +95,14 @@ def test_all_that_is_heard_lies_where_the_model_computes(
         assert set(where.values()) == {"meta"}, where
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_converter_that_ships_speaks_on_a_gpu_as_on_the_cpu(clips: dict[str, Path]) -> None:
+    here, there = (revoice.load(device=device).convert(clips["p901"], clips["p905"]) for device in ("cpu", "cuda"))
+    assert len(here.samples) == len(there.samples)
+    assert np.corrcoef(here.samples, there.samples)[0, 1] > 0.95
+
+
 def test_any_array_of_samples_is_a_recording(converter: Converter, clips: dict[str, Path]) -> None:
     clip = read_audio(clips["p901"], converter.spec.sample_rate)
     wide = np.stack([clip.samples, clip.samples], axis=1).astype(np.float64)

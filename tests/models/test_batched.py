@@ -65,6 +65,19 @@ def test_a_batch_gives_what_its_items_give_alone(kind: str, strength: float) -> 
             torch.testing.assert_close(pitch[row], model.pitch(one, targets, controls)[0], atol=1e-3, rtol=1e-5)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", [kind for kind in SPEAKS if kind != "transfer"])
+def test_a_gpu_says_what_the_cpu_says(kind: str) -> None:
+    torch.manual_seed(0)
+    name, settings = SPEAKS[kind]
+    model = MODELS.build(name, settings, {"n_features": 10, "n_speakers": 2, "sample_rate": 16000, "hop": 256}).eval()
+    source, targets = Batch.join([clip(37, 120.0, 0), clip(37, 240.0, 2)]), [clip(50, 200.0, 3)]
+    expected = model.convert(source, targets, model.Controls())
+    made = model.cuda().convert(source.to("cuda"), [each.to("cuda") for each in targets], model.Controls())
+    torch.testing.assert_close(made.cpu(), expected, atol=2e-3, rtol=1e-2)
+
+
 def test_clips_of_unlike_lengths_are_no_batch() -> None:
     with pytest.raises(AssertionError, match="unlike lengths"):
         Batch.join([clip(37, 120.0, 0), clip(38, 120.0, 0)])
