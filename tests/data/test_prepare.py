@@ -16,6 +16,7 @@ import soundfile
 from data_helpers import speakers_folder, tone, touch, write_tone
 
 from revoice.audio.features import extract
+from revoice.audio.ffmpeg import _Shared
 from revoice.audio.io import AudioError, read_audio
 from revoice.audio.presets import load_preset
 from revoice.data.corpora.folder import Folder
@@ -167,7 +168,8 @@ def test_what_wants_pyav_is_tried_again_once_it_is_there(tmp_path: Path, monkeyp
     assert "PyAV, which is not installed" in run(root, tmp_path / "out").rejected[0].reason
     for place in ("revoice.audio.ffmpeg", "revoice.data.prepare.selection"):
         monkeypatch.setattr(f"{place}.available", lambda: True)
-    monkeypatch.setattr("revoice.audio.ffmpeg._decoded", lambda path, size, changed: (root / "s0/clip0.wav").open("rb"))
+    readable = _Shared((root / "s0" / "clip0.wav").open("rb"))
+    monkeypatch.setattr("revoice.audio.ffmpeg._decoded", lambda path, size, changed: readable)
     assert not run(root, tmp_path / "out").rejected
 
 
