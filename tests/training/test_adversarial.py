@@ -175,12 +175,13 @@ def test_critics_learn_from_stored_samples(workplace: Path, tmp_path: Path, trai
     settings = config(workplace, "max_iterations=4", schedule=plain)
     settings["data"]["generated_by"] = str(trained)
     settings["callbacks"]["checkpoint"] = {"monitor": "val/accuracy/patch", "mode": "max"}
-    prepared = workplace / "data" / "prepared"
-    others = set(prepared.glob("*/*/generated-*"))
+    paths = {**settings["paths"], "prepared_dir": str(tmp_path / "prepared")}  # where nobody else stored any
+    settings["paths"] = paths
     first = train(settings, tmp_path / "first")
     assert first.metrics["train/critic/patch"] > 0
-    before, after = last(tmp_path / "first"), config(workplace, "max_iterations=4", schedule=plain)
-    fields = [path for path in prepared.glob("*/*/generated-*") if path not in others]
+    before = last(tmp_path / "first")
+    after = {**config(workplace, "max_iterations=4", schedule=plain), "paths": paths}
+    fields = [*(tmp_path / "prepared").glob("*/*/generated-*")]
     assert len(fields) == 1
     changed = fields[0].stat().st_mtime
     train({**after, "data": settings["data"], "callbacks": settings["callbacks"]}, tmp_path / "second")
