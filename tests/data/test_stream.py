@@ -445,6 +445,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_reader_that_waits_for_data_is_not_idle(stream: Stream, tmp_path: Path) -> None:
     others = set(multiprocessing.active_children())
     slow = Slow(**vars(replace(stream, shards=stream.shards[:7])), marks=str(tmp_path))
@@ -482,6 +483,7 @@ def test_readers_end_with_the_training(stream: Stream) -> None:
     data.on_exception(RuntimeError())  # once more does nothing
 
 
+@pytest.mark.slow
 def test_a_reader_that_waits_for_a_server_ends_with_the_training(stream: Stream, tmp_path: Path) -> None:
     others = set(multiprocessing.active_children())
     data = module(Slow(**vars(replace(stream, shards=stream.shards[:7])), marks=str(tmp_path)), workers=1, shards=1)

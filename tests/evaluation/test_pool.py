@@ -28,6 +28,7 @@ def alive(process: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signal 0 ends a process there")
 def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent = FORK.Process(target=evaluate_long, args=(tmp_path / "worker",))

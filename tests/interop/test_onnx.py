@@ -207,6 +207,7 @@ def test_the_example_converts_without_torch(speaks: str, exported: Path, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_the_example_converts_waveforms_longer_than_a_window(speaking: tuple[Loaded, Path], tmp_path: Path) -> None:
     long = np.concatenate([speech(6.0, 16000, hz) for hz in (110, 120, 130, 115, 125, 118)])
     soundfile.write(tmp_path / "a.wav", long, 16000)
@@ -229,6 +230,7 @@ def test_the_example_converts_waveforms_longer_than_a_window(speaking: tuple[Loa
     assert np.abs(heard[1] - heard[2] - given).max() < 1e-4 and np.abs(heard[0] - heard[2]).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bounds", [None, (-8.0, -1.0)])
 def test_the_example_gives_the_tone_of_the_target(
     speaking: tuple[Loaded, Path], bounds: tuple[float, float] | None
@@ -310,6 +312,7 @@ def test_whatever_the_exporter_says_is_one_line(monkeypatch: pytest.MonkeyPatch,
         write_onnx(loaded, loaded.description, tmp_path / "v.onnx")
 
 
+@pytest.mark.slow
 def test_what_has_no_graph(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no graph of random_cnn, which searches"):
         graph_of(MODELS.get("random_cnn")(SPEC.channels), SPEC)

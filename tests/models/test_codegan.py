@@ -375,6 +375,7 @@ def test_emotions_and_new_voices_by_command(split: Path, workplace: Path, clip: 
     assert status != 0 and "valid: happy, neutral" in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_going_on_asks_for_the_same_emotions_and_codes(workplace: Path, split: Path, tmp_path: Path) -> None:
     made = CodeGAN(**FACTS, emotions=("neutral", "sad"), codes=_codes_of(split), generator={"width": 8})
     made.coder.load_state_dict(load_checkpoint(split).model.state_dict())
@@ -399,6 +400,7 @@ def _codes_of(path: Path) -> dict[str, object]:
     return {"model": about.model, "arguments": about.arguments}
 
 
+@pytest.mark.slow
 def test_the_published_recipe_trains(workplace: Path, split: Path, tmp_path: Path) -> None:
     config = compose_config(
         "train", "experiment=codegan_published", f"model.codes.ckpt={split}", *TINY, folder=workplace
@@ -426,6 +428,7 @@ def test_what_it_stands_on_is_asked_for_before_any_work(workplace: Path, trained
         train(config, tmp_path)
 
 
+@pytest.mark.slow
 def test_pitch_has_to_be_searched_as_the_codes_know_it(workplace: Path, split: Path, tmp_path: Path) -> None:
     config = compose_config("train", "model=codegan", f"model.codes.ckpt={split}", *TINY, folder=workplace)
     config["data"]["prepare"]["fields"] = {"f0": {"method": "harvest"}}
