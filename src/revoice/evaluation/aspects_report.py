@@ -20,7 +20,8 @@ FILES = ("report.html",)  # beside `metrics.json`
 _HOW = (
     "<p>Shares of the way from the source to the target, both through the same features and vocoder: 0 is where the "
     "source was, 1 is the target. An aspect that is swapped alone should bring its own measures beyond 0.5 and leave "
-    "the others below 0.25. A dash: source and target hardly differ in it. Small: the mean distance to the target. "
+    "the others below 0.25. A dash: source and target hardly differ in it, or no source is understood. Small: the mean "
+    "distance to the target. "
     "Error rates: against what the same recognizer hears in the source; that of the source through the vocoder alone "
     "is the best that can be.</p>"
 )
@@ -86,9 +87,9 @@ def _row(name: str, matrix: Matrix) -> str:
             f'<td class="n" data-head="{measure}">{_share(matrix.ways[name][measure])}<small>{distance}</small></td>'
         )
     for key, value in matrix.errors[name].items():
-        cells += f'<td class="n" data-head="{escape(key)}">{value:.3f}</td>'
+        cells += f'<td class="n" data-head="{escape(key)}">{_share(value, 3)}</td>'
     return f"<tr><th>{escape(name)}</th>{cells}</tr>"
 
 
-def _share(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "–"
+def _share(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
