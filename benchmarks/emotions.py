@@ -32,6 +32,7 @@ from revoice.conversion.converter import Converter
 from revoice.conversion.load import load
 from revoice.data.config import build
 from revoice.data.corpora.manifest import Manifest, Row
+from revoice.errors import UserError
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, mean_rate
 from revoice.evaluation.styles import StyleListener, cents_apart, contour, prosody
 from revoice.models.codegan import CodeGAN
@@ -68,7 +69,16 @@ class Bench:
             name: sorted({r.sentence or "" for r in rows if r.speaker == name and r.split == "test_seen"})
             for name in self.voices
         }
-        self.tests = [(name, sentence) for name in self.voices for sentence in tested[name][:sentences]]
+        whole = {
+            name: [each for each in said if all((name, each, style) in self.by for style in self.styles)]
+            for name, said in tested.items()
+        }
+        self.tests = [(name, sentence) for name in self.voices for sentence in whole[name][:sentences]]
+        if "neutral" not in self.styles or not self.tests:
+            raise UserError(
+                f"corpus '{manifest.corpus}': expected a neutral style, and test sentences that a voice of the "
+                "training data says in every style: data=synthetic_emotions has both"
+            )
         self.numbers = {row.id: prosody(self.clip(row)) for row in self.train}
         self.listener = StyleListener(
             np.stack([*self.numbers.values()]),

@@ -96,11 +96,34 @@ def test_autocast_does_not_touch_the_precision():
     assert torch.equal(inside, module(wave))
 
 
-def test_gradients_are_finite_even_in_silence():
-    for name in ("mel_22k", "mel_22k_tacotron", "adain_24k", "log1p_22k"):
-        wave = torch.cat([torch.zeros(1, 6000), harmonics(6000, 22050)[None]], 1).requires_grad_()
-        FeatureExtractor(SPECS[name])(wave).sum().backward()
-        assert wave.grad is not None and torch.isfinite(wave.grad).all() and wave.grad.abs().sum() > 0
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_gradients_are_finite_even_in_silence(name):
+    wave = torch.cat([torch.zeros(2, 6000), harmonics(6000, 22050).expand(2, -1)], 1).requires_grad_()
+    FeatureExtractor(SPECS[name])(wave, torch.tensor([12000, 9000])).sum().backward()
+    assert wave.grad is not None and torch.isfinite(wave.grad).all() and (wave.grad.abs().sum(1) > 0).all()
+    assert not wave.grad[1, 9000:].any()  # padding
+
+
+def test_the_gradient_of_a_high_pass_is_that_of_small_differences():
+    spec = SPECS["speechsplit_16k"]
+    wave = harmonics(12000, 16000)[None].double().requires_grad_()
+    weights = torch.randn(1, 12000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    passed = lambda x: (condition(x, None, spec)[0][:, :12000] * weights).sum()  # noqa: E731
+    (found,) = torch.autograd.grad(passed(wave), wave)
+    with torch.no_grad():
+        for place in (5000, 6000, 6001, 7000):
+            step = torch.zeros(1, 12000, dtype=torch.float64)
+            step[0, place] = 1e-4
+            expected = (passed(wave + step) - passed(wave - step)) / 2e-4
+            assert float(found[0, place]) == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_gradients_of_gradients_pass_a_high_pass():
+    wave = torch.randn(1, 3000, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    made = condition(wave, None, replace(SPECS["mel_22k"], highpass=100))[0]
+    (first,) = torch.autograd.grad(made.square().sum(), wave, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), wave)
+    assert torch.isfinite(second).all() and second.abs().sum() > 0
 
 
 def test_long_inputs_are_computed_in_blocks_without_seams():

@@ -257,9 +257,22 @@ def test_silence_is_what_does_not_move():
         (np.zeros(800, np.float16), 16000, r"float16.*samples.astype\(np.float32\)"),
         (np.zeros(800, bool), 16000, "bool"),
         ([0.0] * 800, 16000, "is a list.*np.asarray"),
-        (np.zeros(800, np.float32), 0, "0 samples a second"),
+        *(
+            (np.zeros(800, np.float32), rate, f"has {words} samples a second, expected 4000 to 768000")
+            for rate, words in (
+                (0, 0), (-16000, -16000), (3999, 3999), (768_001, 768001), (22050.5, 22050.5), (np.float32(0.5), 0.5),
+                (np.nan, "nan"), (np.inf, "inf"), (None, None), ("16000", 16000), (True, True),
+            )
+        ),
     ],
-)
-def test_a_recording_in_memory_is_mono_and_of_floats(samples: object, rate: int, words: str) -> None:
+)  # fmt: skip
+def test_a_recording_in_memory_is_mono_and_of_floats(samples: object, rate: object, words: str) -> None:
     with pytest.raises(AudioError, match=words):
         Audio(samples, rate)
+
+
+@pytest.mark.parametrize("rate", [16000, 16000.0, np.int64(16000), np.float32(16000), np.array(16000)])
+def test_a_whole_rate_of_any_kind_is_one(tmp_path, rate: object) -> None:
+    audio = Audio(voice(), rate)
+    assert type(audio.sample_rate) is int and audio.sample_rate == 16000
+    assert read_audio(audio.save(tmp_path / "a.wav")).sample_rate == 16000

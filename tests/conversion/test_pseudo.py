@@ -34,6 +34,14 @@ def test_a_voice_is_one_of_the_far_ones_and_the_same_again() -> None:
     assert hiding.behind("0", first).clips == [Path(f"{chosen['0']}/a.wav")]
 
 
+def test_nobody_is_hidden_behind_a_voice_of_the_pool_that_is_his_own() -> None:
+    hiding = Hiding(PseudoVoices(far=1.0), pool())
+    chosen = {hiding.behind(str(i), first, own=["v3", "v9"]).label for i in range(60)}
+    assert chosen == {f"v{i}" for i in (0, 1, 2, 4, 5, 6, 7, 8)}
+    with pytest.raises(UserError, match=r"v9: expected others in voices\.pool"):
+        Hiding(PseudoVoices(far=0.1), pool()).behind("x", first, own=["v9"])
+
+
 def test_from_the_other_side_others_are_far() -> None:
     hiding = Hiding(PseudoVoices(far=0.1), pool())
     assert hiding.behind("x", lambda: np.array([0.0, 1.0], np.float32)).label == "v0"

@@ -16,11 +16,13 @@ from revoice.errors import UserError
 from revoice.evaluation.aspects import (
     COPY,
     MEASURES,
+    TIMBRE,
     AspectProtocol,
     Matrix,
     _apart,
     _Clips,
     _errors,
+    _means,
     _ways,
     at_pitch_of,
     measure,
@@ -32,6 +34,7 @@ from revoice.evaluation.recognition import Recognizer, Transcript
 from revoice.evaluation.training_voices import TrainingVoices
 from revoice.evaluation.verification import Verifier
 from revoice.models.base import StyleControls
+from revoice.models.speechsplit import SpeechSplitControls
 
 
 class Pitch(Verifier):
@@ -54,23 +57,23 @@ def tone(f0: float, seconds: float, glide: float = 0.0) -> Audio:
 
 
 def test_measures_know_their_own_aspect() -> None:
-    clips = _Clips(Manifest("x", Path(), ()), Pitch())
-    target, voice = clips.heard(tone(220, 1.0)), np.array([1.0, 0.0], np.float32)
-    same = dict(zip(MEASURES, _apart(target, target, voice), strict=True))
+    clips = _Clips(Manifest("x", Path(), ()), {TIMBRE: Pitch()})
+    target, voice = clips.heard(tone(220, 1.0)), {TIMBRE: np.array([1.0, 0.0], np.float32)}
+    same = _apart(target, target, voice)
     assert max(same["pitch median"], same["pitch contour"], same["duration"], same["phone timing"]) == 0
-    octave = dict(zip(MEASURES, _apart(clips.heard(tone(110, 1.0)), target, voice), strict=True))
+    octave = _apart(clips.heard(tone(110, 1.0)), target, voice)
     assert octave["pitch median"] == pytest.approx(1200, abs=40) and octave["duration"] == 0
-    slow = dict(zip(MEASURES, _apart(clips.heard(tone(220, 1.5)), target, voice), strict=True))
+    slow = _apart(clips.heard(tone(220, 1.5)), target, voice)
     assert slow["duration"] == pytest.approx(0.5, abs=0.01) and slow["phone timing"] > 0.1
     assert slow["pitch median"] < 30
 
 
 def test_the_target_at_the_source_s_pitch_has_that_pitch_and_its_own_timing() -> None:
     source, target = tone(110, 1.0), tone(180, 1.4)
-    clips, voice = _Clips(Manifest("x", Path(), ()), Pitch()), np.array([1.0, 0.0], np.float32)
+    clips, voice = _Clips(Manifest("x", Path(), ()), {TIMBRE: Pitch()}), {TIMBRE: np.array([1.0, 0.0], np.float32)}
     moved = clips.heard(at_pitch_of(source, target))
-    to_source = dict(zip(MEASURES, _apart(moved, clips.heard(source), voice), strict=True))
-    to_target = dict(zip(MEASURES, _apart(moved, clips.heard(target), voice), strict=True))
+    to_source = _apart(moved, clips.heard(source), voice)
+    to_target = _apart(moved, clips.heard(target), voice)
     assert to_source["pitch median"] < 30 and to_target["pitch median"] > 700
     assert to_target["duration"] < 0.01
     silent = Audio(np.zeros(16000, np.float32), 16000)
@@ -90,11 +93,40 @@ def test_where_source_and_target_do_not_differ_there_is_no_way_to_go(tmp_path: P
     assert found["duration"] is None and found["timbre"] == 0.5
 
 
+def test_all_means_are_of_the_same_trials_and_what_has_lost_its_pitch_has_gone_nowhere() -> None:
+    nan = float("nan")
+    start, end = np.array([4.0, 4.0, 9.0, nan]), np.array([0.0, 0.0, nan, 0.0])
+    found = {COPY: {"pitch median": start}, "pitch": {"pitch median": np.array([0.0, nan, 1.0, 1.0])}}
+    means, reached = _means(found, {"pitch median": end})
+    assert means[COPY] == {"pitch median": 4.0} and reached == {"pitch median": 0.0}
+    assert _ways(means["pitch"], means[COPY], reached)["pitch median"] == 0.5
+    nothing, reached = _means({COPY: {"pitch median": np.array([nan])}}, {"pitch median": np.array([nan])})
+    assert np.isnan(_ways(nothing[COPY], nothing[COPY], reached)["pitch median"])
+
+
+def test_a_second_judge_has_a_column_of_its_own(tmp_path: Path) -> None:
+    judges = {TIMBRE: Pitch(), f"{TIMBRE} (pitch)": Pitch()}
+    clips = _Clips(Manifest("x", Path(), ()), judges)
+    low, high = clips.heard(tone(110, 1.0)), clips.heard(tone(220, 1.0))
+    found = _apart(low, high, high.voices)
+    assert found[TIMBRE] == found[f"{TIMBRE} (pitch)"] == 1.0 and list(found)[:2] == list(judges)
+    values = {name: 0.5 for name in found}
+    write_aspects(tmp_path, {"a": Matrix({"rhythm": values}, {"rhythm": values}, {"rhythm": {}}, {}, 1)}, {})
+    assert "timbre (pitch)" in (tmp_path / "report.html").read_text()
+
+
+def test_a_table_of_speakers_is_refused() -> None:
+    converter: Any = SimpleNamespace(model=SimpleNamespace(name="speechsplit", Controls=SpeechSplitControls))
+    converter.model.target = "speaker"
+    with pytest.raises(UserError, match="voices of its table"):
+        measure(converter, [], Manifest("x", Path(), ()), [Pitch()], [])
+
+
 def test_a_model_that_swaps_nothing_is_refused() -> None:
     converter: Any = SimpleNamespace(model=SimpleNamespace(name="vqvae"))
     converter.model.Controls = StyleControls
     with pytest.raises(UserError, match="takes a speechsplit"):
-        measure(converter, [], Manifest("x", Path(), ()), Pitch(), [])
+        measure(converter, [], Manifest("x", Path(), ()), [Pitch()], [])
 
 
 class Lengths(Recognizer):

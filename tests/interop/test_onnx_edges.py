@@ -11,12 +11,14 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from revoice.audio.presets import load_preset
+from revoice.audio.pitch_network import PitchNetwork, pitch_network
+from revoice.audio.presets import load_preset, preset_names
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import Loaded
 from revoice.errors import UserError
 from revoice.interop.onnx import write_onnx
 from revoice.interop.onnx.graph import Graph
+from revoice.interop.onnx.pitch import search_graph
 from revoice.models.base import MODELS
 from tests.conversion.untrusted_helpers import SPEC, small
 from tests.interop.test_onnx import the_example
@@ -33,6 +35,22 @@ def test_a_graph_that_gives_no_numbers_is_not_near() -> None:
     for truth in (None, nn.Identity()):
         graph = Graph(_Logarithm(), {"features": (1, 2, ("frames", 1))}, "made", truth)
         assert not graph.distance(graph.traced().SerializeToString()) < 1e-4
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_the_search_of_the_pitch_is_compared_on_a_voice(preset: str) -> None:
+    graph = search_graph(pitch_network(), load_preset(preset))
+    for frames in (131, 150):
+        found = graph.module(*graph.inputs({"frames": frames}).values())
+        assert (found > 0).float().mean() > 0.5 and found.max() > 1.5 * found[found > 0].min()
+
+
+def test_a_search_that_finds_nothing_is_not_compared() -> None:
+    network = PitchNetwork(channels=8, hidden=8, dilations=(1,)).eval()
+    with torch.no_grad():
+        network.head.bias[-1] = -1e6
+    with pytest.raises(UserError, match="finds no pitch in a plain voice"):
+        search_graph(network, load_preset("whisper_16k")).distance(b"")
 
 
 def test_what_no_file_holds_is_refused_before_the_work(tmp_path: Path) -> None:

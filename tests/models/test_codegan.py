@@ -97,6 +97,16 @@ def residual(**settings: object) -> CodeGAN:
     return gan
 
 
+def test_how_much_of_a_crop_is_filled_up_tells_no_emotion() -> None:
+    gan, clips = residual(), replace(batch(2), lengths=torch.tensor([128, 40]))
+    found, steps = gan._heard(clips), int(gan._steps(clips.lengths)[1])
+    assert steps == 10 and found.shape[2] >= 3 * steps
+    torch.testing.assert_close(found[1, :, steps : 2 * steps], found[1, :, :steps])
+    torch.testing.assert_close(found[0, :, :32], gan.sequence(gan._codes(clips))[0, :, :32])
+    published = model()
+    torch.testing.assert_close(published._heard(clips), published.sequence(published._codes(clips)))
+
+
 def test_a_residual_generator_adds_to_the_codes_and_never_hears_their_mean() -> None:
     fresh = CodeGenerator(6, 3, GeneratorSize(width=4, residual=True))
     x, wanted = torch.randn(2, 6, 25), torch.tensor([0, 2])

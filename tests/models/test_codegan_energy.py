@@ -47,6 +47,9 @@ def test_silence_is_held_and_padding_is_no_part_of_the_level() -> None:
     torch.testing.assert_close(code[2:4] * SPREAD, torch.full((2,), -QUIET))
     padded = torch.cat([clip, torch.full((1, 80, 9), -11.5)], dim=2)
     torch.testing.assert_close(energy(padded, torch.tensor([32]), 11)[0, :8, 0], code)
+    held = energy(padded, torch.tensor([32]), 11)[0, 8:, 0] * SPREAD
+    own = 0.5 * (padded[0, 0, 31] * 2 - (2 * clip[0, 0]).exp().mean().log())
+    torch.testing.assert_close(held, own.expand(3)), "steps of frames that are filled up are as the last one"
     longer = energy(clip[..., :30], torch.tensor([30]), 10)[0, :, 0]
     assert longer[-1] == longer[-2] and bool(longer.isfinite().all()), "steps without frames are as the last one"
 

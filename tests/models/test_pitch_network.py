@@ -66,7 +66,21 @@ def test_it_is_in_time_with_the_frames_of_every_spec(name):
     inside = found.voiced & (centers > 0.1 * len(wave)) & (centers < 0.9 * len(wave))
     assert inside.mean() > 0.75
     cents = 1200 * np.log2(found.f0[inside] / truth[centers[inside]])
-    assert np.abs(cents).max() < 50 and abs(np.median(cents)) < 8
+    assert np.abs(cents).max() < 50
+
+
+@pytest.mark.parametrize("name", ["mel_22k", "mel_24k100", "whisper_16k", "stft_16k"])
+def test_it_is_a_little_early_on_glides(name):
+    """Errors of pitch where it rises, less those where it falls: what is left is an error of time."""
+    spec, errors = load_preset(name), []
+    for ends in ((110.0, 220.0), (220.0, 110.0)):
+        wave, truth = voice(*ends, rate=spec.sample_rate, seconds=2.0)
+        found = pitch_for(wave, spec, method="network")
+        centers = np.arange(len(found.f0)) * spec.hop + spec.frame_offset
+        inside = found.voiced & (centers > 0.1 * len(wave)) & (centers < 0.9 * len(wave))
+        errors.append((found.f0[inside] - truth[centers[inside]]).mean())
+    early = 1000 * (errors[0] - errors[1]) / 2 / 55.0  # ms; the glides move by 55 Hz a second
+    assert abs(early) < 5
 
 
 def test_a_telephone_takes_the_fundamental_away_and_the_pitch_stays():

@@ -1,5 +1,8 @@
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
@@ -28,6 +31,24 @@ def test_the_loss_is_the_error_in_units_of_the_batch_s_deviation() -> None:
     error = (made - given.features).square().mean() / given.features.std(correction=0)
     assert float(model.losses(given)["reconstruction"]) == pytest.approx(float(error), rel=1e-5)
     assert float(batch_deviation(given.features)) == pytest.approx(float(given.features.std(correction=0)), rel=1e-5)
+
+
+class _Single(TorchDispatchMode):
+    """A device without float64."""
+
+    def __torch_dispatch__(self, function, types, given=(), options=None):  # type: ignore[no-untyped-def]
+        made = function(*given, **(options or {}))
+        assert all(each.dtype != torch.float64 for each in tree_leaves(made) if isinstance(each, Tensor)), function
+        return made
+
+
+def test_the_deviation_needs_no_float64_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = 3.0 + torch.randn(3, 10, 32, generator=torch.Generator().manual_seed(0))
+    exact = float(batch_deviation(x))
+    monkeypatch.setattr("revoice.nn.precision.EXACT", ())
+    with _Single():
+        found = batch_deviation(x)
+    assert float(found) == pytest.approx(exact, rel=1e-5)
 
 
 def test_an_unknown_speaker_is_the_mean_of_the_table() -> None:

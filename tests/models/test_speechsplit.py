@@ -78,12 +78,68 @@ def test_the_best_checkpoint_goes_by_what_the_generator_rebuilds(preset: str, tm
     assert config["callbacks"]["checkpoint"]["monitor"] in measured
 
 
+RECOGNIZED = {"name": "whisper", "width": 8, "heads": 2, "layers": 1}
+
+
+@pytest.mark.parametrize("relative", ["speaker", "corpus"])
+def test_what_is_said_in_another_voice_is_judged_with_gradients_to_the_generator(relative: str) -> None:
+    torch.manual_seed(0)
+    net = SpeechSplit(
+        **{**FACTS, "n_features": 80}, **TINY, relative=relative, match=2, content=RECOGNIZED, resample="nothing"  # type: ignore[arg-type]
+    ).train()  # fmt: skip
+    net.set_features(load_preset("speechsplit_16k"))
+    batch = training(3)
+    batch = replace(batch, features=torch.rand(3, 80, 128), content=torch.randn(3, 8, 128))
+    losses = net.play(batch).losses
+    assert set(losses) == {"reconstruction", "voice", "words"}
+    for name in ("voice", "words"):
+        assert 0 < losses[name].item() < 3
+        (gradient,) = torch.autograd.grad(losses[name], net.generator.decoder.out.weight, retain_graph=True)
+        assert gradient.abs().sum() > 0
+    assert set(net.play(batch, "pitch").losses) == {"crossentropy"}
+
+
+def test_a_match_needs_ears_and_a_voice_that_can_be_heard() -> None:
+    for more, needed in (
+        ({"resample": "nothing"}, "model.content_from"),
+        ({"voice": "speaker", "content": RECOGNIZED, "resample": "nothing"}, "model.voice=embedding"),
+        ({"content": RECOGNIZED}, "model.resample=nothing"),
+    ):
+        with pytest.raises(UserError, match=needed):
+            model(match=1, **more)
+
+
+def test_every_block_is_told_who_speaks() -> None:
+    decoder = {"kind": "convolutional", "hidden": 8, "layers": 3, "film": True}
+    net = model(decoder=decoder).eval()
+    batch, voices = clips(64), torch.eye(2, 256)
+    codes = net.codes(batch)
+    with torch.no_grad():
+        net.generator.decoder.first.weight[:, -256:] = 0  # what goes in tells it no more
+        one, other = (net.speak(codes, voice[None]) for voice in voices)
+    assert not torch.allclose(one, other, atol=1e-4)
+    with pytest.raises(UserError, match="kind=convolutional"):
+        model(decoder={"film": True})
+    with pytest.raises(UserError, match="told no voice"):
+        model(converter=decoder)
+
+
 def test_what_is_heard_is_resampled_unless_it_is_to_keep_its_timing() -> None:
     losses = {
-        how: float(model(resample=how).play(training(), "generator").losses["reconstruction"].detach())
+        how: float(model(resample=how, shortest=128).play(training(), "generator").losses["reconstruction"].detach())
         for how in ("everything", "heard", "nothing")
     }
     assert len(set(losses.values())) == 3
+
+
+def test_crops_are_shortened_where_something_is_resampled() -> None:
+    short = replace(training(), lengths=torch.full((4,), 70))
+    for how, alike in (("nothing", False), ("heard", True)):
+        whole, cut = (
+            model(resample=how, shortest=64, frames=64).play(batch, "generator").losses["reconstruction"].detach()
+            for batch in (training(), short)
+        )
+        assert bool(torch.isclose(whole, cut)) == alike
 
 
 def test_statistics_are_the_speaker_s_else_the_clip_s_else_the_corpus_s() -> None:
@@ -119,6 +175,48 @@ def test_every_subset_of_aspects_converts(relative: str, timing: str) -> None:
         assert round(70 * net.tempo(70, [target], controls)) == frames
         assert bool(torch.isfinite(made).all())
         assert frames == 50 or not torch.allclose(made, own)
+
+
+@pytest.mark.parametrize("timing", ["codes", "aligned"])
+@pytest.mark.parametrize("relative", ["speaker", "corpus"])
+def test_a_clip_is_converted_alone_as_beside_others(relative: str, timing: str) -> None:
+    net, target = model(relative=relative).eval(), clips(50, 150.0, 1)
+    apart = [clips(70, 100.0), clips(70, 210.0, 2)]
+    joined = {name: torch.cat([getattr(clip, name) for clip in apart]) for name in ("features", "f0", "embedding")}
+    both = replace(apart[0], id=("a", "b"), lengths=torch.tensor([70, 70]), **joined)
+    for aspects in (("rhythm",), ("pitch",), ("rhythm", "pitch"), ("rhythm", "pitch", "timbre")):
+        controls = SpeechSplitControls(aspects=aspects, timing=timing)
+        features, f0 = net.convert(both, [target], controls), net.pitch(both, [target], controls)
+        for place, clip in enumerate(apart):
+            torch.testing.assert_close(features[place], net.convert(clip, [target], controls)[0], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(f0[place], net.pitch(clip, [target], controls)[0], atol=1e-2, rtol=1e-4)
+
+
+def test_two_clips_are_aligned_by_themselves_where_content_keeps_its_timing() -> None:
+    for more, aligned in (({}, False), ({"resample": "nothing"}, True), ({"lacks": "pitch"}, True)):
+        assert model(**more).aligns(SpeechSplitControls()) == aligned
+    for timing, aligned in (("codes", False), ("aligned", True)):
+        assert model().aligns(SpeechSplitControls(timing=timing)) == aligned
+    with pytest.raises(UserError, match="timing=aligned"):
+        model(resample="nothing").check_controls(SpeechSplitControls(aspects=("rhythm",), timing="codes"))
+    model(resample="nothing").check_controls(SpeechSplitControls(aspects=("pitch", "timbre"), timing="codes"))
+
+
+def test_a_level_that_nobody_knows_is_not_told_the_vocoder() -> None:
+    made = MODELS.build("speechsplit", {**FACTS, **TINY, "voice": "speaker"})
+    assert isinstance(made, SpeechSplit)
+    row, source = Batch.of_clip(torch.zeros(20, 0), speaker=torch.tensor(1)), clips(70)
+    assert made.eval().pitch(source, [row], SpeechSplitControls()) is None
+    own = made.pitch(source, [], SpeechSplitControls(aspects=(), speaker=0))
+    torch.testing.assert_close(own, source.f0)
+    assert model(voice="speaker").pitch(source, [row], SpeechSplitControls()) is not None
+    assert model().pitch(source, [], SpeechSplitControls(aspects=(), without=("pitch",))) is None
+
+
+def test_a_row_of_a_table_is_refused_where_there_is_none() -> None:
+    with pytest.raises(UserError, match="no table of speakers"):
+        model().check_controls(SpeechSplitControls(speaker=1))
+    model(voice="speaker").check_controls(SpeechSplitControls(speaker=1))
 
 
 @pytest.mark.parametrize(("relative", "expected"), [("speaker", 200.0), ("corpus", 100.0)])
@@ -237,7 +335,7 @@ def test_what_cannot_be_swapped_is_refused() -> None:
     with pytest.raises(UserError, match="one recording"):
         model().convert(source, [source, source], SpeechSplitControls(aspects=("pitch",)))
     with pytest.raises(UserError, match="timing=aligned"):
-        model(lacks="pitch").convert(source, [source], SpeechSplitControls(aspects=("pitch",)))
+        model(lacks="pitch").convert(source, [source], SpeechSplitControls(aspects=("pitch",), timing="codes"))
 
 
 def test_only_mels_in_decibels_between_0_and_1_are_taken() -> None:

@@ -1,5 +1,6 @@
 """The second verifier's network."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -65,6 +66,24 @@ def test_a_margin_makes_the_loss_larger_and_items_of_nobody_count_nothing() -> N
     mixed = replace(clips, speaker=torch.tensor([0, 1, 2, -1, -1, -1]))
     three = replace(clips, features=clips.features[:3], speaker=clips.speaker[:3], lengths=clips.lengths[:3])
     assert small().losses(mixed)["margin"].item() == pytest.approx(small().losses(three)["margin"].item(), rel=1e-5)
+
+
+def test_bfloat16_keeps_the_gradient_of_a_voice_that_is_nearly_its_class() -> None:
+    model, clips = small().eval(), batch(1)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        made = model(clips.features)[0]
+        across = torch.nn.functional.normalize(model.speakers[1] - (model.speakers[1] @ made) * made, dim=0)
+        model.speakers[0] = 0.9995 * made + math.sqrt(1 - 0.9995**2) * across
+    with torch.autocast("cpu", torch.bfloat16):
+        cosines = model._cosines(clips).detach()
+        loss = model.losses(clips)["margin"]
+    assert cosines.dtype == loss.dtype == torch.float32 and float(cosines[0, 0]) == pytest.approx(0.9995, abs=1e-5)
+    widened = math.cos(math.acos(0.9995) + model.margin)
+    logits = model.scale * torch.tensor([[widened, *cosines[0, 1:].tolist()]])
+    assert loss.item() == pytest.approx(float(torch.nn.functional.cross_entropy(logits, clips.speaker)), rel=1e-3)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    assert model.speakers.grad is not None and model.speakers.grad.abs().sum() > 0
 
 
 def test_in_training_another_microphone_is_heard() -> None:

@@ -119,5 +119,6 @@ def test_perturbation_stretches_the_frequency_axis() -> None:
     moved = perturbed(peak, 0.2, Draws(1, 0, 0, 64, 64)).mean(2).argmax(1)
     assert moved.min() >= 20 / 1.2 - 1 and moved.max() <= 20 / 0.8 + 1
     assert len(moved.unique()) > 3
+    assert torch.isfinite(perturbed(peak, 3.0, Draws(1, 0, 0, 64, 64))).all()  # no axis is turned around
     as_it_was = perturbed(peak, 0.2, Draws(1, 0, 0, 64, 64), stretch=0.0).mean(2).argmax(1)
     assert (as_it_was == 20).all()

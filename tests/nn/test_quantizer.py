@@ -134,7 +134,13 @@ def test_jitter_is_as_frequent_as_asked() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
-    [({"learn": "gradient"}, "learn"), ({"init": "k-means"}, "kmeans"), ({"decay": 1.0}, "decay"), ({"dim": 0}, "dim")],
+    [
+        ({"learn": "gradient"}, "learn"),
+        ({"init": "k-means"}, "kmeans"),
+        ({"decay": 1.0}, "decay"),
+        ({"dim": 0}, "dim"),
+        ({"eps": 0.0}, "eps"),
+    ],  # fmt: skip
 )
 def test_wrong_settings_are_one_line(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):

@@ -1,5 +1,7 @@
 """What happens to a waveform before its STFT: high-pass, gain, dither, level, pre-emphasis; and the way back."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,7 +25,7 @@ def condition(waveform: Tensor, lengths: Tensor | None, spec: FeatureSpec) -> tu
     if lengths is not None:
         waveform = waveform * valid_mask(lengths, waveform.shape[1])
     if spec.highpass:
-        waveform = _highpass(waveform, lengths, spec)
+        waveform = _Highpass.apply(waveform, lengths, spec)
     if spec.gain != 1.0:
         waveform = waveform * spec.gain
     if spec.dither:
@@ -75,6 +77,19 @@ def _append_tail(waveform: Tensor, lengths: Tensor | None, spec: FeatureSpec) ->
     waveform = torch.nn.functional.pad(waveform, (0, 1))
     last = (torch.arange(size + 1, device=lengths.device) == lengths[:, None]) & longer[:, None]
     return torch.where(last, spec.tail, waveform), lengths + longer
+
+
+class _Highpass(torch.autograd.Function):
+    """`_highpass`; such a filter is symmetric in time, so that gradients pass it as sounds do, but for the ends."""
+
+    @staticmethod
+    def forward(ctx: Any, waveform: Tensor, lengths: Tensor | None, spec: FeatureSpec) -> Tensor:
+        ctx.lengths, ctx.spec = lengths, spec
+        return _highpass(waveform, lengths, spec)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return _Highpass.apply(gradient, ctx.lengths, ctx.spec), None, None
 
 
 def _highpass(waveform: Tensor, lengths: Tensor | None, spec: FeatureSpec) -> Tensor:

@@ -16,7 +16,7 @@ import soxr
 from revoice.atomic import Disk, replacing
 from revoice.audio.decoding import RATES, AudioError, mean_channel, opened, reason_of
 from revoice.audio.ffmpeg import BY_FFMPEG
-from revoice.errors import choices
+from revoice.errors import choices, one_line
 
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")  # written, and read
 RECORDINGS: tuple[str, ...] = (*AUDIO_SUFFIXES, ".oga", ".aifc", ".au", ".caf", ".w64", *BY_FFMPEG)  # read
@@ -37,10 +37,11 @@ class Audio:
 
     Attributes:
         samples: (S,) float32, full scale is -1..1.
-        sample_rate: Hz.
+        sample_rate: Hz, a whole number of any kind.
 
     Raises:
-        AudioError: the samples are of several channels, or no floats, whose scale nobody could tell.
+        AudioError: the samples are of several channels, or no floats, whose scale nobody could tell; the rate is no
+            whole number, or outside `decoding.RATES`.
     """
 
     samples: np.ndarray
@@ -59,8 +60,17 @@ class Audio:
             way = f": samples / {-float(np.iinfo(given.dtype).min):.0f}" if given.dtype.kind == "i" else ""
             way = ": samples.astype(np.float32)" if given.dtype.kind == "f" else way
             raise AudioError(f"a recording has samples of {given.dtype}, {wanted}{way}")
-        if not self.sample_rate > 0:
-            raise AudioError(f"a recording has {self.sample_rate} samples a second, expected {RATES[0]} to {RATES[1]}")
+        try:
+            rate = int(self.sample_rate)
+            fits = rate == self.sample_rate and RATES[0] <= rate <= RATES[1]
+        except (TypeError, ValueError, OverflowError):
+            fits = False
+        if not fits:
+            given_rate = one_line(self.sample_rate, 40)
+            raise AudioError(
+                f"a recording has {given_rate} samples a second, expected {RATES[0]} to {RATES[1]}, a whole number"
+            )
+        object.__setattr__(self, "sample_rate", rate)
 
     @property
     def seconds(self) -> float:

@@ -216,10 +216,10 @@ class Hiding:
             who: its name, which decides what is drawn.
             vector: gives its embedding (D,), where that is asked for.
             by: who draws: another one draws otherwise.
-            own: the speakers that it is, whose voices in a table hide nobody.
+            own: the speakers that it is, whose voices in a table or a pool hide nobody.
 
         Raises:
-            UserError: the table has only these.
+            UserError: there are only these.
         """
         if (by, who) not in self._given:
             self._given[by, who] = self._chosen(who, vector, by, own)
@@ -236,7 +236,12 @@ class Hiding:
             return self._free([Target([Path(name)], name) for name in names], key, by)
         if self.sampler is not None:
             return self._sampled(self.pool, key)
-        far = self.pool.far_from(vector(), self.how.far)
+        far = [voice for voice in self.pool.far_from(vector(), self.how.far) if voice.name not in own]
+        if not far:
+            raise UserError(
+                f"voice=pseudo: the voices to choose from are those of who is to be hidden, {', '.join(own)}: expected "
+                "others in voices.pool, or more of them by voices.far"
+            )
         return self._free([Target(voice.clips, voice.name) for voice in far], key, by)
 
     def _free(self, voices: list[Target], key: str, by: str) -> Target:

@@ -44,8 +44,14 @@ CONVERSIONS: dict[str, dict[str, Any]] = {
     "without rhythm": {"aspects": (), "without": ("rhythm",)},
     "without pitch": {"aspects": (), "without": ("pitch",)},
 }
-MEASURES = ("timbre", "pitch median", "pitch contour", "duration", "phone timing")
-UNITS = ("1 - cosine", "cents", "cents", "s", "s")
+TIMBRE = "timbre"
+MEASURES = {
+    TIMBRE: "1 - cosine",
+    "pitch median": "cents",
+    "pitch contour": "cents",
+    "duration": "s",
+    "phone timing": "s",
+}  # with their units; beside them `timbre (VERIFIER)` of a second judge
 _SPEC, _CEPSTRA = "speechsplit_16k", 20
 _LEAST = 0.1  # of the source's distance: below it there is no way to have gone a share of
 
@@ -67,14 +73,17 @@ class AspectProtocol:
     other_emotion: Flag = False
 
 
+Voices = Mapping[str, NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
 class Sound:
-    """What is measured of a clip: cepstra (T, 20) without their means, f0 (T,) in Hz, length, speaker embedding."""
+    """What is measured of a clip: cepstra (T, 20) without their means, f0 (T,) in Hz, length, embeddings by judge."""
 
     cepstra: NDArray[np.float64]
     f0: NDArray[np.float32]
     seconds: float
-    voice: NDArray[np.float32]
+    voices: Voices
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ class Matrix:
     """The measures of one system.
 
     Attributes:
-        distances: by conversion, of `MEASURES`; those of `COPY` are the source's.
+        distances: by conversion, of `MEASURES` and of the other judges; those of `COPY` are the source's.
         ways: the same as shares of the way to the target; nan where source and target hardly differ.
         errors: rate by conversion and recognizer.
         contours: the pitch converter's, the source's at the target's mean, and that mean, against the target's: cents,
@@ -141,28 +150,35 @@ def said_otherwise(trials: Sequence[Trial], manifest: Manifest) -> list[Trial]:
 
 
 def measure(
-    converter: Converter, trials: Sequence[Trial], manifest: Manifest, verifier: Verifier,
+    converter: Converter, trials: Sequence[Trial], manifest: Manifest, verifiers: Sequence[Verifier],
     recognizers: Sequence[Recognizer],
 ) -> Matrix:  # fmt: skip
-    """All conversions of all trials.
+    """All conversions of all trials, their timbre judged by the first verifier and, beside it, by the others.
 
     Raises:
         UserError: the model swaps no aspects.
     """
     if not {"aspects", "without"} <= {each.name for each in fields(converter.model.Controls)}:
         raise UserError(f"{converter.model.name} swaps no aspects of speech: evaluation=aspects takes a speechsplit")
-    clips = _Clips(manifest, verifier)
+    if converter.model.target != "clips":
+        raise UserError(
+            f"this {converter.model.name} speaks with the voices of its table: evaluation=aspects takes one that is "
+            "told a voice by recordings (model.voice=embedding)"
+        )
+    judges = {f"{TIMBRE} ({each.name})" if number else TIMBRE: each for number, each in enumerate(verifiers)}
+    clips = _Clips(manifest, judges)
     voices = {row.id: converter.voice(clips.audio(row)) for t in trials if (row := t.true_target)}
     copies = {row.id: converter.copy_synthesis(clips.audio(row)) for t in trials for row in (t.source, _truth(t))}
     made: dict[str, list[Audio]] = {COPY: [copies[t.source.id] for t in trials]}
     for name, controls in CONVERSIONS.items():
         made[name] = [converter.convert(clips.audio(t.source), voices[_truth(t).id], **controls) for t in trials]
     made[BOUND] = [at_pitch_of(clips.audio(t.source), clips.audio(_truth(t))) for t in trials]
-    distances = {name: _distances(sounds, trials, clips) for name, sounds in made.items()}
-    start, end = distances[COPY], _distances([copies[_truth(t).id] for t in trials], trials, clips)
-    ways = {name: _ways(found, start, end) for name, found in distances.items()}
+    found = {name: _distances(sounds, trials, clips) for name, sounds in made.items()}
+    distances, end = _means(found, _distances([copies[_truth(t).id] for t in trials], trials, clips))
+    ways = {name: _ways(each, distances[COPY], end) for name, each in distances.items()}
     errors = _errors(made, trials, clips, recognizers)
-    return Matrix(distances, ways, errors, _contours(converter, trials, clips), len(trials))
+    lacks = getattr(converter.model, "untrained", "") == "pitch"
+    return Matrix(distances, ways, errors, {} if lacks else _contours(converter, trials, clips), len(trials))
 
 
 def at_pitch_of(source: Audio, target: Audio) -> Audio:
@@ -179,8 +195,8 @@ def at_pitch_of(source: Audio, target: Audio) -> Audio:
 class _Clips:
     """Recordings and what is measured of them, each once."""
 
-    def __init__(self, manifest: Manifest, verifier: Verifier) -> None:
-        self.manifest, self.verifier = manifest, verifier
+    def __init__(self, manifest: Manifest, judges: Mapping[str, Verifier]) -> None:
+        self.manifest, self.judges = manifest, judges
         self._audio: dict[str, Audio] = {}
         self._sounds: dict[str, Sound] = {}
 
@@ -194,8 +210,8 @@ class _Clips:
             self._sounds[row.id] = self.heard(self.audio(row))
         return self._sounds[row.id]
 
-    def voice(self, rows: Sequence[Row]) -> NDArray[np.float32]:
-        return enrol(np.stack([self.sound(row).voice for row in rows]))
+    def voices(self, rows: Sequence[Row]) -> Voices:
+        return {name: enrol(np.stack([self.sound(row).voices[name] for row in rows])) for name in self.judges}
 
     def heard(self, clip: Audio) -> Sound:
         spec = load_preset(_SPEC)
@@ -204,7 +220,8 @@ class _Clips:
         k = np.arange(1, _CEPSTRA + 1)[:, None]
         cepstra = np.cos(np.pi / len(mel) * k * (np.arange(len(mel)) + 0.5)) @ mel
         cepstra -= cepstra.mean(axis=1, keepdims=True)
-        return Sound(cepstra.T, pitch_for(samples, spec).f0, clip.seconds, self.verifier.embed([clip])[0])
+        voices = {name: judge.embed([clip])[0] for name, judge in self.judges.items()}
+        return Sound(cepstra.T, pitch_for(samples, spec).f0, clip.seconds, voices)
 
 
 def _truth(trial: Trial) -> Row:
@@ -212,12 +229,37 @@ def _truth(trial: Trial) -> Row:
     return trial.true_target
 
 
-def _distances(made: Sequence[Audio], trials: Sequence[Trial], clips: _Clips) -> dict[str, float]:
+def _distances(made: Sequence[Audio], trials: Sequence[Trial], clips: _Clips) -> dict[str, NDArray[np.float64]]:
+    """By measure, of each trial; nan where there is no pitch to compare."""
     found = [
-        _apart(clips.heard(clip), clips.sound(_truth(trial)), clips.voice(trial.enrol_target))
+        _apart(clips.heard(clip), clips.sound(_truth(trial)), clips.voices(trial.enrol_target))
         for clip, trial in zip(made, trials, strict=True)
     ]
-    return {name: float(np.nanmean([each[i] for each in found])) for i, name in enumerate(MEASURES)}
+    return {name: np.array([each[name] for each in found]) for name in found[0]}
+
+
+def _means(
+    found: Mapping[str, Mapping[str, NDArray[np.float64]]], end: Mapping[str, NDArray[np.float64]]
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Mean distances by conversion and measure, and of the targets' copies `end`, over the same trials.
+
+    These are those whose source and target can be compared, by their copies. A conversion that has lost what is
+    measured, as one without any voicing its pitch, has gone nowhere: it counts as the source.
+    """
+    start = found[COPY]
+    known = {name: np.isfinite(start[name]) & np.isfinite(values) for name, values in end.items()}
+    means = {
+        key: {
+            name: _mean(np.where(np.isfinite(values), values, start[name])[known[name]])
+            for name, values in each.items()
+        }
+        for key, each in found.items()
+    }
+    return means, {name: _mean(values[known[name]]) for name, values in end.items()}
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else np.nan
 
 
 def _ways(found: Mapping[str, float], start: Mapping[str, float], end: Mapping[str, float]) -> dict[str, float]:
@@ -227,20 +269,21 @@ def _ways(found: Mapping[str, float], start: Mapping[str, float], end: Mapping[s
     return {key: (start[key] - value) / far[key] if known[key] else np.nan for key, value in found.items()}
 
 
-def _apart(clip: Sound, target: Sound, voice: NDArray[np.float32]) -> list[float]:
-    """Distances in the order of `MEASURES`."""
+def _apart(clip: Sound, target: Sound, voices: Voices) -> dict[str, float]:
+    """Distances by measure."""
     path = align(clip.cepstra, target.cepstra).path
     cents = 1200 * (_log2(clip.f0)[path[:, 0]] - _log2(target.f0)[path[:, 1]])
     both = np.isfinite(cents)
     median = 1200 * (np.nanmedian(_log2(clip.f0)) - np.nanmedian(_log2(target.f0))) if both.any() else np.nan
     frame = target.seconds / len(target.f0)
-    return [
-        1 - float(clip.voice @ voice),
-        abs(float(median)),
-        float(np.sqrt(np.mean(cents[both] ** 2))) if both.any() else np.nan,
-        abs(clip.seconds - target.seconds),
-        float(np.abs(path[:, 0] - path[:, 1]).mean() * frame),
-    ]
+    found = {
+        "pitch median": abs(float(median)),
+        "pitch contour": float(np.sqrt(np.mean(cents[both] ** 2))) if both.any() else np.nan,
+        "duration": abs(clip.seconds - target.seconds),
+        "phone timing": float(np.abs(path[:, 0] - path[:, 1]).mean() * frame),
+    }
+    timbre = {name: 1 - float(clip.voices[name] @ voice) for name, voice in voices.items()}
+    return timbre | found
 
 
 def _log2(f0: NDArray[np.float32]) -> NDArray[np.float64]:

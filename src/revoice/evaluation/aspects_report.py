@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from revoice.atomic import REPORT, claim, sums_of, write_text
-from revoice.evaluation.aspects import COPY, MEASURES, UNITS, Matrix
+from revoice.evaluation.aspects import COPY, MEASURES, Matrix
 from revoice.evaluation.page import facts_list, page
 from revoice.evaluation.pictures import GRAY, new_figure, to_png
 from revoice.evaluation.report import write_metrics
@@ -24,6 +24,11 @@ _HOW = (
     "distance to the target. "
     "Error rates: against what the same recognizer hears in the source; that of the source through the vocoder alone "
     "is the best that can be.</p>"
+)
+_CONTOURS = (
+    "<h3>The target's contour in the source's rhythm</h3>"
+    "<p>By the pitch converter, the source's own contour moved to the target's mean, and that mean; against the "
+    "target's along the alignment of the two recordings.</p>"
 )
 
 
@@ -39,11 +44,11 @@ def write_aspects(out: Path, found: Mapping[str, Matrix], facts: Mapping[str, An
 
 def lines(matrix: Matrix) -> list[str]:
     """The matrix as text, a line for each conversion."""
-    heads = [*MEASURES, *next(iter(matrix.errors.values()), {})]
-    rows = [f"{'':24}" + "".join(f"{head:>18}" for head in heads)]
+    heads = [*_measures(matrix), *next(iter(matrix.errors.values()), {})]
+    rows = [f"{'':24}" + "".join(f"{head:>20}" for head in heads)]
     for name, ways in matrix.ways.items():
         values = [*ways.values(), *matrix.errors[name].values()]
-        rows.append(f"{name:24}" + "".join(f"{_share(value):>18}" for value in values))
+        rows.append(f"{name:24}" + "".join(f"{_share(value):>20}" for value in values))
     return rows + [f"{name:42}{value:.2f}" for name, value in matrix.contours.items()]
 
 
@@ -56,7 +61,8 @@ def picture(matrix: Matrix) -> bytes:
     panel.imshow(np.clip(values, 0, 1), cmap="Oranges", vmin=0, vmax=1.2, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         panel.text(column, row, _share(value), ha="center", va="center", color="black", fontsize=9)
-    panel.set_xticks(range(len(MEASURES)), MEASURES, color=GRAY)
+    measures = [name.replace(" (", "\n(") for name in _measures(matrix)]
+    panel.set_xticks(range(len(measures)), measures, color=GRAY)
     panel.set_yticks(range(len(names)), names, color=GRAY)
     panel.xaxis.tick_top()
     panel.tick_params(length=0)
@@ -65,7 +71,7 @@ def picture(matrix: Matrix) -> bytes:
 
 def _section(name: str, matrix: Matrix, several: bool) -> str:
     errors = list(next(iter(matrix.errors.values()), {}))
-    heads = "".join(f'<th class="n">{escape(head)}</th>' for head in [*MEASURES, *errors])
+    heads = "".join(f'<th class="n">{escape(head)}</th>' for head in [*_measures(matrix), *errors])
     rows = "".join(_row(each, matrix) for each in matrix.ways)
     image = base64.b64encode(picture(matrix)).decode()
     contours = {key: f"{value:.2f}" for key, value in matrix.contours.items()}
@@ -73,22 +79,25 @@ def _section(name: str, matrix: Matrix, several: bool) -> str:
         (f"<h2>{escape(name)}</h2>" if several else "")
         + f'<figure><img alt="the matrix as colors" src="data:image/png;base64,{image}"></figure>'
         + f'<div class="wide"><table><thead><tr><th>swapped</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-        + "<h3>The target's contour in the source's rhythm</h3>"
-        + "<p>By the pitch converter, the source's own contour moved to the target's mean, and that mean; against the "
-        + f"target's along the alignment of the two recordings.</p>{facts_list(contours)}"
+        + (_CONTOURS + facts_list(contours) if contours else "")
     )
 
 
 def _row(name: str, matrix: Matrix) -> str:
     cells = ""
-    for measure, unit in zip(MEASURES, UNITS, strict=True):
-        distance = f"{matrix.distances[name][measure]:.3g} {unit}"
+    for measure in _measures(matrix):
+        distance = f"{matrix.distances[name][measure]:.3g} {MEASURES[measure.partition(' (')[0]]}"
         cells += (
-            f'<td class="n" data-head="{measure}">{_share(matrix.ways[name][measure])}<small>{distance}</small></td>'
+            f'<td class="n" data-head="{escape(measure)}">{_share(matrix.ways[name][measure])}'
+            f"<small>{distance}</small></td>"
         )
     for key, value in matrix.errors[name].items():
         cells += f'<td class="n" data-head="{escape(key)}">{_share(value, 3)}</td>'
     return f"<tr><th>{escape(name)}</th>{cells}</tr>"
+
+
+def _measures(matrix: Matrix) -> list[str]:
+    return list(next(iter(matrix.ways.values())))
 
 
 def _share(value: float, digits: int = 2) -> str:

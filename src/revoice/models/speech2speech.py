@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from revoice.data.read.batch import Batch
 from revoice.models.base import MODELS, ConversionModel, Requires, Sampler, require_frames
 from revoice.nn.collective import processes, summed
+from revoice.nn.precision import finest
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
 from revoice.nn.voice_code import VoiceCode, VoiceKind
 from revoice.settings import Depth, Flag, Frames, Natural, Width
@@ -156,7 +157,7 @@ class Speech2Speech(ConversionModel):
 
 def batch_deviation(x: Tensor) -> Tensor:
     """Standard deviation (of the population) of all values of all processes, a scalar."""
-    variance, mean = torch.var_mean(x.detach().double(), correction=0)
+    variance, mean = torch.var_mean(x.detach().to(finest(x.device)), correction=0)
     if processes() > 1:  # which have equally many values
         whole = summed(mean) / processes()
         variance = summed(variance + (mean - whole).square()) / processes()

@@ -130,7 +130,10 @@ class Voiceprint(Trainable):
         return {"named": right.sum() / known.sum().clamp(min=1)}
 
     def _cosines(self, batch: Batch) -> Tensor:
-        return self(self._features(batch)) @ F.normalize(self.speakers.float(), dim=-1).T
+        """(B, speakers) in float32: in bfloat16 what is near 1 is 1, where the angle has no gradient."""
+        found = self(self._features(batch))
+        with torch.autocast(found.device.type, enabled=False):
+            return found @ F.normalize(self.speakers.float(), dim=-1).T
 
     def _features(self, batch: Batch) -> Tensor:
         if batch.draws is None or batch.waveform is None or self.spec is None:

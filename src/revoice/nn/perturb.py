@@ -19,7 +19,7 @@ def perturbed(features: Tensor, amount: float, draws: Draws, stretch: float | No
         features: (B, F, T), standardized; rows ordered by frequency.
         amount: level and tilt move by up to 3 * amount standard deviations.
         draws: random numbers, one set per item.
-        stretch: bin k is read from k * s, s uniform in 1 +- stretch (edges repeat); None is `amount`.
+        stretch: bin k is read from k * s, s uniform in 1 +- stretch (edges repeat); None is `amount`, at most 1.
 
     Returns:
         (B, F, T).
@@ -27,7 +27,7 @@ def perturbed(features: Tensor, amount: float, draws: Draws, stretch: float | No
     batch, bins, frames = features.shape
     device = features.device
     longer, level, tilt = (draws.uniform("perturb", 3, device=device) * 2 - 1).unbind(1)
-    reach = amount if stretch is None else stretch
+    reach = min(amount, 1.0) if stretch is None else stretch
     position = (torch.arange(bins, device=device) * (1 + reach * longer[:, None])).clamp(max=bins - 1)
     low = position.long().clamp(max=max(bins - 2, 0))
     share = (position - low)[..., None].to(features.dtype)

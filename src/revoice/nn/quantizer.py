@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from revoice.errors import UserError
 from revoice.nn.collective import gathered, summed
 from revoice.nn.draws import Draws
-from revoice.settings import Count, Fraction, NotNegative, Whole, Width, settings
+from revoice.settings import Count, Fraction, NotNegative, Positive, Whole, Width, settings
 
 _LLOYD = 10  # rounds of k-means at the start
 
@@ -42,7 +42,7 @@ class QuantizerSize:
     groups: Count = 1
     learn: Literal["ema", "loss"] = "ema"
     decay: Fraction = 0.99
-    eps: NotNegative = 1e-5
+    eps: Positive = 1e-5
     init: Literal["kmeans", "uniform", "normal"] = "kmeans"
     metric: Literal["euclidean", "cosine"] = "euclidean"
     restart: NotNegative = 0.1
@@ -70,6 +70,9 @@ class Quantized:
 
 class Quantizer(nn.Module):
     """Replaces vectors by the nearest of K codes, in float32 whatever the precision of the step.
+
+    In training on CUDA the products of vectors and codes are those of TF32 (`torch.set_float32_matmul_precision`), with
+    10 bits of mantissa: of codes that are nearly equally far either may be taken.
 
     Each of G groups of D / G channels has K codes of its own: codebook and counts hold the groups' G K codes one
     after another. All that is counted is counted over all processes, so that every process keeps the same codebook.

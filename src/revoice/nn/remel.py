@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from revoice.audio.mel import mel_basis
+from revoice.audio.scale import per_neper
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.stft import analysis_window
 from revoice.errors import UserError
@@ -14,8 +15,9 @@ from revoice.errors import UserError
 
 def require_mels(spec: FeatureSpec, setting: str) -> None:
     """A `UserError` unless the features are logarithms of mel magnitudes, which can be turned into other mels."""
-    if not spec.mels or spec.scale != "log" or spec.power != 1 or spec.multiply != 1 or spec.add != 0:
-        raise UserError(f"{setting} needs features like mel_22k, natural logarithms of mel magnitudes")
+    changed = spec.reference != "absolute" or spec.top_db is not None or spec.clip is not None or spec.preemphasis
+    if not spec.mels or spec.power != 1 or per_neper(spec) is None or changed:
+        raise UserError(f"{setting} needs features like mel_22k or speechsplit_16k, logarithms of mel magnitudes")
 
 
 def remel(features: Tensor, spec: FeatureSpec, other: FeatureSpec) -> tuple[Tensor, Tensor]:
@@ -26,21 +28,25 @@ def remel(features: Tensor, spec: FeatureSpec, other: FeatureSpec) -> tuple[Tens
     rate = other.sample_rate / other.hop
     with torch.autocast(features.device.type, enabled=False):
         matrix = _matrix(spec, other, str(features.device))
-        power = torch.einsum("mf,bft->bmt", matrix, (2 * features.float()).exp())
+        magnitude = (features.float() - spec.add) / (per_neper(spec) or 1.0)
+        power = torch.einsum("mf,bft->bmt", matrix, (2 * magnitude).exp())
         frames = max(round(features.shape[-1] * spec.hop / spec.sample_rate * rate), 2)
-        return interpolated(power[:, :-1], frames, spec.sample_rate / (spec.hop * rate)), power[:, -1].mean(-1)
+        first = (other.frame_offset * spec.sample_rate / other.sample_rate - spec.frame_offset) / spec.hop
+        mels = interpolated(power[:, :-1], frames, spec.sample_rate / (spec.hop * rate), first)
+        return mels, power[:, -1].mean(-1)
 
 
-def interpolated(steps: Tensor, frames: int, per_frame: float) -> Tensor:
-    """Linear interpolation of (B, D, N) at the centers of frames, `per_frame` steps each -> (B, D, frames).
+def interpolated(steps: Tensor, frames: int, per_frame: float, first: float | None = None) -> Tensor:
+    """Linear interpolation of (B, D, N) at frames that are `per_frame` steps apart -> (B, D, frames).
 
-    Step n lies at n, frame t at (t + 1/2) per_frame; what lies behind the last step holds its value.
+    Step n lies at n, frame 0 at `first`, by default half of a frame; what lies outside of the steps holds their ends.
 
     >>> interpolated(torch.tensor([[[0.0, 1.0, 2.0]]]), 4, 0.5).tolist()
     [[[0.25, 0.75, 1.25, 1.75]]]
     """
     last = steps.shape[-1] - 1
-    at = ((torch.arange(frames, device=steps.device) + 0.5) * per_frame).clamp(max=last)
+    before = 0.5 if first is None else first / per_frame
+    at = ((torch.arange(frames, device=steps.device) + before) * per_frame).clamp(0, last)
     low = at.long().clamp(max=max(last - 1, 0))
     share = (at - low).to(steps.dtype)
     return torch.lerp(steps[..., low], steps[..., (low + 1).clamp(max=last)], share)
@@ -54,7 +60,7 @@ def _matrix(spec: FeatureSpec, other: FeatureSpec, device: str) -> Tensor:
         centers = (basis * _bins(spec)).sum(1) / basis.sum(1)
         spread = np.stack([np.interp(_bins(other), centers, row) for row in np.eye(len(centers))], axis=1)
         spread[_bins(other) > (spec.fmax or spec.sample_rate / 2)] = 0
-        energy = [float((analysis_window(s, torch.float64) ** 2).sum()) for s in (spec, other)]
+        energy = [float((analysis_window(s, torch.float64) ** 2).sum()) * s.gain**2 for s in (spec, other)]
         density = spread / basis.sum(1) ** 2 / energy[0]
         rows = np.concatenate([theirs @ density * energy[1], 2 * density.sum(0, keepdims=True) / other.n_fft])
         return torch.from_numpy(rows.astype(np.float32)).to(device)

@@ -11,6 +11,16 @@ from revoice.nn.remel import remel
 _LEAST_POWER = 10 ** (-30 / 10)  # of samples: the encoder is given nothing quieter
 
 
+def neighbors(items: int, device: torch.device) -> Tensor:
+    """Which item's voice each item (N,) of a batch is said in: pairs change places, an odd last one takes the first's.
+
+    >>> neighbors(5, torch.device("cpu")).tolist()
+    [1, 0, 3, 2, 0]
+    """
+    other = torch.arange(items, device=device) ^ 1
+    return other.masked_fill(other == items, 0)
+
+
 def voice_of(features: Tensor, spec: FeatureSpec) -> Tensor:
     """Speaker embeddings (B, 256), of length 1, of log-mel features (B, F, T)."""
     with torch.autocast(features.device.type, enabled=False):

@@ -59,7 +59,7 @@ class Objective:
         if losses.keys() != self.weights.keys():
             raise UserError(
                 f"loss weights {sorted(self.weights)} do not match the model's losses {sorted(losses)}: "
-                "set loss.NAME=..."
+                "set loss.NAME=..., or NAME among the losses of its turn where there is a schedule"
             )
 
     def of(self, losses: Mapping[str, Tensor], iteration: int) -> Tensor:

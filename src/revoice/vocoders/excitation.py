@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from revoice.audio.spec import FeatureSpec
+from revoice.nn.precision import EXACT
 
-EXACT = ("cpu", "cuda")  # devices that have float64; Apple's refuses it
 BREATH = 0.1  # noise under the pulses, relative to the noise of unvoiced frames
 
 

@@ -14,6 +14,7 @@ from revoice.audio.scale import to_log_magnitude
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
+from revoice.nn.precision import finest
 from revoice.settings import Depth, Flag, Frames, NotNegative, OddKernel, Positive, Seed, Width
 from revoice.trainable import MODEL, Play
 from revoice.vocoders.base import VOCODERS
@@ -211,7 +212,7 @@ class WaveGlow(NeuralVocoder):
 
 def _total(values: Tensor) -> Tensor:
     """Their sum in float64, where a device has that: what the loss is made of is far larger than the loss."""
-    return values.sum(dtype=None if values.device.type == "mps" else torch.float64)
+    return values.sum(dtype=finest(values.device))
 
 
 def _between(heard: Tensor, per: int, first: int, size: int) -> Tensor:

@@ -87,7 +87,7 @@ def look(converted: Audio, source: Audio, references: Sequence[Audio]) -> Values
 def silence(clip: Audio) -> float:
     """Share of frames of 20 ms whose level is under -60 dB of full scale.
 
-    >>> silence(Audio(np.concatenate([np.zeros(300), np.ones(100)]).astype(np.float32), 1000))
+    >>> silence(Audio(np.concatenate([np.zeros(1200), np.ones(400)]).astype(np.float32), 4000))
     0.75
     """
     size = max(1, round(_FRAME * clip.sample_rate))

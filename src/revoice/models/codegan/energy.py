@@ -34,6 +34,8 @@ def energy(features: Tensor, lengths: Tensor, steps: int) -> Tensor:
     loud = torch.logsumexp(2 * features.float(), dim=1).masked_fill(~there, -torch.inf)  # log power
     level = torch.logsumexp(loud, dim=1, keepdim=True) - lengths[:, None].to(loud).log()
     above = (0.5 * (loud - level)).clamp(min=-QUIET)
+    places = torch.arange(frames, device=features.device)
+    above = above.gather(1, torch.minimum(places, (lengths - 1).clamp(min=0)[:, None]))
     return F.avg_pool1d(fitted(above[:, None], steps * EVERY), EVERY).transpose(1, 2) / SPREAD
 
 

@@ -15,6 +15,18 @@ def centered(features: Tensor, lengths: Tensor, every: int) -> Tensor:
     return F.avg_pool1d((features - mean) * there, every, ceil_mode=True)
 
 
+def again(codes: Tensor, steps: Tensor) -> Tensor:
+    """Codes (B, C, N) of which so many `steps` (B,) are there, said again and again behind them.
+
+    What is compared over time then knows nothing of how much of a crop is filled up.
+
+    >>> again(torch.tensor([[[1, 2, 0, 0, 0]]]), torch.tensor([2])).tolist()
+    [[[1, 2, 1, 2, 1]]]
+    """
+    places = torch.arange(codes.shape[2], device=codes.device) % steps.clamp(min=1)[:, None]
+    return codes.gather(2, places[:, None].expand_as(codes))
+
+
 def deviations(codes: Tensor, there: Tensor, together: bool) -> Tensor:
     """Deviation over time of each code (C,) of (B, C, N), of all processes if they are at it `together`."""
     codes = whole(codes)

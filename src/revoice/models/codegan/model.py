@@ -21,7 +21,7 @@ from revoice.errors import UserError, choices
 from revoice.models.base import MODELS, Controls, ConversionModel, Strength
 from revoice.models.codegan.coder import Codes, stood_on
 from revoice.models.codegan.energy import EVERY, as_loud, energy, gain, require_log
-from revoice.models.codegan.losses import centered, deviations, shift_apart, statistics, summary, whole
+from revoice.models.codegan.losses import again, centered, deviations, shift_apart, statistics, summary, whole
 from revoice.models.codegan.networks import CodeGenerator, GeneratorSize, averaged, held
 from revoice.nn.align import followed
 from revoice.nn.conv import fitted
@@ -164,7 +164,7 @@ class CodeGAN(ConversionModel):
         """Codes rewritten to emotions that are drawn; in validation each to the next one of the table."""
         assert batch.emotion is not None
         with torch.no_grad():
-            real = self.sequence(self._codes(batch))
+            real = self._heard(batch)
         own, shares = batch.emotion, self.shares.to(real)
         if batch.draws is None:
             wanted = (own + 1) % len(self.emotions)
@@ -196,7 +196,7 @@ class CodeGAN(ConversionModel):
         rewritten to an emotion that nobody in the batch speaks with could only be compared with another one.
         """
         assert batch.emotion is not None
-        real, count = self.sequence(self._codes(batch)), len(self.emotions)
+        real, count = self._heard(batch), len(self.emotions)
         wanted = torch.cat([(batch.emotion + i) % count for i in range(1, count)])
         fake = self.generator(real.repeat(count - 1, 1, 1), wanted)
         return {"distance": energy_distance_by(summary(fake), wanted, summary(real), batch.emotion, count)}
@@ -269,7 +269,7 @@ class CodeGAN(ConversionModel):
             every = self._every
             heard = fitted(centered(batch.features, batch.lengths, every), real.shape[2])
             said = fitted(centered(other, lengths, every), theirs.shape[2])
-            counts = ((each + every - 1) // every for each in (batch.lengths, lengths))
+            counts = (self._steps(each) for each in (batch.lengths, lengths))
             path = followed(heard, said, *counts)  # (B, N)
             true = theirs.gather(2, path[:, None].expand(-1, real.shape[1], -1))
             there = torch.arange(real.shape[2], device=real.device) * every < batch.lengths[:, None]  # (B, N)
@@ -330,6 +330,15 @@ class CodeGAN(ConversionModel):
     def set_pitch(self, statistics: Tensor, fresh: bool) -> None:
         """Remember the pitch of the training speakers (speakers, 2), who are not those of the model of the codes."""
         self._pitch = statistics
+
+    def _heard(self, batch: Batch) -> Tensor:
+        """What is rewritten (B, C, N) of crops; where codes are added to, a shorter clip is said again."""
+        codes = self.sequence(self._codes(batch))
+        return again(codes, self._steps(batch.lengths)) if self.generator.residual else codes
+
+    def _steps(self, lengths: Tensor) -> Tensor:
+        """How many steps of a sequence so many frames have."""
+        return (lengths + self._every - 1) // self._every
 
     def _codes(self, batch: Batch) -> SpeechCodes:
         assert self.coder is not None, "model.codes.ckpt is asked for before training"

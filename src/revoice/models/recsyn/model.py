@@ -30,7 +30,7 @@ from revoice.nn.degrade import degraded
 from revoice.nn.masked import masked_l1
 from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
-from revoice.nn.voice_match import voice_mismatch
+from revoice.nn.voice_match import neighbors, voice_mismatch
 from revoice.settings import Count, Flag, Frames, Place, Width
 
 SHORTEST = 16  # frames; statistics over time need some
@@ -131,7 +131,7 @@ class RecSyn(Coder):
         """Every code said in the voice of its neighbor in the batch, at that one's pitch: whose voice, which words?"""
         assert batch.f0 is not None and batch.embedding is not None
         assert self.spec is not None, "set_features comes before training"
-        other = (torch.arange(len(batch), device=code.device) ^ 1).clamp(max=len(batch) - 1)  # 1 0 3 2 ...
+        other = neighbors(len(batch), code.device)
         level = _levels(batch.f0)
         f0 = batch.f0 * (level[other] - level).exp()[:, None]
         features = self.standardizer.inverse(self.decoder(code, f0, voice[other]).float())

@@ -33,6 +33,11 @@ class ContourCoder(Coder):
         self.register_buffer("speaker_statistics", -torch.ones(max(n_speakers, 1), 2))
         self.register_buffer("corpus_statistics", torch.tensor([5.0, 0.3]))
 
+    @property
+    def knows_levels(self) -> bool:
+        """Whether any voice's was ever told: not to an imported network, whose table is of somebody else's voices."""
+        return bool((self.speaker_statistics[:, 1] >= 0).any())
+
     def statistics(self, batch: Batch) -> Tensor:
         """Mean and deviation (B, 2) of log-f0 that contours are told in."""
         return self.of_corpus(len(batch)) if self.relative == "corpus" else self.of_voice(batch)

@@ -5,6 +5,7 @@ time, so rhythm can only come from the rhythm encoder; that one is too narrow fo
 """
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -22,10 +23,13 @@ from revoice.models.speechsplit.swap import SpeechSplitControls, Swap
 from revoice.nn.adain import instance_norm
 from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
 from revoice.nn.draws import Draws
+from revoice.nn.masked import masked_l1
 from revoice.nn.pitch_classes import UNTOLD, UNVOICED, classes, normalized, one_hot
 from revoice.nn.random_resampling import LONGEST, drawn
+from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.nn.voice_code import EMBEDDING, VoiceKind
+from revoice.nn.voice_match import neighbors, voice_mismatch
 from revoice.settings import Count, Frames, Natural, Place, Width
 from revoice.trainable import Play
 
@@ -51,7 +55,8 @@ class SpeechSplit(ContourCoder):
         voice: "embedding" (Resemblyzer's; any voice) or "speaker" (one-hot, as published).
         relative: whose mean and deviation of pitch a contour is told in: "speaker", each voice's own, as published, so
             that the voice sets the level; or "corpus", those of all training speakers, so that the contour does.
-        frames: longest training crop.  shortest: shortest one; each is of a random length between.
+        frames: longest training crop.  shortest: shortest one; each is of a random length between, but G's are as long
+            as they can be where nothing is resampled.
         resample: what is resampled in time so that G finds the timing in the rhythm code alone: "everything", as
             published, is what is heard and what comes out of every convolution; "heard"; or "nothing", so that content
             keeps its timing and rhythm is exchanged by alignment (control `timing`). P always hears all resampled.
@@ -59,6 +64,10 @@ class SpeechSplit(ContourCoder):
         content: of a recognizer's encoder that the content encoder hears in place of the mel, see `RecSyn`; None: the
             mel, as published.  content_from: checkpoint that it comes from; only looked at where training starts.
         lacks: a part that was never trained, as in a published file of the other one alone; "" for none.
+        match: one in so many crops is also said in the voice of another item, at the level of its pitch; 0: none. The
+            loss `voice` asks the speaker encoder whether it sounds like that one, and not like its own; the loss
+            `words` asks the content encoder whether it says the same. Judges that are these encoders flatter such a
+            model.
         sampler: "by_speaker" (published) or "uniform".
     """
 
@@ -66,7 +75,7 @@ class SpeechSplit(ContourCoder):
     alone = True
     preset = "speechsplit_16k"
     stands_on: tuple[str, ...] = ("resemblyzer",)
-    may_change = ("frames", "shortest", "padded", "resample", "lacks", "sampler")
+    may_change = ("frames", "shortest", "padded", "resample", "lacks", "match", "sampler")
     measured = MEASURED
 
     def __init__(
@@ -88,14 +97,17 @@ class SpeechSplit(ContourCoder):
         content: EncoderSettings | None = None,
         content_from: Place | None = None,
         lacks: Literal["", "generator", "pitch"] = "",
+        match: Natural = 0,
         sampler: Sampler = "by_speaker",
     ) -> None:
         super().__init__(n_speakers or 0)
         sizes = encoders or Encoders()
         self.steps = math.lcm(*(each.every for each in (sizes.content, sizes.rhythm, sizes.pitch)))
         self.frames, self.shortest, self.padded = frames, shortest, padded
-        self._check(voice, n_speakers)
+        self.match = match
+        self.spec: FeatureSpec | None = None
         self.voice, self.relative, self.resample, self.untrained = voice, relative, resample, lacks
+        self._check(voice, n_speakers, content)
         self.target = "speaker" if voice == "speaker" else "clips"
         self.content = RecognizedContent(encoder(content), sample_rate, hop) if content else None
         if self.content is not None:
@@ -120,7 +132,7 @@ class SpeechSplit(ContourCoder):
         )
         self.width = width
 
-    def _check(self, voice: str, n_speakers: int | None) -> None:
+    def _check(self, voice: str, n_speakers: int | None, content: object) -> None:
         if self.padded % self.steps or self.padded < self.frames:
             raise UserError(
                 f"model.padded={self.padded}: expected a multiple of {self.steps} frames, {self.frames} at least"
@@ -128,6 +140,12 @@ class SpeechSplit(ContourCoder):
         if not LONGEST < self.shortest <= self.frames:
             raise UserError(f"model.shortest={self.shortest}: expected {LONGEST + 1} to {self.frames} frames")
         require_frames(LONGEST + 1, frames=self.frames)
+        if self.match and voice != "embedding":
+            raise UserError("model.match asks whether the voice is heard: take model.voice=embedding")
+        if self.match and self.resample != "nothing":
+            raise UserError("model.match takes content that keeps its timing: model.resample=nothing")
+        if self.match and content is None:
+            raise UserError("model.match asks a recognizer what is said: name one with model.content_from")
         if voice == "speaker" and not n_speakers:
             raise UserError("model.voice=speaker needs n_speakers: the number of training speakers")
 
@@ -136,8 +154,8 @@ class SpeechSplit(ContourCoder):
         return {GENERATOR: self.generator, PITCH: self.converter}
 
     def play(self, batch: Batch, part: str = GENERATOR) -> Play:
-        """G: `reconstruction`, and the mel that it made.  P: `crossentropy`."""
-        lengths = self._lengths(batch)
+        """G: `reconstruction`, with `match` `voice` and `words`, and the mel that it made.  P: `crossentropy`."""
+        lengths = self._lengths(batch) if part == PITCH or self.resample != "nothing" else batch.lengths
         mel, contour = self.mel(batch.features, lengths), self._contour(batch, lengths)
         if part == PITCH:
             squeezed = self._resampled(contour[:, None], lengths, batch.draws, "p")[:, 0]
@@ -149,8 +167,29 @@ class SpeechSplit(ContourCoder):
         inside = self._matrices(mel, batch.draws, "g") if self.resample == "everything" else []
         codes = self.generator.encode(heard[:, :-1], one_hot(classes(heard[:, -1])), mel, inside)
         made = self.generator.decode(codes, self.told(batch))
+        judged = self._judged(batch, codes) if self.match else {}
         with torch.autocast(mel.device.type, enabled=False):
-            return Play({"reconstruction": F.mse_loss(made.float(), mel)}, fake=made, real=mel)
+            return Play({"reconstruction": F.mse_loss(made.float(), mel), **judged}, fake=made, real=mel)
+
+    def _judged(self, batch: Batch, codes: SpeechCodes) -> dict[str, Tensor]:
+        """One in `match` clips in the voice of its neighbor, at the level of its pitch: whose voice, which words?"""
+        assert batch.embedding is not None and batch.content is not None and batch.f0 is not None
+        assert self.content is not None and self.spec is not None, "set_features comes before training"
+        some, other = slice(None, None, self.match), neighbors(len(batch), batch.lengths.device)
+        theirs, told = batch.embedding[other][some], self.told(batch)[other][some]
+        pitch = codes.pitch[some]
+        if self.relative == "corpus":  # else G would learn to tell the level by the voice, which is judged by both
+            level = self.of_voice(batch)[:, 0]
+            f0 = batch.f0 * (level[other] - level).exp()[:, None]
+            moved = self._contour(replace(batch, f0=f0), batch.lengths)[some]
+            pitch = self.generator.pitch(one_hot(classes(moved)))
+        codes = replace(codes, content=codes.content[some], rhythm=codes.rhythm[some], pitch=pitch)
+        features = self.generator.decode(codes, told)[..., : batch.features.shape[-1]].float().clamp(0, 1)
+        said, wanted = self.content.of_mels(features, self.spec), batch.content[some].float()
+        return {
+            "voice": voice_mismatch(features, theirs, batch.embedding[some], self.spec),
+            "words": masked_l1(instance_norm(said), instance_norm(wanted), batch.lengths[some]),
+        }
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Those of both parts."""
@@ -208,17 +247,31 @@ class SpeechSplit(ContourCoder):
         return Swap(self, source, targets, controls).features()
 
     @torch.no_grad()
-    def pitch(self, source: Batch, targets: list[Batch], controls: SpeechSplitControls) -> Tensor:
-        """Its contours (B, T) in Hz."""
-        return Swap(self, source, targets, controls).f0()
+    def pitch(self, source: Batch, targets: list[Batch], controls: SpeechSplitControls) -> Tensor | None:
+        """Its contours (B, T) in Hz; None where the pitch is left out, or nobody knows the level of the voice's."""
+        swap = Swap(self, source, targets, controls)
+        return None if "pitch" in controls.without or not swap.tells_level else swap.f0()
 
     def tempo(self, frames: int, targets: list[Batch], controls: SpeechSplitControls) -> float:
         """That of the target's length to the source's where its rhythm is taken, and slower for a lower rate."""
         said = targets[0].features.shape[-1] if targets and "rhythm" in controls.aspects else frames
         return max(1, round(said / controls.rate)) / frames
 
+    def aligns(self, controls: SpeechSplitControls) -> bool:
+        """Whether two clips are brought together frame by frame, in place of by codes."""
+        if controls.timing == "auto":
+            return self.resample == "nothing" or self.untrained == PITCH
+        return controls.timing == "aligned"
+
     def check_controls(self, controls: SpeechSplitControls) -> None:
-        """Refuse a level that cannot be taken alone."""
+        """Refuse a level that cannot be taken alone, a rhythm that codes do not tell, and a row of no table."""
+        if controls.speaker is not None and self.voice != "speaker":
+            raise UserError(f"speaker={controls.speaker}: this {self.name} has no table of speakers: leave it out")
+        if self.resample == "nothing" and "rhythm" in controls.aspects and not self.aligns(controls):
+            raise UserError(
+                "timing=codes: in this model content keeps its timing, which no rhythm code changes: expected "
+                "timing=aligned"
+            )
         if self.relative == "speaker" and "level" in controls.aspects and "timbre" not in controls.aspects:
             raise UserError(
                 f"aspects=[{','.join(controls.aspects)}]: this {self.name} is told pitch relative to each voice, so "
@@ -231,6 +284,9 @@ class SpeechSplit(ContourCoder):
 
     def set_features(self, spec: FeatureSpec) -> None:
         """Refuse features that are not decibels of mels about between 0 (silence) and 1 (full scale)."""
+        if self.match:
+            require_mels(spec, "model.match")
+        self.spec = spec
         if spec.scale != "db" or not spec.mels or abs(spec.silence) > _OFF or abs(spec.add - 1) > _OFF:
             raise UserError("model=speechsplit takes mels in decibels, scaled to 0..1: features=speechsplit_16k")
 

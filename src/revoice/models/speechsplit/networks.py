@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from revoice.errors import UserError
-from revoice.nn.convnext import ConvNeXtBlock
+from revoice.nn.convnext import ConvNeXtBlock, Film, films_of
 from revoice.nn.pitch_classes import STEPS
 from revoice.nn.speech_codes import SpeechCodes
-from revoice.settings import Count, Depth, Fraction, Width, settings
+from revoice.settings import Count, Depth, Flag, Fraction, Width, settings
 
 GROUP = 16  # channels of a group that is normalized together
 
@@ -60,11 +60,20 @@ class DecoderSize:
             further than some 100 frames: for content that keeps its timing.
         hidden: width of the LSTM in each direction, or of the ConvNeXt blocks.
         layers: how many.
+        film: tell every block who speaks by factors and offsets of its channels (FiLM, arXiv:1709.07871), beside what
+            goes in; of a convolutional G alone.
     """
 
     kind: Literal["lstm", "convolutional"] = "lstm"
     hidden: Width = 512
     layers: Depth = 3
+    film: Flag = False
+
+    def __post_init__(self) -> None:
+        if self.film and self.kind != "convolutional":
+            raise UserError(
+                "model.decoder.film=true: an LSTM has no blocks to tell: take model.decoder.kind=convolutional"
+            )
 
 
 class Encoder(nn.Module):
@@ -101,28 +110,40 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A bidirectional LSTM, or convolutions, over codes held for as many frames as they stand for; a linear layer."""
+    """A bidirectional LSTM, or convolutions, over codes held for as many frames as they stand for; a linear layer.
 
-    def __init__(self, channels: int, out: int, size: DecoderSize) -> None:
+    Args:
+        channels: C of what goes in.  out: of what comes out.  size: `DecoderSize`.
+        voice: width of what tells every block the voice, if `size.film`.
+    """
+
+    def __init__(self, channels: int, out: int, size: DecoderSize, voice: int = 0) -> None:
         super().__init__()
+        told = size.hidden if size.film else 0
         if size.kind == "lstm":
             self.lstm = nn.LSTM(channels, size.hidden, size.layers, batch_first=True, bidirectional=True)
         else:
             dilations = [2 ** (i % 3) for i in range(size.layers)]
             self.first = nn.Conv1d(channels, size.hidden, 7, padding=3)
-            self.blocks = nn.ModuleList(ConvNeXtBlock(size.hidden, 3 * size.hidden, 7, d) for d in dilations)
+            self.blocks = nn.ModuleList(ConvNeXtBlock(size.hidden, 3 * size.hidden, 7, d, told) for d in dilations)
             self.norm = nn.LayerNorm(size.hidden)
+        self.voice = (
+            nn.Sequential(nn.Linear(voice, told), nn.GELU(), nn.Linear(told, told), nn.GELU()) if told else None
+        )
         self.kind = size.kind
         self.out = nn.Linear(2 * size.hidden if size.kind == "lstm" else size.hidden, out)
         nn.init.xavier_uniform_(self.out.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, out, T)."""
+    def forward(self, x: Tensor, voice: Tensor | None = None) -> Tensor:
+        """(B, T, C), what tells the voice (B, D), of length 1 -> (B, out, T)."""
         if self.kind == "lstm":
             return self.out(self.lstm(x)[0]).transpose(1, 2)
         h = self.first(x.transpose(1, 2))
-        for block in self.blocks:
-            h = block(h)
+        films: list[Film] | list[None] = [None] * len(self.blocks)
+        if self.voice is not None and voice is not None:
+            films = films_of(self.blocks, self.voice(voice * voice.shape[1] ** 0.5))
+        for block, film in zip(self.blocks, films, strict=True):
+            h = block(h, film)
         return self.out(self.norm(h.transpose(1, 2))).transpose(1, 2)
 
 
@@ -143,7 +164,7 @@ class Generator(nn.Module):
         self.content, self.rhythm = Encoder(heard, content), Encoder(features, rhythm)
         self.pitch = Encoder(STEPS + 1, pitch)
         width = self.content.width + self.rhythm.width + self.pitch.width + voice
-        self.decoder = Decoder(width, features, decoder)
+        self.decoder = Decoder(width, features, decoder, voice)
 
     def encode(
         self, heard: Tensor, f0: Tensor, mel: Tensor, resamplings: Sequence[Tensor] = (), frames: int | None = None
@@ -167,7 +188,7 @@ class Generator(nn.Module):
         held = [hold(code, encoder.every) for code, encoder in pairs]
         frames = min(each.shape[1] for each in held)
         told = voice[:, None].expand(-1, frames, -1).to(held[0].dtype)
-        return self.decoder(torch.cat([*(each[:, :frames] for each in held), told], dim=2))
+        return self.decoder(torch.cat([*(each[:, :frames] for each in held), told], dim=2), voice)
 
 
 class PitchConverter(nn.Module):
@@ -175,6 +196,8 @@ class PitchConverter(nn.Module):
 
     def __init__(self, features: int, rhythm: EncoderSize, pitch: EncoderSize, decoder: DecoderSize) -> None:
         super().__init__()
+        if decoder.film:
+            raise UserError("model.converter.film=true: the pitch converter is told no voice: leave it out")
         self.rhythm, self.pitch = Encoder(features, rhythm), Encoder(STEPS + 1, pitch)
         self.decoder = Decoder(self.rhythm.width + self.pitch.width, STEPS + 1, decoder)
 

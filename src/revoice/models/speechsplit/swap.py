@@ -38,8 +38,8 @@ class SpeechSplitControls(Controls):
             without a target, of the source.
         rate: of speaking, 1.2 is a fifth faster.
         timing: how two clips that say the same are brought together where rhythm or pitch is the target's: "codes", as
-            published, by what the rhythm encoder hears; or "aligned", frame by frame by what is said in them (dynamic
-            time warping), which keeps more words.
+            published, by what the rhythm encoder hears; "aligned", frame by frame by what is said in them (dynamic
+            time warping), which keeps more words; or "auto", by codes unless the content keeps its timing.
         without: encoders that hear nothing, to find out what they carry.
         speaker: row of the source's voice in a table of speakers, for what keeps its timbre.
     """
@@ -49,7 +49,7 @@ class SpeechSplitControls(Controls):
     pitch_range: PitchRange = 1.0
     tone: Share = 1.0
     rate: Annotated[Number, Field(ge=0.25, le=4)] = 1.0
-    timing: Literal["codes", "aligned"] = "codes"
+    timing: Literal["auto", "codes", "aligned"] = "auto"
     without: Encoded = ()
     speaker: Natural | None = None
 
@@ -76,7 +76,7 @@ class Swap:
         self, model: "SpeechSplit", source: Batch, targets: list[Batch], controls: SpeechSplitControls
     ) -> None:
         self.model, self.source, self.targets, self.controls = model, source, targets, controls
-        self.aspects, self.aligned = set(controls.aspects), controls.timing == "aligned"
+        self.aspects, self.aligned = set(controls.aspects), model.aligns(controls)
         timed = self.aspects & {"rhythm", "pitch"}
         if not targets:  # the source's own voice, moved by the other controls
             self.aspects = set()
@@ -121,12 +121,20 @@ class Swap:
             frames=rhythm.shape[-1],
         )
 
+    @property
+    def tells_level(self) -> bool:
+        """Whether the level of the voice's pitch is known: neither a clip nor statistics of training may tell it."""
+        if self.model.relative == "corpus" or "timbre" not in self.aspects or self.model.knows_levels:
+            return True
+        return any(bool(self.model.known_pitch(clip).isfinite().all()) for clip in self.targets)
+
     def f0(self) -> Tensor:
         """Contours (B, T) in Hz of what `features` returns."""
         if "rhythm" not in self.aspects:
             return self.contour
         if "pitch" in self.aspects:  # both are of one clip
-            return self._moved(self._said_by(self._stretched(self.targets[0].f0))).expand(len(self.source), -1)
+            theirs = self._stretched(self.targets[0].f0).expand(len(self.source), -1)
+            return self._moved(self._said_by(theirs))
         if self.aligned:
             return picked(self.contour[:, None], self._matched(rhythm=True))[:, 0]
         return self._retimed(self._mel(self.targets[0]), self.contour, self.told_in)
@@ -196,8 +204,7 @@ class Swap:
         """The target's contours (., T) in Hz, of the same place within the pitch of the voice that speaks."""
         if self.model.relative == "corpus":
             return f0
-        count = len(f0)
-        return _told_as(f0, self.model.of_voice(self.targets[0]).expand(count, -1), self.told_in[:count])
+        return _told_as(f0, self.model.of_voice(self.targets[0]).expand(len(f0), -1), self.told_in)
 
     def _retimed(self, mel: Tensor, f0: Tensor, heard_in: Tensor) -> Tensor:
         """A contour (., S) in Hz in the rhythm of mels (., F, T), by the pitch converter; told for who speaks.
