@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import (
@@ -24,8 +25,11 @@ from revoice.nn.adain_decoder import LONGEST_HOP, Decoder, DecoderSize, spread_u
 from revoice.nn.conv import fitted
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import Perturb, perturbed
+from revoice.nn.pitch import at_levels_of
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
+from revoice.nn.remel import require_mels
 from revoice.nn.voice_code import VoiceCode, VoiceKind
+from revoice.nn.voice_match import judged_by_default, neighbors
 from revoice.nn.vq_encoder import VQEncoder, VQEncoderSize
 from revoice.settings import Fraction, Frames, Natural, Width
 
@@ -46,13 +50,15 @@ class VQVAE(ConversionModel):
         encoder: `VQEncoderSize`.  quantizer: `QuantizerSize`.  decoder: `DecoderSize` settings.
         voice: "embedding" (any voice, by Resemblyzer) or "speaker" (a table).  voice_dim: of its code.
         perturb, stretch: see `AdaINVC`.
-        frames: training crop, a multiple of the hop.
+        frames: training crop, a multiple of the hop.  match: see `AdaINVC`.
         sampler: "uniform" over utterances or "by_speaker".
     """
 
     Controls = TonedControls
     adapts = ("decoder",)
     grows_from = "zerospeech"
+    stands_on: tuple[str, ...] = ()
+    may_change = ("match",)
 
     def __init__(
         self,
@@ -67,6 +73,7 @@ class VQVAE(ConversionModel):
         perturb: Perturb = 0.0,
         stretch: Fraction | None = None,
         frames: Frames = 128,
+        match: Natural = 0,
         sampler: Sampler = "uniform",
     ) -> None:
         super().__init__()
@@ -84,8 +91,13 @@ class VQVAE(ConversionModel):
         require_frames(self.shortest, frames=frames)
         self.voice = VoiceCode(voice, voice_dim, n_speakers)
         self.target = "speaker" if voice == "speaker" else "clips"
-        fields = ("features", *(("f0",) if size.pitch_bins else ()), *self.voice.fields)
-        self.requires = Requires(fields=fields, frames=frames, minimum=self.shortest, sampler=sampler)
+        heard = ("features", *(("f0",) if size.pitch_bins else ()), *self.voice.fields)
+        self.match = match
+        self.spec: FeatureSpec | None = None
+        if match:
+            self.stands_on = ("whisper", "resemblyzer")
+        fields = (*heard, *(("embedding",) if match and "embedding" not in heard else ()))
+        self.requires = Requires(fields=fields, analysis=heard, frames=frames, minimum=self.shortest, sampler=sampler)
         self.standardizer = Standardizer(n_features)
         self.quantizer = Quantizer(codes)
         self.decoder = Decoder(n_features, codes.dim, size, upsample, norm_first=True)
@@ -112,12 +124,24 @@ class VQVAE(ConversionModel):
         if batch.draws is not None and self.perturb:
             heard = perturbed(x, self.perturb, batch.draws, self.stretch)
         codes = self.encode(heard, batch)
-        y = self.decode(codes.values, self.voice(getattr(batch, self.voice.kind)), batch.f0)[..., : x.shape[-1]]
+        voice = self.voice(getattr(batch, self.voice.kind))
+        y = self.decode(codes.values, voice, batch.f0)[..., : x.shape[-1]]
+        judged = self._judged(codes.values, voice, batch) if self.match else {}
         with torch.autocast(x.device.type, enabled=False):
             return {
                 "reconstruction": masked_l1(y.float(), x, batch.lengths),
                 "codebook": codes.codebook, "commitment": codes.commitment, "perplexity": codes.perplexity.detach(),
+                **judged,
             }  # fmt: skip
+
+    def _judged(self, values: Tensor, voice: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """One in `match` crops in the voice of its neighbor, at the level of its pitch: whose voice, which words?"""
+        assert batch.embedding is not None and self.spec is not None, "set_features comes before training"
+        some, other = slice(None, None, self.match), neighbors(len(batch), values.device)
+        f0 = None if batch.f0 is None else at_levels_of(batch.f0, other)[some]
+        y = self.decode(values[some], voice[other][some], f0)[..., : batch.features.shape[-1]]
+        said = self.standardizer.inverse(y.float())
+        return judged_by_default(said, batch.features, batch.lengths, batch.embedding, self.match, self.spec)
 
     @torch.no_grad()
     def convert(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor:
@@ -134,6 +158,12 @@ class VQVAE(ConversionModel):
     def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
         """The sources' contours (B, T) as the controls say; None if the decoder is not told the pitch."""
         return self.steered_pitch(source, targets, controls)
+
+    def set_features(self, spec: FeatureSpec) -> None:
+        """Remember what the features are, for the losses that listen to them."""
+        if self.match:
+            require_mels(spec, "model.match")
+        self.spec = spec
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

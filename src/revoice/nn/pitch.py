@@ -64,6 +64,19 @@ def log_spread(f0: Tensor) -> Tensor:
     return log.std(correction=0) if len(log) else log.new_tensor(math.nan)
 
 
+def at_levels_of(f0: Tensor, other: Tensor) -> Tensor:
+    """Contours f0 (B, T) in Hz, each at the mean log-f0 of another one, `other` (B,); 150 Hz where nothing is voiced.
+
+    >>> at_levels_of(torch.tensor([[100.0, 0.0], [200.0, 200.0]]), torch.tensor([1, 0])).round().tolist()
+    [[200.0, 0.0], [100.0, 100.0]]
+    """
+    voiced = f0 > 0
+    count = voiced.sum(1)
+    level = (voiced * f0.clamp(min=1).log()).sum(1) / count.clamp(min=1)
+    level = level.masked_fill(count == 0, math.log(150.0))
+    return moved(f0, level[other] - level)
+
+
 def moved(f0: Tensor, by: Tensor | float) -> Tensor:
     """f0 (..., T) in Hz moved by `by` (...) nepers (log 2 is an octave up); unvoiced frames stay 0.
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.adain_vc.encoders import Content, ContentEncoder, EncoderSize, SpeakerEncoder
@@ -24,7 +25,10 @@ from revoice.nn.adain import styles_from
 from revoice.nn.adain_decoder import Decoder, DecoderSize, spread_upsampling
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import Perturb, perturbed
-from revoice.settings import Fraction, Frames, FramesOrNone, Width
+from revoice.nn.pitch import at_levels_of
+from revoice.nn.remel import require_mels
+from revoice.nn.voice_match import judged_by_default, neighbors
+from revoice.settings import Fraction, Frames, FramesOrNone, Natural, Width
 
 
 @MODELS.register("adain_vc")
@@ -50,12 +54,18 @@ class AdaINVC(ConversionModel):
         minimum: shorter utterances are left out, others padded to the crop; None is as few as the network takes.
         reference_frames: 0 trains the speaker encoder on the crop itself, as published; more takes that many frames of
             *another* utterance of the speaker, which keeps content out of the speaker code.
+        match: one in so many crops is also said in the voice of another item, at the level of its pitch; 0: none, as
+            published. The loss `voice` asks Resemblyzer whether it sounds like that one, and not like its own; the loss
+            `words` asks what the converter that ships hears with whether it says the same. Neither is needed later, but
+            judges that are these encoders flatter such a model.
         sampler: "uniform" over utterances or "by_speaker".
     """
 
     target = "clips"
     Controls = TonedControls
     adapts = ("decoder",)
+    stands_on: tuple[str, ...] = ()
+    may_change = ("match",)
 
     def __init__(
         self,
@@ -71,6 +81,7 @@ class AdaINVC(ConversionModel):
         frames: Frames = 128,
         minimum: FramesOrNone | None = None,
         reference_frames: FramesOrNone = 0,
+        match: Natural = 0,
         sampler: Sampler = "uniform",
     ) -> None:
         super().__init__()
@@ -87,8 +98,14 @@ class AdaINVC(ConversionModel):
         reach = max(each.kernel // 2 + 1 for each in (*encoders, size))
         self.shortest = max(self.shortest, self.shortest // 3 * reach, *(each.bank // 2 + 1 for each in encoders))
         require_frames(self.shortest, frames=frames, reference_frames=reference_frames)
+        self.match = match
+        self.spec: FeatureSpec | None = None
+        heard = ("features", "f0") if size.pitch_bins else ("features",)
+        if match:
+            self.stands_on = ("whisper", "resemblyzer")
         self.requires = Requires(
-            fields=("features", "f0") if size.pitch_bins else ("features",),
+            fields=(*heard, *(("embedding",) if match else ())),
+            analysis=heard,
             frames=frames,
             minimum=minimum or self.shortest,
             sampler=sampler,
@@ -134,11 +151,22 @@ class AdaINVC(ConversionModel):
             noise = batch.draws.normal("content", *z.shape[1:], device=z.device)
             z = z + torch.exp(content.log_variance / 2) * noise
         y = self.decode(z, styles, batch.f0)[..., : x.shape[-1]]
+        judged = self._judged(z, styles, batch) if self.match else {}
         with torch.autocast(x.device.type, enabled=False):
             return {
                 "reconstruction": masked_l1(y.float(), x, batch.lengths),
                 "kl": kl_to_standard_normal(content.mean.float(), content.log_variance.float()),
+                **judged,
             }
+
+    def _judged(self, z: Tensor, styles: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """One in `match` crops in the voice of its neighbor, at the level of its pitch: whose voice, which words?"""
+        assert batch.embedding is not None and self.spec is not None, "set_features comes before training"
+        some, other = slice(None, None, self.match), neighbors(len(batch), z.device)
+        f0 = None if batch.f0 is None else at_levels_of(batch.f0, other)[some]
+        y = self.decode(z[some], styles[:, :, other][:, :, some], f0)[..., : batch.features.shape[-1]]
+        said = self.standardizer.inverse(y.float())
+        return judged_by_default(said, batch.features, batch.lengths, batch.embedding, self.match, self.spec)
 
     def _hear(self, x: Tensor, reference: Tensor) -> tuple[Content, Tensor]:
         """The code of what is heard (B, F, T) and the styles of the reference.
@@ -164,6 +192,12 @@ class AdaINVC(ConversionModel):
     def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
         """The sources' contours (B, T) as the controls say; None if the decoder is not told the pitch."""
         return self.steered_pitch(source, targets, controls)
+
+    def set_features(self, spec: FeatureSpec) -> None:
+        """Remember what the features are, for the losses that listen to them."""
+        if self.match:
+            require_mels(spec, "model.match")
+        self.spec = spec
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

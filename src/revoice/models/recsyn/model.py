@@ -4,8 +4,6 @@ The idea is that of phonetic posteriorgrams (Sun et al., ICME 2016) and of later
 Niekerk et al., arXiv:2111.02392); the voice comes from a speaker embedding and the sound of reference clips.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,9 +26,10 @@ from revoice.nn.adain import instance_norm
 from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
 from revoice.nn.degrade import degraded
 from revoice.nn.masked import masked_l1
+from revoice.nn.pitch import at_levels_of
 from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
-from revoice.nn.voice_match import neighbors, voice_mismatch
+from revoice.nn.voice_match import judged, neighbors
 from revoice.settings import Count, Flag, Frames, Place, Width
 
 SHORTEST = 16  # frames; statistics over time need some
@@ -132,14 +131,10 @@ class RecSyn(Coder):
         assert batch.f0 is not None and batch.embedding is not None
         assert self.spec is not None, "set_features comes before training"
         other = neighbors(len(batch), code.device)
-        level = _levels(batch.f0)
-        f0 = batch.f0 * (level[other] - level).exp()[:, None]
+        f0 = at_levels_of(batch.f0, other)
         features = self.standardizer.inverse(self.decoder(code, f0, voice[other]).float())
-        said = instance_norm(self.content.of_mels(features, self.spec))
-        return {
-            "voice": voice_mismatch(features, batch.embedding[other], batch.embedding, self.spec),
-            "words": masked_l1(said, instance_norm(content.detach()), batch.lengths),
-        }
+        theirs = batch.embedding[other]
+        return judged(features, content.detach(), batch.lengths, theirs, batch.embedding, self.spec, self.content)
 
     @torch.no_grad()
     def convert(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor:
@@ -227,11 +222,3 @@ class RecSyn(Coder):
     def _voice(self, embedding: Tensor, features: Tensor) -> Tensor:
         """Embeddings (B, 256) of any length and features (B, F, R) -> voice codes (B, D)."""
         return self.voice(F.normalize(embedding, dim=1), self.standardizer(features))
-
-
-def _levels(f0: Tensor) -> Tensor:
-    """Mean log-f0 (B,) of crops (B, T); that of 150 Hz where nothing is voiced."""
-    voiced = f0 > 0
-    total = (voiced * f0.clamp(min=1).log()).sum(1)
-    count = voiced.sum(1)
-    return (total / count.clamp(min=1)).masked_fill(count == 0, math.log(150.0))

@@ -23,13 +23,12 @@ from revoice.models.speechsplit.swap import SpeechSplitControls, Swap
 from revoice.nn.adain import instance_norm
 from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
 from revoice.nn.draws import Draws
-from revoice.nn.masked import masked_l1
 from revoice.nn.pitch_classes import UNTOLD, UNVOICED, classes, normalized, one_hot
 from revoice.nn.random_resampling import LONGEST, drawn
 from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.nn.voice_code import EMBEDDING, VoiceKind
-from revoice.nn.voice_match import neighbors, voice_mismatch
+from revoice.nn.voice_match import judged, neighbors
 from revoice.settings import Count, Frames, Natural, Place, Width
 from revoice.trainable import Play
 
@@ -185,11 +184,9 @@ class SpeechSplit(ContourCoder):
             pitch = self.generator.pitch(one_hot(classes(moved)))
         codes = replace(codes, content=codes.content[some], rhythm=codes.rhythm[some], pitch=pitch)
         features = self.generator.decode(codes, told)[..., : batch.features.shape[-1]].float().clamp(0, 1)
-        said, wanted = self.content.of_mels(features, self.spec), batch.content[some].float()
-        return {
-            "voice": voice_mismatch(features, theirs, batch.embedding[some], self.spec),
-            "words": masked_l1(instance_norm(said), instance_norm(wanted), batch.lengths[some]),
-        }
+        wanted = batch.content[some].float()
+        own = batch.embedding[some]
+        return judged(features, wanted, batch.lengths[some], theirs, own, self.spec, self.content)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Those of both parts."""
