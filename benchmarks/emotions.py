@@ -32,7 +32,6 @@ from revoice.conversion.converter import Converter
 from revoice.conversion.load import load
 from revoice.data.config import build
 from revoice.data.corpora.manifest import Manifest, Row
-from revoice.errors import UserError
 from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, mean_rate
 from revoice.evaluation.styles import StyleListener, cents_apart, contour, prosody
 from revoice.models.codegan import CodeGAN
@@ -75,8 +74,8 @@ class Bench:
         }
         self.tests = [(name, sentence) for name in self.voices for sentence in whole[name][:sentences]]
         if "neutral" not in self.styles or not self.tests:
-            raise UserError(
-                f"corpus '{manifest.corpus}': expected a neutral style, and test sentences that a voice of the "
+            raise SystemExit(
+                f"error: corpus '{manifest.corpus}': expected a neutral style, and test sentences that a voice of the "
                 "training data says in every style: data=synthetic_emotions has both"
             )
         self.numbers = {row.id: prosody(self.clip(row)) for row in self.train}

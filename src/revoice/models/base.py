@@ -9,11 +9,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from revoice import renamed
+from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
 from revoice.nn.pitch import PitchRange, Semitones, moved, steered
+from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.registry import Registry
 from revoice.settings import Number, Share, from_mapping, settings
@@ -211,6 +213,24 @@ class ConversionModel(Trainable):
         wanted = torch.cat(levels)
         by = strength * (wanted[~wanted.isnan()].mean() - own)  # (B,), nan where a level is unknown
         return by.nan_to_num(nan=0.0)
+
+
+class Matching(ConversionModel):
+    """A model that may be asked, in training, what is heard in what it says in other voices (`nn.voice_match`).
+
+    Attributes:
+        match: whether it is, or of which of so many crops; 0: it is not asked.
+        spec: of the features, once they are known.
+    """
+
+    match: int = 0
+    spec: FeatureSpec | None = None
+
+    def set_features(self, spec: FeatureSpec) -> None:
+        """Remember what the features are, for the losses that listen to them; refuse what these cannot hear."""
+        if self.match:
+            require_mels(spec, "model.match")
+        self.spec = spec
 
 
 class Coder(ConversionModel):

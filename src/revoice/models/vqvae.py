@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.base import (
     MODELS,
-    ConversionModel,
+    Matching,
     PitchControls,
     Requires,
     Sampler,
@@ -27,7 +26,6 @@ from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import Perturb, perturbed
 from revoice.nn.pitch import at_levels_of
 from revoice.nn.quantizer import Quantized, Quantizer, QuantizerSize
-from revoice.nn.remel import require_mels
 from revoice.nn.voice_code import VoiceCode, VoiceKind
 from revoice.nn.voice_match import judged_by_default, neighbors
 from revoice.nn.vq_encoder import VQEncoder, VQEncoderSize
@@ -35,7 +33,7 @@ from revoice.settings import Fraction, Frames, Natural, Width
 
 
 @MODELS.register("vqvae")
-class VQVAE(ConversionModel):
+class VQVAE(Matching):
     """ZeroSpeech's encoder and quantizer with a decoder to features in place of its autoregressive one.
 
     The decoder is that of AdaIN-VC: the voice sets the mean and deviation of every layer, and, with `pitch_bins`, the
@@ -93,7 +91,6 @@ class VQVAE(ConversionModel):
         self.target = "speaker" if voice == "speaker" else "clips"
         heard = ("features", *(("f0",) if size.pitch_bins else ()), *self.voice.fields)
         self.match = match
-        self.spec: FeatureSpec | None = None
         if match:
             self.stands_on = ("whisper", "resemblyzer")
         fields = (*heard, *(("embedding",) if match and "embedding" not in heard else ()))
@@ -158,12 +155,6 @@ class VQVAE(ConversionModel):
     def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
         """The sources' contours (B, T) as the controls say; None if the decoder is not told the pitch."""
         return self.steered_pitch(source, targets, controls)
-
-    def set_features(self, spec: FeatureSpec) -> None:
-        """Remember what the features are, for the losses that listen to them."""
-        if self.match:
-            require_mels(spec, "model.match")
-        self.spec = spec
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

@@ -7,13 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
 from revoice.models.adain_vc.encoders import Content, ContentEncoder, EncoderSize, SpeakerEncoder
 from revoice.models.base import (
     MODELS,
-    ConversionModel,
+    Matching,
     PitchControls,
     Requires,
     Sampler,
@@ -26,13 +25,12 @@ from revoice.nn.adain_decoder import Decoder, DecoderSize, spread_upsampling
 from revoice.nn.masked import masked_l1
 from revoice.nn.perturb import Perturb, perturbed
 from revoice.nn.pitch import at_levels_of
-from revoice.nn.remel import require_mels
 from revoice.nn.voice_match import judged_by_default, neighbors
 from revoice.settings import Fraction, Frames, FramesOrNone, Natural, Width
 
 
 @MODELS.register("adain_vc")
-class AdaINVC(ConversionModel):
+class AdaINVC(Matching):
     """One-shot conversion: content without speaker statistics, a speaker code from one clip, AdaIN in the decoder.
 
     The training loss is the published pair: L1 reconstruction and the KL divergence of the content code to N(0, 1)
@@ -99,7 +97,6 @@ class AdaINVC(ConversionModel):
         self.shortest = max(self.shortest, self.shortest // 3 * reach, *(each.bank // 2 + 1 for each in encoders))
         require_frames(self.shortest, frames=frames, reference_frames=reference_frames)
         self.match = match
-        self.spec: FeatureSpec | None = None
         heard = ("features", "f0") if size.pitch_bins else ("features",)
         if match:
             self.stands_on = ("whisper", "resemblyzer")
@@ -192,12 +189,6 @@ class AdaINVC(ConversionModel):
     def pitch(self, source: Batch, targets: list[Batch], controls: PitchControls) -> Tensor | None:
         """The sources' contours (B, T) as the controls say; None if the decoder is not told the pitch."""
         return self.steered_pitch(source, targets, controls)
-
-    def set_features(self, spec: FeatureSpec) -> None:
-        """Remember what the features are, for the losses that listen to them."""
-        if self.match:
-            require_mels(spec, "model.match")
-        self.spec = spec
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.models.base import (
     MODELS,
     Coder,
+    Matching,
     PitchControls,
     Requires,
     Sampler,
@@ -27,7 +27,6 @@ from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
 from revoice.nn.degrade import degraded
 from revoice.nn.masked import masked_l1
 from revoice.nn.pitch import at_levels_of
-from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.nn.voice_match import judged, neighbors
 from revoice.settings import Count, Flag, Frames, Place, Width
@@ -36,7 +35,7 @@ SHORTEST = 16  # frames; statistics over time need some
 
 
 @MODELS.register("recsyn")
-class RecSyn(Coder):
+class RecSyn(Matching, Coder):
     """Any voice to any voice, by recognition and synthesis.
 
     The training loss is the L1 distance of the reconstruction. Content is read from a stored field, which the frozen
@@ -86,7 +85,6 @@ class RecSyn(Coder):
         super().__init__()
         narrow, size = neck or NeckSize(), decoder or DecoderSize()
         require_frames(SHORTEST, frames=frames, reference_frames=reference_frames)
-        self.spec: FeatureSpec | None = None
         self.noise, self.tune, self.match = narrow.noise, tune, match
         self.requires = Requires(
             fields=("features", "f0", "embedding", "content", *(("waveform",) if tune else ())),
@@ -208,12 +206,6 @@ class RecSyn(Coder):
         """The voice code (1, D) of all that is heard of a voice."""
         embeddings = torch.cat([clip.embedding for clip in clips if clip.embedding is not None])
         return self._voice(embeddings.mean(0, keepdim=True), torch.cat([clip.features for clip in clips], dim=-1))
-
-    def set_features(self, spec: FeatureSpec) -> None:
-        """Remember what the features are, for the loss that listens to them."""
-        if self.match:
-            require_mels(spec, "model.match")
-        self.spec = spec
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

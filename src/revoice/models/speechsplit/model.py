@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import MODELS, Requires, Sampler, require_frames
+from revoice.models.base import MODELS, Matching, Requires, Sampler, require_frames
 from revoice.models.speechsplit.contours import ContourCoder
 from revoice.models.speechsplit.networks import DecoderSize, Encoders, Generator, PitchConverter
 from revoice.models.speechsplit.panel import ENCODERS, MEASURED, measured
@@ -25,7 +25,6 @@ from revoice.nn.content import EncoderSettings, RecognizedContent, encoder
 from revoice.nn.draws import Draws
 from revoice.nn.pitch_classes import UNTOLD, UNVOICED, classes, normalized, one_hot
 from revoice.nn.random_resampling import LONGEST, drawn
-from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.nn.voice_code import EMBEDDING, VoiceKind
 from revoice.nn.voice_match import judged, neighbors
@@ -37,7 +36,7 @@ _OFF = 0.5  # how far silence may be from 0 and full scale from 1: what lies out
 
 
 @MODELS.register("speechsplit")
-class SpeechSplit(ContourCoder):
+class SpeechSplit(Matching, ContourCoder):
     """The generator G and the pitch converter P, which learn in turns of their own.
 
     G rebuilds a mel from its codes (mean square error, what is padded included, as published). P gives a contour the
@@ -104,7 +103,6 @@ class SpeechSplit(ContourCoder):
         self.steps = math.lcm(*(each.every for each in (sizes.content, sizes.rhythm, sizes.pitch)))
         self.frames, self.shortest, self.padded = frames, shortest, padded
         self.match = match
-        self.spec: FeatureSpec | None = None
         self.voice, self.relative, self.resample, self.untrained = voice, relative, resample, lacks
         self._check(voice, n_speakers, content)
         self.target = "speaker" if voice == "speaker" else "clips"
@@ -281,9 +279,7 @@ class SpeechSplit(ContourCoder):
 
     def set_features(self, spec: FeatureSpec) -> None:
         """Refuse features that are not decibels of mels about between 0 (silence) and 1 (full scale)."""
-        if self.match:
-            require_mels(spec, "model.match")
-        self.spec = spec
+        super().set_features(spec)
         if spec.scale != "db" or not spec.mels or abs(spec.silence) > _OFF or abs(spec.add - 1) > _OFF:
             raise UserError("model=speechsplit takes mels in decibels, scaled to 0..1: features=speechsplit_16k")
 
