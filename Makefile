@@ -14,7 +14,7 @@ PINS = $(shell sed -nE 's/^((torch|torchaudio)==[0-9.]+).*/\1/p' requirements.lo
 export REVOICE_DEMO_BEGAN := $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: FORCE cpu-lock help setup try demo voice vocoder pitch verifier test test-all lint type bench benchmark-table lock clean
+.PHONY: FORCE cpu-lock help setup try demo voice vocoder pitch phones verifier test test-all lint type bench benchmark-table lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -62,6 +62,13 @@ vocoder: setup ## train the vocoder that ships anew: REVOICE_REAL=FOLDER (real s
 pitch: setup ## train the pitch tracker that ships anew: REVOICE_REAL=FOLDER (real speech)
 	$(BIN)/python train.py experiment=pitch hydra.run.dir=outputs/pitch
 	$(BIN)/revoice-export ckpt=outputs/pitch/checkpoints/last.ckpt half=true out=src/revoice/weights/pitch.safetensors
+
+phones: setup ## train the recognizer of phones that ships anew: TEACHER=FILE (Whisper's encoder), REVOICE_REAL=FOLDER (real speech)
+	$(BIN)/python train.py experiment=phone_teacher init_from=$(TEACHER) max_iterations=250 hydra.run.dir=outputs/phones/teacher
+	$(BIN)/python train.py experiment=phones_taught data.prepare.fields.posteriors.teacher=outputs/phones/teacher \
+		data.parts.libri.root=$(REVOICE_REAL)/librispeech_mini/LibriSpeech data.parts.vctk.root=$(REVOICE_REAL)/vctk_mini \
+		hydra.run.dir=outputs/phones/1
+	$(BIN)/revoice-export ckpt=outputs/phones/1 half=true out=src/revoice/weights/phones.safetensors
 
 verifier: setup ## train the second verifier that ships anew: REVOICE_REAL=FOLDER (real speech)
 	$(BIN)/python train.py experiment=verifier_real hydra.run.dir=outputs/verifier

@@ -11,9 +11,10 @@ from revoice.audio.io import read_audio, write_audio
 from revoice.audio.presets import load_preset
 from revoice.checkpoint.load import load_checkpoint
 from revoice.cli import train
+from revoice.cli.train import with_what_it_starts_from
 from revoice.errors import UserError
 from revoice.training.run import Outcome
-from tests.conftest import TINY
+from tests.conftest import TINY, compose_config
 
 ARGUMENTS = [*TINY, "model=adain_vc_small", "debug=tiny", "logger=csv", "trainer=cpu"]
 
@@ -74,6 +75,22 @@ def test_a_mistake_gets_one_line(command, name: str, arguments: list[str], words
     assert status == 2
     assert len(lines) == 1 and words in lines[0], err
     assert "Traceback" not in err and "Error executing job" not in err
+
+
+def test_a_run_that_starts_from_a_checkpoint_trains_what_lies_there(command, trained: Path) -> None:
+    status, out, _ = command("train", f"init_from={trained}", *TINY, "debug=tiny", "logger=none", "show=true")
+    assert status == 0 and "adain_vc: " in out
+    for said in (["model=vqvae"], ["vocoder=vocos"], ["experiment=voice_tune"], ["init_from=null"], []):
+        arguments = [f"init_from={trained}", "seed=1", *said] if said != [] else ["seed=1"]
+        assert with_what_it_starts_from(arguments) == arguments
+    assert with_what_it_starts_from(["init_from='default_vocoder'"])[0] == "vocoder=source_filter"
+
+
+def test_the_converter_that_ships_goes_on_by_a_recipe_of_its_own(workplace: Path) -> None:
+    arguments = with_what_it_starts_from(["init_from=default", "data=folder"])
+    config = compose_config("train", *arguments, folder=workplace)
+    assert config["model"]["name"] == "recsyn" and config["data"]["name"] == "folder"
+    assert config["optimizer"]["name"] == "adam" and config["optimizer"]["lr"] < 1e-3  # gentle: it has learned already
 
 
 def test_conversion_of_awkward_names(command, trained: Path, clip: str, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from revoice.audio.speaker import speaker_encoder
 from revoice.checkpoint.load import shipped
 from revoice.cli import convert, try_it
 from revoice.errors import UserError
+from revoice.evaluation.listeners import DEFAULT, OTHERS
+from revoice.evaluation.recognition import RECOGNIZERS
 
 CARD = Path(__file__).resolve().parents[2] / "docs" / "voice.md"
 
@@ -36,8 +38,12 @@ def clips(workplace: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    ("name", "page"), [("voice", "voice"), ("phones", "recognizer"), ("vocoder", "vocoders"), ("pitch", "pitch")]
-)
+    ("name", "page"),
+    [
+        ("voice", "voice"), ("phones", "recognizer"), ("vocoder", "vocoders"), ("pitch", "pitch"),
+        ("voiceprint", "evaluation"),
+    ],
+)  # fmt: skip
 def test_the_weights_are_those_of_the_cards(name: str, page: str) -> None:
     card = CARD.with_name(f"{page}.md")
     assert hashlib.sha256(shipped(name).read_bytes()).hexdigest() in card.read_text(encoding="utf-8")
@@ -68,6 +74,7 @@ def test_try_converts_two_embedded_voices(typed, tmp_path: Path, capsys: pytest.
     typed(try_it, f"out={tmp_path / 'try'}")
     said = capsys.readouterr().out
     assert "to the target" in said and "differ from the source's" in said
+    assert "heard by phones: it shares its teacher with the converter" in said and "real speech" not in said
     made = {"source.wav", "target.wav", "converted.wav", "try.json"}
     assert {path.name for path in (tmp_path / "try").iterdir()} == made
 
@@ -78,6 +85,22 @@ def test_try_takes_one_s_own_recordings(typed, clips, tmp_path: Path, capsys: py
     with pytest.raises(SystemExit):
         typed(try_it, f"src={clips['p901']}")
     assert "belong together" in capsys.readouterr().err
+
+
+def test_try_says_how_well_what_is_there_hears_real_people(
+    typed, clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = [f"src={clips['p901']}", f"tgt={clips['p905']}"]
+    for name in OTHERS:
+        monkeypatch.setattr(RECOGNIZERS.get(name), "missing", classmethod(lambda cls: "not here"))
+    typed(try_it, *own, f"out={tmp_path / 'phones'}")
+    assert "half of the phones of real speech are wrong" in capsys.readouterr().out
+    asked: list[str] = []
+    monkeypatch.setattr(RECOGNIZERS.get(OTHERS[0]), "missing", classmethod(lambda cls: ""))
+    build = RECOGNIZERS.build
+    monkeypatch.setattr(RECOGNIZERS, "build", lambda name, *rest: asked.append(name) or build(DEFAULT, *rest))
+    typed(try_it, *own, f"out={tmp_path / 'whisper'}")
+    assert asked == [OTHERS[0]] and "half of the phones" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("out", [".", "there", "linked"])

@@ -31,6 +31,7 @@ def test_checkpoints_may_be_chosen_by_the_errors_of_samples(workplace: Path, cap
     metrics = json.loads((folder / "metrics.json").read_text())
     assert 0 < metrics["best/samples/error_rate"] <= metrics["samples/error_rate"]
     assert metrics["samples/error_rate_copy"] > 0 and (folder / "checkpoints" / "best.ckpt").is_file()
+    assert metrics["samples/error_rate_source"] > 0 and "errs in" in caplog.text  # the corpus says what is said
     assert "heard by command" in caplog.text and "samples/error_rate" in (folder / "logs" / "metrics.csv").read_text()
 
 

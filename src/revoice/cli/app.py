@@ -38,12 +38,15 @@ from revoice.errors import UserError, choices, is_text, one_line, printable
 OmegaConf.register_new_resolver("floordiv", lambda a, b: int(a) // int(b), replace=True)
 _LONGEST = 2000  # letters of a message
 Task = Callable[[dict[str, Any], Path], Any]
+Typed = Callable[[list[str]], list[str]]
 QUESTIONS = {"--help", "-h", "--version"}  # what is answered instead of running
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what a user can mend, wherever it strikes
 
 
-def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
+def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS, completed: Typed = list) -> Any:
     """Compose `configs/<config_name>.yaml` with the command line and call `task(plain values, run folder)`.
+
+    `completed` adds to what was typed what follows from it.
 
     A `UserError`, or anything that Hydra finds wrong with the command line, ends the program with one line and
     status 2; any other exception is a bug and keeps its traceback.
@@ -86,7 +89,7 @@ def run(config_name: str, task: Task, keys: Collection[str] = PATH_KEYS) -> Any:
 
             print(answer(sys.argv[1:], config_name))
             return None
-        typed = with_trained_vocoder(by_todays_names(without_dashes(sweep_first(sys.argv[1:]))))
+        typed = sweep_first(completed(with_trained_vocoder(by_todays_names(without_dashes(sys.argv[1:])))))
         sys.argv = [sys.argv[0], *quote_arguments(with_open_settings(typed), keys)]
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
     except KeyboardInterrupt:

@@ -11,8 +11,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from revoice.audio.presets import config_dir
 from revoice.cli import sweep
 from revoice.cli.app import run, to_json
+from revoice.cli.quoting import SWEEPS
 from revoice.errors import UserError
 
 
@@ -123,9 +125,33 @@ def _require_one_folder() -> None:
         )
 
 
+def with_what_it_starts_from(arguments: list[str]) -> list[str]:
+    """Where a run starts from a checkpoint and nothing says what it trains, it is what lies there.
+
+    The converter that ships goes on by a recipe of its own.
+
+    >>> with_what_it_starts_from(["init_from=default", "data=vctk"])
+    ['experiment=finetune', 'init_from=default', 'data=vctk']
+    """
+    given = {key.lstrip("+~"): value for key, _, value in (argument.partition("=") for argument in arguments)}
+    start = given.get("init_from", "").strip("'\"")
+    if start in ("", "null") or given.keys() & {"model", "vocoder", "experiment"}:
+        return arguments
+    from revoice.checkpoint.load import find_checkpoint, load_checkpoint, shipped
+
+    if {*SWEEPS} & {*arguments} and not Path(start).exists():  # several, which need not be of one kind
+        return arguments
+    found = find_checkpoint(start)
+    if found == shipped("voice"):
+        return ["experiment=finetune", *arguments]
+    about = load_checkpoint(found).description
+    known = (config_dir() / about.kind / f"{about.model}.yaml").is_file()
+    return [*([f"{about.kind}={about.model}"] if known else []), *arguments]
+
+
 def main() -> None:
     """Entry point of `revoice-train`."""
-    run("train", task)
+    run("train", task, completed=with_what_it_starts_from)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from revoice.nn.content import WHISPER, Encoder, RecognizedContent, settings_of
 
 HOW = (
     "python import_checkpoint.py kind=whisper path=FILE out=whisper.safetensors, "
-    "then model.content_from=whisper.safetensors"
+    "then model.content_from=whisper.safetensors; or model.content_from=default, that of the converter that ships"
 )
 
 

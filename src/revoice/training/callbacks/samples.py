@@ -19,7 +19,7 @@ from revoice.data.corpora.manifest import Manifest, Row
 from revoice.errors import UserError
 from revoice.evaluation.listeners import DEFAULT, build_recognizer, check_recognizer
 from revoice.evaluation.pictures import spectrograms
-from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript, mean_rate
+from revoice.evaluation.recognition import RECOGNIZERS, Recognizer, Transcript, is_circular, mean_rate
 from revoice.models.base import ConversionModel
 from revoice.settings import Count, Given, Natural, Word
 from revoice.trainable import Trainable
@@ -43,6 +43,7 @@ class Samples:
     The error rate of a round is logged as `samples/error_rate`: what a recognizer hears in the conversions against what
     it hears in their sources. Checkpoints may be chosen by it (`callbacks.checkpoint.monitor=samples/error_rate`).
     `samples/error_rate_copy` is the same for the sources through features and vocoder alone: no model gets below it.
+    `samples/error_rate_source` is what it hears wrong in the sources themselves, where the corpus says what is said.
 
     Args:
         count: conversions.
@@ -132,7 +133,11 @@ class _Samples(Callback):
         self.inputs: dict[str, dict[str, Path]] = {}  # files of source and reference, by the name of the conversion
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse to choose checkpoints by a number that will not be there."""
+        """Refuse to choose checkpoints by a number that will not be there; say who flatters the samples."""
+        model = cast(VoiceModule, pl_module).model
+        if self.recognizer is not None and is_circular(self.recognizer, getattr(model, "stands_on", ())):
+            log.info("%s hears the samples; it shares its teacher or weights with the model and flatters it",
+                     self.recognizer.name)  # fmt: skip
         if any(getattr(other, "monitor", None) == ERRORS for other in trainer.callbacks):  # type: ignore[attr-defined]
             if self.recognizer is None:
                 raise UserError(
@@ -225,14 +230,19 @@ class _Samples(Callback):
         self.heard |= zip(done.sources, recognizer.transcribe(list(done.sources.values())), strict=True)
         self.copies |= zip(done.copies, recognizer.transcribe(list(done.copies.values())), strict=True)
         heard = recognizer.transcribe([spoken.converted for spoken in done.spoken])
+        rows = {spoken.source.id: spoken.source for spoken in done.spoken}
         keys = [spoken.source.id for spoken in done.spoken]
+        told = {key: said for key, row in rows.items() if (said := recognizer.said(row)) is not None}
+        own = mean_rate([(said, self.heard[key]) for key, said in told.items()])
         rate = mean_rate([(self.heard[key], found) for key, found in zip(keys, heard, strict=True)])
         copy = mean_rate([(self.heard[key], self.copies.get(key, found))
                           for key, found in dict(zip(keys, heard, strict=True)).items()])  # fmt: skip
         if not math.isnan(rate):  # something is heard in the sources
+            judge = recognizer.name + ("" if math.isnan(own) else f", which errs in {own:.3f} of the sources")
             log.info("iteration %d: error rate of the samples %.3f, of copies %.3f, heard by %s", iteration, rate, copy,
-                     recognizer.name)  # fmt: skip
+                     judge)  # fmt: skip
             self.rates = {ERRORS: rate, f"{ERRORS}_copy": copy}
+            self.rates |= {} if math.isnan(own) else {f"{ERRORS}_source": own}
         return heard
 
     def _tell(self, done: _Round, heard: list[Transcript], iteration: int) -> None:
