@@ -127,9 +127,7 @@ def _words(recognizer: dict[str, Any] | str | None, clips: dict[str, Any], real:
     if is_circular(judge, stands_on):
         remarks.append("it shares its teacher with the converter and flatters it")
     if real and name == DEFAULT:
-        remarks.append(
-            "half of the phones of real speech are wrong by it: pip install 'revoice[evaluation]' hears more"
-        )
+        remarks.append("it hears half of the phones of real speech wrong: pip install 'revoice[evaluation]' helps")
     if remarks:
         lines.append(f"           heard by {judge.name}: {'; '.join(remarks)}")
     return "\n".join(lines)
