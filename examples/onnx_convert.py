@@ -139,6 +139,14 @@ def trimmed(wave: np.ndarray, under: float | None) -> np.ndarray:
     return wave[there[0] * 512 : (there[-1] + 1) * 512] if len(there) else wave
 
 
+def leveled(wave: np.ndarray, rate: int) -> np.ndarray:
+    """A recording; one whose speech, without its pauses, is softer than -34 dB or louder than -12 dB, at -22 dB."""
+    size = round(0.02 * rate)
+    power = wave[: len(wave) // size * size].reshape(-1, size).var(axis=1) if len(wave) >= size else np.zeros(1)
+    speech = power[power >= 0.1 * power.mean()].mean()
+    return wave * np.sqrt(10**-2.2 / speech) if speech and not 10**-3.4 <= speech <= 10**-1.2 else wave
+
+
 def embedding(wave: np.ndarray, model: Path, about: dict) -> np.ndarray:
     """Who speaks (1, 256), by the graph beside the model: of what is left without pauses."""
     size, shortest = int(0.03 * about["features"]["sample_rate"]), about["onnx"]["embedding"]["shortest"]
@@ -334,7 +342,7 @@ def main(arguments: list[str] | None = None) -> None:
     rate = about["features"]["sample_rate"]
     wave = read(given.source, rate)
     source = clip(wave, "source", about, features, model)
-    voice = trimmed(read(given.target, rate), about["trim_db"])
+    voice = leveled(trimmed(read(given.target, rate), about["trim_db"]), rate)
     target = clip(voice, "target", about, features, model)
     if emotions:
         target["emotion"] = np.array([emotions.index(given.emotion)])

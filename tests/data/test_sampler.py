@@ -33,6 +33,16 @@ def test_crops_lie_inside_their_utterances(utterances: list, mode: str, iteratio
     assert ((chosen == other) == alone).all()
 
 
+def test_who_has_one_recording_is_told_by_other_frames_of_it() -> None:
+    crops = sampler([150, 90, 300], [0, 1, 2], reference=60, batch_size=600).draw(0)
+    apart = (crops.reference_starts + 60 <= crops.starts) | (crops.reference_starts >= crops.starts + 50)
+    room = crops.utterances != 10  # 90 frames hold no two of 50 and 60
+    middle = (crops.utterances == 0) & (crops.starts > 40) & (crops.starts < 60)  # nor 150 around their middle
+    assert apart[room & ~middle].all() and (crops.reference_starts >= 0).all()
+    own = crops.reference_starts[crops.utterances == 20]
+    assert own.min() < 10 and own.max() > 230
+
+
 def test_a_batch_depends_on_seed_and_iteration_alone() -> None:
     one, two = sampler([100] * 20, [0, 1] * 10), sampler([100] * 20, [0, 1] * 10)
     two.draw(3)

@@ -32,7 +32,7 @@ def loudness_db(samples: np.ndarray, sample_rate: int) -> float:
 
 
 def match_loudness(samples: np.ndarray, sample_rate: int, reference_db: float) -> np.ndarray:
-    """Scale (S,) to a loudness of `reference_db` LUFS, as far as no sample passes full scale; silence is left alone."""
+    """Scale (S,) to a loudness of `reference_db` LUFS; peaks beyond full scale are bent, silence is left alone."""
     level = loudness_db(samples, sample_rate)
     if not (isfinite(level) and isfinite(reference_db)):
         return samples
@@ -40,7 +40,7 @@ def match_loudness(samples: np.ndarray, sample_rate: int, reference_db: float) -
 
 
 def match_level(samples: np.ndarray, sample_rate: int, reference: np.ndarray, reference_rate: int) -> np.ndarray:
-    """Scale (S,) to be as loud as `reference` (R,), as far as no sample passes full scale; silence is left alone.
+    """Scale (S,) to be as loud as `reference` (R,); peaks beyond full scale are bent, silence is left alone.
 
     Loudness tells nothing of a reference under -70 LUFS: there both get equal power, offsets left out.
     """
@@ -52,8 +52,13 @@ def match_level(samples: np.ndarray, sample_rate: int, reference: np.ndarray, re
 
 
 def _louder(samples: np.ndarray, gain: float) -> np.ndarray:
-    peak = float(np.abs(samples).max())
-    return (samples * min(gain, 1.0 / peak)).astype(samples.dtype)
+    return _bent(samples * gain).astype(samples.dtype)
+
+
+def _bent(samples: np.ndarray) -> np.ndarray:
+    """Samples of which what is louder than the knee comes near full scale and not beyond: one peak quiets no others."""
+    over = np.maximum(np.abs(samples) - _KNEE, 0.0) / (1.0 - _KNEE)
+    return np.sign(samples) * (np.minimum(np.abs(samples), _KNEE) + (1.0 - _KNEE) * np.tanh(over))
 
 
 def follow_level(samples: np.ndarray, reference: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -61,8 +66,7 @@ def follow_level(samples: np.ndarray, reference: np.ndarray, sample_rate: int) -
 
     The level is midway, in dB, between power and K-weighted power: two voices can be equal in one of these only. The
     gain changes slowly, stays within 36 dB of its median, and is held where the reference is quiet: a model may say all
-    things equally loud, and a speaker turn from the microphone. Peaks beyond full scale are bent, so that one of them
-    does not make all the rest quieter.
+    things equally loud, and a speaker turn from the microphone. Peaks beyond full scale are bent.
     """
     hop = round(_STEP_SECONDS * sample_rate)
     first = np.arange(0, len(samples), hop)
@@ -78,8 +82,7 @@ def follow_level(samples: np.ndarray, reference: np.ndarray, sample_rate: int) -
         middle = np.median(gain[at])
         gain = np.clip(gain, middle / _WIDEST, middle * _WIDEST)
     louder = samples * np.interp(np.arange(len(samples)), first + hop / 2, np.sqrt(gain))
-    over = np.maximum(np.abs(louder) - _KNEE, 0.0) / (1.0 - _KNEE)
-    return (np.sign(louder) * (np.minimum(np.abs(louder), _KNEE) + (1.0 - _KNEE) * np.tanh(over))).astype(samples.dtype)
+    return _bent(louder).astype(samples.dtype)
 
 
 def _energies(samples: np.ndarray, rate: int, first: np.ndarray) -> np.ndarray:

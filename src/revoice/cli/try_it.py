@@ -43,6 +43,8 @@ def check(values: dict[str, Any]) -> TryConfig:
 
 def task(values: dict[str, Any], folder: Path) -> Path:
     """Convert one clip, print where it is, how similar the voices are and what was heard; returns the folder."""
+    from revoice.audio.io import Audio
+    from revoice.conversion.chunks import WHOLE
     from revoice.conversion.load import load
 
     check(values)
@@ -60,13 +62,16 @@ def task(values: dict[str, Any], folder: Path) -> Path:
     loaded = time.perf_counter()
     clips["converted"] = converter.convert(source, targets)
     done = time.perf_counter()
-    copy = converter.copy_synthesis(source)
     _write(out, clips)
+    judged = {
+        name: Audio(clip.samples[: round(WHOLE * clip.sample_rate)], clip.sample_rate) for name, clip in clips.items()
+    }
+    judged["copy"] = converter.copy_synthesis(judged["source"])
     print(f"loaded in {loaded - began:.1f} s, converted {clips['source'].seconds:.1f} s in {done - loaded:.1f} s")
     for name in clips:
         print(f"{name:<10} {out / f'{name}.wav'}")
     print(_similarity(clips))
-    print(_words(values["recognizer"], {**clips, "copy": copy}, bool(values["src"]), converter.model.stands_on))
+    print(_words(values["recognizer"], judged, bool(values["src"]), converter.model.stands_on))
     return out
 
 
@@ -108,7 +113,7 @@ def _similarity(clips: dict[str, Any]) -> str:
 
 
 def _words(recognizer: dict[str, Any] | str | None, clips: dict[str, Any], real: bool, stands_on: Sequence[str]) -> str:
-    """What was heard; the error rates are relative to what is heard in the source."""
+    """What was heard, in half a minute; the error rates are relative to what is heard in the source."""
     from revoice.evaluation.listeners import AUTO, DEFAULT, OTHERS, split
     from revoice.evaluation.recognition import RECOGNIZERS, error_rate, is_circular
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from revoice.audio.io import SILENT, Audio, AudioError, probe_audio, read_audio, resample
+from revoice.audio.io import LOUDEST, SILENT, Audio, AudioError, probe_audio, read_audio, resample
+from revoice.audio.usual import FRAME, frame_powers, speech_power
 
 Clip = str | Path | Audio
 Span = tuple[int, int]  # first and last (exclusive)
@@ -29,7 +30,6 @@ FADE = 0.04  # seconds of the cross-fade between chunks
 PAUSE = 1.0  # seconds of quiet that are a long pause
 MARGIN = 0.25  # seconds of it that stay with the speech on each side
 DEPTH = 10 ** (-35 / 10)  # power relative to that of speech, below which it is quiet
-_FRAME = 0.02  # seconds for which one power is measured
 _RAMP = 0.01  # seconds in which speech comes out of a pause and goes into it
 _FILL = 10.0  # seconds of pause filled at once
 
@@ -42,6 +42,7 @@ class Recording:
         rate: Hz, the recording's own.  size: in samples.
         kept: spans of samples that the model hears, in order; the rest is pause.
         cuts: where chunks begin, and the last one ends, in samples of what is kept.
+        power: of its speech.
 
     Raises:
         AudioError: it is broken, or silent from beginning to end.
@@ -57,11 +58,12 @@ class Recording:
             about = probe_audio(self._path)
             self._audio = read_audio(self._path) if about.seconds <= WHOLE else None
             self.rate, self.size = about.sample_rate, about.frames if self._audio is None else len(self._audio.samples)
-        self._frame = max(1, round(_FRAME * self.rate))
+        self._frame = max(1, round(FRAME * self.rate))
         power = self._powers()
-        spans = stretches(power, round(PAUSE / _FRAME), round(MARGIN / _FRAME))
+        self.power = speech_power(power)
+        spans = stretches(power, round(PAUSE / FRAME), round(MARGIN / FRAME))
         heard = sum(b - a for a, b in spans)
-        if len(power) * _FRAME <= WHOLE and 2 * heard >= len(power):  # short, and not mostly pause: as it is
+        if len(power) * FRAME <= WHOLE and 2 * heard >= len(power):  # short, and not mostly pause: as it is
             spans = [(0, len(power))]
         frames = np.concatenate([power[a:b] for a, b in spans])
         self.kept = [(a * self._frame, min(b * self._frame, self.size)) for a, b in spans]
@@ -71,11 +73,6 @@ class Recording:
     def whole(self) -> bool:
         """Whether it is heard in one piece."""
         return len(self.cuts) == 2
-
-    @property
-    def untouched(self) -> bool:
-        """Whether that piece is all of it."""
-        return self.whole and self.kept == [(0, self.size)]
 
     def part(self, first: int, last: int) -> np.ndarray:
         """Samples of the recording, fewer at its end."""
@@ -121,10 +118,9 @@ class Recording:
             low, high = min(low, samples.min()), max(high, samples.max())
             if not np.isfinite(samples).all():
                 raise AudioError(f"{self.name}: has samples that are not finite (NaN or infinite)")
-            whole = len(samples) // self._frame * self._frame
-            found.append(samples[:whole].reshape(-1, self._frame).var(axis=1, dtype=np.float64))
-            if whole < len(samples):
-                found.append(samples[whole:].var(keepdims=True, dtype=np.float64))
+            found.append(frame_powers(samples, self._frame))
+        if max(high, -low) > LOUDEST:
+            raise AudioError(f"{self.name}: has samples of {max(high, -low):.3g}, full scale is 1: scale it down")
         if high - low < 2 * SILENT:
             raise AudioError(f"{self.name}: is silent, expected speech")
         return np.concatenate(found)
@@ -208,8 +204,7 @@ def stretches(power: np.ndarray, least: int, margin: int) -> list[Span]:
     >>> stretches(np.array([1.0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0]), least=3, margin=1)
     [(0, 4), (7, 10)]
     """
-    speech = power[power >= 0.1 * power.mean()].mean()
-    quiet = np.concatenate([[False], power < DEPTH * speech, [False]])
+    quiet = np.concatenate([[False], power < DEPTH * speech_power(power), [False]])
     edges = np.flatnonzero(
         quiet[1:] != quiet[:-1]
     ).tolist()  # first, last (exclusive), first, last ... of what is quiet
@@ -227,9 +222,9 @@ def divide(power: np.ndarray) -> list[int]:
     Args:
         power: (T,) of every frame of what is heard.
     """
-    seconds = len(power) * _FRAME
+    seconds = len(power) * FRAME
     count = 1 if seconds <= WHOLE else int(np.ceil(seconds / CHUNK))
-    near, cuts = round(REACH / _FRAME), [0]
+    near, cuts = round(REACH / FRAME), [0]
     smooth = np.convolve(power, np.ones(5), mode="same")  # 100 ms: a place between words, not inside one
     for number in range(1, count):
         even = round(number * len(power) / count)

@@ -122,7 +122,8 @@ class Converter(Hearing):
             controls: the model's controls, e.g. `strength=0.7`.
 
         Returns:
-            Audio at the model's rate, as loud as the source, and as long unless the controls change the timing.
+            Audio at the model's rate, as long as the source and as loud all along, unless the controls change the
+            timing.
 
         Raises:
             AudioError: a recording is broken or silent.
@@ -282,10 +283,10 @@ def _leveled(heard: Heard, samples: np.ndarray, tempo: float) -> np.ndarray:
     """Samples as loud as their source, and `tempo` times as long."""
     source, clip = heard.source, heard.clip
     samples = fit(samples, round(len(clip.samples) * tempo))
-    if source.untouched or tempo != 1.0:
-        samples = match_level(samples, clip.sample_rate, heard.own.samples, heard.own.sample_rate)
-    else:
+    if tempo == 1.0:
         samples = follow_level(samples, clip.samples, clip.sample_rate)
+    else:  # what is said when is not known
+        samples = match_level(samples, clip.sample_rate, heard.own.samples, heard.own.sample_rate)
     if not np.isfinite(samples).all():
         raise AudioError(f"{source.name}: its conversion has samples that are not finite")
     return samples / max(1.0, float(np.abs(samples).max(initial=0.0)))

@@ -14,6 +14,7 @@ from revoice.audio.io import Audio, AudioError, fingerprint, read_audio, resampl
 from revoice.audio.speaker import speaker_encoder
 from revoice.audio.spec import FeatureSpec
 from revoice.audio.trim import read_speech
+from revoice.audio.usual import usual_gain, without_rumble
 from revoice.checkpoint.description import Description
 from revoice.conversion.chunks import Clip, Recording
 from revoice.data.fields.base import FIELDS, build_field
@@ -92,7 +93,8 @@ class Hearing:
         for own, about in zip(source.chunks(), known, strict=True):
             clip = self.audio(own)
             name = name or fingerprint(clip.samples)
-            yield Heard(source, own, clip, replace(self.analyzed(clip, replace(about, name=name)), id=(name,)))
+            batch = self.analyzed(_usual(clip, source), replace(about, name=name))
+            yield Heard(source, own, clip, replace(batch, id=(name,)))
 
     def analyzed(self, clip: Audio, known: Known | None = None) -> Batch:
         """What the model requires of a clip at its rate, by the functions of preparation, unless it is known."""
@@ -118,10 +120,18 @@ class Hearing:
         )
 
     def references(self, clips: Sequence[Clip]) -> list[Batch]:
-        """Reference clips as the model sees them, silent ends trimmed as in training."""
+        """Reference clips as the model sees them, silent ends trimmed as in training; several at one level."""
         if not clips:
             raise UserError("no target clip: expected at least one recording of the target voice, e.g. tgt=b.wav")
-        return [self.analyzed(self._trimmed(clip)) for clip in clips]
+        # trimmed at the file's own rate and then resampled, as in preparation
+        recordings = [Recording(read_speech(self.heard(clip), self.trim_db)[0]) for clip in clips]
+        common = float(np.exp(np.mean([np.log(recording.power) for recording in recordings])))
+        gain = common**0.5 * usual_gain(common)
+        plain = (_plain(self.audio(recording.speech())) for recording in recordings)
+        return [
+            self.analyzed(_louder(clip, gain / recording.power**0.5 if len(recordings) > 1 else usual_gain(common)))
+            for clip, recording in zip(plain, recordings, strict=True)
+        ]
 
     def heard(self, clip: Clip) -> Audio:
         """A recording at its own rate; `AudioError` if it is broken, silent, or too short for a single frame."""
@@ -141,7 +151,7 @@ class Hearing:
         contours: list[np.ndarray] = []
         voices: list[Tensor] = []
         for heard in source.chunks():
-            clip = self.audio(heard)
+            clip = _usual(self.audio(heard), source)
             if "f0" in self.model.requires.of_clip:
                 contours.append(self.f0.contour(clip.samples))
             if "embedding" in self.model.requires.of_clip:
@@ -156,11 +166,19 @@ class Hearing:
         )
         return [replace(about, f0=contour) for contour in contours] or [about] * (len(source.cuts) - 1)
 
-    def _trimmed(self, clip: Clip) -> Audio:
-        # trimmed at the file's own rate and then resampled, as in preparation
-        audio, _ = read_speech(self.heard(clip), self.trim_db)
-        return self.audio(Recording(audio).speech())
-
     def _require_frames(self, seconds: float, name: str) -> None:
         if self.spec.frames(int(seconds * self.spec.sample_rate)) < 1:
             raise AudioError(f"{name}: is too short, {1000 * seconds:.1f} ms")
+
+
+def _usual(clip: Audio, source: Recording) -> Audio:
+    """A part of a recording as networks know recordings: they hear neither its rumble nor how soft or loud it is."""
+    return _louder(_plain(clip), usual_gain(source.power))
+
+
+def _plain(clip: Audio) -> Audio:
+    return Audio(without_rumble(clip.samples, clip.sample_rate), clip.sample_rate)
+
+
+def _louder(clip: Audio, gain: float) -> Audio:
+    return clip if gain == 1.0 else Audio(clip.samples * np.float32(gain), clip.sample_rate)

@@ -14,7 +14,7 @@ from revoice.data.read.batch import Batch
 from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
-from revoice.nn.pitch import PitchRange, Semitones, moved, steered
+from revoice.nn.pitch import PitchRange, Semitones, log_level, moved, steered
 from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.registry import Registry
@@ -22,6 +22,7 @@ from revoice.settings import Number, Share, from_mapping, settings
 from revoice.trainable import Trainable as Trainable
 
 Strength = Annotated[Number, Field(ge=-10, le=10)]  # 0: the source's own voice, 1: the target's; beyond: a caricature
+LEAST_VOICED = 0.2  # of the frames of a voice's clips: with fewer its pitch is not known
 MODELS: "Registry[Trainable]" = Registry("model", "revoice.models")
 
 
@@ -207,12 +208,32 @@ class ConversionModel(Trainable):
 
     def _move(self, source: Batch, targets: list[Batch], strength: float) -> Tensor | None:
         """How far that is, nepers (B,), 0 where a level is unknown; None if nobody knows any."""
-        own, levels = source.pitch_level, [level for t in targets if (level := t.pitch_level) is not None]
-        if own is None or not levels:
+        own, wanted = source.pitch_level, level_of(targets)
+        if own is None or wanted is None:
             return None
-        wanted = torch.cat(levels)
-        by = strength * (wanted[~wanted.isnan()].mean() - own)  # (B,), nan where a level is unknown
+        by = strength * (wanted - own)  # (B,), nan where a level is unknown
         return by.nan_to_num(nan=0.0)
+
+
+def level_of(clips: list[Batch]) -> Tensor | None:
+    """Mean log-f0 of the voice of clips, each a batch of one; nan where too little of them is voiced to tell.
+
+    A search finds a few frames of pitch in a whisper or a click, too. None if nothing tells a pitch.
+    """
+    told = [clip.level for clip in clips if clip.level is not None]
+    if told:
+        return torch.cat(told).nanmean()
+    contours = [clip.f0.flatten() for clip in clips if clip.f0 is not None]
+    if not contours:
+        return None
+    f0 = torch.cat(contours)
+    return log_level(f0 if (f0 > 0).sum() >= LEAST_VOICED * len(f0) else f0[:0])
+
+
+def pooled(vectors: list[Tensor], clips: list[Batch]) -> Tensor:
+    """The mean (1, D) of vectors (1, D) of clips, of which a longer one counts more."""
+    weights = vectors[0].new_tensor([max(1, clip.features.shape[2]) for clip in clips])
+    return (torch.cat(vectors) * (weights / weights.sum())[:, None]).sum(0, keepdim=True)
 
 
 class Matching(ConversionModel):
@@ -269,7 +290,7 @@ class Coder(ConversionModel):
 
     def told_by(self, clips: list[Batch]) -> Tensor:
         """What tells the one voice (1, D) of several clips, each a batch of one."""
-        return nn.functional.normalize(torch.cat([self.told(clip) for clip in clips]).mean(0, keepdim=True), dim=1)
+        return nn.functional.normalize(pooled([self.told(clip) for clip in clips], clips), dim=1)
 
 
 class Standardizer(nn.Module):

@@ -26,7 +26,8 @@ class Requires:
         sampler: "uniform" over utterances, "by_speaker" (speakers equally often), or "in_order": one after the
             other, all of one gender before the next, as loaders do that do not shuffle.
         labels: utterances of which one of these is not known are left out.
-        reference: frames of a crop from another utterance of the same speaker (0: none).
+        reference: frames of a crop from another utterance of the same speaker, or from elsewhere in the only one (0:
+            none).
         parallel: frames of the same sentence by the same speaker with another emotion (0: none).
         analysis: what conversion computes of a clip, if that is not what training reads: a stored field may have been
             made by a part of the model, which conversion runs itself.

@@ -99,7 +99,8 @@ class CropSampler:
         minimum: utterances shorter than this many frames are never drawn (unless all are shorter).
         mode: "uniform" over utterances, "by_speaker" (every speaker equally often), "each" (every utterance once,
             then again, within one batch), "in_order" (speaker after speaker, batch after batch, and again).
-        reference: length of the reference crop.
+        reference: length of the reference crop; it is of another utterance of the speaker, or, of who has a single one,
+            of other frames of that, where it is long enough.
         parallels: what says the same as each; None: it is not drawn.
         seed: of the draws.
         sources: (N,) which corpus each utterance belongs to, a speaker to one; None: all to the same.
@@ -169,15 +170,21 @@ class CropSampler:
         within = _floor(other, np.maximum(self._count[chosen] - 1, 1))
         step = within + (within >= chosen - self._first[chosen])
         reference = self._first[chosen] + np.minimum(step, self._count[chosen] - 1)
-        crops = Crops(
-            self.positions[chosen],
-            _floor(start, np.maximum(self.lengths[chosen] - self.frames, 0) + 1),
-            self.positions[reference],
-            _floor(other_start, np.maximum(self.lengths[reference] - self.reference, 0) + 1),
-        )
+        begin = _floor(start, np.maximum(self.lengths[chosen] - self.frames, 0) + 1)
+        there = _floor(other_start, np.maximum(self.lengths[reference] - self.reference, 0) + 1)
+        there = np.where(reference == chosen, self._beside(chosen, begin, other_start, there), there)
+        crops = Crops(self.positions[chosen], begin, self.positions[reference], there)
         if self._parallels is None:
             return crops
         return self._parallels.beside(crops, self.frames, random.random(self.batch_size))
+
+    def _beside(self, chosen: np.ndarray, begin: np.ndarray, drawn: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+        """Where reference frames begin that are not the crop's, before or behind it; `otherwise` where no room is."""
+        before = np.maximum(begin - self.reference + 1, 0)  # places for them
+        end = begin + self.frames
+        behind = np.maximum(self.lengths[chosen] - end - self.reference + 1, 0)
+        place = _floor(drawn, np.maximum(before + behind, 1))
+        return np.where(before + behind > 0, np.where(place < before, place, end + place - before), otherwise)
 
     def _within(self, random: np.random.Generator, picked: np.ndarray, what: str, size: int) -> np.ndarray:
         """Places below `size`, evenly, or so that every corpus has its share."""

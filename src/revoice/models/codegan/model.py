@@ -18,7 +18,7 @@ from torch import Tensor
 from revoice.audio.spec import FeatureSpec
 from revoice.data.read.batch import Batch, Requires, Sampler
 from revoice.errors import UserError, choices
-from revoice.models.base import MODELS, Controls, ConversionModel, Strength
+from revoice.models.base import MODELS, Controls, ConversionModel, Strength, level_of
 from revoice.models.codegan.coder import Codes, stood_on
 from revoice.models.codegan.energy import EVERY, as_loud, energy, gain, require_log
 from revoice.models.codegan.losses import again, centered, deviations, shift_apart, statistics, summary, whole
@@ -359,11 +359,10 @@ class CodeGAN(ConversionModel):
 
     def _at_the_level_of(self, targets: list[Batch], source: Batch) -> Batch:
         """The sources with the pitch of the targets' voice."""
-        known = [level for clip in targets if (level := clip.pitch_level) is not None]
-        told = torch.cat(known)[~torch.cat(known).isnan()] if known else torch.zeros(0)
-        if not len(told):
+        told = level_of(targets)
+        if told is None or told.isnan():
             return source
-        level = None if source.level is None else told.mean().expand(len(source))
+        level = None if source.level is None else told.expand(len(source))
         return replace(source, f0=self.moved_pitch(source, targets, 1.0), level=level)
 
     def sequence(self, codes: SpeechCodes) -> Tensor:

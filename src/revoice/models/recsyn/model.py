@@ -18,6 +18,7 @@ from revoice.models.base import (
     Sampler,
     Standardizer,
     TonedControls,
+    pooled,
     require_frames,
 )  # fmt: skip
 from revoice.models.recsyn.codes import EVERY, contour, levels, melody
@@ -141,8 +142,7 @@ class RecSyn(Matching, Coder):
         frames = source.features.shape[-1]
         size = max(frames, SHORTEST)
         code = self.neck(self.content(source.waveform, size))
-        embeddings = torch.cat([clip.embedding for clip in targets if clip.embedding is not None])
-        voice = self._voice(embeddings.mean(0, keepdim=True), torch.cat([clip.features for clip in targets], dim=-1))
+        voice = self.told_by(targets)
         if controls.strength != 1.0:
             assert source.embedding is not None
             voice = torch.lerp(self._voice(source.embedding, source.features), voice, controls.strength)
@@ -204,8 +204,9 @@ class RecSyn(Matching, Coder):
 
     def told_by(self, clips: list[Batch]) -> Tensor:
         """The voice code (1, D) of all that is heard of a voice."""
-        embeddings = torch.cat([clip.embedding for clip in clips if clip.embedding is not None])
-        return self._voice(embeddings.mean(0, keepdim=True), torch.cat([clip.features for clip in clips], dim=-1))
+        embeddings = [clip.embedding for clip in clips if clip.embedding is not None]
+        embedding = pooled(embeddings, clips)
+        return self._voice(embedding, torch.cat([clip.features for clip in clips], dim=-1))
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """z-score with these per-channel statistics (F,)."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from revoice.data.read.batch import Batch
 from revoice.errors import UserError
-from revoice.models.base import Controls
+from revoice.models.base import Controls, pooled
 from revoice.models.speechsplit.match import envelope, matched, picked
 from revoice.nn.pitch import PitchRange, Semitones, steered
 from revoice.nn.pitch_classes import LEAST, UNTOLD, classes, expected, hertz, normalized, one_hot
@@ -153,7 +153,7 @@ class Swap:
     def voice(self) -> Tensor:
         """What tells the decoder who speaks (B, D)."""
         if "timbre" in self.aspects:
-            told = torch.cat([self.model.told(clip) for clip in self.targets]).mean(0, keepdim=True)
+            told = pooled([self.model.told(clip) for clip in self.targets], self.targets)
             if self.model.voice == "embedding":
                 told = torch.nn.functional.normalize(told, dim=1)
             return told.expand(len(self.source), -1)
