@@ -93,7 +93,7 @@ class Hearing:
         for own, about in zip(source.chunks(), known, strict=True):
             clip = self.audio(own)
             name = name or fingerprint(clip.samples)
-            batch = self.analyzed(_usual(clip, source), replace(about, name=name))
+            batch = self.analyzed(self._usual(clip, source), replace(about, name=name))
             yield Heard(source, own, clip, replace(batch, id=(name,)))
 
     def analyzed(self, clip: Audio, known: Known | None = None) -> Batch:
@@ -125,6 +125,8 @@ class Hearing:
             raise UserError("no target clip: expected at least one recording of the target voice, e.g. tgt=b.wav")
         # trimmed at the file's own rate and then resampled, as in preparation
         recordings = [Recording(read_speech(self.heard(clip), self.trim_db)[0]) for clip in clips]
+        if not self.model.trained:
+            return [self.analyzed(self.audio(recording.speech())) for recording in recordings]
         common = float(np.exp(np.mean([np.log(recording.power) for recording in recordings])))
         gain = common**0.5 * usual_gain(common)
         plain = (_plain(self.audio(recording.speech())) for recording in recordings)
@@ -151,7 +153,7 @@ class Hearing:
         contours: list[np.ndarray] = []
         voices: list[Tensor] = []
         for heard in source.chunks():
-            clip = _usual(self.audio(heard), source)
+            clip = self._usual(self.audio(heard), source)
             if "f0" in self.model.requires.of_clip:
                 contours.append(self.f0.contour(clip.samples))
             if "embedding" in self.model.requires.of_clip:
@@ -166,14 +168,13 @@ class Hearing:
         )
         return [replace(about, f0=contour) for contour in contours] or [about] * (len(source.cuts) - 1)
 
+    def _usual(self, clip: Audio, source: Recording) -> Audio:
+        """A part of a recording as networks that learned know them: without rumble, neither very soft nor very loud."""
+        return _louder(_plain(clip), usual_gain(source.power)) if self.model.trained else clip
+
     def _require_frames(self, seconds: float, name: str) -> None:
         if self.spec.frames(int(seconds * self.spec.sample_rate)) < 1:
             raise AudioError(f"{name}: is too short, {1000 * seconds:.1f} ms")
-
-
-def _usual(clip: Audio, source: Recording) -> Audio:
-    """A part of a recording as networks know recordings: they hear neither its rumble nor how soft or loud it is."""
-    return _louder(_plain(clip), usual_gain(source.power))
 
 
 def _plain(clip: Audio) -> Audio:
