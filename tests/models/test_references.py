@@ -25,7 +25,7 @@ def test_the_level_of_the_pitch_is_that_of_all_voiced_frames() -> None:
 
 
 def test_a_few_frames_of_pitch_in_a_whisper_tell_none() -> None:
-    level = level_of([clip(300, 100.0, voiced=40)])
+    level = level_of([clip(300, 100.0, voiced=30)])
     assert level is not None and level.isnan()
     assert level_of([Batch.of_clip(torch.zeros(4, 9))]) is None
     assert level_of([Batch.of_clip(torch.zeros(4, 0), level=torch.tensor(5.0))]) == 5.0

@@ -22,7 +22,7 @@ from revoice.settings import Number, Share, from_mapping, settings
 from revoice.trainable import Trainable as Trainable
 
 Strength = Annotated[Number, Field(ge=-10, le=10)]  # 0: the source's own voice, 1: the target's; beyond: a caricature
-LEAST_VOICED = 0.2  # of the frames of a voice's clips: with fewer its pitch is not known
+LEAST_VOICED = 0.12  # of the frames of a voice's clips: with fewer its pitch is not known
 MODELS: "Registry[Trainable]" = Registry("model", "revoice.models")
 
 
