@@ -83,6 +83,9 @@ def test_a_run_that_starts_from_a_checkpoint_trains_what_lies_there(command, tra
     for said in (["model=vqvae"], ["vocoder=vocos"], ["experiment=voice_tune"], ["init_from=null"], []):
         arguments = [f"init_from={trained}", "seed=1", *said] if said != [] else ["seed=1"]
         assert with_what_it_starts_from(arguments) == arguments
+    swept = ["-m", "init_from=default,default_vocoder"]
+    assert with_what_it_starts_from(swept) == swept
+    assert with_what_it_starts_from(["-m", "init_from=default", "seed=1,2"])[0] == "experiment=finetune"
     assert with_what_it_starts_from(["init_from='default_vocoder'"])[0] == "vocoder=source_filter"
 
 

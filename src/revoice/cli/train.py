@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -131,6 +132,7 @@ def with_what_it_starts_from(arguments: list[str]) -> list[str]:
     The converter that ships goes on by a recipe of its own.
 
     >>> with_what_it_starts_from(["init_from=default", "data=vctk"])
+    init_from=default: experiment=finetune
     ['experiment=finetune', 'init_from=default', 'data=vctk']
     """
     given = {key.lstrip("+~"): value for key, _, value in (argument.partition("=") for argument in arguments)}
@@ -139,14 +141,18 @@ def with_what_it_starts_from(arguments: list[str]) -> list[str]:
         return arguments
     from revoice.checkpoint.load import find_checkpoint, load_checkpoint, shipped
 
-    if {*SWEEPS} & {*arguments} and not Path(start).exists():  # several, which need not be of one kind
+    if {*SWEEPS} & {*arguments} and re.search(r"[,(]", start) and not Path(start).exists():  # swept: of several kinds
         return arguments
     found = find_checkpoint(start)
     if found == shipped("voice"):
-        return ["experiment=finetune", *arguments]
-    about = load_checkpoint(found).description
-    known = (config_dir() / about.kind / f"{about.model}.yaml").is_file()
-    return [*([f"{about.kind}={about.model}"] if known else []), *arguments]
+        chosen = "experiment=finetune"
+    else:
+        about = load_checkpoint(found).description
+        chosen = f"{about.kind}={about.model}"
+        if not (config_dir() / about.kind / f"{about.model}.yaml").is_file():
+            return arguments
+    print(f"init_from={start}: {chosen}", flush=True)
+    return [chosen, *arguments]
 
 
 def main() -> None:
