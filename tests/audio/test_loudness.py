@@ -5,7 +5,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from revoice.audio.loudness import loudness_db, match_level, match_loudness
+from revoice.audio.loudness import hushed, loudness_db, match_level, match_loudness
 
 
 def sine(rate, level_db=0.0, seconds=3.0, hz=997.0):
@@ -56,3 +56,15 @@ def test_what_is_too_quiet_for_loudness_is_matched_by_power():
     audible = sine(48000, -30)
     by_loudness = match_loudness(loud, 16000, loudness_db(audible, 48000))
     assert np.array_equal(match_level(loud, 16000, audible, 48000), by_loudness)
+
+
+def test_pauses_are_as_quiet_as_the_reference_s_and_what_is_said_stays():
+    said, noise = sine(16000, -20, seconds=1.0), 1e-2 * np.random.default_rng(0).standard_normal(16000)
+    reference = np.concatenate([said, 1e-4 * noise, said])
+    made = hushed(np.concatenate([said, noise, said]), reference, 16000)
+    pause = slice(16000 + 1600, 32000 - 1600)
+    assert made[pause].std() < 2e-4 and np.array_equal(made[: 16000 - 320], said[:-320])
+    assert made[pause].std() == pytest.approx(1e-2 * noise.std(), rel=0.2)  # 40 dB and no more
+    louder = np.concatenate([said, 0.1 * said, said])
+    assert hushed(louder, louder + 0.01, 16000) is louder, "nothing there is a pause"
+    assert hushed(said[:1000], 1e-6 * said[:1000], 16000) is not None

@@ -3,6 +3,7 @@
 import numpy as np
 
 FRAME = 0.02  # seconds for which one power is measured
+QUIET = 10 ** (-35 / 10)  # power relative to that of speech, below which nothing is said
 LEVEL = 10 ** (-22 / 10)  # power of speech: the median of LibriSpeech and VCTK
 USUAL = (10 ** (-34 / 10), 10 ** (-12 / 10))  # power that networks hear as it is; of those corpora: -32 to -15 dB
 _OFFSET = 10 ** (-25 / 10)  # power of an offset relative to all else: a larger one is taken out

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from revoice.audio.io import LOUDEST, SILENT, Audio, AudioError, probe_audio, read_audio, resample
-from revoice.audio.usual import FRAME, frame_powers, speech_power
+from revoice.audio.usual import FRAME, QUIET, frame_powers, speech_power
 
 Clip = str | Path | Audio
 Span = tuple[int, int]  # first and last (exclusive)
@@ -29,7 +29,6 @@ CONTEXT = 1.0  # seconds heard on both sides of a chunk, and not kept
 FADE = 0.04  # seconds of the cross-fade between chunks
 PAUSE = 1.0  # seconds of quiet that are a long pause
 MARGIN = 0.25  # seconds of it that stay with the speech on each side
-DEPTH = 10 ** (-35 / 10)  # power relative to that of speech, below which it is quiet
 _RAMP = 0.01  # seconds in which speech comes out of a pause and goes into it
 _FILL = 10.0  # seconds of pause filled at once
 
@@ -204,7 +203,7 @@ def stretches(power: np.ndarray, least: int, margin: int) -> list[Span]:
     >>> stretches(np.array([1.0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0]), least=3, margin=1)
     [(0, 4), (7, 10)]
     """
-    quiet = np.concatenate([[False], power < DEPTH * speech_power(power), [False]])
+    quiet = np.concatenate([[False], power < QUIET * speech_power(power), [False]])
     edges = np.flatnonzero(
         quiet[1:] != quiet[:-1]
     ).tolist()  # first, last (exclusive), first, last ... of what is quiet

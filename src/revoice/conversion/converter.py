@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from revoice.audio.io import Audio, AudioError
-from revoice.audio.loudness import follow_level, match_level
+from revoice.audio.loudness import follow_level, hushed, match_level
 from revoice.checkpoint.description import Description
 from revoice.checkpoint.load import Loaded
 from revoice.conversion.adaptation import Adaptation, Voice, adapted, require_adaptable
@@ -160,7 +160,8 @@ class Converter(Hearing):
             said: samples of every chunk.
             tempo: how many times as long as heard each was said; pauses stretch likewise.
         """
-        leveled = (_leveled(heard, samples, tempo) for heard, samples in said)
+        learned = self.model.trained  # else what is said in pauses is meant
+        leveled = (_leveled(heard, samples, tempo, learned) for heard, samples in said)
         return source.joined(leveled, self.spec.sample_rate, tempo)
 
     def voice(self, clips: Clip | Sequence[Clip], tone: bool = True) -> Voice:
@@ -279,12 +280,13 @@ def _searching(loaded: Loaded, method: str | None) -> Description:
     return replace(about, fields={**about.fields, "f0": {**about.fields.get("f0", {}), "method": method}})
 
 
-def _leveled(heard: Heard, samples: np.ndarray, tempo: float) -> np.ndarray:
-    """Samples as loud as their source, and `tempo` times as long."""
+def _leveled(heard: Heard, samples: np.ndarray, tempo: float, hush: bool) -> np.ndarray:
+    """Samples as loud as their source, and `tempo` times as long; with `hush`, as quiet as that in its pauses."""
     source, clip = heard.source, heard.clip
     samples = fit(samples, round(len(clip.samples) * tempo))
     if tempo == 1.0:
         samples = follow_level(samples, clip.samples, clip.sample_rate)
+        samples = hushed(samples, clip.samples, clip.sample_rate) if hush else samples
     else:  # what is said when is not known
         samples = match_level(samples, clip.sample_rate, heard.own.samples, heard.own.sample_rate)
     if not np.isfinite(samples).all():

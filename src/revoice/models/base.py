@@ -14,7 +14,7 @@ from revoice.data.read.batch import Batch
 from revoice.data.read.batch import Requires as Requires
 from revoice.data.read.batch import Sampler as Sampler
 from revoice.errors import UserError, choices
-from revoice.nn.pitch import PitchRange, Semitones, log_level, moved, steered
+from revoice.nn.pitch import PitchRange, Semitones, moved, steered
 from revoice.nn.remel import require_mels
 from revoice.nn.speech_codes import SpeechCodes
 from revoice.registry import Registry
@@ -227,7 +227,10 @@ def level_of(clips: list[Batch]) -> Tensor | None:
     if not contours:
         return None
     f0 = torch.cat(contours)
-    return log_level(f0 if (f0 > 0).sum() >= LEAST_VOICED * len(f0) else f0[:0])
+    voiced = f0 > 0
+    count = voiced.sum()
+    level = (voiced * f0.clamp(min=1e-3).log()).sum() / count  # no branch on data: graphs hold this, too
+    return torch.where(count >= LEAST_VOICED * len(f0), level, torch.nan)
 
 
 def pooled(vectors: list[Tensor], clips: list[Batch]) -> Tensor:

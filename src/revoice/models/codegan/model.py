@@ -360,9 +360,9 @@ class CodeGAN(ConversionModel):
     def _at_the_level_of(self, targets: list[Batch], source: Batch) -> Batch:
         """The sources with the pitch of the targets' voice."""
         told = level_of(targets)
-        if told is None or told.isnan():
+        if told is None:
             return source
-        level = None if source.level is None else told.expand(len(source))
+        level = None if source.level is None else torch.where(told.isnan(), source.level, told)
         return replace(source, f0=self.moved_pitch(source, targets, 1.0), level=level)
 
     def sequence(self, codes: SpeechCodes) -> Tensor:
