@@ -230,11 +230,13 @@ def level_of(clips: list[Batch]) -> Tensor | None:
     voiced = f0 > 0
     count = voiced.sum()
     level = (voiced * f0.clamp(min=1e-3).log()).sum() / count  # no branch on data: graphs hold this, too
-    return torch.where(count >= LEAST_VOICED * len(f0), level, torch.nan)
+    return torch.where(voiced.float().mean() >= LEAST_VOICED, level, torch.nan)
 
 
 def pooled(vectors: list[Tensor], clips: list[Batch]) -> Tensor:
     """The mean (1, D) of vectors (1, D) of clips, of which a longer one counts more."""
+    if len(vectors) == 1:  # as in graphs, whose clips may be of any length
+        return vectors[0]
     weights = vectors[0].new_tensor([max(1, clip.features.shape[2]) for clip in clips])
     return (torch.cat(vectors) * (weights / weights.sum())[:, None]).sum(0, keepdim=True)
 
