@@ -236,7 +236,7 @@ def level_of(clips: list[Batch]) -> Tensor | None:
 def pooled(vectors: list[Tensor], clips: list[Batch]) -> Tensor:
     """The mean (1, D) of vectors (1, D) of clips, of which a longer one counts more."""
     if len(vectors) == 1:  # as in graphs, whose clips may be of any length
-        return vectors[0]
+        return vectors[0].mean(0, keepdim=True)
     weights = vectors[0].new_tensor([max(1, clip.features.shape[2]) for clip in clips])
     return (torch.cat(vectors) * (weights / weights.sum())[:, None]).sum(0, keepdim=True)
 
