@@ -13,7 +13,8 @@ from tests.conftest import TINY
 from tests.test_architecture import SOURCE
 
 MAKES = (("models", "convert"), ("vocoders", "forward"), ("audio", "write_blocks"))  # features, a waveform, its file
-# none may grow without something new that is done: files were 45 before AdaIN-VC gave the tone (nn/tone.py)
+# none may grow without something new that is done: files were 45 before AdaIN-VC gave the tone (nn/tone.py), 46
+# before networks heard recordings at usual levels (audio/usual.py)
 FILES, FILES_ON_THE_WAY, ROOMS, FOLDERS = 47, 12, 9, 14
 OF_A_NETWORK = 4  # more files where a trained vocoder speaks
 
