@@ -64,6 +64,8 @@ pitch: setup ## train the pitch tracker that ships anew: REVOICE_REAL=FOLDER (re
 	$(BIN)/revoice-export ckpt=outputs/pitch/checkpoints/last.ckpt half=true out=src/revoice/weights/pitch.safetensors
 
 phones: setup ## train the recognizer of phones that ships anew: TEACHER=FILE (Whisper's encoder), REVOICE_REAL=FOLDER (real speech)
+	@test -f '$(TEACHER)' -a -d '$(REVOICE_REAL)/librispeech_mini' -a -d '$(REVOICE_REAL)/vctk_mini' || { echo "error: type" \
+		"make phones TEACHER=FILE REVOICE_REAL=FOLDER, the folder with librispeech_mini and vctk_mini in it" >&2; exit 2; }
 	$(BIN)/python train.py experiment=phone_teacher init_from=$(TEACHER) max_iterations=250 hydra.run.dir=outputs/phones/teacher
 	$(BIN)/python train.py experiment=phones_taught data.prepare.fields.posteriors.teacher=outputs/phones/teacher \
 		data.parts.libri.root=$(REVOICE_REAL)/librispeech_mini/LibriSpeech data.parts.vctk.root=$(REVOICE_REAL)/vctk_mini \

@@ -341,7 +341,7 @@ def main(arguments: list[str] | None = None) -> None:
     features = Features(about["features"], dict(np.load(model.with_suffix(".npz"))))
     rate = about["features"]["sample_rate"]
     wave = read(given.source, rate)
-    source = clip(wave, "source", about, features, model)
+    source = clip(leveled(wave, rate), "source", about, features, model)
     voice = leveled(trimmed(read(given.target, rate), about["trim_db"]), rate)
     target = clip(voice, "target", about, features, model)
     if emotions:

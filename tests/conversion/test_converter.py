@@ -57,7 +57,7 @@ def test_a_source_too_quiet_for_loudness_comes_out_as_quiet(converter: Converter
     faint = Audio(loud.samples * np.float32(1.5e-4 / loud.samples.std()), loud.sample_rate)  # -76 dB
     assert loudness_db(faint.samples, faint.sample_rate) == -np.inf
     out = converter.convert(faint, clips["p905"])
-    assert out.samples.std() == pytest.approx(faint.samples.std(), rel=0.06)  # half a dB: power and loudness, midway
+    assert out.samples.std() == pytest.approx(faint.samples.std(), rel=0.035)  # 0.3 dB: power and loudness, midway
 
 
 def test_soft_and_loud_sentences_stay_soft_and_loud(converter: Converter, clips: dict[str, Path]) -> None:
@@ -79,9 +79,9 @@ def test_a_loud_source_is_answered_as_loudly(converter: Converter, clips: dict[s
 
 def test_offset_and_level_of_a_reference_make_no_other_voice(converter: Converter, clips: dict[str, Path]) -> None:
     clip = read_audio(clips["p905"])
-    plain, _, offset, faint = (
+    plain, offset, faint = (
         converter.convert(clips["p901"], Audio(samples.astype(np.float32), clip.sample_rate)).samples
-        for samples in (clip.samples, clip.samples, clip.samples + 0.05, 3e-3 * clip.samples)
+        for samples in (clip.samples, clip.samples + 0.05, 3e-3 * clip.samples)
     )
     for other in (offset, faint):
         assert np.corrcoef(plain, other)[0, 1] > 0.98

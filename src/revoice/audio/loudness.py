@@ -102,10 +102,11 @@ def hushed(samples: np.ndarray, reference: np.ndarray, sample_rate: int) -> np.n
     count = len(samples) // size
     if count < _NEAR:
         return samples
-    wanted = maximum_filter1d(frame_powers(reference[: count * size], size), _NEAR)
+    own = frame_powers(reference[: count * size], size)
+    wanted = maximum_filter1d(own, _NEAR)
     given = uniform_filter1d(frame_powers(samples[: count * size], size), _NEAR)
     around = maximum_filter1d(wanted, 2 * round(1.0 / FRAME) + 1) / _CREST  # within a second: soft speech is no pause
-    quiet = (wanted < QUIET * around) | (around < QUIET * speech_power(frame_powers(reference, size)))
+    quiet = (wanted < QUIET * around) | (around < QUIET * speech_power(own))
     gain = np.where(quiet, np.sqrt(np.clip(wanted / np.maximum(given, 1e-30), _LEAST_GAIN**2, 1.0)), 1.0)
     if gain.min() == 1.0:
         return samples

@@ -139,7 +139,7 @@ def with_what_it_starts_from(arguments: list[str]) -> list[str]:
     start = given.get("init_from", "").strip("'\"")
     if start in ("", "null") or given.keys() & {"model", "vocoder", "experiment"}:
         return arguments
-    from revoice.checkpoint.load import find_checkpoint, load_checkpoint, shipped
+    from revoice.checkpoint.load import described, find_checkpoint, load_checkpoint, shipped
 
     if {*SWEEPS} & {*arguments} and re.search(r"[,(]", start) and not Path(start).exists():  # swept: of several kinds
         return arguments
@@ -147,7 +147,7 @@ def with_what_it_starts_from(arguments: list[str]) -> list[str]:
     if found == shipped("voice"):
         chosen = "experiment=finetune"
     else:
-        about = load_checkpoint(found).description
+        about = described(found) or load_checkpoint(found).description
         chosen = f"{about.kind}={about.model}"
         if not (config_dir() / about.kind / f"{about.model}.yaml").is_file():
             return arguments

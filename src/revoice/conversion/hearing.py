@@ -127,12 +127,13 @@ class Hearing:
         recordings = [Recording(read_speech(self.heard(clip), self.trim_db)[0]) for clip in clips]
         if not self.model.trained:
             return [self.analyzed(self.audio(recording.speech())) for recording in recordings]
-        common = float(np.exp(np.mean([np.log(recording.power) for recording in recordings])))
+        powers = [max(recording.power, 1e-12) for recording in recordings]
+        common = float(np.exp(np.mean(np.log(powers))))
         gain = common**0.5 * usual_gain(common)
         plain = (_plain(self.audio(recording.speech())) for recording in recordings)
         return [
-            self.analyzed(_louder(clip, gain / recording.power**0.5 if len(recordings) > 1 else usual_gain(common)))
-            for clip, recording in zip(plain, recordings, strict=True)
+            self.analyzed(_louder(clip, gain / power**0.5 if len(powers) > 1 else usual_gain(common)))
+            for clip, power in zip(plain, powers, strict=True)
         ]
 
     def heard(self, clip: Clip) -> Audio:
